@@ -1,0 +1,1 @@
+"""The named-entity tagger: data, model, scoring, prediction."""

@@ -1,0 +1,128 @@
+"""Settings as frozen dataclasses: the one place for defaults, and the same file format for all commands.
+
+A field is declared with ``option(default, help)``; the command line reads its name, type, default, help and choices off
+the dataclass, and ``config.json`` of a run folder holds the whole of it, so that a run can be started again from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from training.errors import ConfigError
+from training.randomness import check_seed
+
+ConfigT = TypeVar("ConfigT", bound="TrainConfig")
+
+
+def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, numbers: bool = True) -> Any:
+    """A config field. ``choices`` limits a string; ``numbers=False`` says that it cannot change the run's numbers."""
+    return field(default=default, metadata={"help": help, "choices": choices, "numbers": numbers})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What every training run shares. Subclasses add fields; names are Lightning's where it has one."""
+
+    seed: int = option(0, "seed of every random number, 0 to 2^32-1")
+    device: str = option("auto", "where to compute: auto takes CUDA where it is there", choices=("auto", "cpu", "cuda"))
+    threads: int = option(0, "CPU threads; 0 takes one per core, as torch does")
+    deterministic: bool = option(False, "torch's deterministic algorithms only; fail on an operation that has none")
+    precision: str = option("32-true", "number format", choices=("32-true", "64-true", "bf16-mixed"))
+    max_epochs: int = option(10, "epochs to train at most")
+    min_epochs: int = option(0, "epochs to train at least, whatever early stopping says")
+    max_steps: int = option(-1, "optimizer steps to train at most; -1 for no limit")
+    limit_train_batches: int | float = option(1.0, "training batches an epoch: a number (10) or a share (0.1)")
+    limit_val_batches: int | float = option(1.0, "the same for validation")
+    limit_test_batches: int | float = option(1.0, "the same for the test")
+    val_check_interval: int | float = option(1.0, "validate every so many batches (50) or shares of an epoch (0.25)")
+    check_val_every_n_epoch: int = option(1, "validate only in every n-th epoch")
+    num_sanity_val_steps: int = option(2, "validation batches run before training, to fail early; -1 for all")
+    accumulate_grad_batches: int = option(1, "batches whose gradients are averaged for one optimizer step")
+    gradient_clip_val: float = option(0.0, "clip gradients to this norm or value; 0 for no clipping")
+    gradient_clip_algorithm: str = option("norm", "how to clip", choices=("norm", "value"))
+    log_every_n_steps: int = option(50, "write training metrics every so many steps", numbers=False)
+    progress: bool = option(True, "show a progress bar", numbers=False)
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        for name in ("threads", "min_epochs", "accumulate_grad_batches", "gradient_clip_val"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        if self.accumulate_grad_batches < 1:
+            raise ConfigError(f"accumulate_grad_batches: expected 1 or more, got {self.accumulate_grad_batches}")
+        for item in dataclasses.fields(self):
+            choices, value = item.metadata.get("choices"), getattr(self, item.name)
+            if choices and value not in choices:
+                raise ConfigError(f"{item.name}: expected one of {', '.join(choices)}, got {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values, tuples as lists: what config.json holds."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the settings that can change the run's numbers, as canonical JSON."""
+        kept = {f.name: self.to_dict()[f.name] for f in dataclasses.fields(self) if f.metadata.get("numbers", True)}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+    @classmethod
+    def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str = "config") -> ConfigT:
+        """Build from plain values; ConfigError names an unknown option (with the nearest known) or a wrong type."""
+        hints = typing.get_type_hints(cls)
+        known = [f.name for f in dataclasses.fields(cls)]
+        checked: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                raise ConfigError(f"{where}: unknown option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            checked[name] = _typed(value, hints[name], f"{where}: {name}")
+        return cls(**checked)
+
+    @classmethod
+    def load(cls: type[ConfigT], path: str | Path) -> ConfigT:
+        """Read a config.json; ConfigError where it is missing, no JSON object, or holds an unknown option."""
+        return cls.from_dict(read_settings(path), str(path))
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The JSON object in ``path``; ConfigError (file, line) where it cannot be read."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}:{error.lineno}: expected JSON, got {error.msg}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: expected UTF-8 JSON, got other bytes") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a JSON object of options, got {type(values).__name__}")
+    return values
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """``value`` as the field's type: an int may stand for a float, a list for a tuple; nothing else is converted."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for kind in options:
+        if kind is type(None) and value is None:
+            return None
+        if kind is bool and isinstance(value, bool):
+            return value
+        if kind is int and isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if kind is str and isinstance(value, str):
+            return value
+        if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+            inner = typing.get_args(kind)[0]
+            return tuple(_typed(each, inner, where) for each in value)
+    names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in options)
+    raise ConfigError(f"{where}: expected {names}, got {json.dumps(value, default=str)}")

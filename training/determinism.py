@@ -1,0 +1,74 @@
+"""torch's flags for equal bits: set once at the start of a run, stated, and undone when it ends."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from training.errors import ReproducibilityError
+from training.randomness import check_seed
+
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
+
+def seed_everything(seed: int) -> int:
+    """Seed Python's, NumPy's and torch's global generators (0 … 2³²−1, else ConfigError); returns the seed.
+
+    Nothing of ours draws from them: this is for code of a user's own.
+    """
+    random.seed(check_seed(seed))
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    return seed
+
+
+@contextmanager
+def determinism(deterministic: bool, threads: int = 0) -> Iterator[str]:
+    """Set the flags for a run, yield the name of the level obtained, and restore what was before.
+
+    With ``deterministic``: torch's deterministic algorithms (an operation without one raises), cuDNN deterministic and
+    without benchmarking, TF32 off, cuBLAS' workspace fixed to :16:8 (which suits cuDNN's LSTM too) unless the user set it.
+    ReproducibilityError if CUDA has started without that workspace setting: it is then too late.
+    ``fill_uninitialized_memory`` is off: filling torch.empty with NaN costs time and hides nothing from our tests.
+    """
+    before_threads = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        torch.backends.cudnn.deterministic,
+        torch.backends.cudnn.benchmark,
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+    )
+    if deterministic:
+        if CUBLAS not in os.environ:
+            if torch.cuda.is_available() and torch.cuda.is_initialized():
+                raise ReproducibilityError(
+                    f"{CUBLAS} must be set before CUDA starts, and CUDA has started: set {CUBLAS}=:16:8 and start anew"
+                )
+            os.environ[CUBLAS] = ":16:8"
+        _set_flags(True, False, False, True, False, False, False)
+    try:
+        yield "run" if deterministic else "seeded"
+    finally:
+        _set_flags(*before)
+        torch.set_num_threads(before_threads)
+
+
+def _set_flags(
+    algorithms: bool, warn: bool, fill: bool, cudnn: bool, benchmark: bool, matmul_tf32: bool, cudnn_tf32: bool
+) -> None:
+    torch.use_deterministic_algorithms(algorithms, warn_only=warn)
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+    torch.backends.cudnn.deterministic = cudnn
+    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
+    torch.backends.cudnn.allow_tf32 = cudnn_tf32

@@ -1,0 +1,69 @@
+"""Files that are either whole or not there, and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Tests put a function here that raises or kills the process at a named point ("write:config.json", "fsync:…",
+# "rename:…"); None in use. The points are what a crash can interrupt.
+fault_hook: Callable[[str], None] | None = None
+
+
+def fault_point(name: str) -> None:
+    """Tell the fault hook, where a test has set one, that the named point is reached."""
+    if fault_hook is not None:
+        fault_hook(name)
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Write a file whole or not at all: yields a temporary path beside it, then fsync, rename, fsync of the folder.
+
+    Leaves the old file and no temporary one behind if the body raises.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        fault_point(f"write:{target.name}")
+        yield temporary
+        fault_point(f"fsync:{target.name}")
+        _fsync(temporary)
+        fault_point(f"rename:{target.name}")
+        os.replace(temporary, target)
+        fault_point(f"renamed:{target.name}")
+        _fsync(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | Path, content: str | bytes) -> None:
+    """Replace ``path`` with ``content`` (text as UTF-8 with \\n line ends), whole or not at all."""
+    data = content.encode() if isinstance(content, str) else content
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _chunks(stream)
+
+
+def _chunks(stream: object) -> str:
+    """hashlib.file_digest for Python 3.10."""
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):  # type: ignore[attr-defined]
+        digest.update(block)
+    return digest.hexdigest()

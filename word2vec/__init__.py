@@ -1,0 +1,1 @@
+"""Word vectors trained from scratch: text, vocabulary, models, vector files."""
