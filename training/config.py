@@ -40,21 +40,28 @@ class TrainConfig:
     max_epochs: int = option(10, "epochs to train at most")
     min_epochs: int = option(0, "epochs to train at least, whatever early stopping says")
     max_steps: int = option(-1, "optimizer steps to train at most; -1 for no limit")
+    min_steps: int = option(0, "optimizer steps to train at least")
+    max_time: str = option("", "stop, resumable, after DD:HH:MM:SS or e.g. 90m, 2h, 30s", numbers=False)
+    fast_dev_run: int = option(0, "try so many batches of everything, once, without logs and checkpoints; 0 is off")
+    overfit_batches: int | float = option(0.0, "train and validate on the same few batches: a number or a share")
     limit_train_batches: int | float = option(1.0, "training batches an epoch: a number (10) or a share (0.1)")
     limit_val_batches: int | float = option(1.0, "the same for validation")
     limit_test_batches: int | float = option(1.0, "the same for the test")
     val_check_interval: int | float = option(1.0, "validate every so many batches (50) or shares of an epoch (0.25)")
-    check_val_every_n_epoch: int = option(1, "validate only in every n-th epoch")
+    check_val_every_n_epoch: int | None = option(1, "validate in every n-th epoch; none counts batches across epochs")
     num_sanity_val_steps: int = option(2, "validation batches run before training, to fail early; -1 for all")
     accumulate_grad_batches: int = option(1, "batches whose gradients are averaged for one optimizer step")
     gradient_clip_val: float = option(0.0, "clip gradients to this norm or value; 0 for no clipping")
     gradient_clip_algorithm: str = option("norm", "how to clip", choices=("norm", "value"))
+    checkpoint_every: str = option(
+        "5m", "write a checkpoint to resume from every so many steps (200) or minutes (5m); never", numbers=False
+    )
     log_every_n_steps: int = option(50, "write training metrics every so many steps", numbers=False)
     progress: bool = option(True, "show a progress bar", numbers=False)
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        for name in ("threads", "min_epochs", "accumulate_grad_batches", "gradient_clip_val"):
+        for name in ("threads", "min_epochs", "min_steps", "fast_dev_run", "gradient_clip_val", "log_every_n_steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}: expected 0 or more, got {getattr(self, name)}")
         if self.accumulate_grad_batches < 1:

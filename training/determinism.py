@@ -50,7 +50,7 @@ def determinism(deterministic: bool, threads: int = 0) -> Iterator[str]:
     )
     if deterministic:
         if CUBLAS not in os.environ:
-            if torch.cuda.is_available() and torch.cuda.is_initialized():
+            if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
                 raise ReproducibilityError(
                     f"{CUBLAS} must be set before CUDA starts, and CUDA has started: set {CUBLAS}=:16:8 and start anew"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,17 +28,20 @@ def choose_device(name: str) -> torch.device:
 
 def move(batch: Any, device: torch.device) -> Any:
     """The batch with every tensor in it on ``device``: tensors, tuples, lists, dicts and dataclasses of them."""
-    if device.type == "cpu":
-        return batch
+    return batch if device.type == "cpu" else map_tensors(batch, lambda t: t.to(device, non_blocking=True))
+
+
+def map_tensors(batch: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The batch with ``change`` applied to every tensor in it, whatever holds them; other values as they are."""
     if isinstance(batch, torch.Tensor):
-        return batch.to(device, non_blocking=True)
+        return change(batch)
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        changed = {f.name: move(getattr(batch, f.name), device) for f in dataclasses.fields(batch)}
+        changed = {f.name: map_tensors(getattr(batch, f.name), change) for f in dataclasses.fields(batch) if f.init}
         return dataclasses.replace(batch, **changed)
     if isinstance(batch, dict):
-        return {key: move(value, device) for key, value in batch.items()}
+        return {key: map_tensors(value, change) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(move(value, device) for value in batch))
+        return type(batch)(*(map_tensors(value, change) for value in batch))
     if isinstance(batch, list | tuple):
-        return type(batch)(move(value, device) for value in batch)
+        return type(batch)(map_tensors(value, change) for value in batch)
     return batch

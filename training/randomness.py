@@ -12,7 +12,6 @@ Purposes are short strings such as "init", "order", "dropout"; counters are non-
 from __future__ import annotations
 
 import hashlib
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +38,7 @@ def stream(seed: int, purpose: str, *counters: int) -> np.random.Philox:
 
 def words(n: int, seed: int, purpose: str, *counters: int) -> npt.NDArray[np.uint64]:
     """``n`` independent uniform 64-bit words, shape (n,)."""
-    return cast("npt.NDArray[np.uint64]", stream(seed, purpose, *counters).random_raw(n))
+    return stream(seed, purpose, *counters).random_raw(n)
 
 
 def words32(n: int, seed: int, purpose: str, *counters: int) -> npt.NDArray[np.uint32]:
@@ -54,7 +53,9 @@ def permutation(n: int, seed: int, purpose: str, *counters: int) -> npt.NDArray[
 
 def unit(n: int, seed: int, purpose: str, *counters: int) -> npt.NDArray[np.float32]:
     """``n`` float32 values in [0, 1), multiples of 2⁻²⁴, each exactly representable."""
-    return (words32(n, seed, purpose, *counters) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+    high: npt.NDArray[np.uint32] = words32(n, seed, purpose, *counters) >> np.uint32(8)
+    values: npt.NDArray[np.float32] = high.astype(np.float32) * np.float32(2.0**-24)
+    return values
 
 
 def below(bounds: npt.NDArray[np.integer] | int, n: int, seed: int, purpose: str, *counters: int) -> npt.NDArray[np.int64]:
@@ -63,7 +64,8 @@ def below(bounds: npt.NDArray[np.integer] | int, n: int, seed: int, purpose: str
     The bias of this map is below bound / 2³², which no experiment of ours can see.
     """
     u = words32(n, seed, purpose, *counters).astype(np.uint64)
-    return ((u * np.asarray(bounds).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
+    scaled: npt.NDArray[np.uint64] = (u * np.asarray(bounds).astype(np.uint64)) >> np.uint64(32)
+    return scaled.astype(np.int64)
 
 
 def uniform(

@@ -1,0 +1,115 @@
+"""Checkpoints that are whole, verified and loaded without running code.
+
+A checkpoint is a dict of tensors and plain Python values, written by torch.save to a temporary file, synced and renamed;
+its SHA-256 stands beside it in ``NAME.sha256``. It is read with ``weights_only=True``: a hostile file cannot run code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.errors import CheckpointError
+from training.files import atomic_path, atomic_write, fault_point, sha256_file
+
+FORMAT = "samebits-checkpoint-1"
+Checkpoint = dict[str, Any]
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint`` to ``path``, its digest first. CheckpointError where the disk does not take it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with atomic_path(path) as temporary:
+            torch.save({"format": FORMAT, **checkpoint}, temporary)
+            # The digest goes first: a checkpoint without one is never trusted, a digest without one is harmless.
+            atomic_write(digest_path(path), sha256_file(temporary) + "\n")
+    except (OSError, RuntimeError) as error:  # a full disk is an OSError from Python, a RuntimeError from torch.save
+        raise CheckpointError(
+            f"{path}: the checkpoint could not be written ({str(error).splitlines()[0]}); "
+            "make room on the disk and resume from the one before"
+        ) from error
+
+
+def load(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint onto the CPU. CheckpointError names what is wrong with it."""
+    fault = verify(path)
+    if fault:
+        raise CheckpointError(f"{path}: {fault}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch errors alike: the file is not one of ours
+        raise CheckpointError(f"{path}: not a samebits checkpoint ({str(error).splitlines()[0][:120]})") from None
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a samebits checkpoint (expected format {FORMAT})")
+    return checkpoint
+
+
+def verify(path: Path) -> str:
+    """What is wrong with the file, judged by its digest; "" where nothing is."""
+    if not path.is_file():
+        return "no such checkpoint"
+    if path.stat().st_size == 0:
+        return "the checkpoint is empty"
+    if not digest_path(path).is_file():
+        return f"expected its digest in {digest_path(path).name} beside it, got none"
+    expected = digest_path(path).read_text(encoding="ascii", errors="replace").strip()
+    found = sha256_file(path)
+    return "" if found == expected else f"damaged: its SHA-256 is {found[:12]}…, expected {expected[:12]}…"
+
+
+def remove(path: Path) -> None:
+    """Delete a checkpoint and its digest; the file first, so that no checkpoint stands without a digest."""
+    path.unlink(missing_ok=True)
+    digest_path(path).unlink(missing_ok=True)
+
+
+def digest_path(path: Path) -> Path:
+    """Where the digest of ``path`` stands."""
+    return path.with_name(path.name + ".sha256")
+
+
+class ResumeStore:
+    """The checkpoints that a stopped run goes on from: the newest, and the one before it until the newest is verified."""
+
+    pattern = re.compile(r"resume-(\d+)\.ckpt")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def paths(self) -> list[Path]:
+        """All of them, newest first."""
+        found = [p for p in self.folder.glob("resume-*.ckpt") if self.pattern.fullmatch(p.name)]
+        return sorted(found, key=_number, reverse=True)
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Add one; the older ones go only after the new one has been read back and its digest found right."""
+        older = self.paths()
+        path = self.folder / f"resume-{_number(older[0]) + 1 if older else 1:06d}.ckpt"
+        save(path, checkpoint)
+        fault = verify(path)
+        if fault:
+            raise CheckpointError(f"{path}: {fault}; the older checkpoints were kept")
+        fault_point("verified:resume")
+        for old in older:
+            remove(old)
+        return path
+
+    def latest(self, tell: Callable[[str], None]) -> tuple[Path, Checkpoint] | None:
+        """The newest good one; ``tell`` hears of each that is not. None where there is none."""
+        for path in self.paths():
+            try:
+                return path, load(path)
+            except CheckpointError as error:
+                tell(f"{error}; trying the one before it")
+        return None
+
+
+def _number(path: Path) -> int:
+    found = ResumeStore.pattern.fullmatch(path.name)
+    assert found
+    return int(found[1])

@@ -1,0 +1,240 @@
+"""Task: a model together with its steps, its optimizer and what it logs. Lightning's LightningModule, without Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+if TYPE_CHECKING:
+    from training.loop import Trainer
+
+Outputs = Any  # what a step returns: a loss tensor, a dict with "loss", or None to skip the step
+
+
+class Task(nn.Module):
+    """Subclass, and write the steps. Hook names, order and counters are Lightning 2.6's.
+
+    ``automatic_optimization = False`` leaves backward and the optimizer's steps to ``training_step``.
+    """
+
+    automatic_optimization = True
+    unit = "examples"
+    """What ``units`` counts, for the throughput display."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trainer: Trainer | None = None
+
+    # -- what a subclass writes ---------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Any, batch_idx: int) -> Outputs:
+        """The loss of one batch (a scalar tensor), or a dict that holds it as "loss", or None to skip the batch."""
+        raise NotImplementedError("training_step")
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Outputs:
+        """One validation batch, under no_grad and in eval mode."""
+
+    def test_step(self, batch: Any, batch_idx: int) -> Outputs:
+        """One test batch, under no_grad and in eval mode."""
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """The predictions for one batch; ``Trainer.predict`` collects what it returns."""
+        return self(batch)
+
+    def configure_optimizers(self) -> Any:
+        """An optimizer; or {"optimizer": …, "lr_scheduler": …}; or ([optimizers], [schedulers]); or None.
+
+        A scheduler is a torch scheduler or {"scheduler": …, "interval": "epoch" | "step", "frequency": 1, "monitor": …}.
+        """
+        return None
+
+    def units(self, batch: Any) -> int:
+        """How much work a batch is, in ``unit``."""
+        return 1
+
+    def batch_ids(self, batch: Any) -> Any:
+        """The ids of what is in the batch (an integer tensor or array), for the ledger; None where there are none."""
+        return None
+
+    def ledger_tensors(self) -> Mapping[str, torch.Tensor]:
+        """The tensors whose bits stand for the step in the ledger: the gradients, by parameter name."""
+        return {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
+
+    # -- what the trainer offers --------------------------------------------------------------------------------------
+
+    @property
+    def trainer(self) -> Trainer:
+        """The Trainer that runs this task; RuntimeError before it does."""
+        if self._trainer is None:
+            raise RuntimeError(f"{type(self).__name__} is not attached to a Trainer: call it from fit, test or predict")
+        return self._trainer
+
+    @property
+    def current_epoch(self) -> int:
+        """Epochs completed."""
+        return self._trainer.current_epoch if self._trainer else 0
+
+    @property
+    def global_step(self) -> int:
+        """Optimizer steps taken."""
+        return self._trainer.global_step if self._trainer else 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def log(
+        self,
+        name: str,
+        value: torch.Tensor | float | int,
+        *,
+        batch_size: int | None = None,
+        on_step: bool | None = None,
+        on_epoch: bool | None = None,
+        prog_bar: bool = False,
+        logger: bool = True,
+        reduce_fx: str = "mean",
+    ) -> None:
+        """Log a scalar. Where neither ``on_step`` nor ``on_epoch`` is given, the calling hook decides, as in Lightning.
+
+        The epoch's mean weighs by ``batch_size``, which must be given for it (Lightning guesses it, and errs).
+        With both, the names are ``name_step`` and ``name_epoch``. The same name with other arguments is a ConfigError.
+        """
+        self.trainer.results.log(
+            self.trainer.hook, name, value, batch_size, on_step, on_epoch, prog_bar, logger, reduce_fx
+        )
+
+    def log_dict(self, values: Mapping[str, torch.Tensor | float | int], **arguments: Any) -> None:
+        """``log`` for each item of ``values``, with the same arguments."""
+        for name, value in values.items():
+            self.log(name, value, **arguments)
+
+    def optimizers(self) -> Any:
+        """The optimizer, or the list of them; their ``step`` counts ``global_step``."""
+        wrapped = self.trainer.optimizers
+        return wrapped[0] if len(wrapped) == 1 else wrapped
+
+    def lr_schedulers(self) -> Any:
+        """The scheduler, or the list of them, or None."""
+        found = [each.scheduler for each in self.trainer.schedulers]
+        return found[0] if len(found) == 1 else found or None
+
+    def manual_backward(self, loss: torch.Tensor) -> None:
+        """Backward with the backward hooks, for manual optimization."""
+        self.trainer.backward(loss)
+
+    # -- hooks, in the order in which they run ------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """First of all; ``stage`` is "fit", "validate", "test" or "predict"."""
+
+    def configure_model(self) -> None:
+        """After setup: make layers that need the data's sizes."""
+
+    def on_fit_start(self) -> None:
+        """Optimizers exist, nothing has run."""
+
+    def on_sanity_check_start(self) -> None:
+        """Before the few validation batches that run ahead of training."""
+
+    def on_sanity_check_end(self) -> None:
+        """After them; their metrics are wiped."""
+
+    def on_train_start(self) -> None:
+        """Before the first epoch."""
+
+    def on_train_epoch_start(self) -> None:
+        """Before an epoch's first batch."""
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        """Before a batch; returning -1 skips the rest of the epoch."""
+
+    def on_before_zero_grad(self, optimizer: Optimizer) -> None:
+        """After the forward pass, before gradients are cleared."""
+
+    def on_before_backward(self, loss: torch.Tensor) -> None:
+        """Before backward."""
+
+    def on_after_backward(self) -> None:
+        """Gradients are there."""
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Gradients are complete, not yet clipped."""
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Clears the gradients."""
+        optimizer.zero_grad()
+
+    def lr_scheduler_step(self, scheduler: Any, metric: float | None) -> None:
+        """Steps a scheduler; ``metric`` is the monitored value for ReduceLROnPlateau."""
+        if metric is None:
+            scheduler.step()
+        else:
+            scheduler.step(metric)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """After the optimizer's step, before a validation that is due."""
+
+    def on_train_epoch_end(self) -> None:
+        """After the epoch's last batch and validation; what is logged here can still be monitored."""
+
+    def on_train_end(self) -> None:
+        """After the last epoch."""
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Before a validation inside training: free the gradients."""
+        self.zero_grad()
+
+    def on_validation_model_eval(self) -> None:
+        """Before validation: to eval mode."""
+        self.eval()
+
+    def on_validation_start(self) -> None: ...
+    def on_validation_epoch_start(self) -> None: ...
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
+    def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
+    def on_validation_epoch_end(self) -> None: ...
+    def on_validation_end(self) -> None: ...
+
+    def on_validation_model_train(self) -> None:
+        """After validation: each module back to the mode it was in (the trainer has restored it)."""
+
+    def on_test_model_eval(self) -> None:
+        """Before the test: to eval mode."""
+        self.eval()
+
+    def on_test_start(self) -> None: ...
+    def on_test_epoch_start(self) -> None: ...
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
+    def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
+    def on_test_epoch_end(self) -> None: ...
+    def on_test_end(self) -> None: ...
+    def on_test_model_train(self) -> None: ...
+
+    def on_predict_model_eval(self) -> None:
+        """Before prediction: to eval mode."""
+        self.eval()
+
+    def on_predict_start(self) -> None: ...
+    def on_predict_epoch_start(self) -> None: ...
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
+    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
+    def on_predict_epoch_end(self) -> None: ...
+    def on_predict_end(self) -> None: ...
+
+    def on_fit_end(self) -> None:
+        """Last of fit."""
+
+    def teardown(self, stage: str) -> None:
+        """Last of all."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a resume needs beside weights and optimizers: tensors and plain Python values only."""
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
