@@ -15,6 +15,14 @@ from training.randomness import check_seed
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
+# Environment variables that can change what a CPU or GPU computes; recorded in each manifest.
+BITS_ENVIRONMENT = (
+    "ATEN_CPU_CAPABILITY CUBLAS_WORKSPACE_CONFIG CUDA_VISIBLE_DEVICES DNNL_MAX_CPU_ISA GLIBC_TUNABLES KMP_AFFINITY "
+    "MKL_CBWR MKL_DYNAMIC MKL_ENABLE_INSTRUCTIONS MKL_NUM_THREADS NPY_DISABLE_CPU_FEATURES NVIDIA_TF32_OVERRIDE "
+    "OMP_DYNAMIC OMP_NUM_THREADS ONEDNN_DEFAULT_FPMATH_MODE ONEDNN_MAX_CPU_ISA OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS "
+    "PYTHONHASHSEED TORCH_BLAS_PREFER_CUBLASLT TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+).split()
+
 
 def seed_everything(seed: int) -> int:
     """Seed Python's, NumPy's and torch's global generators (0 … 2³²−1, else ConfigError); returns the seed.

@@ -1,0 +1,100 @@
+"""What a run was: its inputs, code, environment and outputs, as plain JSON values; and how two runs differ."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.determinism import BITS_ENVIRONMENT
+
+PACKAGES = ("torch", "numpy", "seqeval", "scikit-learn", "tensorboard", "click")
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("cli*.py", "training/*.py", "word2vec/*.py", "ner/*.py")
+
+
+def environment(device: torch.device, level: str) -> dict[str, Any]:
+    """Everything outside code, settings and data that can change bits."""
+    return {
+        "level": level,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "torch_build": {
+            "cuda": torch.version.cuda,
+            "mkl": torch.backends.mkl.is_available(),
+            "onednn": torch.backends.mkldnn.is_available(),
+            "onednn_enabled": torch.backends.mkldnn.enabled,
+            "blas": _config_line("BLAS_INFO"),
+        },
+        "cpu": cpu_model(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "environment_variables": {name: os.environ[name] for name in BITS_ENVIRONMENT if name in os.environ},
+    }
+
+
+def code() -> dict[str, Any]:
+    """The source's digest, and git's state where there is a checkout."""
+    digest = hashlib.sha256()
+    for path in sorted(p for pattern in SOURCES for p in ROOT.glob(pattern)):
+        digest.update(f"{path.relative_to(ROOT)}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+    commit = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    return {"source_sha256": digest.hexdigest(), "git_commit": commit, "git_clean": None if commit is None else not changed}
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted name, value in first, value in second) where two nested dicts differ; None stands for "not there"."""
+    for name in sorted(set(first) | set(second)):
+        a, b = first.get(name), second.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            yield f"{prefix}{name}", a, b
+
+
+def cpu_model() -> str:
+    """The CPU's name as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return torch.__version__ if package == "torch" else metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _config_line(key: str) -> str | None:
+    for part in torch.__config__.show().replace("\n", ",").split(","):
+        if part.strip().startswith(f"{key}="):
+            return part.strip().split("=", 1)[1]
+    return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,214 @@
+"""The run folder: settings, metrics, TensorBoard, manifest, checkpoints.
+
+``config.json`` starts the same run again; ``metrics.jsonl`` holds only what repeats (no times), ``timings.jsonl`` the
+rest; ``manifest.json`` says "finished" only when everything else is on disk. This is the only door to TensorBoard.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from training import manifest
+from training.config import TrainConfig
+from training.errors import ConfigError, DataError
+from training.files import atomic_write, sha256_file
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS, TIMINGS, LEDGER = "metrics.jsonl", "timings.jsonl", "ledger.jsonl"
+
+
+class Run:
+    """One run's folder, open for writing. Use ``Run.create`` for a new one, ``Run.reopen`` to go on with one."""
+
+    def __init__(self, path: Path, described: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = described
+        self.started = time.time()
+        self._writer: SummaryWriter | None = None
+        self._purge_step: int | None = None
+
+    @classmethod
+    def create(cls, kind: str, config: TrainConfig, *, path: str = "", root: str = "runs", argv: Sequence[str] = ()) -> Run:
+        """A new folder: ``path`` if given (ConfigError where it exists), else the next ``root/kind/version_N``."""
+        folder = Path(path) if path else next_version(Path(root) / kind)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            raise ConfigError(f"run: {folder} exists already; give --run another folder, or move that one away") from None
+        except OSError as error:
+            raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
+        described = {"kind": kind, "status": "running", "argv": list(argv), "config": config.to_dict(), "inputs": {}}
+        described["code"] = manifest.code()
+        run = cls(folder, described)
+        atomic_write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+        run.write_manifest()
+        return run
+
+    @classmethod
+    def reopen(cls, path: Path) -> Run:
+        """An existing folder, to go on with; its manifest is read."""
+        return cls(path, read_manifest(path))
+
+    # -- metrics ------------------------------------------------------------------------------------------------------
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """A line of metrics.jsonl, and TensorBoard's scalars."""
+        self._append(METRICS, {"step": step, **metrics})
+        for name, value in metrics.items():
+            self.writer.add_scalar(name, value, step)
+
+    def log_timings(self, values: Mapping[str, float], step: int) -> None:
+        """What does not repeat (seconds, rates): a line of timings.jsonl, and TensorBoard's scalars under ``time/``."""
+        self._append(TIMINGS, {"step": step, "seconds": round(time.time() - self.started, 3), **values})
+        for name, value in values.items():
+            self.writer.add_scalar(f"time/{name}", value, step)
+
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
+        plain = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in line.items()}
+        with open(self.path / name, "a", encoding="utf-8", newline="\n") as stream:
+            stream.write(json.dumps(plain) + "\n")
+
+    # -- TensorBoard --------------------------------------------------------------------------------------------------
+
+    @property
+    def writer(self) -> SummaryWriter:
+        """TensorBoard's writer into this folder, opened when first used."""
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.path), purge_step=self._purge_step)
+        return self._writer
+
+    def text(self, tag: str, markdown: str, step: int = 0) -> None:
+        """A text for TensorBoard's text page."""
+        self.writer.add_text(tag, markdown, step)
+
+    def embedding(self, tag: str, matrix: torch.Tensor, labels: Sequence[str], step: int = 0) -> None:
+        """Vectors (n, d) with n labels for TensorBoard's projector."""
+        clean = [label.replace("\t", " ").replace("\n", " ") or " " for label in labels]
+        self.writer.add_embedding(matrix.float().cpu(), metadata=clean, tag=tag, global_step=step)
+
+    def hyperparameters(self, settings: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
+        """Settings with their final metrics for the HPARAMS page, in this run itself (add_hparams would make a sub-run)."""
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items()}
+        for summary in hparams(plain, {f"hp/{name}": value for name, value in metrics.items()}):
+            self.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+        for name, value in metrics.items():
+            self.writer.add_scalar(f"hp/{name}", value, step)
+
+    # -- manifest -----------------------------------------------------------------------------------------------------
+
+    def add_input(self, name: str, path: str | Path) -> str:
+        """Record an input file with its SHA-256, which is returned."""
+        digest = sha256_file(path)
+        self.manifest["inputs"][name] = {"path": str(path), "sha256": digest, "bytes": Path(path).stat().st_size}
+        return digest
+
+    def describe_environment(self, device: torch.device, level: str) -> None:
+        """Record the machine and the level of determinism, once threads and flags are set."""
+        self.manifest["environment"] = manifest.environment(device, level)
+
+    def write_manifest(self) -> None:
+        """Put manifest.json on disk as it stands."""
+        atomic_write(self.path / "manifest.json", json.dumps(self.manifest, indent=2) + "\n")
+
+    def set_status(self, status: str) -> None:
+        """"running", "stopped", "failed"; "finished" is ``finish``'s."""
+        self.manifest["status"] = status
+        self.write_manifest()
+
+    def finish(self, weights_sha256: str, metrics: Mapping[str, float], outputs: Sequence[str] = ()) -> None:
+        """Record results and the digests of the output files, and last of all that the run is finished."""
+        self.close()
+        self.manifest["weights_sha256"] = weights_sha256
+        self.manifest["metrics"] = dict(metrics)
+        names = [*outputs, *(name for name in (METRICS, LEDGER) if (self.path / name).is_file())]
+        self.manifest["outputs"] = {name: sha256_file(self.path / name) for name in names}
+        self.manifest["seconds"] = round(time.time() - self.started, 1)
+        self.set_status("finished")
+
+    def close(self) -> None:
+        """Flush and close TensorBoard's files."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    # -- resume -------------------------------------------------------------------------------------------------------
+
+    def position(self) -> dict[str, int]:
+        """How far the growing files have come, for a checkpoint; they are synced to the disk first."""
+        sizes = {}
+        for name in (METRICS, TIMINGS, LEDGER):
+            if (self.path / name).is_file():
+                with open(self.path / name, "rb+") as stream:
+                    os.fsync(stream.fileno())
+                    sizes[name] = stream.seek(0, os.SEEK_END)
+        return sizes
+
+    def cut_back(self, sizes: Mapping[str, int], next_step: int) -> None:
+        """Cut the growing files to a checkpoint's ``position``; TensorBoard forgets what came at ``next_step`` and after.
+
+        What metrics.jsonl keeps of that step is written to TensorBoard again, so that no value is lost or doubled.
+        """
+        for name in (METRICS, TIMINGS, LEDGER):
+            path, size = self.path / name, sizes.get(name, 0)
+            if path.is_file():
+                if path.stat().st_size < size:
+                    raise DataError(f"{path}: expected at least {size} bytes, got {path.stat().st_size}: it was changed")
+                os.truncate(path, size)
+        self._purge_step = next_step
+        for line in read_jsonl(self.path / METRICS):
+            if line["step"] >= next_step:
+                for name, value in line.items():
+                    if name != "step":
+                        self.writer.add_scalar(name, float(value), line["step"])
+
+
+def next_version(folder: Path) -> Path:
+    """``folder/version_N`` with N one above the highest there."""
+    numbers = [int(p.name[8:]) for p in folder.glob("version_*") if p.name[8:].isdigit()]
+    return folder / f"version_{max(numbers, default=-1) + 1}"
+
+
+def newest_finished(folder: Path) -> Path | None:
+    """The highest-numbered ``version_N`` whose manifest says "finished"; None where there is none."""
+    found = [p for p in folder.glob("version_*") if p.name[8:].isdigit() and (p / "manifest.json").is_file()]
+    for path in sorted(found, key=lambda p: int(p.name[8:]), reverse=True):
+        if read_manifest(path).get("status") == "finished":
+            return path
+    return None
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A run folder's manifest; DataError where there is none, or it is not one."""
+    file = path / "manifest.json"
+    if not path.is_dir():
+        raise DataError(f"{path}: expected a run folder, got {'a file' if path.exists() else 'nothing'}")
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(f"{path}: expected a run folder with a manifest.json in it, got none that can be read") from None
+    if not isinstance(described, dict) or "status" not in described:
+        raise DataError(f"{file}: expected the manifest of a run, got other JSON")
+    return described
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl file; [] where it is missing."""
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream if line.strip()]
