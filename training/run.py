@@ -104,7 +104,7 @@ class Run:
         from torch.utils.tensorboard.summary import hparams
 
         plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items()}
-        for summary in hparams(plain, {f"hp/{name}": value for name, value in metrics.items()}):
+        for summary in hparams(plain, {f"hp/{name}": value for name, value in metrics.items()}):  # type: ignore[no-untyped-call]
             self.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
         for name, value in metrics.items():
             self.writer.add_scalar(f"hp/{name}", value, step)
