@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 
-from training import cadence, optimization
+from training import cadence, checkpoint, optimization
 from training.callbacks import Callback
 from training.config import TrainConfig
 from training.device import choose_device, move
@@ -40,6 +41,7 @@ class TrainerCore:
         callbacks: Sequence[Callback] = (),
         loggers: Sequence[MetricsLogger] = (),
         keep_going: Callable[[Trainer], None] | None = None,
+        checkpoint_dir: str | Path | None = None,
     ) -> None:
         self.config = config
         self.callbacks = sorted(callbacks, key=lambda c: c.last)
@@ -47,11 +49,13 @@ class TrainerCore:
         self.loggers = [] if self.fast_dev_run else list(loggers)
         self.keep_going = keep_going
         """Called at every batch boundary of a fit; raises to stop there (see training/preempt.py)."""
+        self.checkpoint_dir = checkpoint_dir
+        """Where a ModelCheckpoint without a folder of its own writes."""
         self.device = choose_device(config.device)
         self.accumulate_grad_batches = config.accumulate_grad_batches
         self.optimizers: list[CountingOptimizer] = []
         self.schedulers: list[Scheduler] = []
-        self.fitting = self.sanity_checking = self.should_stop = False
+        self.fitting = self.sanity_checking = self.should_stop = self.validated = False
         self.current_epoch = self.epochs_processed = self.global_step = 0
         self.batches_that_stepped = self.total_batches = self.eval_batches = 0
         self.batch_idx, self.stage = 0, "start"
@@ -178,6 +182,12 @@ class TrainerCore:
         return self.config.val_check_interval == 1.0 and self.config.check_val_every_n_epoch == 1
 
     @property
+    def validates_this_epoch(self) -> bool:
+        """Whether there is a validation to run in the current epoch."""
+        every = self.config.check_val_every_n_epoch
+        return self.num_val_batches > 0 and (every is None or (self.current_epoch + 1) % every == 0)
+
+    @property
     def accumulating(self) -> bool:
         """Whether the current batch only adds to the gradients, without an optimizer step."""
         ready = self.batch_idx + 1
@@ -259,7 +269,7 @@ class TrainerCore:
 
     counters: ClassVar[list[str]] = (
         "current_epoch epochs_processed global_step batches_that_stepped total_batches eval_batches batch_idx stage "
-        "should_stop gradient_norm"
+        "should_stop gradient_norm validated"
     ).split()
 
     def state(self) -> dict[str, Any]:
@@ -280,6 +290,16 @@ class TrainerCore:
             callback.on_save_checkpoint(self, self.task, checkpoint)  # type: ignore[arg-type]
         self.task.on_save_checkpoint(checkpoint)
         return checkpoint
+
+    def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
+        """Write the state, or with ``weights_only`` the weights and counters alone."""
+        if weights_only:
+            kept = {"weights_only": True, "weights": dict(self.task.state_dict())}
+            kept["progress"] = {name: getattr(self, name) for name in self.counters}
+            self.task.on_save_checkpoint(kept)
+        else:
+            kept = self.state()
+        checkpoint.save(Path(path), kept)
 
     def load_state(self, checkpoint: dict[str, Any]) -> None:
         """Back to where ``state`` was taken."""
@@ -306,8 +326,6 @@ class TrainerCore:
 
 def _with(trainer: Any, task: Task, function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *arguments: function(trainer, task, *arguments)
-
-
 
 
 def _nothing(*arguments: Any) -> None:

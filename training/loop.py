@@ -211,6 +211,7 @@ class Trainer(TrainerCore):
                     self._collect()
                     self.log_metrics(self.eval_results.collect(on_step=True)["log"], self.eval_batches)
                     self.eval_batches += 1
+                    self.validated = True
                 self._in_batch = False
             self.call(f"on_{kind}_epoch_end")
             if kind != "predict" and not self.sanity_checking:
