@@ -1,0 +1,226 @@
+"""Corpus: text → ids, once, into a memory-mapped file that training streams from.
+
+The text is UTF-8, a sentence (or a paragraph) a line, from plain, gzip, bzip2 or xz files (told by their first bytes, not by
+their names) or from stdin (``-``). Rules for odd text:
+
+* only ``\\n`` ends a line; a ``\\r`` before it is white space, so CRLF files read as LF files do; a byte order mark at the
+  start is skipped; empty lines hold no words;
+* a line may be of any length (text8 is one of 100 MB): it is read in pieces cut at white space. In pretokenized text
+  the pieces stay one sentence; tokenized text has sentences of its own, and a cut ends one;
+* a byte that is not UTF-8 is an error that names file and line; nothing is replaced silently.
+
+The text is read once (so stdin will do): words get provisional ids in order of appearance, which go to disk; when the
+counts are known they are mapped to the vocabulary's ids. Memory holds the distinct words and one piece of text.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import json
+import lzma
+import sys
+import zlib
+from array import array
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from training.errors import DataError
+from training.files import atomic_path, atomic_write
+from word2vec.text import TextRule, pretokenized, sentences, tokenize
+from word2vec.vocab import Vocab, select
+
+PIECE = 1 << 20  # bytes of text in memory at a time
+CHUNK = 1 << 20  # ids in memory at a time
+Progress = Callable[[int, int], None]  # bytes read so far, bytes in all (0 where that is not known)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A file of int32 ids, little-endian; the id ``vocab_size`` ends a sentence, and no sentence is empty."""
+
+    path: str
+    vocab_size: int
+    tokens: int  # entries in the file, the ends of sentences counted
+    sentences: int
+    read: int  # words in the text, those outside the vocabulary counted
+    sha256: str  # of the file
+
+    @property
+    def words(self) -> int:
+        """Words of the vocabulary in the file."""
+        return self.tokens - self.sentences
+
+    def ids(self) -> npt.NDArray[np.int32]:
+        """The file, memory-mapped and read-only, shape (tokens,)."""
+        if Path(self.path).stat().st_size != 4 * self.tokens:
+            raise DataError(f"{self.path}: expected {self.tokens} ids of 4 bytes, got a file of another size; encode anew")
+        return np.memmap(self.path, dtype="<i4", mode="r", shape=(self.tokens,))
+
+    def save(self) -> None:
+        """Write the description beside the ids, as JSON."""
+        atomic_write(f"{self.path}.json", json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Corpus:
+        """Read the description of the ids in ``path``; DataError where it is missing or damaged."""
+        try:
+            return cls(**{**json.loads(Path(f"{path}.json").read_text(encoding="utf-8")), "path": str(path)})
+        except (OSError, ValueError, TypeError):
+            raise DataError(f"{path}.json: cannot read the description of the encoded corpus; encode it anew") from None
+
+
+class _Words(dict[str, int]):
+    """Raw token → provisional id; a token that is new is brought to its normal form, once, and numbered."""
+
+    def __init__(self, rule: TextRule) -> None:
+        super().__init__()
+        self.rule = rule
+        self.numbers: dict[str, int] = {}  # normal form → provisional id; 0 is kept for the end of a sentence
+
+    def __missing__(self, token: str) -> int:
+        number = self.numbers.setdefault(self.rule.word(token), len(self.numbers) + 1)
+        self[token] = number
+        return number
+
+
+def encode(
+    sources: Sequence[str],
+    target: str | Path,
+    rule: TextRule,
+    *,
+    min_count: int,
+    max_vocab: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Vocab, Corpus]:
+    """Read ``sources`` in order and write their ids to ``target`` (and ``target``.json); return vocabulary and corpus.
+
+    DataError: a source is missing, a folder, damaged, not UTF-8, or there is no word in any. ConfigError: ``min_count``
+    leaves no vocabulary.
+    """
+    words, first = _Words(rule), Path(f"{target}.first.part")
+    try:
+        counts = _number(sources, words, first, progress)
+        if not words:
+            raise DataError(f"{', '.join(sources)}: expected text, got no word")
+        vocab, place = select(list(words.numbers), counts[1:], min_count, max_vocab)
+        corpus = _renumber(first, Path(target), place, len(vocab), read=int(counts[1:].sum()))
+    finally:
+        first.unlink(missing_ok=True)
+    corpus.save()
+    return vocab, corpus
+
+
+def _number(
+    sources: Sequence[str], words: _Words, target: Path, progress: Progress | None
+) -> npt.NDArray[np.int64]:
+    """Write the provisional ids of all sentences to ``target``; return how often each id occurs."""
+    counts = np.zeros(1, dtype=np.int64)
+    ids = array("i")
+
+    def flush() -> None:
+        nonlocal counts, ids
+        seen = np.bincount(np.frombuffer(ids, dtype=np.int32), minlength=len(counts))
+        seen[: len(counts)] += counts
+        counts = seen
+        stream.write(memoryview(ids).cast("B"))
+        ids = array("i")
+
+    with open(target, "wb") as stream:
+        for source in sources:
+            for line, ends in _lines(source, progress):
+                if words.rule.tokenize:
+                    for sentence in sentences(tokenize(line)):
+                        ids.extend([words[token.text] for token in sentence])
+                        ids.append(0)
+                else:
+                    ids.extend(map(words.__getitem__, pretokenized(line)))
+                    if ends:
+                        ids.append(0)
+                if len(ids) >= CHUNK:
+                    flush()
+        flush()
+    return counts
+
+
+def _renumber(first: Path, target: Path, place: npt.NDArray[np.int32], end: int, read: int) -> Corpus:
+    """Provisional ids → the vocabulary's; ``end`` ends a sentence. Dropped words and sentences left empty disappear."""
+    table = np.concatenate([np.array([end], dtype=np.int32), place])
+    digest, tokens, ends, last = hashlib.sha256(), 0, 0, end
+    with open(first, "rb") as stream, atomic_path(target) as temporary, open(temporary, "wb") as out:
+        while block := stream.read(4 * CHUNK):
+            ids = table[np.frombuffer(block, dtype=np.int32)]
+            ids = ids[ids >= 0]
+            before = np.concatenate([np.array([last], dtype=np.int32), ids[:-1]])
+            ids = ids[(ids != end) | (before != end)]
+            last = int(ids[-1]) if len(ids) else last
+            data = ids.astype("<i4", copy=False).tobytes()
+            digest.update(data)
+            out.write(data)
+            tokens, ends = tokens + len(ids), ends + int((ids == end).sum())
+    return Corpus(str(target), end, tokens, ends, read, digest.hexdigest())
+
+
+def _lines(source: str, progress: Progress | None) -> Iterator[tuple[str, bool]]:
+    """The lines of ``source`` without their ends, long ones in pieces; the flag says whether the line ends there."""
+    number, rest = 1, b""
+    for block in _blocks(source, progress):
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            yield _decode(line, source, number), True
+            number += 1
+        if len(rest) >= PIECE:
+            cut = max(rest.rfind(b" "), rest.rfind(b"\t")) + 1
+            if cut:
+                yield _decode(rest[:cut], source, number), False
+                rest = rest[cut:]
+    if rest:
+        yield _decode(rest, source, number), True
+
+
+def _decode(line: bytes, source: str, number: int) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source}:{number}: expected UTF-8, got byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line; "
+            "convert the file to UTF-8, or drop such bytes with iconv -c"
+        ) from None
+
+
+def _blocks(source: str, progress: Progress | None) -> Iterator[bytes]:
+    """The bytes of ``source``, decompressed, in blocks of ``PIECE``."""
+    done, total = 0, 0
+    try:
+        with nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb") as raw:
+            total = 0 if source == "-" else Path(source).stat().st_size
+            text = _decompressed(cast("BinaryIO", raw))
+            while block := text.read(PIECE):
+                yield block if done else block.removeprefix(BOM_UTF8)
+                done = done + len(block) if source == "-" else raw.tell()
+                if progress is not None:
+                    progress(done, total)
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise DataError(f"{source}: expected a whole compressed file, got a damaged or cut one ({error})") from None
+    except OSError as error:
+        raise DataError(f"{source}: cannot read the text: {error.strerror or error}") from None
+
+
+def _decompressed(raw: BinaryIO) -> BinaryIO:
+    """``raw``, or what is packed in it if its first bytes say so."""
+    start = raw.peek(16) if hasattr(raw, "peek") else b""
+    if start.startswith(b"\x1f\x8b"):
+        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+    if start.startswith(b"BZh") and start[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
+        return cast("BinaryIO", bz2.BZ2File(raw))
+    if start.startswith(b"\xfd7zXZ\x00"):
+        return cast("BinaryIO", lzma.LZMAFile(raw))
+    return raw
