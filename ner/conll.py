@@ -61,9 +61,15 @@ class Columns:
     word: int = 0
     tag: int | None = -1
 
+    def __post_init__(self) -> None:
+        if self.word == self.tag:
+            raise ConfigError(f"columns: expected the word and the tag in two columns, got {self.word} for both")
+
     def needed(self) -> int:
         """The least number of columns that a row must have."""
-        return max(index + 1 if index >= 0 else -index for index in (self.word, self.tag) if index is not None)
+        indices = [index for index in (self.word, self.tag) if index is not None]
+        width = max(index + 1 if index >= 0 else -index for index in indices)
+        return width if len({index % width for index in indices}) == len(indices) else width + 1
 
 
 Row = tuple[int, list[str]]  # line number, columns
