@@ -291,7 +291,8 @@ def to_scheme(
     """The sentences with their tags in scheme ``target``, and how many tags were mended on the way.
 
     ``source`` None detects the scheme (ner/scheme.py's rule): give the one of the training split for the others. Tags
-    that break it are a DataError with file:line, unless they are harmless, or ``mend`` asks to read all as conlleval.
+    that break it are a DataError with file:line, unless ``mend`` asks to read them as conlleval. Harmless faults, which
+    have one reading, are no error and are not counted.
     """
     source = source or detect(sentence.tags for sentence in sentences).scheme
     done: dict[tuple[str, ...], tuple[tuple[str, ...], int]] = {}
@@ -305,6 +306,6 @@ def to_scheme(
                 "see all faults with data check, or ask for them to be repaired"
             )
         tags, changes = repair(sentence.tags, source)
-        done[sentence.tags] = tuple(convert(tags, source, target)), changes
+        done[sentence.tags] = tuple(convert(tags, source, target)), changes if fault else 0
     result = [replace(sentence, tags=done[sentence.tags][0]) for sentence in sentences]
     return result, sum(done[sentence.tags][1] for sentence in sentences)

@@ -216,7 +216,7 @@ def _seqeval(
     }
     writer = StringReporter(width=max(map(len, kept)), digits=4)
     for number, (row, cells) in enumerate(kept.items()):
-        if number == len(kept) - 3:  # the averages stand apart
+        if number and number == len(kept) - 3:  # the averages stand apart
             writer.write_blank()
         writer.write(row, *cells.values())
     writer.write_blank()

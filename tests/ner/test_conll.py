@@ -99,7 +99,8 @@ def test_columns() -> None:
     assert [each.words for each in untagged] == [("EU", "rejects"), ("Peter",)]
     assert untagged[0].tags == ()
     assert format_sentence(untagged[0], ["B-ORG", "O"]) == "EU B-ORG\nrejects O\n\n"
-    assert [Columns().needed(), Columns(word=1).needed(), Columns(tag=None).needed(), Columns(-1, -3).needed()] == [2, 3, 1, 3]
+    some = Columns(), Columns(word=1), Columns(tag=None), Columns(-1, -3)
+    assert [each.needed() for each in some] == [2, 3, 1, 3]
     with pytest.raises(ConfigError, match="expected the word and the tag in two columns"):
         Columns(word=0, tag=0)
     with pytest.raises(ConfigError, match="expected docstart keep or drop"):
@@ -225,4 +226,4 @@ def test_harmless_faults_of_published_iob1() -> None:
     sentences = parse("Peter I-PER\nat O\nAtlanta B-MISC\nGames I-MISC\n\nEU I-ORG\n")
     converted, changed = to_scheme(sentences, "IOBES")
     assert converted[0].tags == ("S-PER", "O", "B-MISC", "E-MISC")
-    assert changed == 1
+    assert changed == 0
