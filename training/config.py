@@ -56,6 +56,7 @@ class TrainConfig:
     checkpoint_every: str = option(
         "5m", "write a checkpoint to resume from every so many steps (200) or minutes (5m); never", numbers=False
     )
+    ledger_every: int = option(1, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
     log_every_n_steps: int = option(50, "write training metrics every so many steps", numbers=False)
     progress: bool = option(True, "show a progress bar", numbers=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -13,21 +14,24 @@ from training.errors import ConfigError
 REDUCTIONS = ("mean", "sum", "min", "max")
 BATCH_HOOKS_TRAIN = (
     "training_step on_train_batch_start on_train_batch_end on_before_zero_grad on_before_backward on_after_backward "
-    "on_before_optimizer_step"
+    "on_before_optimizer_step backward optimizer_step optimizer_zero_grad configure_gradient_clipping"
 ).split()
 BATCH_HOOKS_EVAL = (
     "validation_step test_step on_validation_batch_start on_validation_batch_end on_test_batch_start on_test_batch_end"
 ).split()
-EPOCH_HOOKS = (
+EPOCH_HOOKS = frozenset(
     "on_train_start on_train_epoch_start on_train_epoch_end on_validation_start on_validation_epoch_start "
-    "on_validation_epoch_end on_test_start on_test_epoch_start on_test_epoch_end"
-).split()
-# hook → (default on_step, default on_epoch, whether on_step is allowed)
-DEFAULTS: dict[str, tuple[bool, bool, bool]] = {
-    **dict.fromkeys(BATCH_HOOKS_TRAIN, (True, False, True)),
-    **dict.fromkeys(BATCH_HOOKS_EVAL, (False, True, True)),
-    **dict.fromkeys(EPOCH_HOOKS, (False, True, False)),
+    "on_validation_epoch_end on_test_start on_test_epoch_start on_test_epoch_end".split()
+)
+# hook → (default on_step, default on_epoch); in the epoch hooks nothing else is possible
+DEFAULTS: dict[str, tuple[bool, bool]] = {
+    **dict.fromkeys(BATCH_HOOKS_TRAIN, (True, False)),
+    **dict.fromkeys(BATCH_HOOKS_EVAL, (False, True)),
+    **dict.fromkeys(EPOCH_HOOKS, (False, True)),
 }
+# (on_step, on_epoch, prog_bar, logger, reduce_fx, add_dataloader_idx): how a name was logged; None is the hook's default
+Arguments = tuple[bool | None, bool | None, bool, bool, str, bool]
+Collected = dict[str, dict[str, float]]
 
 
 @dataclass
@@ -35,136 +39,151 @@ class Metric:
     """One logged name: the last step's value and the running reduction. Sums are float64."""
 
     name: str
+    arguments: Arguments
     on_step: bool
     on_epoch: bool
-    prog_bar: bool
-    logger: bool
-    reduce_fx: str
+    loader: int | None
+    """Which of several validation sources; None where there is one."""
+    seen: bool = False
+    """Logged since the last reset."""
     value: Any = math.nan
     total: Any = 0.0
     weight: float = 0.0
-    fresh: bool = False
-    """Logged in the current batch."""
 
     def update(self, value: torch.Tensor | float | int, batch_size: int | None) -> None:
         """Take a step's value in."""
-        if isinstance(value, torch.Tensor):
-            if value.numel() != 1:
-                raise ConfigError(f"log({self.name!r}): expected a scalar, got a tensor of shape {tuple(value.shape)}")
-            value = value.detach()
-            value = float(value) if value.device.type == "cpu" else value.double().reshape(())
-        elif not isinstance(value, int | float):
-            raise ConfigError(f"log({self.name!r}): expected a number or a scalar tensor, got {type(value).__name__}")
-        self.value, self.fresh = value, True
+        number = _number(self.name, value)
+        self.value, self.seen = number, True
         if not self.on_epoch:
             return
-        if self.reduce_fx == "mean":
+        reduce_fx = self.arguments[4]
+        if reduce_fx == "mean":
             if batch_size is None:
                 raise ConfigError(f"log({self.name!r}): its epoch mean needs batch_size=…, the number of examples")
-            self.total = self.total + value * batch_size
+            self.total = self.total + number * batch_size
             self.weight += batch_size
-            return
-        if self.reduce_fx == "sum":
-            self.total = self.total + value
-        elif self.weight == 0:
-            self.total = value
         else:
-            self.total = (min if self.reduce_fx == "min" else max)(self.total, value)
-        self.weight += 1
+            self.total = number if self.weight == 0 else _reduce(reduce_fx, self.total, number)
+            self.weight = 1.0
 
     def reduced(self) -> float:
-        """The epoch's value."""
-        return float(self.total) / self.weight if self.reduce_fx == "mean" else float(self.total)
+        """The epoch's value; NaN where all batches were empty."""
+        return float(self.total) / self.weight if self.weight else math.nan
 
-    def names(self) -> tuple[str, str]:
-        """The names of the step's and of the epoch's value: forked by suffix only where both are on."""
-        return (f"{self.name}_step", f"{self.name}_epoch") if self.on_step and self.on_epoch else (self.name, self.name)
+    def reset(self) -> None:
+        """Forget the values, keep how it is logged."""
+        self.seen, self.value, self.total, self.weight = False, math.nan, 0.0, 0.0
 
 
 class Results:
-    """All metrics of one pass (training epoch, validation, test), keyed by the hook that logged and the name."""
+    """All metrics of one kind of pass (training, or evaluation), keyed by the hook that logged, the name and the source."""
 
-    def __init__(self) -> None:
-        self.metrics: dict[str, Metric] = {}
+    def __init__(self, training: bool) -> None:
+        self.training = training
+        self.metrics: dict[tuple[str, str, int | None], Metric] = {}
+        self.loader: int | None = None
+        """Of several validation sources, the one that is being run."""
 
     def log(
-        self,
-        hook: str,
-        name: str,
-        value: torch.Tensor | float | int,
-        batch_size: int | None,
-        on_step: bool | None,
-        on_epoch: bool | None,
-        prog_bar: bool,
-        logger: bool,
-        reduce_fx: str,
+        self, hook: str, name: str, value: torch.Tensor | float | int, batch_size: int | None, arguments: Arguments
     ) -> None:
         """``Task.log`` with the name of the hook that it was called from."""
-        metric = self.metrics.get(f"{hook}.{name}")
+        key = (hook, name, self.loader if arguments[5] else None)
+        metric = self.metrics.get(key)
         if metric is None:
-            metric = self.metrics[f"{hook}.{name}"] = _declare(
-                hook, name, on_step, on_epoch, prog_bar, logger, reduce_fx
-            )
-        elif (metric.prog_bar, metric.logger, metric.reduce_fx) != (prog_bar, logger, reduce_fx) or (
-            (on_step is not None and on_step != metric.on_step) or (on_epoch is not None and on_epoch != metric.on_epoch)
-        ):
-            raise ConfigError(f"log({name!r}) in {hook}: the same name was logged with other arguments before")
-        if batch_size is None and hook in EPOCH_HOOKS:
-            batch_size = 1
-        metric.update(value, batch_size)
+            metric = self.metrics[key] = _declare(hook, name, arguments, self.loader)
+        elif metric.arguments != arguments:
+            declared = _declare(hook, name, arguments, self.loader)
+            if (declared.on_step, declared.on_epoch, *arguments[2:]) != (
+                metric.on_step, metric.on_epoch, *metric.arguments[2:]
+            ):
+                raise ConfigError(f"log({name!r}) in {hook}: the same name was logged with other arguments before")
+        metric.update(value, 1 if batch_size is None and hook in EPOCH_HOOKS else batch_size)
 
-    def start_batch(self) -> None:
-        """A new batch begins: step values of the last one are no longer current."""
-        for metric in self.metrics.values():
-            metric.fresh = False
+    def collect(self, on_step: bool) -> Collected:
+        """{"log", "callback", "pbar"} → name → value: inside a batch the steps' values, else the reduced ones.
 
-    def collect(self, on_step: bool) -> dict[str, dict[str, Any]]:
-        """{"log", "callback", "pbar"} → name → value: the step's values, or at an epoch's end the reduced ones."""
-        found: dict[str, dict[str, Any]] = {"log": {}, "callback": {}, "pbar": {}}
+        A step's value stands until it is logged again, or the epoch ends.
+        """
+        found: Collected = {"log": {}, "callback": {}, "pbar": {}}
         for metric in self.metrics.values():
-            step_name, epoch_name = metric.names()
-            if on_step and metric.on_step and metric.fresh:
-                name, value = step_name, metric.value
-            elif not on_step and metric.on_epoch and metric.weight:
-                name, value = epoch_name, metric.reduced()
-            else:
+            if not metric.seen or metric.loader != self.loader or not (metric.on_step if on_step else metric.on_epoch):
                 continue
-            if metric.logger:
+            value = float(metric.value) if on_step else metric.reduced()
+            suffix = f"/dataloader_idx_{metric.loader}" if metric.loader is not None and metric.arguments[5] else ""
+            fork = ("_step" if on_step else "_epoch") if metric.on_step and metric.on_epoch else ""
+            _, _, prog_bar, logger, _, _ = metric.arguments
+            name = metric.name + fork + suffix
+            if logger:
                 found["log"][name] = value
-            if metric.prog_bar:
+            if prog_bar:
                 found["pbar"][name] = value
-            found["callback"][name] = found["callback"][metric.name] = value
+            if self.training or not on_step:
+                found["callback"][metric.name + suffix] = found["callback"][name] = value
         return found
 
     def reset(self) -> None:
-        """Forget everything."""
-        self.metrics.clear()
+        """Forget the values; that a name must be logged with the same arguments is remembered."""
+        for metric in self.metrics.values():
+            metric.reset()
 
     def state(self) -> list[dict[str, Any]]:
         """Plain values for a checkpoint."""
-        plain = []
-        for key, metric in self.metrics.items():
-            values = {**vars(metric), "key": key}
-            plain.append({k: float(v) if isinstance(v, torch.Tensor) else v for k, v in values.items()})
-        return plain
+        return [
+            {
+                **vars(metric),
+                "key": list(key),
+                "arguments": list(metric.arguments),
+                "value": float(metric.value),
+                "total": float(metric.total),
+            }
+            for key, metric in self.metrics.items()
+            if metric.seen
+        ]
 
     def load_state(self, state: list[dict[str, Any]]) -> None:
         """Back from ``state``, bit for bit: sums are float64."""
-        self.metrics = {item["key"]: Metric(**{k: v for k, v in item.items() if k != "key"}) for item in state}
+        self.metrics = {}
+        for item in state:
+            hook, name, loader = item["key"]
+            values = {k: v for k, v in item.items() if k not in ("key", "arguments")}
+            self.metrics[hook, name, loader] = Metric(**values, arguments=tuple(item["arguments"]))  # type: ignore[arg-type]
 
 
-def _declare(
-    hook: str, name: str, on_step: bool | None, on_epoch: bool | None, prog_bar: bool, logger: bool, reduce_fx: str
-) -> Metric:
+def _number(name: str, value: Any) -> Any:
+    """A float; on another device a scalar float64 tensor, so that logging does not wait for it."""
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1:
+            raise ConfigError(f"log({name!r}): expected a scalar, got a tensor of shape {tuple(value.shape)}")
+        return value.item() * 1.0 if value.device.type == "cpu" else value.detach().double().reshape(())
+    if not isinstance(value, Real):
+        raise ConfigError(f"log({name!r}): expected a number or a scalar tensor, got {type(value).__name__}")
+    return float(value)
+
+
+def _reduce(reduce_fx: str, total: Any, value: Any) -> Any:
+    if reduce_fx == "sum":
+        return total + value
+    if isinstance(value, torch.Tensor) or isinstance(total, torch.Tensor):
+        pair = torch.as_tensor(total), torch.as_tensor(value)
+        return torch.minimum(*pair) if reduce_fx == "min" else torch.maximum(*pair)
+    if math.isnan(total) or math.isnan(value):
+        return math.nan
+    return min(total, value) if reduce_fx == "min" else max(total, value)
+
+
+def _declare(hook: str, name: str, arguments: Arguments, loader: int | None) -> Metric:
+    on_step, on_epoch, _, _, reduce_fx, add_dataloader_idx = arguments
     if hook not in DEFAULTS:
         raise ConfigError(f"log({name!r}): nothing can be logged in {hook or 'no hook'}; use a step or an epoch hook")
-    step_default, epoch_default, step_allowed = DEFAULTS[hook]
-    on_step = step_default if on_step is None else on_step
-    on_epoch = epoch_default if on_epoch is None else on_epoch
-    if on_step and not step_allowed:
-        raise ConfigError(f"log({name!r}, on_step=True): not possible in {hook}, which runs once an epoch")
-    if not on_epoch and hook in EPOCH_HOOKS:
-        raise ConfigError(f"log({name!r}, on_epoch=False): not possible in {hook}, which runs once an epoch")
+    on_step = DEFAULTS[hook][0] if on_step is None else on_step
+    on_epoch = DEFAULTS[hook][1] if on_epoch is None else on_epoch
+    if hook in EPOCH_HOOKS and (on_step or not on_epoch):
+        raise ConfigError(f"log({name!r}): in {hook}, which runs once an epoch, expected on_step=False and on_epoch=True")
+    if not on_step and not on_epoch:
+        raise ConfigError(f"log({name!r}, on_step=False, on_epoch=False): the value would not go anywhere")
     if reduce_fx not in REDUCTIONS:
         raise ConfigError(f"log({name!r}, reduce_fx={reduce_fx!r}): expected one of {', '.join(REDUCTIONS)}")
-    return Metric(name, on_step, on_epoch, prog_bar, logger, reduce_fx)
+    if add_dataloader_idx and "/dataloader_idx_" in name:
+        raise ConfigError(f"log({name!r}): /dataloader_idx_ is added by itself; or log with add_dataloader_idx=False")
+    return Metric(name, arguments, on_step, on_epoch, loader)

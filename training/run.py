@@ -126,7 +126,7 @@ class Run:
         atomic_write(self.path / "manifest.json", json.dumps(self.manifest, indent=2) + "\n")
 
     def set_status(self, status: str) -> None:
-        """"running", "stopped", "failed"; "finished" is ``finish``'s."""
+        """ "running", "stopped", "failed"; "finished" is ``finish``'s."""
         self.manifest["status"] = status
         self.write_manifest()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+
+from training import optimization
+from training.hooks import Hooks
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -15,8 +18,8 @@ if TYPE_CHECKING:
 Outputs = Any  # what a step returns: a loss tensor, a dict with "loss", or None to skip the step
 
 
-class Task(nn.Module):
-    """Subclass, and write the steps. Hook names, order and counters are Lightning 2.6's.
+class Task(nn.Module, Hooks):
+    """Subclass, and write the steps. Hook names, order and counters are Lightning 2.6's (see training/hooks.py).
 
     ``automatic_optimization = False`` leaves backward and the optimizer's steps to ``training_step``.
     """
@@ -36,19 +39,20 @@ class Task(nn.Module):
         raise NotImplementedError("training_step")
 
     def validation_step(self, batch: Any, batch_idx: int) -> Outputs:
-        """One validation batch, under no_grad and in eval mode."""
+        """One validation batch, under no_grad and in eval mode. With several sources: (batch, batch_idx, dataloader_idx)."""
 
     def test_step(self, batch: Any, batch_idx: int) -> Outputs:
-        """One test batch, under no_grad and in eval mode."""
+        """One test batch, under no_grad and in eval mode; arguments as of ``validation_step``."""
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """The predictions for one batch; ``Trainer.predict`` collects what it returns."""
         return self(batch)
 
     def configure_optimizers(self) -> Any:
-        """An optimizer; or {"optimizer": …, "lr_scheduler": …}; or ([optimizers], [schedulers]); or None.
+        """An optimizer; or {"optimizer": …, "lr_scheduler": …, "monitor": …}; or ([optimizers], [schedulers]); or None.
 
-        A scheduler is a torch scheduler or {"scheduler": …, "interval": "epoch" | "step", "frequency": 1, "monitor": …}.
+        A scheduler is a torch scheduler or {"scheduler": …, "interval": "epoch" | "step", "frequency": 1, "monitor": …,
+        "strict": True, "name": …}.
         """
         return None
 
@@ -99,14 +103,17 @@ class Task(nn.Module):
         prog_bar: bool = False,
         logger: bool = True,
         reduce_fx: str = "mean",
+        add_dataloader_idx: bool = True,
     ) -> None:
         """Log a scalar. Where neither ``on_step`` nor ``on_epoch`` is given, the calling hook decides, as in Lightning.
 
-        The epoch's mean weighs by ``batch_size``, which must be given for it (Lightning guesses it, and errs).
-        With both, the names are ``name_step`` and ``name_epoch``. The same name with other arguments is a ConfigError.
+        The epoch's mean weighs by ``batch_size``, which must be given for it (Lightning guesses it, and errs). With both,
+        the names are ``name_step`` and ``name_epoch``. With several validation sources ``/dataloader_idx_0`` is added to the
+        name, unless ``add_dataloader_idx`` says no. The same name with other arguments is a ConfigError.
         """
-        self.trainer.results.log(
-            self.trainer.hook, name, value, batch_size, on_step, on_epoch, prog_bar, logger, reduce_fx
+        trainer = self._trainer or self.trainer
+        trainer.results.log(
+            trainer.hook, name, value, batch_size, (on_step, on_epoch, prog_bar, logger, reduce_fx, add_dataloader_idx)
         )
 
     def log_dict(self, values: Mapping[str, torch.Tensor | float | int], **arguments: Any) -> None:
@@ -128,47 +135,31 @@ class Task(nn.Module):
         """Backward with the backward hooks, for manual optimization."""
         self.trainer.backward(loss)
 
-    # -- hooks, in the order in which they run ------------------------------------------------------------------------
+    # -- what the trainer does by default, and a subclass may do otherwise -------------------------------------------------
 
-    def setup(self, stage: str) -> None:
-        """First of all; ``stage`` is "fit", "validate", "test" or "predict"."""
-
-    def configure_model(self) -> None:
-        """After setup: make layers that need the data's sizes."""
-
-    def on_fit_start(self) -> None:
-        """Optimizers exist, nothing has run."""
-
-    def on_sanity_check_start(self) -> None:
-        """Before the few validation batches that run ahead of training."""
-
-    def on_sanity_check_end(self) -> None:
-        """After them; their metrics are wiped."""
-
-    def on_train_start(self) -> None:
-        """Before the first epoch."""
-
-    def on_train_epoch_start(self) -> None:
-        """Before an epoch's first batch."""
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
-        """Before a batch; returning -1 skips the rest of the epoch."""
-
-    def on_before_zero_grad(self, optimizer: Optimizer) -> None:
-        """After the forward pass, before gradients are cleared."""
-
-    def on_before_backward(self, loss: torch.Tensor) -> None:
-        """Before backward."""
-
-    def on_after_backward(self) -> None:
-        """Gradients are there."""
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Gradients are complete, not yet clipped."""
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], torch.Tensor | None]
+    ) -> None:
+        """One step of automatic optimization; the closure is training_step, zero_grad and backward."""
+        optimizer.step(optimizer_closure)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
         """Clears the gradients."""
         optimizer.zero_grad()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Backward."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str
+    ) -> None:
+        """Clips the gradients, as the settings say."""
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def clip_gradients(self, optimizer: Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str = "norm") -> None:
+        """Clips by norm or by value; 0 does nothing."""
+        optimization.clip(self.trainer, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def lr_scheduler_step(self, scheduler: Any, metric: float | None) -> None:
         """Steps a scheduler; ``metric`` is the monitored value for ReduceLROnPlateau."""
@@ -176,15 +167,6 @@ class Task(nn.Module):
             scheduler.step()
         else:
             scheduler.step(metric)
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """After the optimizer's step, before a validation that is due."""
-
-    def on_train_epoch_end(self) -> None:
-        """After the epoch's last batch and validation; what is logged here can still be monitored."""
-
-    def on_train_end(self) -> None:
-        """After the last epoch."""
 
     def on_validation_model_zero_grad(self) -> None:
         """Before a validation inside training: free the gradients."""
@@ -194,47 +176,19 @@ class Task(nn.Module):
         """Before validation: to eval mode."""
         self.eval()
 
-    def on_validation_start(self) -> None: ...
-    def on_validation_epoch_start(self) -> None: ...
-    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
-    def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
-    def on_validation_epoch_end(self) -> None: ...
-    def on_validation_end(self) -> None: ...
-
     def on_validation_model_train(self) -> None:
-        """After validation: each module back to the mode it was in (the trainer has restored it)."""
+        """After validation; where it is not overridden, each module goes back to the mode it was in."""
 
     def on_test_model_eval(self) -> None:
         """Before the test: to eval mode."""
         self.eval()
 
-    def on_test_start(self) -> None: ...
-    def on_test_epoch_start(self) -> None: ...
-    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
-    def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
-    def on_test_epoch_end(self) -> None: ...
-    def on_test_end(self) -> None: ...
-    def on_test_model_train(self) -> None: ...
+    def on_test_model_train(self) -> None:
+        """As on_validation_model_train."""
 
     def on_predict_model_eval(self) -> None:
         """Before prediction: to eval mode."""
         self.eval()
 
-    def on_predict_start(self) -> None: ...
-    def on_predict_epoch_start(self) -> None: ...
-    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
-    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None: ...
-    def on_predict_epoch_end(self) -> None: ...
-    def on_predict_end(self) -> None: ...
-
-    def on_fit_end(self) -> None:
-        """Last of fit."""
-
-    def teardown(self, stage: str) -> None:
-        """Last of all."""
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a resume needs beside weights and optimizers: tensors and plain Python values only."""
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back."""
+    def on_predict_model_train(self) -> None:
+        """As on_validation_model_train."""

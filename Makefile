@@ -1,0 +1,41 @@
+# make demo · make test · make check · make bench: each sets up what it needs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test soak check bench clean
+
+demo: .venv/.run
+	$(BIN)/python cli.py train-w2v
+	$(BIN)/python cli.py train-ner --deterministic
+	@echo "look at both with: $(BIN)/tensorboard --logdir runs"
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+soak: .venv/.test
+	$(BIN)/python -m pytest -m soak
+
+check: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.test
+	$(BIN)/python benchmarks/loop_overhead.py
+	$(BIN)/python benchmarks/lstm_speed.py
+	$(BIN)/python benchmarks/crf_speed.py
+
+# The environment, once: what the commands need, and what the tests need beside it. torch comes first and pinned,
+# since other packages would take whatever torch they find.
+.venv/.run: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "samebits needs Python 3.10 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_INDEX) torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.test: .venv/.run
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,209 @@
+"""The command line: options → config → one library call. Errors of the library become one line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli_options import config_options, make_config
+from cli_terminal import LongJob, ProgressBar
+from ner.config import PRESETS, TaggerConfig
+from training.errors import Preempted, SamebitsError
+from training.experiment import RunOptions
+from word2vec.config import Word2VecConfig
+
+VERSION = "0.1.0"
+
+
+class Commands(click.Group):
+    """A group whose commands end with one line, not a traceback, where the library refuses something."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Preempted as stopped:
+            click.echo(f"{stopped}\ngo on with: python cli.py {_resume_command()}", err=True)
+            ctx.exit(stopped.exit_code)
+        except SamebitsError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:  # the reader of our output went away, as `head` does
+            sys.stderr.close()
+            ctx.exit(0)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(VERSION, prog_name="samebits")
+def main() -> None:
+    """Word vectors and a named-entity tagger in pure PyTorch, with the same bits every time.
+
+    \b
+    Example:
+      python cli.py train-w2v
+      python cli.py train-ner --deterministic
+    """
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a run that are not settings of the experiment."""
+    for option in (
+        click.option("--allow-changes", is_flag=True, help="Resume although data, settings, code or versions have changed."),
+        click.option("--resume", default="", metavar="RUN", help="Go on with this run, from its last checkpoint."),
+        click.option(
+            "--run", "path", default="", metavar="DIR", help="The run's folder.  [default: the next version_N in runs/]"
+        ),
+        click.option(
+            "--config", "file", metavar="FILE", help="Read options from a config.json; what is typed goes before it."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _options(kind: str, path: str, resume: str, allow_changes: bool, progress: bool) -> RunOptions:
+    click.get_current_context().find_root().meta["resume"] = (kind, path or resume)
+    return RunOptions(
+        path=path,
+        argv=tuple(sys.argv[1:]),
+        resume=resume,
+        allow_changes=allow_changes,
+        callbacks=(ProgressBar(),) if progress else (),
+        tell=_tell,
+        progress=LongJob() if progress else None,
+    )
+
+
+def _tell(line: str) -> None:
+    if line.startswith("run: "):
+        click.get_current_context().find_root().meta["run"] = line.split()[1]
+    click.echo(line)
+
+
+def _resume_command() -> str:
+    meta = click.get_current_context().find_root().meta
+    return f"{meta['resume'][0]} --resume {meta.get('run', meta['resume'][1])}"
+
+
+@main.command()
+@config_options(Word2VecConfig)
+@run_options
+def train_w2v(file: str | None, path: str, resume: str, allow_changes: bool, **typed: Any) -> None:
+    """Train word vectors on text.
+
+    \b
+    Example:
+      python cli.py train-w2v --corpus news.txt --dim 100 --epochs 5
+    """
+    from word2vec.train import train_word2vec
+
+    config = make_config(Word2VecConfig, typed, _file(file, resume), {})
+    folder = train_word2vec(config, _options("train-w2v", path, resume, allow_changes, config.progress))
+    click.echo(f"finished: {folder}")
+
+
+@main.command()
+@click.option(
+    "--preset", type=click.Choice(sorted(PRESETS)), default="default", show_default=True, help="Fill what is not typed."
+)
+@config_options(TaggerConfig)
+@run_options
+def train_ner(preset: str, file: str | None, path: str, resume: str, allow_changes: bool, **typed: Any) -> None:
+    """Train a tagger, test it, and report.
+
+    \b
+    Example:
+      python cli.py train-ner --data data/sample --deterministic
+    """
+    from ner.train import train_tagger
+
+    config = make_config(TaggerConfig, typed, _file(file, resume), PRESETS[preset])
+    folder = train_tagger(config, _options("train-ner", path, resume, allow_changes, config.progress))
+    click.echo(f"finished: {folder}")
+
+
+def _file(file: str | None, resume: str) -> str | None:
+    """A resumed run has its settings from its own folder."""
+    return str(Path(resume) / "config.json") if resume else file
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.argument("source", type=click.Path(), default="-", metavar="[FILE|-]")
+@click.option("--input", "form", type=click.Choice(["auto", "text", "conll"]), default="auto", show_default=True,
+              help="What the source is; auto goes by its name: .conll, .txt and the like.")  # fmt: skip
+@click.option("--format", "output", type=click.Choice(["text", "conll", "jsonl"]), default=None,
+              help="What is written.  [default: conll for CoNLL, else text]")  # fmt: skip
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
+)
+def predict(run: str, source: str, form: str, output: str | None, device: str) -> None:
+    """Tag a text (a paragraph a line) or a CoNLL file with a trained run.
+
+    \b
+    Example:
+      echo "Ada Marlow flew to Oslo." | python cli.py predict runs/ner/version_0 --format jsonl
+    """
+    from ner.predict import TrainedTagger
+    from ner.tagging import predict_stream
+
+    tagger = TrainedTagger.load(run, device)
+    for piece in predict_stream(tagger, source, form, output):
+        click.echo(piece, nl=False)
+
+
+@main.command()
+@click.argument("run", type=click.Path())
+@click.argument("file", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
+)
+def evaluate(run: str, file: str, as_json: bool, device: str) -> None:
+    """Score a trained run on any labelled file.
+
+    \b
+    Example:
+      python cli.py evaluate runs/ner/version_0 data/sample/test.conll --json
+    """
+    from ner.predict import TrainedTagger
+    from ner.tagging import evaluate_file
+    from ner.train import report_text
+
+    scores = evaluate_file(TrainedTagger.load(run, device), file)
+    if as_json:
+        click.echo(json.dumps({"strict": scores.strict, "conlleval": scores.conlleval}, indent=2))
+    else:
+        click.echo(report_text(scores))
+
+
+@main.group()
+def data() -> None:
+    """Get data, and look at it before training."""
+
+
+@data.command()
+@click.argument("name", type=click.Choice(["glove", "text8"]))
+@click.option("--to", "folder", type=click.Path(), default="data", show_default=True, help="The folder to put it in.")
+def fetch(name: str, folder: str) -> None:
+    """Download GloVe's vectors or the text8 corpus, checked and unpacked.
+
+    \b
+    Example:
+      python cli.py data fetch glove --to data
+    """
+    from word2vec.fetch import fetch as get
+
+    for path in get(name, Path(folder), progress=LongJob()):
+        click.echo(str(path))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The command line's options, read off the config dataclasses, and the way from what was typed to a config."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from training.config import TrainConfig, read_settings
+
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+Command = Callable[..., Any]
+
+# Flags whose "off" has a name of its own.
+PAIRS = {"tokenize": "--tokenize/--pretokenized", "lowercase": "--lowercase/--cased"}
+
+
+class Number(click.ParamType):  # type: ignore[type-arg]
+    """A whole number, or a number with a point: 50 is not 50.0 (a count is no share)."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
+        if isinstance(value, int | float):
+            return value
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+        return self.fail(f"expected a number such as 50 or 0.25, got {value!r}", param, ctx)
+
+
+class Optional(click.ParamType):  # type: ignore[type-arg]
+    """A value of another type, or "none"."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind, self.name = kind, f"{kind.__name__}|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value is None or isinstance(value, self.kind):
+            return value
+        try:
+            return None if value == "none" else self.kind(value)
+        except ValueError:
+            return self.fail(f"expected a {self.kind.__name__} or none, got {value!r}", param, ctx)
+
+
+def config_options(config: type[TrainConfig]) -> Callable[[Command], Command]:
+    """A decorator that gives a command one option for each field of ``config``."""
+    hints = typing.get_type_hints(config)
+
+    def decorate(command: Command) -> Command:
+        for item in reversed(dataclasses.fields(config)):
+            command = _option(item, hints[item.name])(command)
+        return command
+
+    return decorate
+
+
+def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Command], Command]:
+    flag, default = "--" + item.metadata.get("flag", item.name).replace("_", "-"), item.default
+    settings: dict[str, Any] = {"help": item.metadata["help"], "default": default, "show_default": True}
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if hint is bool:
+        flag = PAIRS.get(item.name, f"{flag}/--no-{flag[2:]}")
+    elif item.metadata.get("choices"):
+        settings["type"] = click.Choice(item.metadata["choices"])
+    elif typing.get_origin(hint) is tuple:
+        settings |= {"multiple": True, "type": typing.get_args(hint)[0]}
+    elif set(kinds) == {int, float}:
+        settings["type"] = Number()
+    elif type(None) in kinds:
+        settings["type"] = Optional(next(kind for kind in kinds if kind is not type(None)))
+        settings["show_default"] = "none" if default is None else True
+    else:
+        settings["type"] = hint
+    return click.option(flag, item.name, **settings)
+
+
+def make_config(config: type[ConfigT], typed: Mapping[str, Any], file: str | None, preset: Mapping[str, Any]) -> ConfigT:
+    """Defaults, then the preset, then the config file, then what was typed (or set in the environment)."""
+    context = click.get_current_context()
+    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    names = [item.name for item in dataclasses.fields(config)]
+    chosen = {name: typed[name] for name in names if context.get_parameter_source(name) in given}
+    if file:
+        config.load(file)  # says which line of the file is wrong, before it is mixed with the rest
+    from_file = read_settings(file) if file else {}
+    return config.from_dict({**preset, **from_file, **chosen}, "options")

@@ -1,0 +1,156 @@
+"""Sentences → batches: encoded once, planned per epoch, packed without padding.
+
+A batch holds its tokens sentence after sentence, (N,) of them for B sentences: there is no padding that could leak.
+Batches of like lengths are still faster, since the LSTM then runs fewer, fuller steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ner.lstm import Packing, packing
+from training.randomness import permutation, unit
+
+POOL = 50  # batches whose sentences are sorted by length together
+
+
+@dataclass(frozen=True)
+class Characters:
+    """The distinct words of a batch, spelled: U words with C characters in all."""
+
+    ids: Tensor  # (C,) int64, word after word
+    lengths: Tensor  # (U,) int64
+    word: Tensor  # (N,) int64: which of the U words each token is
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B sentences with N tokens in all."""
+
+    sentences: Tensor  # (B,) int64: their numbers in the split
+    lengths: Tensor  # (B,) int64
+    words: Tensor  # (N,) int64: rows of the word table
+    labels: Tensor  # (N,) int64; empty where there are none
+    plan: Packing
+    characters: Characters | None
+
+
+class Encoded:
+    """A split as flat arrays of ids. ``spellings[k]`` are the character ids of distinct word k."""
+
+    def __init__(
+        self,
+        words: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        distinct: npt.NDArray[np.int64] | None = None,
+        spellings: Sequence[npt.NDArray[np.int64]] = (),
+    ) -> None:
+        self.words, self.labels, self.lengths, self.distinct = words, labels, lengths, distinct
+        self.starts = np.cumsum(lengths) - lengths
+        self.spelling_lengths = np.array([len(s) for s in spellings], np.int64)
+        self.spelling_starts = np.cumsum(self.spelling_lengths) - self.spelling_lengths
+        self.spelling_ids = np.concatenate(spellings) if len(spellings) else np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, sentences: npt.NDArray[np.int64]) -> Batch:
+        """The batch of these sentences, in this order."""
+        lengths = self.lengths[sentences]
+        tokens = _ranges(self.starts[sentences], lengths)
+        plan_lengths = torch.from_numpy(lengths)
+        return Batch(
+            torch.from_numpy(np.ascontiguousarray(sentences)),
+            plan_lengths,
+            torch.from_numpy(self.words[tokens]),
+            torch.from_numpy(self.labels[tokens] if len(self.labels) else self.labels),
+            packing(plan_lengths),
+            self._characters(tokens),
+        )
+
+    def _characters(self, tokens: npt.NDArray[np.int64]) -> Characters | None:
+        if self.distinct is None:
+            return None
+        kinds, word = np.unique(self.distinct[tokens], return_inverse=True)
+        lengths = self.spelling_lengths[kinds]
+        ids = self.spelling_ids[_ranges(self.spelling_starts[kinds], lengths)]
+        return Characters(torch.from_numpy(ids), torch.from_numpy(lengths), torch.from_numpy(word.astype(np.int64)))
+
+
+class SentenceBatches:
+    """The batches of a split: a plan per epoch, a pure function of (seed, purpose, epoch).
+
+    ``batching`` "length": sentences are shuffled, sorted by length within pools of fifty batches, cut into batches, and
+    the batches shuffled. "random": shuffled and cut. Without ``shuffle``: in order of length, or of the file.
+    """
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        batch_size: int,
+        *,
+        batching: str = "length",
+        shuffle: bool = True,
+        seed: int = 0,
+        purpose: str = "order",
+    ) -> None:
+        self.encoded, self.batch_size, self.batching, self.shuffle = encoded, batch_size, batching, shuffle
+        self.seed, self.purpose = seed, purpose
+
+    def plan(self, epoch: int) -> Plan:
+        """The batches of an epoch, made when they are asked for."""
+        n = len(self.encoded)
+        order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
+        if self.batching == "random":
+            return Plan(self.encoded, [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)])
+        pool = POOL * self.batch_size if self.shuffle else n
+        groups: list[npt.NDArray[np.int64]] = []
+        for start in range(0, n, pool):
+            part = order[start : start + pool]
+            part = part[np.argsort(-self.encoded.lengths[part], kind="stable")]
+            groups += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        if self.shuffle:
+            groups = [groups[i] for i in permutation(len(groups), self.seed, f"{self.purpose}/batches", epoch)]
+        return Plan(self.encoded, groups)
+
+
+class Plan(Sequence[Batch]):
+    """Which sentences make each batch of an epoch."""
+
+    def __init__(self, encoded: Encoded, groups: Sequence[npt.NDArray[np.int64]]) -> None:
+        self.encoded, self.groups = encoded, groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+        return self.encoded.batch(self.groups[index])
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[i] for i in range(len(self)))
+
+
+def replace_rare(batch: Batch, rare: Tensor, probability: float, unknown: int, seed: int, epoch: int, index: int) -> Tensor:
+    """The batch's word ids with words for which ``rare[id]`` holds read as ``unknown`` now and then (Lample et al. 2016).
+
+    So the unknown word's vector is trained. A pure function of (seed, epoch, batch index).
+    """
+    if probability <= 0.0:
+        return batch.words
+    draw = torch.from_numpy(unit(len(batch.words), seed, "unk", epoch, index)).to(batch.words.device)
+    return torch.where(rare[batch.words] & (draw < probability), unknown, batch.words)
+
+
+def _ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """starts[0] … starts[0]+lengths[0]−1, then the same for 1, …"""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    ranges: npt.NDArray[np.int64] = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    return ranges

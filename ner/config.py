@@ -1,0 +1,87 @@
+"""The tagger's settings, and the presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from training.config import TrainConfig, option
+from training.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TaggerConfig(TrainConfig):
+    """What ``train-ner`` can be told. Data: either ``data``, or ``train``, ``valid`` and ``test``."""
+
+    data: str = option("data/sample", "folder with the train, valid and test files, in CoNLL's columns")
+    train: str = option("", "training file; with --valid and --test instead of --data")
+    valid: str = option("", "validation file")
+    test: str = option("", "test file")
+    word_column: int = option(0, "column of the word, from 0, or from the end if negative")
+    tag_column: int = option(-1, "column of the tag")
+    docstart: str = option("drop", "-DOCSTART- rows: leave them out, or keep each as a sentence", choices=("drop", "keep"))
+    repair: bool = option(False, "read ill-formed tags as conlleval does, instead of refusing them")
+    scheme: str = option("IOBES", "scheme the model is trained in", choices=("IOBES", "IOB2"))
+
+    vectors: str = option("auto", "word vectors: a file, none, or auto for the newest finished train-w2v run")
+    word_form: str = option(
+        "vectors", "words as the vectors' text was normalized, or as they stand in the file", choices=("vectors", "raw")
+    )
+    unseen_vectors: bool = option(True, "at validation and later, use the vectors of words that training never saw")
+    freeze_vectors: bool = option(False, "leave the word vectors as they are")
+    word_dim: int = option(100, "size of random word vectors, where none are given")
+    characters: str = option("none", "character encoder", choices=("none", "cnn", "lstm"))
+    char_dim: int = option(30, "size of character embeddings")
+    char_hidden: int = option(50, "filters of the character CNN, or units of the character LSTM in all")
+    hidden_size: int = option(128, "units of the BiLSTM, per direction")
+    decoder: str = option("softmax", "how tags are scored and chosen", choices=("softmax", "crf"))
+    dropout: float = option(0.5, "dropout before and after the BiLSTM")
+    unk_replace: float = option(0.3, "in training, read a word that occurs once as unknown with this probability")
+
+    batch_size: int = option(16, "sentences a batch")
+    batching: str = option("length", "sentences of like lengths together, or at random", choices=("length", "random"))
+    train_f1: bool = option(True, "compute F1 of the training predictions too", numbers=False)
+    shuffle_valid: bool = option(False, "validate in a random order")
+    lr: float = option(2e-3, "Adam's learning rate")
+    patience: int = option(0, "stop after so many checks without a better valid F1; 0 for never")
+    test_weights: str = option("best", "the weights that are tested", choices=("best", "last"))
+    max_epochs: int = option(12, "epochs to train at most")
+    gradient_clip_val: float = option(5.0, "clip gradients to this norm or value; 0 for no clipping")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("batch_size", "hidden_size", "word_dim", "char_dim", "char_hidden"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        for name in ("dropout", "unk_replace"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f"{name}: expected a probability from 0 to below 1, got {getattr(self, name)}")
+        if self.lr <= 0 or self.patience < 0:
+            raise ConfigError(f"expected lr above 0 and patience of 0 or more, got {self.lr} and {self.patience}")
+        if any((self.train, self.valid, self.test)) and not all((self.train, self.valid, self.test)):
+            given = [name for name in ("train", "valid", "test") if getattr(self, name)]
+            raise ConfigError(f"expected --train, --valid and --test together, got only {', '.join(given)}")
+
+
+# What a preset changes of the defaults. The lecture's assumptions are listed in docs/lecture.md.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "lecture": {
+        "docstart": "keep",
+        "word_form": "raw",
+        "unseen_vectors": False,
+        "characters": "none",
+        "decoder": "softmax",
+        "hidden_size": 500,
+        "dropout": 0.0,
+        "unk_replace": 0.0,
+        "batch_size": 128,
+        "batching": "random",
+        "shuffle_valid": True,
+        "lr": 1e-3,
+        "max_epochs": 10,
+        "val_check_interval": 0.25,
+        "gradient_clip_val": 0.0,
+        "test_weights": "last",
+    },
+}

@@ -1,0 +1,117 @@
+"""Word vectors → the tagger's word table, with a report of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from word2vec.vectors import WordVectors
+
+from ner.indexer import Indexer
+from training.errors import DataError
+from training.randomness import uniform
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many of a vocabulary's words have a vector: as they are, in the vectors' form or lower-cased, or not at all."""
+
+    exact: int
+    other_form: int
+    missing: int
+    token_share: float
+    """The share of the tokens (not of the distinct words) that have a vector."""
+    most_frequent_missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        total = max(1, self.exact + self.other_form + self.missing)
+        missing = f" (most frequent: {' '.join(self.most_frequent_missing)})" if self.most_frequent_missing else ""
+        return (
+            f"{self.exact:,} of {total:,} words have a vector as they stand, {self.other_form:,} in the vectors' form or in "
+            f"lower case, {self.missing:,} have none{missing}; {100 * self.token_share:.1f} % of the tokens have one"
+        )
+
+
+def find(vectors: WordVectors, word: str) -> int | None:
+    """The row of a word: as it stands, else as the vectors' text was normalized, else in lower case; else None."""
+    for form in (word, vectors.rule.word(word) if vectors.rule else word, word.lower()):
+        row = vectors.index.get(form)
+        if row is not None:
+            return row
+    return None
+
+
+def word_matrix(
+    words: Sequence[str], counts: Mapping[str, int], vectors: WordVectors | None, dim: int, seed: int
+) -> tuple[Tensor, Coverage]:
+    """The table (len(words), dim) of initial vectors; rows 0 and 1 are padding (zeros) and the unknown word.
+
+    A word without a vector gets a uniform one of the same spread as the others: ±sqrt(3/dim) where there are none
+    (He et al.'s variance 1/dim), else ±sqrt(3)·(the root mean square of the vectors' elements).
+    """
+    dim = vectors.matrix.shape[1] if vectors else dim
+    bound = (3.0 / dim) ** 0.5
+    if vectors:
+        if len(vectors.words) == 0:
+            raise DataError("vectors: expected at least one word vector, got none")
+        sample = vectors.matrix[: min(len(vectors.words), 10000)].double().numpy()
+        bound = (3.0 * float((sample**2).mean())) ** 0.5
+    table = uniform((len(words), dim), -bound, bound, seed, "init/words")
+    table[0] = 0.0
+    exact = other = covered = 0
+    missing: list[str] = []
+    rows: list[tuple[int, int]] = []
+    for i, word in enumerate(words):
+        row = find(vectors, word) if vectors and i > 1 else None
+        if row is None:
+            if i > 1:
+                missing.append(word)
+            continue
+        rows.append((i, row))
+        exact, other = exact + (word in vectors), other + (word not in vectors)  # type: ignore[operator]
+        covered += counts.get(word, 0)
+    if vectors and rows:
+        target, source = torch.tensor(rows).T
+        table[target] = vectors.matrix[source]
+    total = max(1, sum(counts.values()))
+    most = sorted(missing, key=lambda w: (-counts.get(w, 0), w))[:8]
+    return table, Coverage(exact, other, len(missing), covered / total, tuple(most))
+
+
+class WordTable(nn.Module):
+    """The words' vectors: trained rows for the vocabulary, and fixed rows for words met later that have a vector."""
+
+    extra: Tensor
+
+    def __init__(self, matrix: Tensor, *, freeze: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(matrix, requires_grad=not freeze)
+        self.register_buffer("extra", matrix.new_zeros(0, matrix.shape[1]), persistent=False)
+
+    def attach(self, rows: Tensor) -> None:
+        """Append vectors (n, d) for words that the vocabulary does not hold; they are not part of the weights."""
+        self.extra = torch.cat([self.extra, rows.to(self.extra)])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Ids (N,) → vectors (N, d). Ids from the table's size on mean attached rows."""
+        trained = len(self.weight)
+        known = ids < trained
+        if self.extra.shape[0] == 0 or bool(known.all()):
+            return nn.functional.embedding(ids, self.weight)
+        vectors = nn.functional.embedding(torch.where(known, ids, 1), self.weight)
+        return torch.where(known[:, None], vectors, self.extra[torch.where(known, 0, ids - trained)])
+
+
+def attach_unseen(table: WordTable, indexer: Indexer, vectors: WordVectors, words: Iterable[str]) -> int:
+    """Give every word (raw) that the vocabulary lacks and that has a vector a row of its own; returns how many."""
+    found: dict[str, int] = {}
+    for raw in dict.fromkeys(words):
+        word = indexer.rule.word(raw)
+        if word not in indexer.words and word not in found and (row := find(vectors, raw)) is not None:
+            found[word] = row
+    if found:
+        indexer.add_words(found)
+        table.attach(vectors.matrix[torch.tensor(list(found.values()))])
+    return len(found)

@@ -1,0 +1,198 @@
+"""Training a tagger, from files to a finished run folder. Reads top-down."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from word2vec.vectors import WordVectors, load
+
+from ner.batches import Encoded, SentenceBatches
+from ner.config import TaggerConfig
+from ner.conll import Sentence, write_conll
+from ner.data import Dataset, encode, read_dataset, word_counts
+from ner.embeddings import Coverage, attach_unseen, word_matrix
+from ner.indexer import FIRST, Indexer
+from ner.metrics import Report, report
+from ner.model import Tagger
+from ner.scheme import allowed_transitions
+from ner.task import TaggerTask
+from training import checkpoint
+from training.callbacks import Callback, EarlyStopping
+from training.digest import weights_sha256
+from training.errors import ConfigError
+from training.experiment import Experiment, RunOptions, already_finished, experiment
+from training.files import atomic_write, sha256_file
+from training.loop import Trainer
+from training.model_checkpoint import ModelCheckpoint
+from training.run import newest_finished
+from training.summary import ModelSummary
+from word2vec.text import TextRule
+
+RAW = TextRule(tokenize=False, lowercase=False, digits="keep")
+SHOWN_WORDS = 1000  # in the projector
+
+
+def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Path:
+    """Train, test and report; returns the run's folder. Errors are the library's own (training/errors.py)."""
+    options = options or RunOptions()
+    if finished := already_finished(options, "ner"):
+        return finished
+    config = resolve_vectors(config, options)
+    dataset = read_dataset(config)
+    vectors = load(config.vectors) if config.vectors != "none" else None
+    indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
+    inputs: dict[str, str | Path] = {**dataset.paths._asdict(), **({"vectors": config.vectors} if vectors else {})}
+    with experiment("ner", config, options, inputs) as run:
+        _tell_data(run, dataset, indexer)
+        task, coverage = build_task(config, dataset, indexer, vectors)
+        options.tell(f"vectors: {coverage}" if vectors else "vectors: none, random ones are trained")
+        indexer.save(run.run.path / "indexer.json")  # before words of other splits are added
+        if vectors and config.unseen_vectors:
+            attach_unseen(task.model.words, indexer, vectors, (w for s in dataset.valid + dataset.test for w in s.words))
+        options.tell(str(ModelSummary(task, max_depth=2)))
+        trainer, best = _fit(run, config, task, dataset, indexer)
+        test = SentenceBatches(_encode(config, dataset.test, indexer), config.batch_size, shuffle=False)
+        results = {**trainer.test(task, test)[0], "best_val_f1": best}
+        _finish(run, trainer.global_step, config, task, dataset, indexer, results)
+    return run.run.path
+
+
+def resolve_vectors(config: TaggerConfig, options: RunOptions) -> TaggerConfig:
+    """The settings with the vectors' file in place of "auto"; tells which, or that there is none."""
+    path = config.vectors
+    if path == "auto":
+        newest = newest_finished(Path(options.root) / "w2v")
+        if newest is None:
+            options.tell(
+                f"vectors: no finished run in {Path(options.root) / 'w2v'}, so random ones are trained (run train-w2v first)"
+            )
+            return dataclasses.replace(config, vectors="none")
+        path = str(newest / "vectors.bin")
+    elif path != "none" and (Path(path) / "vectors.bin").is_file():
+        path = str(Path(path) / "vectors.bin")  # a train-w2v run's folder
+    if path != "none":
+        if not Path(path).is_file():
+            raise ConfigError(f"vectors: expected a file of word vectors, a train-w2v run, auto or none, got {path!r}")
+        options.tell(f"vectors: {path} (SHA-256 {sha256_file(path)})")
+    return dataclasses.replace(config, vectors=path)
+
+
+def text_rule(config: TaggerConfig, vectors: WordVectors | None, options: RunOptions) -> TextRule:
+    """How words are looked up: as the vectors' text was normalized, unless the settings want them raw."""
+    if vectors is None or vectors.rule is None:
+        return RAW
+    rule = dataclasses.replace(vectors.rule, tokenize=False)
+    if config.word_form == "vectors" or rule == RAW:
+        return rule
+    case = "lower-cased" if rule.lowercase else "cased"
+    digits = "with digits as 0" if rule.digits == "zero" else "with digits kept"
+    options.tell(
+        f"vectors: they were trained on {case} words {digits}, and the tagger's are kept as they stand, as asked: a word "
+        "without a vector is looked up in the vectors' form"
+    )
+    return RAW
+
+
+def build_task(
+    config: TaggerConfig, dataset: Dataset, indexer: Indexer, vectors: WordVectors | None
+) -> tuple[TaggerTask, Coverage]:
+    """The task with its initial weights: a function of settings, training data and vectors."""
+    counts = word_counts(dataset.train, indexer)
+    words = ["<pad>", "<unk>", *indexer.words]
+    matrix, coverage = word_matrix(words, counts, vectors, config.word_dim, config.seed)
+    allowed = allowed_transitions(indexer.labels, indexer.scheme)
+    model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed)
+    rare = torch.tensor([False] * FIRST + [counts[word] == 1 for word in indexer.words])
+    return TaggerTask(config, model, indexer.labels, rare), coverage
+
+
+def _fit(
+    run: Experiment, config: TaggerConfig, task: TaggerTask, dataset: Dataset, indexer: Indexer
+) -> tuple[Trainer, float]:
+    """Train with validation, leave the weights to be tested in the task; returns the trainer and the best valid F1."""
+    best = ModelCheckpoint(filename="best-{epoch}-{step}", monitor="val_f1", mode="max", save_weights_only=True)
+    callbacks: list[Callback] = [best]
+    if config.patience:
+        callbacks.append(EarlyStopping("val_f1", mode="max", patience=config.patience))
+    train = _batches(config, _encode(config, dataset.train, indexer), "order", shuffle=True)
+    valid = _batches(config, _encode(config, dataset.valid, indexer), "order/valid", shuffle=config.shuffle_valid)
+    trainer = run.trainer(callbacks)
+    run.fit(trainer, task, train, valid)
+    folder = run.run.path / "checkpoints"
+    checkpoint.save(folder / "last.ckpt", {"weights": dict(task.state_dict())})
+    if config.test_weights == "best" and best.best_model_path:
+        task.load_state_dict(checkpoint.load(Path(best.best_model_path))["weights"])
+    checkpoint.save(folder / "model.ckpt", {"weights": dict(task.state_dict())})
+    return trainer, float(best.best_model_score or 0.0)
+
+
+def _encode(config: TaggerConfig, sentences: Sequence[Sentence], indexer: Indexer) -> Encoded:
+    return encode(sentences, indexer, characters=config.characters != "none")
+
+
+def _batches(config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: bool) -> SentenceBatches:
+    return SentenceBatches(
+        encoded, config.batch_size, batching=config.batching, shuffle=shuffle, seed=config.seed, purpose=purpose
+    )
+
+
+def _finish(
+    run: Experiment,
+    step: int,
+    config: TaggerConfig,
+    task: TaggerTask,
+    dataset: Dataset,
+    indexer: Indexer,
+    results: dict[str, float],
+) -> None:
+    """Report, predictions, TensorBoard's pages, and the manifest last."""
+    predicted = [indexer.decode(task.predicted[i]) for i in range(len(dataset.test))]
+    scores = report([sentence.tags for sentence in dataset.test], predicted, config.scheme)
+    text = report_text(scores)
+    atomic_write(run.run.path / "test_report.txt", text)
+    plain = [Sentence(s.words, s.tags, separator="\t") for s in dataset.test]
+    write_conll(run.run.path / "predictions.conll", plain, predicted)
+    run.run.text("test/report", f"```\n{text}\n```", step)
+    _show_words(run, task, indexer, step)
+    shown = {name: results[name] for name in ("best_val_f1", "test_f1", "test_loss")}
+    run.run.hyperparameters(config.to_dict(), shown, step)
+    digest = weights_sha256(task)
+    run.run.manifest["labels"] = list(indexer.labels)
+    run.run.finish(digest, results, ["test_report.txt", "predictions.conll", "indexer.json"])
+    run.options.tell(text)
+    run.options.tell(f"weights: SHA-256 {digest}")
+
+
+def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) -> None:
+    """The most frequent words' vectors, as trained, in the projector; the neighbours of some as text."""
+    words = list(indexer.words)[:SHOWN_WORDS]
+    table = task.model.words.weight.detach()[FIRST : FIRST + len(words)].cpu()
+    run.run.embedding("words", table, words, step)
+    shown = WordVectors(words, table, indexer.rule)
+    probes = [word for word in words if word.isalpha() and len(word) > 3][:12]
+    lines = [f"- **{probe}**: {', '.join(word for word, _ in shown.nearest(probe, 8))}" for probe in probes]
+    run.run.text("words/neighbours", "\n".join(lines) or "none", step)
+
+
+def report_text(scores: Report) -> str:
+    """Both reports, for people."""
+    return (
+        "seqeval, strict: an entity counts if its type and both its ends are right and it is well formed\n\n"
+        f"{scores.text}\n\n"
+        "as conlleval reads: ill-formed tags count as the entities that they begin\n\n"
+        f"{scores.conlleval_text}\n"
+    )
+
+
+def _tell_data(run: Experiment, dataset: Dataset, indexer: Indexer) -> None:
+    def size(sentences: Sequence[Sentence]) -> str:
+        return f"{len(sentences):,} sentences, {sum(len(s.words) for s in sentences):,} words"
+
+    for name in ("train", "valid", "test"):
+        run.options.tell(f"{name}: {getattr(dataset.paths, name)} ({size(getattr(dataset, name))})")
+    run.options.tell(f"tags: {dataset.source_scheme} → {indexer.scheme}, types {', '.join(indexer.types) or 'none'}")
+    if dataset.repaired:
+        run.options.tell(f"tags: {dataset.repaired:,} were repaired as conlleval reads them")

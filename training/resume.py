@@ -1,0 +1,116 @@
+"""Leaving a run and going on with it: checkpoints at batch boundaries, signals, time limits, and the way back."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from training.checkpoint import Checkpoint, ResumeStore
+from training.errors import ConfigError, Preempted
+from training.files import fault_point
+from training.run import Run
+
+if TYPE_CHECKING:
+    from training.loop import Trainer
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(text: str, name: str) -> float | None:
+    """ "90s", "5m", "2h", "1d" or "DD:HH:MM:SS" in seconds; None for ""; else ConfigError."""
+    if not text:
+        return None
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
+        return float(found[1]) * UNITS[found[2]]
+    if found := re.fullmatch(r"(\d+):(\d+):(\d+):(\d+)", text):
+        days, hours, minutes, rest = (int(part) for part in found.groups())
+        return float(((days * 24 + hours) * 60 + minutes) * 60 + rest)
+    raise ConfigError(f"{name}: expected a time such as 90s, 5m, 2h or 00:01:30:00, got {text!r}")
+
+
+class Keeper:
+    """The trainer's ``keep_going``: writes checkpoints when they are due, and stops the run, resumable, when asked to.
+
+    Stops are asked for by SIGTERM, SIGINT, the time limit or ``stop``; they happen at the next batch boundary, in training
+    and in validation. A second SIGINT interrupts at once, and the last checkpoint on disk is what remains.
+    """
+
+    def __init__(self, run: Run, store: ResumeStore, *, every: str, max_time: str, identity: dict[str, Any]) -> None:
+        self.run, self.store, self.identity = run, store, identity
+        self.every_steps = self.every_seconds = None
+        if every.isdigit():
+            self.every_steps = int(every)
+        elif every != "never":
+            self.every_seconds = seconds(every, "checkpoint_every")
+        if every == "0" or (not every.isdigit() and every != "never" and self.every_seconds is None):
+            raise ConfigError(f"checkpoint_every: expected steps (200), a time (5m) or never, got {every!r}")
+        self.limit = seconds(max_time, "max_time")
+        self.reason = ""
+        self.started = self.last_time = time.monotonic()
+        self.last_step: int | None = None
+
+    def stop(self, reason: str) -> None:
+        """Ask for a stop."""
+        self.reason = self.reason or reason
+
+    def __call__(self, trainer: Trainer) -> None:
+        if trainer.stage == "end":
+            return  # between an epoch's last batch and its metrics nothing is left or saved: the next boundary is near
+        now = time.monotonic()
+        if self.limit is not None and now - self.started >= self.limit:
+            self.stop(f"the time limit of {self.limit:g} s is reached")
+        if self.reason:
+            self.save(trainer)
+            raise Preempted(f"stopped at {trainer.where()}: {self.reason}")
+        if trainer.stage == "validate":
+            return
+        if self.last_step is None:
+            self.last_step = trainer.global_step
+        due = self.every_steps is not None and trainer.global_step - self.last_step >= self.every_steps
+        if due or (self.every_seconds is not None and now - self.last_time >= self.every_seconds):
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Write a checkpoint of this moment."""
+        fault_point("checkpoint:begin")
+        self.store.save({**trainer.state(), "run": self.run.position(), "identity": self.identity})
+        fault_point("checkpoint:end")
+        self.last_step, self.last_time = trainer.global_step, time.monotonic()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT ask for a stop while the body runs (in the main thread; elsewhere nothing is changed)."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self.reason and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.stop(f"{signal.Signals(number).name} received")
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkpoint | None:
+    """The newest good checkpoint, the run's growing files cut back to it; None (and empty files) where there is none."""
+    found = store.latest(tell)
+    if found is None:
+        run.cut_back({}, 0)
+        return None
+    path, checkpoint = found
+    progress = checkpoint["progress"]
+    run.cut_back(checkpoint["run"], max(0, progress["batches_that_stepped"] - 1))
+    tell(f"resuming from {path} (epoch {progress['current_epoch']}, batch {progress['batch_idx']})")
+    return checkpoint

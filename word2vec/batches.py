@@ -1,0 +1,118 @@
+"""What a training step sees: some thousand words of the text, subsampled, each with its window.
+
+The text is cut into ``streams`` equal parts, and a batch takes the next chunk of each, so that its words come from places
+far apart. Batch i of an epoch is a pure function of (seed, epoch, i), made when it is asked for, so that a run can be taken
+up anywhere. The end of a chunk ends a sentence; with the defaults, about one window in a hundred is shortened by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from training import randomness
+from word2vec.config import Word2VecConfig
+from word2vec.corpus import Corpus
+from word2vec.vocab import Vocab
+
+
+@dataclass(frozen=True)
+class Batch:
+    """P positions: ``n`` words of the text in order, then padding up to a whole number of blocks.
+
+    A position's window is the ``left`` positions before it and the ``right`` ones after it: as many as were drawn, none
+    beyond its sentence. Padding is the word 0 with an empty window; nobody's window reaches it.
+    """
+
+    words: Tensor  # int64 (P,)
+    left: Tensor  # int8 (P,)
+    right: Tensor  # int8 (P,)
+    n: int
+    read: int  # words of the text, before subsampling, that the batch stands for
+
+
+class TextBatches:
+    """The batches of a corpus; see the module's text."""
+
+    def __init__(self, corpus: Corpus, vocab: Vocab, config: Word2VecConfig) -> None:
+        self.config = config
+        self.ids = corpus.ids()
+        self.end = len(vocab)
+        keep = vocab.keep_probabilities(config.sample)
+        # Kept where a 32-bit word is not above the threshold; the last entry is for the ends of sentences, always kept.
+        self.threshold = np.append(np.ceil(keep * 2.0**32) - 1, 2.0**32 - 1).astype(np.uint32)
+        kept = float(np.cumsum(keep * vocab.counts)[-1]) / corpus.tokens
+        self.stream_length = -(-len(self.ids) // config.streams)
+        self.chunk = min(self.stream_length, max(1, round(config.batch_words / (kept * config.streams))))
+        self.batches_per_epoch = -(-self.stream_length // self.chunk)
+
+    def plan(self, epoch: int) -> Sequence[Batch]:
+        """The batches of an epoch."""
+        return _Plan(self, epoch)
+
+    def make(self, epoch: int, index: int) -> Batch:
+        """Batch ``index`` of ``epoch``."""
+        seed, end = self.config.seed, self.end
+        raw = self._raw(index)
+        draws = randomness.words32(len(raw), seed, "subsample", epoch, index)
+        kept = raw[draws <= self.threshold[raw]]
+        is_word = kept != end
+        words = kept[is_word]
+        sentence = np.cumsum(~is_word)[is_word]
+        lengths = np.bincount(sentence, minlength=1)
+        after = np.cumsum(lengths)[sentence]  # the first position behind the sentence
+        n = len(words)
+        position = np.arange(n)
+        reach = self._windows(n, epoch, index)
+        block = self.config.block
+        padded = max(1, -(-n // block)) * block
+        batch_words = np.zeros(padded, dtype=np.int64)
+        left, right = np.zeros(padded, dtype=np.int8), np.zeros(padded, dtype=np.int8)
+        batch_words[:n] = words
+        left[:n] = np.minimum(reach, position - (after - lengths[sentence]))
+        right[:n] = np.minimum(reach, after - 1 - position)
+        read = int((raw != end).sum())
+        return Batch(torch.from_numpy(batch_words), torch.from_numpy(left), torch.from_numpy(right), n, read)
+
+    def _raw(self, index: int) -> npt.NDArray[np.int32]:
+        """The ids of the batch's chunks before subsampling, each ended by an end of sentence."""
+        total, pieces = len(self.ids), []
+        for stream in range(self.config.streams):
+            first = stream * self.stream_length
+            begin = first + index * self.chunk
+            until = min(begin + self.chunk, first + self.stream_length, total)
+            if begin < until:
+                pieces += [self.ids[begin:until], np.array([self.end], dtype=np.int32)]
+        return np.concatenate(pieces)
+
+    def _windows(self, n: int, epoch: int, index: int) -> npt.NDArray[np.int64]:
+        """How far each word's window reaches: uniform in 1 … window (Mikolov et al. 2013a, §3.2), from 16 bits a word."""
+        raw = randomness.words32((n + 1) // 2, self.config.seed, "window", epoch, index)
+        return 1 + ((raw.view(np.uint16)[:n].astype(np.int64) * self.config.window) >> 16)
+
+
+class _Plan(Sequence[Batch]):
+    """The batches of one epoch, each made when it is asked for."""
+
+    def __init__(self, source: TextBatches, epoch: int) -> None:
+        self.source, self.epoch = source, epoch
+
+    def __len__(self) -> int:
+        return self.source.batches_per_epoch
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Batch]: ...
+    def __getitem__(self, index: int | slice) -> Batch | Sequence[Batch]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        return self.source.make(self.epoch, index)

@@ -1,0 +1,73 @@
+"""The settings of train-w2v."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from training.config import TrainConfig, option
+from training.errors import ConfigError
+
+LARGEST_BLOCK = 256
+LARGEST_WINDOW = 100
+
+
+@dataclass(frozen=True)
+class Word2VecConfig(TrainConfig):
+    """What ``train-w2v`` can be told. The defaults suit the sample text; for tens of millions of words see the README."""
+
+    corpus: tuple[str, ...] = option(("data/sample/text.txt",), "text to read, repeatable: plain, gz, bz2, xz; - is stdin")
+    tokenize: bool = option(True, "split raw prose into words and sentences; off: words are separated by white space")
+    lowercase: bool = option(False, "train on lower-cased words")
+    digits: str = option("keep", "write digits as they are, or each as 0", choices=("keep", "zero"))
+    min_count: int = option(2, "leave out words seen less often than this")
+    max_vocab: int | None = option(None, "keep at most so many words, the most frequent ones")
+
+    architecture: str = option("skipgram", "the model of Mikolov et al. 2013a", choices=("skipgram", "cbow"))
+    loss: str = option(
+        "negative", "negative sampling, the full softmax, or a Huffman tree", choices=("negative", "softmax", "hierarchical")
+    )
+    dim: int = option(100, "numbers in a word's vector")
+    window: int = option(5, "words on either side at most; each word's window is drawn from 1 to this")
+    negative: int = option(5, "noise words for each word that is predicted")
+    noise_exponent: float = option(0.75, "noise words are drawn by count to this power")
+    sample: float = option(1e-3, "drop occurrences of words with a larger share of the text than this; 0 keeps all")
+    cbow_gradient: str = option(
+        "corrected",
+        "CBOW's mean of the context: divide its gradient too, or hand it to each word whole as word2vec.c does",
+        choices=("corrected", "word2vec.c"),
+    )
+
+    max_epochs: int = field(
+        default=10, metadata={"help": "passes over the text", "choices": None, "numbers": True, "flag": "epochs"}
+    )
+    lr: float = option(0.05, "learning rate, falling to 0 in a straight line")
+    batch_words: int = option(4096, "about how many words, after subsampling, are trained on in one step")
+    streams: int = option(16, "places of the text that the words of a step come from")
+    block: int = option(32, "neighbouring words that share their noise words")
+    repeats: float = option(8.0, "a word seen more often than this in a step moves as if it were seen this often")
+    probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")
+    similarity: tuple[str, ...] = option((), "word similarity sets to score after each epoch: word, word, score a line")
+    ledger_every: int = option(20, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("min_count", "dim", "window", "negative", "batch_words", "streams", "block", "max_epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        for name, most in (("window", LARGEST_WINDOW), ("block", LARGEST_BLOCK), ("batch_words", 1 << 19)):
+            if getattr(self, name) > most:
+                raise ConfigError(f"{name}: expected {most} at most, got {getattr(self, name)}")
+        if self.max_vocab is not None and self.max_vocab < 2:
+            raise ConfigError(f"max_vocab: expected 2 or more, got {self.max_vocab}")
+        if self.lr <= 0.0 or self.repeats <= 0.0:
+            raise ConfigError(f"expected lr and repeats above 0, got {self.lr} and {self.repeats}")
+        if self.sample < 0.0:
+            raise ConfigError(f"sample: expected 0 or more, got {self.sample}")
+        if not self.corpus:
+            raise ConfigError("corpus: expected at least one text to read, got none")
+        if self.corpus.count("-") > 1:
+            raise ConfigError("corpus: expected stdin (-) once at most; it can be read only once")
+        if self.accumulate_grad_batches != 1 or self.gradient_clip_val != 0.0:
+            raise ConfigError("word2vec makes its own steps: leave accumulate_grad_batches at 1, gradient_clip_val at 0")
+        if self.precision != "32-true":
+            raise ConfigError(f"precision: word2vec computes in 32-true, got {self.precision}")

@@ -1,0 +1,161 @@
+"""Word2Vec: two tables of vectors, and the gradients of its six objectives, written out by hand.
+
+Skip-gram predicts the words around a word, CBOW a word from the mean of those around it (Mikolov et al. 2013a, §3). What
+"predict" means is the loss: negative sampling (2013b, eq. 4; word2vec/negative.py), the full softmax (2013b, eq. 2;
+word2vec/softmax.py) or the hierarchical softmax (2013b, eq. 3; word2vec/hierarchical.py).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from training import randomness
+from word2vec import hierarchical, negative, softmax
+from word2vec.batches import Batch
+from word2vec.config import Word2VecConfig
+from word2vec.vocab import Vocab
+
+
+class RowGradient(NamedTuple):
+    """The gradient of some rows of a table. A row may be there several times: its gradients add up."""
+
+    rows: Tensor  # int64 (r,)
+    values: Tensor  # float32 (r, d)
+    seen: Tensor | None = None  # float32 (r,): how many occurrences of each row the batch holds; None: as many as here
+
+
+class Word2Vec(nn.Module):
+    """``input`` (V, d) holds the word vectors, ``output`` the vectors that words, or a tree's nodes, are predicted by."""
+
+    input: nn.Parameter
+    output: nn.Parameter
+
+    def __init__(self, vocab: Vocab, config: Word2VecConfig) -> None:
+        """Input vectors uniform in ±1/(2d), output vectors zero, as in word2vec.c."""
+        super().__init__()
+        self.config = config
+        size, d = len(vocab), config.dim
+        start = randomness.uniform((size, d), -0.5 / d, 0.5 / d, config.seed, "init")
+        self.tree = hierarchical.HuffmanTree(vocab.counts) if config.loss == "hierarchical" else None
+        self.input = nn.Parameter(start, requires_grad=False)
+        self.output = nn.Parameter(torch.zeros(size - 1 if self.tree else size, d), requires_grad=False)
+        weight = noise_weights(vocab, config) if config.loss == "negative" else torch.zeros(0)
+        self.noise_weight: Tensor
+        self.register_buffer("noise_weight", weight, persistent=False)
+        self.gradients: dict[str, RowGradient] = {}
+
+    @torch.no_grad()
+    def step(self, batch: Batch) -> Tensor:
+        """Compute ``gradients`` for a batch; returns the mean loss of a prediction, estimated from a few blocks."""
+        if self.config.architecture == "skipgram":
+            return self._skipgram(batch)
+        return self._cbow(batch)
+
+    def _skipgram(self, batch: Batch) -> Tensor:
+        config, words = self.config, batch.words
+        x = self.input.index_select(0, words)
+        if config.loss == "negative":
+            u = negative.with_margin(self.output, words, config.window)
+            dx, du, loss = negative.skipgram(
+                x, u, batch.left, batch.right, self._noise_weight(batch),
+                negative=config.negative, window=config.window, block=config.block,
+            )  # fmt: skip
+            output = RowGradient(words[: batch.n], du[: batch.n])
+        elif self.tree is not None:
+            dx, nodes, loss = hierarchical.skipgram(
+                x, self.output, self.tree, words, batch.left, batch.right, config.window
+            )
+            output = RowGradient(*nodes)
+        else:
+            dx, dtable, loss = softmax.skipgram(x, self.output, words, batch.left, batch.right, config.window)
+            output = self._every_row(batch, dtable)
+        return self._found(batch, dx, output, loss)
+
+    def _cbow(self, batch: Batch) -> Tensor:
+        config, words, block = self.config, batch.words, self.config.block
+        wide = negative.halo(negative.with_margin(self.input, words, config.window), config.window, block)
+        inside = negative.band(batch.left, batch.right, config.window, block).to(wide.dtype)
+        size = (batch.left + batch.right).to(wide.dtype)
+        mean = inside / size.clamp(min=1.0).view(-1, block, 1)
+        h = torch.bmm(mean, wide).view(len(words), config.dim)
+        counted = (size > 0).to(h.dtype)
+        if config.loss == "negative":
+            u = self.output.index_select(0, words)
+            weight = self._noise_weight(batch)
+            dh, du, loss = negative.cbow(h, u, counted, weight, negative=config.negative, block=block)
+            output = RowGradient(words[: batch.n], du[: batch.n])
+        elif self.tree is not None:
+            dh, nodes, loss = hierarchical.predict(
+                h.unsqueeze(1), self.output, self.tree, words, counted.unsqueeze(1)
+            )
+            output = RowGradient(*nodes)
+        else:
+            dh, dtable, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
+            output = self._every_row(batch, dtable)
+        spread = mean if config.cbow_gradient == "corrected" else inside
+        dx = negative.fold(torch.bmm(spread.transpose(1, 2), dh.view(-1, block, config.dim)), config.window, block)
+        return self._found(batch, dx, output, loss)
+
+    def _every_row(self, batch: Batch, dtable: Tensor) -> RowGradient:
+        rows = torch.arange(len(dtable), device=dtable.device)
+        count = torch.zeros_like(dtable[:, 0])
+        count.index_put_((batch.words[: batch.n],), count.new_ones(batch.n), accumulate=True)
+        return RowGradient(rows, dtable, count)
+
+    def _noise_weight(self, batch: Batch) -> Tensor:
+        weight = self.noise_weight.index_select(0, batch.words)
+        weight[batch.n :] = 0.0
+        return weight
+
+    def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
+        self.gradients = {"input": RowGradient(batch.words[: batch.n], dx[: batch.n]), "output": output}
+        return loss
+
+
+def noise_weights(vocab: Vocab, config: Word2VecConfig) -> Tensor:
+    """P(w) / Q(w), float32 (V,): how much likelier a word is as noise than as a word of the subsampled text."""
+    read = vocab.keep_probabilities(config.sample) * vocab.counts
+    read /= read.cumsum()[-1]
+    return torch.from_numpy((vocab.noise_probabilities(config.noise_exponent) / read).astype("float32"))
+
+
+class RowSGD(Optimizer):
+    """Stochastic gradient descent on the rows that a step touched, without a state.
+
+    word2vec.c makes a small step for each occurrence of a word, and the next occurrence sees its effect; a batch sums the
+    gradients of all occurrences at one point, which diverges for words that occur often. So a row that occurs c times
+    moves by the sum of its gradients × min(1, ``repeats`` / c): as if it occurred ``repeats`` times.
+    """
+
+    def __init__(self, model: Word2Vec, lr: float, repeats: float) -> None:
+        super().__init__(list(model.parameters()), {"lr": lr})
+        self.model, self.repeats = model, repeats
+        self._seen: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        """Apply the model's ``gradients``."""
+        lr = self.param_groups[0]["lr"]
+        for name, (rows, values, seen) in self.model.gradients.items():
+            table = self.model.get_parameter(name)
+            count = self._count(name, table, rows) if seen is None else seen
+            scale = (count / self.repeats).clamp_(min=1.0).reciprocal_().mul_(-lr)
+            change = values * scale.unsqueeze(1)
+            if table.is_cuda:  # sorts the rows, and so adds them up in a fixed order
+                table.index_put_((rows,), change, accumulate=True)
+            else:  # likewise, and several times as fast as index_add_
+                table.scatter_add_(0, rows.unsqueeze(1).expand_as(change), change)
+
+    def _count(self, name: str, table: Tensor, rows: Tensor) -> Tensor:
+        """How often each entry of ``rows`` is there, shape (r,)."""
+        if name not in self._seen:
+            self._seen[name] = torch.zeros(len(table), device=table.device)
+        seen = self._seen[name]
+        seen.index_put_((rows,), seen.new_ones(len(rows)), accumulate=True)  # whole numbers: exact in any order
+        count = seen.index_select(0, rows)
+        seen.index_fill_(0, rows, 0.0)
+        return count

@@ -1,0 +1,125 @@
+"""Negative sampling (Mikolov et al. 2013b, eq. 4) on blocks of neighbouring words, with the gradients written out.
+
+For a hidden vector h, the output vector u of a word to predict and noise words n₁ … n_k from the noise distribution P, the
+paper maximizes log σ(h·u) + Σ log σ(−h·n_m). Here the k draws of every prediction are replaced by a weighted sum of the
+same expectation, k·E[log σ(−h·n)], over words that the step has read anyway: each block of B words takes as its noise the
+B words that lie at equal distances all over the batch, one from each stretch of P/B words. They come with the subsampled
+text's probability Q, so word w gets the weight P(w)/Q(w), and all together k/B. That is importance sampling; it needs no
+rows beyond those of the batch, and turns dot products into small matrix products.
+
+Shapes: P positions = n blocks of B; H = B + 2·window, a block with the window's reach on both sides (its halo); d numbers.
+All functions return gradients of the loss (to be minimized), summed over positions, for every position's row.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LOSS_BLOCKS = 8
+"""The loss is reported from so many blocks of a batch: the step does not need it, and logarithms are dear."""
+
+
+def halo(rows: Tensor, window: int, block: int) -> Tensor:
+    """``rows`` (P + 2·window, d), of which the first and last ``window`` are margin, as overlapping blocks (n, H, d)."""
+    d = rows.shape[1]
+    n = (rows.shape[0] - 2 * window) // block
+    return rows.as_strided((n, block + 2 * window, d), (block * d, d, 1), rows.storage_offset())
+
+
+def with_margin(table: Tensor, words: Tensor, window: int) -> Tensor:
+    """The rows of ``words`` between two margins of ``window`` zero rows, shape (P + 2·window, d)."""
+    rows = table.new_empty(len(words) + 2 * window, table.shape[1])
+    rows[:window] = 0.0
+    rows[window + len(words) :] = 0.0
+    torch.index_select(table, 0, words, out=rows[window : window + len(words)])
+    return rows
+
+
+def fold(blocks: Tensor, window: int, block: int) -> Tensor:
+    """What ``halo`` spread is added up again: (n, H, d) → (P, d); the margins are dropped."""
+    n, width, d = blocks.shape
+    pieces = -(-width // block)
+    rows = blocks.new_empty((n + pieces - 1) * block, d)
+    rows[n * block :] = 0.0
+    rows[: n * block].view(n, block, d).copy_(blocks[:, :block])
+    for piece in range(1, pieces):
+        at = piece * block
+        part = blocks[:, at : at + block]
+        rows[at : at + n * block].view(n, block, d)[:, : part.shape[1]].add_(part)
+    return rows[window : window + n * block]
+
+
+def band(left: Tensor, right: Tensor, window: int, block: int) -> Tensor:
+    """Which of its block's halo a position's window holds: bool (n, B, H); a position is not in its own window."""
+    at = torch.arange(block + 2 * window, dtype=torch.int16, device=left.device) - window
+    offset = (at - torch.arange(block, dtype=torch.int16, device=left.device)[:, None]).to(torch.int8)
+    inside = (offset >= -left.view(-1, block, 1)) & (offset <= right.view(-1, block, 1))
+    return inside.logical_and_(offset != 0)
+
+
+def noise_view(rows: Tensor, block: int) -> Tensor:
+    """Each block's noise: block b has the rows b, b + n, b + 2n, …; (P, …) → (n, B, …), without a copy."""
+    return rows.view(block, -1, *rows.shape[1:]).transpose(0, 1)
+
+
+def skipgram(
+    x: Tensor, u: Tensor, left: Tensor, right: Tensor, weight: Tensor, *, negative: int, window: int, block: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Each word predicts the words in its window.
+
+    ``x`` (P, d): input rows. ``u`` (P + 2·window, d): output rows of the same words, with margins. ``left``, ``right`` (P,):
+    the windows. ``weight`` (P,): P(w)/Q(w) of each position's word as noise, 0 for padding.
+    Returns the gradients for the input rows and the output rows, each (P, d), and the mean loss of a prediction.
+    """
+    p, d = x.shape
+    blocks, wide = x.view(-1, block, d), halo(u, window, block)
+    mask = band(left, right, window, block)
+    own = u[window : window + p]
+    noise = noise_view(own, block)
+    share = (left + right).to(x.dtype).mul_(negative / block).view(-1, block, 1) * noise_view(weight, block).unsqueeze(1)
+
+    hit = torch.bmm(blocks, wide.transpose(1, 2)).sigmoid_()
+    miss = torch.bmm(blocks, noise.transpose(1, 2)).sigmoid_()
+    loss = _loss(hit, mask, miss, share)
+    hit.sub_(1.0).mul_(mask)
+    miss.mul_(share)
+
+    dx = torch.bmm(hit, wide).baddbmm_(miss, noise)
+    du = fold(torch.bmm(hit.transpose(1, 2), blocks), window, block)
+    noise_view(du, block).add_(torch.bmm(miss.transpose(1, 2), blocks))
+    return dx.view(p, d), du, loss
+
+
+def cbow(
+    h: Tensor, u: Tensor, counted: Tensor, weight: Tensor, *, negative: int, block: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Each position's hidden vector predicts its word.
+
+    ``h`` (P, d): hidden vectors. ``u`` (P, d): output rows of the positions' words. ``counted`` (P,): 1, or 0 for a
+    position without a context, which predicts nothing. ``weight`` as in ``skipgram``. Returns the gradients for ``h`` and
+    ``u``, and the mean loss of a prediction.
+    """
+    p, d = h.shape
+    blocks, noise = h.view(-1, block, d), noise_view(u, block)
+    share = (counted * (negative / block)).view(-1, block, 1) * noise_view(weight, block).unsqueeze(1)
+
+    hit = torch.linalg.vecdot(h, u).sigmoid_()
+    miss = torch.bmm(blocks, noise.transpose(1, 2)).sigmoid_()
+    loss = _loss(hit.view(-1, block, 1), counted.view(-1, block, 1) > 0, miss, share)
+    pull = hit.sub_(1.0).mul_(counted).unsqueeze(1)
+    miss.mul_(share)
+
+    dh = (pull * u).view(-1, block, d).baddbmm_(miss, noise)
+    du = pull * h
+    noise_view(du, block).add_(torch.bmm(miss.transpose(1, 2), blocks))
+    return dh.view(p, d), du, loss
+
+
+def _loss(hit: Tensor, mask: Tensor, miss: Tensor, share: Tensor) -> Tensor:
+    """−log σ(h·u) and the weighted −log σ(−h·n), per prediction, over the first blocks; ``hit``, ``miss``: σ(score)."""
+    hit, mask, miss, share = (each[:LOSS_BLOCKS] for each in (hit, mask, miss, share))
+    tiny = torch.finfo(hit.dtype).tiny
+    pull = torch.where(mask, hit, 1.0).clamp_(min=tiny).log_().sum()
+    push = (1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share).sum()
+    return (pull + push).neg_() / mask.sum().clamp(min=1)
