@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Words64 = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float32]
 
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -68,13 +70,13 @@ def parse(data: bytes, starts: Ints, ends: Ints) -> Floats:
 
     values = mantissa.astype(np.float64) / _POWERS[decimals]
     np.negative(values, out=values, where=negative)
-    result = values.astype(np.float32)
+    result: Floats = values.astype(np.float32)
     for i in np.flatnonzero(~fast).tolist():
         result[i] = _slow(data[starts[i] : ends[i]], i)
     return result
 
 
-def _eight_digits(windows: npt.NDArray[np.uint64], at: Ints, count: Ints) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+def _eight_digits(windows: Words64, at: Ints, count: Ints) -> tuple[Words64, Mask]:
     """The integers that ``count`` (1 to 8) digits from ``at`` on spell, and whether these bytes are digits at all."""
     word = windows[at] ^ np.uint64(0x3030303030303030)  # a digit is now its value
     word <<= (8 * (8 - count)).astype(np.uint64)  # what stands after the digits leaves; zeros stand before them
@@ -90,14 +92,14 @@ def _eight_digits(windows: npt.NDArray[np.uint64], at: Ints, count: Ints) -> tup
     return word, is_digits
 
 
-def _slow(text: bytes, index: int) -> np.float32:
+def _slow(text: bytes, index: int) -> float:
     if not is_number(text):
         raise NotANumber(index, text)
     with np.errstate(over="ignore"):
-        value = np.float32(float(text))
-    if not np.isfinite(value):
+        finite = np.isfinite(np.float32(float(text)))
+    if not finite:
         raise NotANumber(index, text)
-    return value
+    return float(text)
 
 
 _FOUR_DIGITS = np.array([f"{i:04d}".encode() for i in range(10000)]).view(np.uint8).reshape(-1, 4)
@@ -146,11 +148,11 @@ def _fewest_decimals(size: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:
     decimals = np.zeros(len(size), dtype=np.int64)
     mantissa = np.zeros(len(size), dtype=np.int64)
 
-    def keep(todo: Ints, k: int) -> npt.NDArray[np.bool_]:
+    def keep(todo: Ints, k: int) -> Mask:
         """Note k for those in ``todo`` that k decimals hold, and say which these are."""
         wanted = size[todo]
         scaled = np.rint(wanted * 10.0**k)
-        same: npt.NDArray[np.bool_] = (scaled / 10.0**k).astype(np.float32) == wanted
+        same: Mask = (scaled / 10.0**k).astype(np.float32) == wanted
         found = todo[same]
         decimals[found] = k
         mantissa[found] = scaled[same]

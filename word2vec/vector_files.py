@@ -1,0 +1,310 @@
+"""Files of word vectors: word2vec text and binary, GloVe's text without a header; read fast, written whole or not at all.
+
+- ``text``    a line "n d", then a line for each word: the word, d numbers, one space between (word2vec.c, gensim, fastText)
+- ``binary``  a line "n d", then for each word: the word, a space, d little-endian float32, mostly a line end (word2vec.c)
+- ``glove``   as text, without the first line; a word may hold spaces (GloVe 840B has ". . ."): lines are read from the right
+
+Any of them may be compressed with gzip. Words are UTF-8. A word that stands twice keeps its first vector, as in gensim.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from training.errors import DataError
+from training.files import atomic_path
+from word2vec import decimals
+from word2vec.decimals import Floats
+
+FORMATS = ("text", "binary", "glove")
+Progress = Callable[[int, int], None]  # bytes of the file done, bytes in all
+
+_BLOCK = 1 << 18  # fits the second-level cache together with what parsing makes of it
+_LONGEST_LINE = 1 << 24
+_HEADER = re.compile(rb"(?:\xef\xbb\xbf)?[ \t]*(\d{1,15})[ \t]+(\d{1,9})[ \t]*\r?\n")
+_DECIMAL = re.compile(rb"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
+
+
+class Table(NamedTuple):
+    """What a file holds: n distinct words, their vectors (n, d), and how many repeated words were left out."""
+
+    words: list[str]
+    matrix: Floats
+    repeated: int
+
+
+def read_table(path: str | Path, form: str = "auto", progress: Progress | None = None) -> Table:
+    """Read vectors in any of FORMATS, told apart by their content unless ``form`` names one.
+
+    Values are the bits of ``float32(float(text))``. DataError, with file and line (in a binary file the word's number),
+    for a missing, empty or damaged file, lines of different widths, anything but finite numbers, a header that does not
+    fit, and words that are not UTF-8.
+    """
+    if form not in ("auto", *FORMATS):
+        raise DataError(f"format of vectors: expected auto, {', '.join(FORMATS)}, got {form!r}")
+    blocks = _blocks(path, progress)
+    start = next(blocks, b"")
+    while start and start.count(b"\n") < 3 and len(start) < 4 * _BLOCK and (block := next(blocks, b"")):
+        start += block
+    if not start.strip():
+        raise DataError(f"{path}: expected word vectors, got an empty file")
+    header = _HEADER.match(start)
+    if header is None and form in ("text", "binary"):
+        first = _shown(start.split(b"\n", 1)[0])
+        raise DataError(f"{path}:1: expected the number of words and of dimensions, got {first}")
+    if header is None or form == "glove":
+        return _read_lines(path, itertools.chain([start], blocks), None, None)
+    n, d = int(header[1]), int(header[2])
+    if n == 0 or d == 0:
+        raise DataError(f"{path}:1: expected at least one word and one dimension, got {n} words of {d}")
+    rest = itertools.chain([start[header.end() :]], blocks)
+    if form == "binary" or (form == "auto" and _is_binary(start[header.end() :], d)):
+        return _read_binary(path, rest, n, d)
+    return _read_lines(path, rest, n, d)
+
+
+def _blocks(path: str | Path, progress: Progress | None) -> Iterator[bytes]:
+    """The file's bytes, unpacked where it is gzip; errors of the system as DataError."""
+    try:
+        total = Path(path).stat().st_size
+        with open(path, "rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            stream: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if packed else raw
+            while block := stream.read(_BLOCK):
+                yield block
+                if progress is not None:
+                    progress(min(raw.tell(), total), total)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: damaged gzip file: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the vectors: {error.strerror}") from None
+
+
+def _is_binary(data: bytes, d: int) -> bool:
+    """Whether what follows the header is binary: the first line is not text that could be meant as numbers."""
+    line = data.split(b"\n", 1)[0].rstrip(b" \r")
+    numbers = line.rsplit(b" ", d)[1:]
+    if len(numbers) == d and all(map(decimals.is_number, numbers)):
+        return False
+    after_word = line[line.find(b" ") + 1 :] if b" " in line else line
+    return re.fullmatch(rb"[\x20-\x7e\t]*", after_word) is None
+
+
+def _shown(data: bytes) -> str:
+    """Bytes as a short quoted text for a message."""
+    text = data.decode("utf-8", "backslashreplace")
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+# --- text
+
+
+def _read_lines(path: str | Path, blocks: Iterable[bytes], n: int | None, d: int | None) -> Table:
+    """Both text forms; n and d are what the header says, None without one."""
+    words: list[str] = []
+    parts: list[Floats] = []
+    line = 1 if n is None else 2
+    for data in _whole_lines(path, blocks):
+        if d is None:
+            d = _width(path, data)
+        more, part = _parse_lines(path, data, line, d)
+        words += more
+        parts.append(part)
+        line += len(more)
+    if n is not None and len(words) != n:
+        raise DataError(f"{path}:1: the header says {n} words, the file has {len(words)}; is it whole?")
+    return _distinct(words, parts)
+
+
+def _whole_lines(path: str | Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes cut after line ends; the last line gets one, and blank lines at the end of the file are dropped."""
+    rest = b""
+    for block in blocks:
+        rest += block
+        cut = rest.rstrip(b" \r\n").rfind(b"\n") + 1  # white space at the end may be the file's: keep it back
+        if cut:
+            yield rest[:cut]
+            rest = rest[cut:]
+        if len(rest) > _LONGEST_LINE:
+            raise DataError(f"{path}: expected lines of a word and numbers, got a line of more than {_LONGEST_LINE} bytes")
+    if rest := rest.rstrip(b" \r\n"):
+        yield rest + b"\n"
+
+
+def _width(path: str | Path, data: bytes) -> int:
+    """The dimension of a file without header: how many numbers most of its first lines end in."""
+    widths: Counter[int] = Counter()
+    for line in data.split(b"\n", 100)[:100]:
+        pieces = line.rstrip(b" \r").split(b" ")
+        widths[sum(1 for _ in itertools.takewhile(decimals.is_number, reversed(pieces[1:])))] += 1
+    d = min(widths, key=lambda width: (-widths[width], width))
+    if d == 0:
+        first = _shown(data.split(b"\n", 1)[0])
+        raise DataError(f"{path}:1: expected a word and its numbers, or the header of a word2vec file, got {first}")
+    return d
+
+
+def _parse_lines(path: str | Path, data: bytes, line: int, d: int) -> tuple[list[str], Floats]:
+    """Words and vectors of whole lines, of which the first is the file's line number ``line``."""
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    spaces = np.flatnonzero(buffer == ord(" "))
+    line_ends = np.flatnonzero(buffer == ord("\n"))
+    line_starts = np.append(0, line_ends[:-1] + 1)
+    after = np.searchsorted(spaces, line_ends)  # spaces[after - 1] is the line's last one
+    before = np.append(0, after[:-1])
+    ends = line_ends - (buffer[line_ends - 1] == ord("\r"))
+    trailing = (after > before) & (spaces[after - 1] == ends - 1) if len(spaces) else np.zeros(len(ends), dtype=np.bool_)
+    ends = ends - trailing  # word2vec.c writes a space after each number
+    after = after - trailing
+    for i in np.flatnonzero(after - before != d).tolist():
+        _check_width(f"{path}:{line + i}", data[line_starts[i] : ends[i]], d)
+    cuts = np.empty((len(line_ends), d + 1), dtype=np.int64)
+    cuts[:, :-1] = spaces[after[:, None] + np.arange(-d, 0)]
+    cuts[:, -1] = ends
+    try:
+        values = decimals.parse(data + b"\0" * 16, cuts[:, :-1].reshape(-1) + 1, cuts[:, 1:].reshape(-1))
+    except decimals.NotANumber as error:
+        row, column = divmod(error.index, d)
+        at = f"{path}:{line + row}: number {column + 1} of {d}"
+        raise DataError(f"{at}: expected a finite decimal number, got {_shown(error.text)}") from None
+    raw = [data[a:b] for a, b in zip(line_starts.tolist(), cuts[:, 0].tolist(), strict=True)]
+    return _decode(raw, lambda i: f"{path}:{line + i}"), values.reshape(-1, d)
+
+
+def _check_width(where: str, text: bytes, d: int) -> None:
+    """Raise for a line that does not have d spaces, unless it is a word with spaces inside and d numbers."""
+    pieces = text.split(b" ")
+    word, numbers = pieces[:-d], pieces[-d:]
+    if word and word[0] and word[-1] and not _DECIMAL.fullmatch(word[-1]) and all(numbers):
+        return
+    count = sum(1 for _ in itertools.takewhile(decimals.is_number, reversed(pieces[1:])))
+    got = f"{count} number{'s' * (count != 1)} in {_shown(text)}" if text else "an empty line"
+    raise DataError(f"{where}: expected a word and {d} numbers, one space between, got {got}")
+
+
+def _decode(raw: list[bytes], where: Callable[[int], str]) -> list[str]:
+    try:
+        words = [word.decode() for word in raw]
+    except UnicodeDecodeError:
+        words = []
+    if words and all(words):
+        return words
+    for i, word in enumerate(raw):
+        try:
+            if not word.decode():
+                raise DataError(f"{where(i)}: expected a word before the numbers, got none")
+        except UnicodeDecodeError as error:
+            problem = f"byte {error.start + 1} of the word is {word[error.start]:#04x}"
+            raise DataError(f"{where(i)}: expected a word in UTF-8, got {_shown(word)}: {problem}") from None
+    return words
+
+
+def _distinct(words: list[str], parts: list[Floats]) -> Table:
+    matrix = np.concatenate(parts)
+    first = dict(zip(reversed(words), range(len(words) - 1, -1, -1), strict=True))
+    if len(first) == len(words):
+        return Table(words, matrix, 0)
+    kept = np.array(sorted(first.values()))
+    return Table([words[i] for i in kept.tolist()], matrix[kept], len(words) - len(kept))
+
+
+# --- binary
+
+
+def _read_binary(path: str | Path, blocks: Iterable[bytes], n: int, d: int) -> Table:
+    size = 4 * d
+    promise = f"the header says {n} words of {d} numbers"
+    raw: list[bytes] = []
+    parts: list[Floats] = []
+    blocks = iter(blocks)
+    rest = b""
+    for block in blocks:
+        rest += block
+        vectors: list[bytes] = []
+        position = 0
+        while len(raw) < n:
+            space = rest.find(b" ", position)
+            if space < 0 or len(rest) - space - 1 < size:
+                break
+            raw.append(rest[position:space].lstrip(b"\n"))  # word2vec.c ends each vector with a line end, gensim does not
+            position = space + 1 + size
+            vectors.append(rest[space + 1 : position])
+        rest = rest[position:]
+        parts.append(np.frombuffer(b"".join(vectors), dtype="<f4").reshape(-1, d).astype(np.float32))
+        if b" " not in rest and len(rest) > _LONGEST_LINE:
+            break
+        if len(raw) == n:
+            break
+    if len(raw) < n:
+        raise DataError(f"{path}: {promise}, the file ends in word {len(raw) + 1}; is it whole?")
+    if (rest + b"".join(itertools.islice(blocks, 1))).strip(b"\n"):
+        raise DataError(f"{path}: {promise}, but more bytes follow; is it right?")
+    words = _decode(raw, lambda i: f"{path}: word {i + 1} of {n}")
+    for i, word in enumerate(words):
+        if "\n" in word:
+            raise DataError(f"{path}: {promise}, but word {i + 1} is {_shown(raw[i])}; is it right?")
+    table = _distinct(words, parts)
+    finite = np.isfinite(table.matrix).all(axis=1)
+    if not finite.all():
+        word = table.words[int(np.argmin(finite))]
+        raise DataError(f"{path}: expected finite numbers, got NaN or infinity for {word!r}; is it a word2vec file?")
+    return table
+
+
+# --- writing
+
+
+def write_table(path: str | Path, words: list[str], matrix: Floats, form: str = "text") -> None:
+    """Write vectors (n, d) in one of FORMATS, compressed where the name ends in .gz; whole or not at all.
+
+    Text holds the fewest digits that read back as the same float32. DataError for words that would not read back: empty,
+    with a line end, with a space (GloVe's form allows it inside a word, where what follows is no number), not Unicode;
+    and for values that are not finite.
+    """
+    if form not in FORMATS:
+        raise DataError(f"format of vectors: expected {', '.join(FORMATS)}, got {form!r}")
+    matrix = np.ascontiguousarray(matrix, dtype=np.float32)
+    n, d = matrix.shape
+    if n == 0 or d == 0 or len(words) != n:
+        raise DataError(f"{path}: expected a vector for each of {len(words)} words, got {n} of {d} dimensions")
+    if not (finite := np.isfinite(matrix).all(axis=1)).all():
+        raise DataError(f"{path}: expected finite numbers, got NaN or infinity for {words[int(np.argmin(finite))]!r}")
+    raw = [_encoded(path, word, form) for word in words]
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        # No name and no time in the gzip header: the same vectors are the same bytes.
+        stream = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if str(path).endswith(".gz") else file
+        if form != "glove":
+            stream.write(f"{n} {d}\n".encode())
+        step = max(1, (1 << 14) // d)
+        for i in range(0, n, step):
+            part = matrix[i : i + step]
+            rows = [row.tobytes() for row in part.astype("<f4")] if form == "binary" else decimals.format_rows(part)
+            stream.write(b"".join(b"%b %b\n" % pair for pair in zip(raw[i : i + step], rows, strict=True)))
+        if stream is not file:
+            stream.close()
+
+
+def _encoded(path: str | Path, word: str, form: str) -> bytes:
+    try:
+        raw = word.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{path}: expected words of Unicode characters, got {word!r}") from None
+    if not raw or b"\n" in raw:
+        raise DataError(f"{path}: expected words without line ends, got {word!r}")
+    if b" " in raw:
+        if form != "glove":
+            remedy = "write GloVe's form, or join its parts as in New_York"
+            raise DataError(f"{path}: word2vec files cannot hold a word with a space, got {word!r}; {remedy}")
+        if raw.strip(b" ") != raw or decimals.is_number(raw.rsplit(b" ", 1)[1]):
+            raise DataError(f"{path}: the word {word!r} would not read back: it begins or ends with a space or a number")
+    return raw
