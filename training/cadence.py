@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+from training.config import TrainConfig
 from training.errors import ConfigError
+
+
+def check(config: TrainConfig) -> None:
+    """ConfigError where settings about the loop are out of range or contradict each other."""
+    for name in ("max_epochs", "max_steps", "num_sanity_val_steps"):
+        if getattr(config, name) < -1:
+            raise ConfigError(f"{name}: expected 0 or more, or -1 for no limit, got {getattr(config, name)}")
+    every = config.check_val_every_n_epoch
+    if every is not None and every < 1:
+        raise ConfigError(f"check_val_every_n_epoch: expected 1 or more, or none, got {every}")
+    if every is None and isinstance(config.val_check_interval, float):
+        raise ConfigError(
+            "val_check_interval: with check_val_every_n_epoch none, expected a whole number of batches, "
+            f"got {config.val_check_interval}"
+        )
+    for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches", "val_check_interval"):
+        value = getattr(config, name)
+        if value < 0 or (value > 1 and value % 1 != 0):
+            raise ConfigError(f"{name}: expected a share from 0.0 to 1.0, or a whole number of batches, got {value}")
+
+
+def limits(config: TrainConfig) -> dict[str, tuple[str, int | float]]:
+    """Of "train", "val" and "test": the setting that limits their batches, and its value."""
+    found: dict[str, tuple[str, int | float]] = {}
+    for split in ("train", "val", "test"):
+        name = f"limit_{split}_batches"
+        if config.overfit_batches and split != "test":
+            found[split] = ("overfit_batches", config.overfit_batches)
+        elif config.fast_dev_run:
+            found[split] = ("fast_dev_run", config.fast_dev_run)
+        else:
+            found[split] = (name, getattr(config, name))
+    return found
 
 
 def limit_batches(limit: int | float, n: int, name: str) -> int:
     """How many of ``n`` batches to run: an int takes at most so many, a float such a share (truncated, as Lightning does).
 
-    ConfigError where a positive share gives no batch at all, or the value is out of range.
+    ConfigError where a positive share gives no batch at all.
     """
-    if isinstance(limit, int):
-        if limit < 0:
-            raise ConfigError(f"{name}: expected 0 or more batches, or a share from 0.0 to 1.0, got {limit}")
-        return min(limit, n)
-    if not 0.0 <= limit <= 1.0:
-        raise ConfigError(f"{name}: expected a share from 0.0 to 1.0, or a whole number of batches, got {limit}")
+    if isinstance(limit, int) or limit > 1:
+        return min(int(limit), n)
     kept = int(n * limit)
     if kept == 0 and limit > 0.0 and n > 0:
         raise ConfigError(f"{name}: a share of {limit} of {n} batches is less than one batch; give at least {1 / n:.3g}")
@@ -26,29 +56,30 @@ def validation_interval(interval: int | float, n: int, every_n_epoch: int | None
     """After how many training batches validation runs, for an epoch of ``n`` batches.
 
     A float is a share of the epoch: max(1, int(n·interval)); an int is a number of batches. With ``every_n_epoch`` None
-    the count runs across epochs, an int may exceed n, and a float is a ConfigError.
+    the count runs across epochs, and an int may exceed n.
     """
-    if isinstance(interval, int):
-        if interval < 1:
-            raise ConfigError(f"val_check_interval: expected 1 batch or more, or a share up to 1.0, got {interval}")
-        if interval > n and every_n_epoch is not None:
-            raise ConfigError(
-                f"val_check_interval: {interval} batches is more than the {n} of an epoch; give at most {n}, or set "
-                "check_val_every_n_epoch to none to count across epochs"
-            )
-        return interval
-    if every_n_epoch is None:
-        raise ConfigError(f"val_check_interval: with check_val_every_n_epoch none, expected a whole number, got {interval}")
-    if not 0.0 <= interval <= 1.0:
-        raise ConfigError(f"val_check_interval: expected a share from 0.0 to 1.0 or a whole number, got {interval}")
-    return max(1, int(n * interval))
+    if isinstance(interval, float) and interval <= 1:
+        return max(1, int(n * interval))
+    if interval < 1:
+        raise ConfigError(f"val_check_interval: expected 1 batch or more, or a share up to 1.0, got {interval}")
+    if interval > n and every_n_epoch is not None:
+        raise ConfigError(
+            f"val_check_interval: {interval} batches is more than the {n} of an epoch; give at most {n}, or set "
+            "check_val_every_n_epoch to none to count across epochs, or limit_val_batches to 0 for no validation"
+        )
+    return int(interval)
+
+
+def validates_in(epoch: int, every_n_epoch: int | None) -> bool:
+    """Whether the epoch (from 0) is one in which validation runs."""
+    return every_n_epoch is None or (epoch + 1) % every_n_epoch == 0
 
 
 def validation_due(
     batch_idx: int, total_batch_idx: int, epoch: int, interval: int, every_n_epoch: int | None, stopping: bool
 ) -> bool:
     """Whether validation runs after this batch; ``stopping`` is a stop that was asked for and may happen now."""
-    if every_n_epoch is not None and (epoch + 1) % every_n_epoch != 0:
+    if not validates_in(epoch, every_n_epoch):
         return False
     if stopping:
         return True

@@ -27,6 +27,12 @@ class Callback:
     last = False
     """Whether the callback runs after all others (checkpoints do, so that they hold the others' state)."""
 
+    log: Callable[..., None]
+    """``Task.log`` of the task that is being run; it can be used in the same hooks as there."""
+
+    log_dict: Callable[..., None]
+    """``Task.log_dict`` of it."""
+
     def state_key(self) -> str:
         """Under which name its state stands in a checkpoint."""
         return type(self).__qualname__
@@ -176,25 +182,33 @@ class EarlyStopping(Callback):
 
 
 class LearningRateMonitor(Callback):
-    """Logs the learning rate of each optimizer, as ``lr-Adam`` (with ``/pg1``, ``/pg2`` where it has parameter groups).
+    """Logs the learning rate of each optimizer, as ``lr-Adam`` (``lr-Adam/pg1``, … where it has parameter groups).
 
-    ``logging_interval`` is "step", "epoch", or None for the interval of each scheduler (as in Lightning).
+    ``logging_interval`` is "step", "epoch", or None for the interval of each scheduler. ``log_momentum`` and
+    ``log_weight_decay`` add ``lr-Adam-momentum`` and ``lr-Adam-weight_decay``. All of them can be monitored.
     """
 
-    def __init__(self, logging_interval: str | None = None) -> None:
+    def __init__(
+        self, logging_interval: str | None = None, log_momentum: bool = False, log_weight_decay: bool = False
+    ) -> None:
         if logging_interval not in (None, "step", "epoch"):
             raise ConfigError(f"LearningRateMonitor: expected step, epoch or None, got {logging_interval!r}")
         self.logging_interval = logging_interval
+        self.log_momentum, self.log_weight_decay = log_momentum, log_weight_decay
+
+    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        if not trainer.has_loggers:
+            raise ConfigError("LearningRateMonitor: expected a Trainer with loggers, got none to write to")
 
     def on_train_batch_start(self, trainer: Trainer, task: Task, batch: Any, batch_idx: int) -> None:
         if self.logging_interval != "epoch" and trainer.should_log:
-            self._log(trainer, "step")
+            self._log(trainer, "step" if self.logging_interval is None else "any")
 
     def on_train_epoch_start(self, trainer: Trainer, task: Task) -> None:
         if self.logging_interval != "step":
-            self._log(trainer, "any" if self.logging_interval == "epoch" else "epoch")
+            self._log(trainer, "epoch" if self.logging_interval is None else "any")
 
     def _log(self, trainer: Trainer, interval: str) -> None:
-        rates = trainer.learning_rates("any" if self.logging_interval == "step" else interval)
-        if rates:
-            trainer.log_metrics(rates)
+        values = trainer.learning_rates(interval, momentum=self.log_momentum, weight_decay=self.log_weight_decay)
+        trainer.callback_metrics.update(values)
+        trainer.log_metrics(values, trainer.batches_that_stepped)

@@ -1,11 +1,11 @@
-"""What the loop stands on: hooks, metrics, limits, and the state that a checkpoint holds."""
+"""What the loops stand on: the task and its hooks, metrics on their way to callbacks and loggers, and state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
@@ -14,13 +14,17 @@ from training.callbacks import Callback
 from training.config import TrainConfig
 from training.device import choose_device, move
 from training.errors import ConfigError
+from training.hooks import Hooks
 from training.optimization import CountingOptimizer, Scheduler
 from training.precision import convert, precision
 from training.results import Results
+from training.state import capture, capture_weights, restore
 from training.task import Task
 
 if TYPE_CHECKING:
-    from training.loop import Batches, Trainer
+    from training.loop import Trainer
+
+Chain = tuple[list[Callable[..., Any]], Callable[..., Any] | None, list[Callable[..., Any]]]
 
 
 class MetricsLogger(Protocol):
@@ -32,7 +36,11 @@ class MetricsLogger(Protocol):
 
 
 class TrainerCore:
-    """The Trainer without its loops."""
+    """The Trainer without its loops. Counters are Lightning's:
+
+    ``current_epoch`` epochs completed, ``global_step`` optimizer steps, ``batch_idx`` the batch of the epoch that is being
+    run or comes next, ``stage`` where in the epoch the run is (see training/loop.py).
+    """
 
     def __init__(
         self,
@@ -43,12 +51,19 @@ class TrainerCore:
         keep_going: Callable[[Trainer], None] | None = None,
         checkpoint_dir: str | Path | None = None,
     ) -> None:
+        cadence.check(config)
         self.config = config
         self.callbacks = sorted(callbacks, key=lambda c: c.last)
-        self.fast_dev_run = config.fast_dev_run
+        _check_keys(self.callbacks)
+        self.limits = cadence.limits(config)
+        self.fast_dev_run = quick = config.fast_dev_run
+        self.max_epochs, self.max_steps = (1, quick) if quick else (config.max_epochs, config.max_steps)
+        self.val_check_interval = 1.0 if quick else config.val_check_interval
+        self.check_val_every_n_epoch = 1 if quick else config.check_val_every_n_epoch
+        self.has_loggers = bool(loggers)
         self.loggers = [] if self.fast_dev_run else list(loggers)
         self.keep_going = keep_going
-        """Called at every batch boundary of a fit; raises to stop there (see training/preempt.py)."""
+        """Called at every batch boundary of a fit; raises to stop there (see training/resume.py)."""
         self.checkpoint_dir = checkpoint_dir
         """Where a ModelCheckpoint without a folder of its own writes."""
         self.device = choose_device(config.device)
@@ -57,19 +72,27 @@ class TrainerCore:
         self.schedulers: list[Scheduler] = []
         self.fitting = self.sanity_checking = self.should_stop = self.validated = False
         self.current_epoch = self.epochs_processed = self.global_step = 0
-        self.batches_that_stepped = self.total_batches = self.eval_batches = 0
+        self.batches_that_stepped = self.total_batches = 0
         self.batch_idx, self.stage = 0, "start"
         self.num_training_batches = self.num_val_batches = self.validation_interval = 0
+        self.eval_steps: dict[int, int] = {}
+        """Evaluation batches run so far, by source: the step at which their metrics are logged."""
         self.gradient_norm = 0.0
         self.hook = ""
-        self.train_results, self.eval_results = Results(), Results()
+        """The hook that is being run."""
+        self.train_results, self.eval_results = Results(training=True), Results(training=False)
         self.results = self.train_results
-        self._in_batch = False
-        self._evaluated: dict[str, float] = {}
-        self._callback_metrics: dict[str, float] = {}
-        self._bar_metrics: dict[str, float] = {}
+        self.in_batch = False
+        self.callback_values: dict[str, float] = {}
+        self.bar_values: dict[str, float] = {}
+        self.logged_values: dict[str, float] = {}
+        self.resume_point: dict[str, Any] | None = None
         self._task: Task | None = None
-        self._hooks: dict[str, list[Callable[..., Any]]] = {}
+        self._chains: dict[str, Chain] = {}
+
+    @property
+    def _me(self) -> Trainer:
+        return cast("Trainer", self)
 
     # -- task and hooks -----------------------------------------------------------------------------------------------
 
@@ -83,72 +106,88 @@ class TrainerCore:
     @contextmanager
     def _attached(self, task: Task, stage: str) -> Iterator[None]:
         """Set the task up on the device, with optimizers for a fit; tell the callbacks of an exception; tear down."""
-        task._trainer, self._task, self._hooks = self, task, {}  # type: ignore[assignment]
+        task._trainer, self._task, self._chains, self.hook = self._me, task, {}, ""
+        self.eval_steps, self.resume_point = {}, None
+        for values in (self.callback_values, self.bar_values, self.logged_values):
+            values.clear()
+        for callback in self.callbacks:
+            callback.log, callback.log_dict = task.log, task.log_dict
         try:
             self.call("setup", stage)
-            self.hook = "configure_model"
-            task.configure_model()
+            self.call("configure_model")
             task.to(self.device)
             if self.config.precision == "64-true":
                 task.double()
             if stage == "fit":
-                self.hook = "configure_optimizers"
-                optimizers, self.schedulers = optimization.configure(task.configure_optimizers())
-                if not optimizers and task.automatic_optimization:
-                    raise ConfigError("configure_optimizers: expected an optimizer, got none")
-                self.optimizers = [CountingOptimizer(each, self) for each in optimizers]  # type: ignore[arg-type]
+                self._configure_optimizers(task)
             yield
             self.call("teardown", stage)
         except BaseException as error:
             for callback in self.callbacks:
-                callback.on_exception(self, task, error)  # type: ignore[arg-type]
+                callback.on_exception(self._me, task, error)
             raise
+
+    def _configure_optimizers(self, task: Task) -> None:
+        config = self.config
+        if not task.automatic_optimization and (config.gradient_clip_val > 0 or config.accumulate_grad_batches != 1):
+            raise ConfigError(
+                "gradient_clip_val and accumulate_grad_batches: not possible with automatic_optimization = False; "
+                "clip and accumulate in training_step"
+            )
+        optimizers, self.schedulers = optimization.configure(
+            self.call("configure_optimizers"), task.automatic_optimization
+        )
+        self.optimizers = [CountingOptimizer(each, self._me) for each in optimizers]
 
     def call(self, hook: str, *arguments: Any) -> Any:
         """Run a hook: the callbacks' first, then the task's, whose result is returned.
 
         At on_train_epoch_end the callbacks that monitor come after the task, to see what it logged there.
         """
-        if hook not in self._hooks:
-            self._hooks[hook] = self._chain(hook)
+        chain = self._chains.get(hook)
+        if chain is None:
+            chain = self._chains[hook] = self._chain(hook)
+        first, own, last = chain
+        if own is None and not first and not last:
+            return None
         before, self.hook = self.hook, hook
-        result = None
-        for function in self._hooks[hook]:
-            result = function(*arguments)
+        for function in first:
+            function(self, self._task, *arguments)
+        result = own(*arguments) if own is not None else None
+        for function in last:
+            function(self, self._task, *arguments)
         self.hook = before
         return result
 
-    def _chain(self, hook: str) -> list[Callable[..., Any]]:
-        """The functions of a hook in order; callbacks that do not override it are left out, for speed."""
-        late = hook == "on_train_epoch_end"
-        bound = [
-            (callback.monitors and late, getattr(callback, hook))
-            for callback in self.callbacks
-            if getattr(type(callback), hook, None) is not getattr(Callback, hook, None)
-        ]
-        functions: list[Callable[..., Any]] = [_with(self, self.task, f) for after, f in bound if not after]
-        functions.append(getattr(self.task, hook, _nothing))
-        functions += [_with(self, self.task, f) for after, f in bound if after]
-        return functions
+    def _chain(self, hook: str) -> Chain:
+        """The functions of a hook; those that are not overridden are left out, for speed."""
+        own = getattr(self.task, hook, None)
+        if own is not None and getattr(own, "__func__", None) is getattr(Hooks, hook, own):
+            own = None
+        default = getattr(Callback, hook, None)
+        callbacks = [c for c in self.callbacks if default is not None and getattr(type(c), hook) is not default]
+        late = [c for c in callbacks if c.monitors and hook == "on_train_epoch_end"]
+        return [getattr(c, hook) for c in callbacks if c not in late], own, [getattr(c, hook) for c in late]
 
-    def step(self, name: str, batch: Any, batch_idx: int) -> Any:
+    def step(self, name: str, *arguments: Any) -> Any:
         """Run the task's ``name`` (training_step, …) in the configured precision."""
         before, self.hook = self.hook, name
         if self.config.precision == "32-true":
-            result = getattr(self.task, name)(batch, batch_idx)
+            result = getattr(self._task, name)(*arguments)
         else:
             with precision(self.config.precision, self.device):
-                result = getattr(self.task, name)(batch, batch_idx)
+                result = getattr(self._task, name)(*arguments)
         self.hook = before
         return result
 
     def backward(self, loss: torch.Tensor) -> None:
         """Backward with its hooks."""
         self.call("on_before_backward", loss)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.call("backward", loss)
         self.call("on_after_backward")
 
-    def _place(self, batch: Any) -> Any:
+    def place(self, batch: Any) -> Any:
+        """The batch on the device, in the configured precision."""
         batch = move(batch, self.device)
         return convert(batch) if self.config.precision == "64-true" else batch
 
@@ -156,73 +195,26 @@ class TrainerCore:
         """The place in the run, for messages."""
         return f"epoch {self.current_epoch}, batch {self.batch_idx}, step {self.global_step}"
 
-    # -- limits -------------------------------------------------------------------------------------------------------
-
-    def _check_limits(self, train: Batches, val: Batches | None) -> None:
-        """Numbers of batches, and the interval between validations."""
-        config, quick = self.config, self.fast_dev_run
-        overfit = config.overfit_batches or None
-        n_train, n_val = len(train.plan(0)), len(val.plan(0)) if val is not None else 0
-        self.num_training_batches = cadence.limit_batches(
-            quick or overfit or config.limit_train_batches, n_train, "limit_train_batches"
-        )
-        self.num_val_batches = cadence.limit_batches(
-            quick or overfit or config.limit_val_batches, n_val, "limit_val_batches"
-        )
-        if self.num_training_batches and self.num_val_batches:
-            self.validation_interval = cadence.validation_interval(
-                1.0 if quick else config.val_check_interval, self.num_training_batches, config.check_val_every_n_epoch
-            )
-        if self.num_training_batches == 0 and config.max_epochs:
-            raise ConfigError("fit: there are no training batches; give data, or a higher limit_train_batches")
+    def boundary(self) -> None:
+        """A batch boundary of a fit: the one place where it may be left."""
+        if self.keep_going is not None:
+            self.keep_going(self._me)
 
     @property
     def validates_once_an_epoch(self) -> bool:
         """Whether validation runs just at each epoch's end, by default settings."""
-        return self.config.val_check_interval == 1.0 and self.config.check_val_every_n_epoch == 1
+        return self.val_check_interval == 1.0 and self.check_val_every_n_epoch == 1
 
     @property
     def validates_this_epoch(self) -> bool:
         """Whether there is a validation to run in the current epoch."""
-        every = self.config.check_val_every_n_epoch
-        return self.num_val_batches > 0 and (every is None or (self.current_epoch + 1) % every == 0)
+        return self.num_val_batches > 0 and cadence.validates_in(self.current_epoch, self.check_val_every_n_epoch)
 
     @property
     def accumulating(self) -> bool:
         """Whether the current batch only adds to the gradients, without an optimizer step."""
         ready = self.batch_idx + 1
         return ready % self.accumulate_grad_batches != 0 and ready != self.num_training_batches
-
-    def _validation_due(self) -> bool:
-        if not self.num_val_batches:
-            return False
-        stopping = self.should_stop and self._can_stop_early()
-        every = self.config.check_val_every_n_epoch
-        return cadence.validation_due(
-            self.batch_idx, self.total_batches, self.current_epoch, self.validation_interval, every, stopping
-        )
-
-    def _can_stop_early(self) -> bool:
-        return self.epochs_processed >= self.config.min_epochs and self.global_step >= self.config.min_steps
-
-    def _steps_reached(self) -> bool:
-        return self.config.max_steps != -1 and self.global_step >= self.config.max_steps
-
-    def _done(self) -> bool:
-        """Whether fit ends here; never inside an epoch that was begun."""
-        if self.stage != "start":
-            return False
-        max_epochs = 1 if self.fast_dev_run else self.config.max_epochs
-        return (
-            self._steps_reached()
-            or (max_epochs != -1 and self.epochs_processed >= max_epochs)
-            or (self.should_stop and self._can_stop_early())
-        )
-
-    def _boundary(self) -> None:
-        """A batch boundary: the one place where a fit may be left."""
-        if self.keep_going is not None:
-            self.keep_going(self)  # type: ignore[arg-type]
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 
@@ -233,100 +225,83 @@ class TrainerCore:
         return every > 0 and ((self.batches_that_stepped + 1) % every == 0 or self.should_stop)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Write scalars to the loggers, with the epoch, at the current step."""
-        if not metrics or self.sanity_checking:
-            return
-        plain = {name: float(value) for name, value in metrics.items()}
-        if step is None:
-            plain.setdefault("epoch", self.current_epoch)
-        for logger in self.loggers:
-            logger.log_metrics(plain, self.batches_that_stepped if step is None else step)
+        """Write scalars to the loggers, with the epoch, at the current step; or as they are, at ``step``.
 
-    def learning_rates(self, interval: str = "any") -> dict[str, float]:
-        """The learning rates by name; only where a scheduler of that interval exists, unless "any"."""
-        if interval != "any" and self.schedulers and not any(s.interval == interval for s in self.schedulers):
-            return {}
-        return optimization.learning_rates(each.optimizer for each in self.optimizers)
+        A metric called "step" gives the step, as in Lightning.
+        """
+        if not metrics or not self.loggers:
+            return
+        self.logged_values.update(metrics)
+        plain = {name: float(value) for name, value in metrics.items()}
+        if step is None and "step" in plain:
+            step = int(plain.pop("step"))
+        elif step is None:
+            plain.setdefault("epoch", self.current_epoch)
+            step = self.batches_that_stepped
+        for logger in self.loggers:
+            logger.log_metrics(dict(plain), step)
+
+    def learning_rates(
+        self, interval: str = "any", *, momentum: bool = False, weight_decay: bool = False
+    ) -> dict[str, float]:
+        """The learning rates by name; of optimizers with a scheduler, those whose scheduler has that interval."""
+        found: dict[str, float] = {}
+        intervals = [each.interval for each in self.schedulers]
+        named = optimization.optimizer_names([each.optimizer for each in self.optimizers], self.schedulers)
+        for i, (optimizer, name) in enumerate(named):
+            if i < len(intervals) and interval not in ("any", intervals[i]):
+                continue
+            for group, full in zip(optimizer.param_groups, optimization.group_names(optimizer, name), strict=True):
+                found[full] = float(group["lr"])
+                if momentum:
+                    found[f"{full}-momentum"] = group["betas"][0] if "betas" in group else group.get("momentum", 0)
+                if weight_decay:
+                    found[f"{full}-weight_decay"] = group["weight_decay"]
+        return found
+
+    def collect(self) -> dict[str, float]:
+        """Bring the values that callbacks and the progress bar see up to date; returns those for the loggers."""
+        found = self.results.collect(self.in_batch)
+        self.callback_values.update(found["callback"])
+        self.bar_values.update(found["pbar"])
+        self.logged_values.update(found["log"])
+        return found["log"]
 
     @property
     def callback_metrics(self) -> dict[str, float]:
         """The newest value of every logged name, the plain and the forked ones."""
-        found = self.results.collect(self._in_batch)["callback"]
-        self._callback_metrics.update({name: float(value) for name, value in found.items()})
-        return self._callback_metrics
+        self.collect()
+        return self.callback_values
 
     @property
     def progress_bar_metrics(self) -> dict[str, float]:
         """The newest value of what was logged with prog_bar=True."""
-        return self._bar_metrics
+        self.collect()
+        return self.bar_values
 
-    def _collect(self) -> None:
-        found = self.results.collect(self._in_batch)
-        self._callback_metrics.update({name: float(value) for name, value in found["callback"].items()})
-        self._bar_metrics.update({name: float(value) for name, value in found["pbar"].items()})
+    @property
+    def logged_metrics(self) -> dict[str, float]:
+        """The newest value of what was logged with logger=True."""
+        self.collect()
+        return self.logged_values
 
     # -- state --------------------------------------------------------------------------------------------------------
 
-    counters: ClassVar[list[str]] = (
-        "current_epoch epochs_processed global_step batches_that_stepped total_batches eval_batches batch_idx stage "
-        "should_stop gradient_norm validated"
-    ).split()
-
     def state(self) -> dict[str, Any]:
         """All that is needed to go on from here: weights, optimizers, schedulers, counters, metrics, callbacks."""
-        window_open = self.batch_idx % self.accumulate_grad_batches != 0 and self.stage == "batch"
-        checkpoint: dict[str, Any] = {
-            "weights": dict(self.task.state_dict()),
-            "optimizers": [each.optimizer.state_dict() for each in self.optimizers],
-            "schedulers": [each.scheduler.state_dict() for each in self.schedulers],
-            "progress": {name: getattr(self, name) for name in self.counters},
-            "callbacks": {callback.state_key(): callback.state_dict() for callback in self.callbacks},
-            "metrics": dict(self._callback_metrics),
-            "bar_metrics": dict(self._bar_metrics),
-            "results": self.train_results.state(),
-            "gradients": {n: p.grad for n, p in self.task.named_parameters() if p.grad is not None and window_open},
-        }
-        for callback in self.callbacks:
-            callback.on_save_checkpoint(self, self.task, checkpoint)  # type: ignore[arg-type]
-        self.task.on_save_checkpoint(checkpoint)
-        return checkpoint
-
-    def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
-        """Write the state, or with ``weights_only`` the weights and counters alone."""
-        if weights_only:
-            kept = {"weights_only": True, "weights": dict(self.task.state_dict())}
-            kept["progress"] = {name: getattr(self, name) for name in self.counters}
-            self.task.on_save_checkpoint(kept)
-        else:
-            kept = self.state()
-        checkpoint.save(Path(path), kept)
+        return capture(self._me)
 
     def load_state(self, checkpoint: dict[str, Any]) -> None:
         """Back to where ``state`` was taken."""
-        self.task.load_state_dict(checkpoint["weights"])
-        for each, optimizer_state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
-            each.optimizer.load_state_dict(optimizer_state)
-        for scheduler, scheduler_state in zip(self.schedulers, checkpoint["schedulers"], strict=True):
-            scheduler.scheduler.load_state_dict(scheduler_state)
-        for name in self.counters:
-            setattr(self, name, checkpoint["progress"][name])
-        for callback in self.callbacks:
-            if callback.state_key() in checkpoint["callbacks"]:
-                callback.load_state_dict(checkpoint["callbacks"][callback.state_key()])
-        self._callback_metrics = dict(checkpoint["metrics"])
-        self._bar_metrics = dict(checkpoint["bar_metrics"])
-        self.train_results.load_state(checkpoint["results"])
-        parameters = dict(self.task.named_parameters())
-        for name, gradient in checkpoint["gradients"].items():
-            parameters[name].grad = gradient.to(parameters[name].device)
-        for callback in self.callbacks:
-            callback.on_load_checkpoint(self, self.task, checkpoint)  # type: ignore[arg-type]
-        self.task.on_load_checkpoint(checkpoint)
+        restore(self._me, checkpoint)
+
+    def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
+        """Write the state, or with ``weights_only`` the weights and counters alone."""
+        checkpoint.save(Path(path), capture_weights(self._me) if weights_only else self.state())
 
 
-def _with(trainer: Any, task: Task, function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *arguments: function(trainer, task, *arguments)
-
-
-def _nothing(*arguments: Any) -> None:
-    """The hook of a task that has none."""
+def _check_keys(callbacks: Sequence[Callback]) -> None:
+    keys = [c.state_key() for c in callbacks if type(c).state_dict is not Callback.state_dict]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ConfigError(f"callbacks: two have the same state_key ({', '.join(twice)}), so that one's state would be lost")

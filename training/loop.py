@@ -1,116 +1,123 @@
-"""The loop: fit, validate, test, predict. What runs when is Lightning 2.6's; where it differs, docs/lightning.md says so.
+"""The loop: fit. What runs when is Lightning 2.6's; where it differs, docs/lightning.md says so.
 
-A fit can be left at any training batch and taken up there: ``stage`` and ``batch_idx`` say where it is, ``state`` and
-``load_state`` hold the rest, and nothing random is drawn from a generator, so that there is nothing else to restore.
+``stage`` says where in an epoch the run is, so that a fit can be left and taken up there:
+
+    start      between epochs
+    batch      batch ``batch_idx`` comes next
+    stepped    its step was taken, and its on_train_batch_end hooks have run or are running
+    validate   a validation comes next, if one is due
+    finish     the validation is over, and its on_validation_end hooks have run or are running
+    end        the epoch's batches are over
+    log        its on_train_epoch_end hooks have run or are running
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import warnings
+from typing import Any
 
 import torch
 
 from training import cadence, optimization
-from training.core import TrainerCore
+from training.errors import ConfigError
+from training.evaluation import Batches, Evaluator, FixedBatches, Sources, source_list
 from training.task import Task
+
+__all__ = ["Batches", "FixedBatches", "Sources", "Trainer"]
 
 SKIP_EPOCH = -1
 
 
-class Batches(Protocol):
-    """Where batches come from: an epoch's plan is made before it starts, from (seed, epoch) alone."""
+class Trainer(Evaluator):
+    """Runs a Task: fit here; validate, test and predict in training/evaluation.py."""
 
-    def plan(self, epoch: int) -> Sequence[Any]:
-        """The epoch's batches; ``plan[i]`` makes batch i when it is asked for."""
-        ...
-
-
-class FixedBatches:
-    """The same batches in the same order in every epoch."""
-
-    def __init__(self, batches: Sequence[Any]) -> None:
-        self.batches = batches
-
-    def plan(self, epoch: int) -> Sequence[Any]:
-        return self.batches
-
-
-class Trainer(TrainerCore):
-    """Runs a Task. Counters: ``current_epoch`` (completed), ``global_step`` (optimizer steps), ``batch_idx``."""
-
-    # -- fit ----------------------------------------------------------------------------------------------------------
-
-    def fit(self, task: Task, train: Batches, val: Batches | None = None, *, state: dict[str, Any] | None = None) -> None:
+    def fit(self, task: Task, train: Batches, val: Sources | None = None, *, state: dict[str, Any] | None = None) -> None:
         """Train ``task``; with ``state`` (from ``Trainer.state``) go on exactly where that was taken."""
-        self.fitting = True
+        sources = source_list(val) if val is not None else []
+        self.fitting, self.should_stop = True, False
         try:
-            with self._attached(task, "fit"):
-                self._check_limits(train, val)
-                self.call("on_fit_start")
+            with self._attached(task, "fit"), torch.enable_grad():
+                self._check_limits(train, sources)
+                task.zero_grad()
                 if state is not None:
                     self.load_state(state)
-                elif val is not None:
-                    self._sanity_check(val)
+                self.call("on_fit_start")
+                if state is None:
+                    self._sanity_check(sources)
                 if not self._done():
                     self.call("on_train_start")
                     while not self._done():
-                        self._train_epoch(train, val)
+                        self._train_epoch(train, sources)
                     self.call("on_train_end")
                 self.call("on_fit_end")
         finally:
             self.fitting = False
 
-    def _train_epoch(self, train: Batches, val: Batches | None) -> None:
-        """One epoch, or what is left of it: ``stage`` says which of its steps comes next."""
+    def _train_epoch(self, train: Batches, val: list[Batches]) -> None:
+        """One epoch, or what is left of it."""
         plan = train.plan(0 if self.config.overfit_batches else self.current_epoch)
         if self.stage == "start":
             self.call("on_train_epoch_start")
-            self.batch_idx, self.stage = 0, "batch"
-        while self.stage in ("batch", "validate", "finish"):
+            self.batch_idx = 0
+            self.stage = self._next_stage()
+        while self.stage not in ("end", "log"):
             if self.stage == "batch":
-                if self._train_batch(plan[self.batch_idx]) == SKIP_EPOCH:
-                    break
+                self._train_batch(plan[self.batch_idx])
+            if self.stage == "stepped":
+                self._log_step()
                 self.stage = "validate"
             if self.stage == "validate":
-                if val is not None and self._validation_due():
-                    self._validate_in_fit(val)
+                self._validate_if_due(val)
                 self.stage = "finish"
-            last = self.batch_idx + 1 >= self.num_training_batches
-            self._finish_batch()
-            if last or self._steps_reached() or (self.should_stop and self._can_stop_early()):
-                self.stage = "end"
-            self._boundary()
-        self._in_batch = False
-        if self.stage != "log":
+            if self.stage == "finish":
+                self._finish_batch()
+                self.stage = self._next_stage()
+            self.boundary()
+        if self.stage == "end":
+            self.collect()
+            self.in_batch = False
             self.epochs_processed += 1
-            self.stage = "log"  # a checkpoint saved in these hooks goes on behind them
+            self.stage = "log"
             self.call("on_train_epoch_end")
-        self._log_epoch(full=self.batch_idx >= self.num_training_batches)
+        self._log_epoch()
         self.current_epoch += 1
         self.batch_idx, self.stage = 0, "start"
-        self._boundary()
+        self.boundary()
 
-    def _train_batch(self, batch: Any) -> int | None:
-        batch = self._place(batch)
-        self._in_batch = True
-        self.train_results.start_batch()
+    def _train_batch(self, batch: Any) -> None:
+        """A batch's step and its hooks."""
+        batch = self.place(batch)
+        self.in_batch = True
         if self.call("on_train_batch_start", batch, self.batch_idx) == SKIP_EPOCH:
+            self.total_batches += 1
             optimization.step_schedulers(self, "step", on_plateau=False)
-            return SKIP_EPOCH
-        if self.task.automatic_optimization:
-            outputs = optimization.automatic_step(self, batch, self.batch_idx)
-        else:
-            result = self.step("training_step", batch, self.batch_idx)
-            outputs = {} if result is None else result if isinstance(result, dict) else {"loss": result}
-        optimization.step_schedulers(self, "step", on_plateau=False)
-        if self.batch_idx + 1 >= self.num_training_batches:
             optimization.step_schedulers(self, "epoch", on_plateau=False)
+            self.batch_idx, self.stage = self.num_training_batches, "end"
+            return
+        step = optimization.automatic_step if self.task.automatic_optimization else optimization.manual_step
+        outputs = step(self, batch, self.batch_idx)
+        optimization.step_schedulers(self, "step", on_plateau=False)
+        if self.batch_idx + 1 == self.num_training_batches:
+            optimization.step_schedulers(self, "epoch", on_plateau=False)
+        self.stage = "stepped"
         self.call("on_train_batch_end", outputs, batch, self.batch_idx)
-        self._collect()
-        if self.should_log and not (self.accumulating and self.task.automatic_optimization):
-            self.log_metrics(self.train_results.collect(on_step=True)["log"])
-        return None
+
+    def _log_step(self) -> None:
+        if self.loggers and not self.accumulating and self.should_log:
+            self.log_metrics(self.collect())
+
+    def _validate_if_due(self, val: list[Batches]) -> None:
+        stopping = self.should_stop and self._can_stop_early()
+        every = self.check_val_every_n_epoch
+        if not self._validates(val) or not cadence.validation_due(
+            self.batch_idx, self.total_batches, self.current_epoch, self.validation_interval, every, stopping
+        ):
+            return
+        if self.keep_going is not None:
+            self.resume_point = self.state()  # left inside the validation, the run goes on from its beginning
+        if not self.accumulating:
+            self.call("on_validation_model_zero_grad")
+        self._evaluate("validation", val, self._limits("val", val))
 
     def _finish_batch(self) -> None:
         optimization.step_schedulers(self, "step", on_plateau=True)
@@ -118,109 +125,70 @@ class Trainer(TrainerCore):
             self.batches_that_stepped += 1
         self.batch_idx += 1
         self.total_batches += 1
-        self.stage = "batch"
 
-    def _log_epoch(self, full: bool) -> None:
-        self._collect()
-        if full:
+    def _log_epoch(self) -> None:
+        metrics = self.collect()
+        if self.batch_idx == self.num_training_batches:
             optimization.step_schedulers(self, "epoch", on_plateau=True)
         self.batches_that_stepped -= 1  # an epoch's metrics carry the step of its last batch
-        self.log_metrics(self.train_results.collect(on_step=False)["log"])
+        self.log_metrics(metrics)
         self.batches_that_stepped += 1
         self.train_results.reset()
 
-    def _validate_in_fit(self, val: Batches) -> None:
-        in_batch, self._in_batch = self._in_batch, False
-        if not self.accumulating:
-            self.hook = "on_validation_model_zero_grad"
-            self.task.on_validation_model_zero_grad()
-        try:
-            self._evaluate("validation", val, self.num_val_batches)
-        finally:
-            self.results, self._in_batch = self.train_results, in_batch
+    # -- limits -------------------------------------------------------------------------------------------------------
 
-    def _sanity_check(self, val: Batches) -> None:
-        steps = self.config.num_sanity_val_steps
-        n = self.num_val_batches if steps < 0 else min(steps, self.num_val_batches)
-        if n == 0 or self.fast_dev_run:
+    def _check_limits(self, train: Batches, val: list[Batches]) -> None:
+        """Numbers of batches, and the interval between validations."""
+        if not self._has_step("training_step"):
+            raise ConfigError(f"fit: expected {type(self.task).__name__} to have a training_step, got none")
+        if val and not self._has_step("validation_step"):
+            warnings.warn("fit: there are batches to validate on, but no validation_step: no validation", stacklevel=3)
+        if len(train.plan(self.current_epoch)) == 0:
+            raise ConfigError("fit: expected training batches, got none")
+        n = self.num_training_batches = self._limits("train", [train])[0]
+        self.num_val_batches = sum(self._limits("val", val)) if self._validates(val) else 0
+        if n and self.limits["val"][1]:
+            every = self.check_val_every_n_epoch
+            self.validation_interval = cadence.validation_interval(self.val_check_interval, n, every)
+
+    def _validates(self, val: list[Batches]) -> bool:
+        return bool(val) and self.limits["val"][1] > 0 and self._has_step("validation_step")
+
+    def _sanity_check(self, val: list[Batches]) -> None:
+        """A few validation batches, to fail early; their metrics are wiped."""
+        most = self.config.num_sanity_val_steps
+        if most == 0 or self.fast_dev_run or not self._validates(val):
             return
         self.sanity_checking = True
         try:
             self.call("on_sanity_check_start")
-            self._evaluate("validation", val, n)
+            self._evaluate("validation", val, [n if most < 0 else min(most, n) for n in self._limits("val", val)])
             self.call("on_sanity_check_end")
         finally:
             self.sanity_checking = False
-            self.eval_results.reset()
-            self.results = self.train_results
-            self._callback_metrics.clear()
-            self._bar_metrics.clear()
+        for values in (self.callback_values, self.bar_values, self.logged_values):
+            values.clear()
 
-    # -- validate, test, predict --------------------------------------------------------------------------------------
+    def _next_stage(self) -> str:
+        """"batch", or "end" where the epoch's batches, max_steps or a stop is reached."""
+        over = self.batch_idx >= self.num_training_batches or self._steps_reached()
+        return "end" if over or (self.should_stop and self._can_stop_early()) else "batch"
 
-    def validate(self, task: Task, val: Batches) -> list[dict[str, float]]:
-        """Run validation once; returns [metrics] as plain numbers."""
-        return self._run_evaluation(task, "validation", "validate", val, self.config.limit_val_batches)
+    def _done(self) -> bool:
+        """Whether fit ends here; never inside an epoch that was begun."""
+        if self.stage != "start":
+            return False
+        return (
+            self.num_training_batches == 0
+            or self._steps_reached()
+            or (self.max_epochs != -1 and self.epochs_processed >= self.max_epochs)
+            or (self.should_stop and self._can_stop_early())
+        )
 
-    def test(self, task: Task, source: Batches) -> list[dict[str, float]]:
-        """Run the test; returns [metrics] as plain numbers."""
-        return self._run_evaluation(task, "test", "test", source, self.config.limit_test_batches)
+    def _steps_reached(self) -> bool:
+        return self.max_steps != -1 and self.global_step >= self.max_steps
 
-    def predict(self, task: Task, source: Batches) -> list[Any]:
-        """What ``predict_step`` returns for each batch, in order."""
-        with self._attached(task, "predict"):
-            plan = source.plan(self.current_epoch)
-            return self._evaluation_loop("predict", plan, len(plan))
-
-    def _run_evaluation(
-        self, task: Task, kind: str, stage: str, source: Batches, limit: int | float
-    ) -> list[dict[str, float]]:
-        with self._attached(task, stage):
-            n = len(source.plan(self.current_epoch))
-            limit = self.fast_dev_run or limit
-            return [self._evaluate(kind, source, cadence.limit_batches(limit, n, f"limit_{stage[:4]}_batches"))]
-
-    def _evaluate(self, kind: str, source: Batches, n: int) -> dict[str, float]:
-        """The hooks and steps of one evaluation, then its metrics to callbacks and loggers."""
-        self.results = self.eval_results
-        self.eval_results.reset()
-        self._evaluation_loop(kind, source.plan(self.current_epoch), n)
-        return self._evaluated
-
-    def _evaluation_loop(self, kind: str, plan: Sequence[Any], n: int) -> list[Any]:
-        modes = [(module, module.training) for module in self.task.modules()]
-        self.hook = f"on_{kind}_model_eval"
-        getattr(self.task, self.hook)()
-        self._evaluated: dict[str, float] = {}
-        outputs = []
-        with torch.no_grad():
-            self.call(f"on_{kind}_start")
-            self.call(f"on_{kind}_epoch_start")
-            for i in range(n):
-                if self.fitting and self.keep_going is not None:
-                    self.keep_going(self)
-                batch = self._place(plan[i])
-                self.eval_results.start_batch()
-                self._in_batch = True
-                self.call(f"on_{kind}_batch_start", batch, i, 0)
-                output = self.step(f"{kind}_step", batch, i)
-                if kind == "predict":
-                    outputs.append(output)
-                self.call(f"on_{kind}_batch_end", output, batch, i, 0)
-                if not self.sanity_checking:
-                    self._collect()
-                    self.log_metrics(self.eval_results.collect(on_step=True)["log"], self.eval_batches)
-                    self.eval_batches += 1
-                    self.validated = True
-                self._in_batch = False
-            self.call(f"on_{kind}_epoch_end")
-            if kind != "predict" and not self.sanity_checking:
-                self._collect()
-                self._evaluated = self.eval_results.collect(on_step=False)["log"]
-                self.log_metrics(self._evaluated)
-            if self.fitting:
-                self.stage = "finish" if self.stage == "validate" else self.stage
-            self.call(f"on_{kind}_end")
-        for module, mode in modes:
-            module.training = mode
-        return outputs
+    def _can_stop_early(self) -> bool:
+        min_epochs, min_steps = self.config.min_epochs, self.config.min_steps
+        # As in Lightning: min_steps alone also asks for a first epoch, so that a stop before it is not one.
+        return self.epochs_processed >= (min_epochs or bool(min_steps)) and self.global_step >= min_steps

@@ -143,7 +143,7 @@ class ModelCheckpoint(Callback):
     def _at_epoch_end(self, trainer: Trainer) -> bool:
         if self.save_on_train_epoch_end is not None:
             return self.save_on_train_epoch_end
-        if trainer.config.check_val_every_n_epoch != 1:
+        if trainer.check_val_every_n_epoch != 1:
             return False
         return trainer.num_val_batches == 0 or trainer.validates_once_an_epoch
 

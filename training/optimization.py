@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from training.errors import ConfigError, NonFiniteError
 if TYPE_CHECKING:
     from training.loop import Trainer
 
+SMALL = 32768  # elements up to which torch reduces in one thread (its GRAIN_SIZE)
+
 
 @dataclass
 class Scheduler:
@@ -28,88 +31,128 @@ class Scheduler:
     monitor: str | None = None
     strict: bool = True
     name: str | None = None
+    reduce_on_plateau: bool | None = None
 
     @property
     def on_plateau(self) -> bool:
         """Whether it needs a monitored value."""
-        return isinstance(self.scheduler, ReduceLROnPlateau)
+        plateau = self.reduce_on_plateau
+        return isinstance(self.scheduler, ReduceLROnPlateau) if plateau is None else plateau
 
 
 class CountingOptimizer:
-    """An optimizer whose ``step`` counts global_step: what ``Task.optimizers`` hands out. Else as the optimizer itself."""
+    """What ``Task.optimizers`` hands out: ``step`` runs the hooks and counts global_step. Else as the optimizer itself."""
 
     def __init__(self, optimizer: Optimizer, trainer: Trainer) -> None:
         self.optimizer, self._trainer = optimizer, trainer
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Run the step hooks, step, and count."""
-        self._trainer.call("on_before_optimizer_step", self.optimizer)
-        result = self.optimizer.step(closure) if closure else self.optimizer.step()
-        self._trainer.global_step += 1
+        """The closure, on_before_optimizer_step, with automatic optimization the guard and clipping, and the step."""
+        trainer, optimizer = self._trainer, self.optimizer
+        automatic = trainer.task.automatic_optimization
+
+        def closure_and_hooks() -> Any:
+            result = closure() if closure is not None else None
+            trainer.call("on_before_optimizer_step", optimizer)
+            if automatic:
+                guard(trainer, optimizer)
+                c = trainer.config
+                trainer.call("configure_gradient_clipping", optimizer, c.gradient_clip_val, c.gradient_clip_algorithm)
+            return result
+
+        result = optimizer.step(closure_and_hooks)
+        if not automatic:
+            trainer.global_step += 1
         return result
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.optimizer, name)
 
 
-def configure(configured: Any) -> tuple[list[Optimizer], list[Scheduler]]:
+# -- configure_optimizers --------------------------------------------------------------------------------------------
+
+
+def configure(configured: Any, automatic: bool) -> tuple[list[Optimizer], list[Scheduler]]:
     """What ``configure_optimizers`` returned, in any of Lightning's forms → optimizers and schedulers."""
+    optimizers, given, monitor = _parse(configured)
+    schedulers = [_scheduler(each, monitor, automatic) for each in given]
+    if automatic and len(optimizers) != 1:
+        raise ConfigError(
+            f"configure_optimizers: expected one optimizer, got {len(optimizers)}; "
+            "set automatic_optimization = False to step them yourself"
+        )
+    if any(each.scheduler.optimizer not in optimizers for each in schedulers):
+        raise ConfigError("configure_optimizers: a scheduler belongs to an optimizer that was not returned with it")
+    return optimizers, schedulers
+
+
+def _parse(configured: Any) -> tuple[list[Optimizer], list[Any], str | None]:
+    """Optimizers, schedulers as given, and the monitor of a dict's top level."""
     if configured is None:
-        return [], []
+        return [], [], None
     if isinstance(configured, Optimizer):
-        return [configured], []
-    if isinstance(configured, dict):
-        found = [configured["lr_scheduler"]] if configured.get("lr_scheduler") else []
-        return [configured["optimizer"]], [_scheduler(each) for each in found]
+        return [configured], [], None
+    if isinstance(configured, dict) and "optimizer" in configured:
+        found = [configured["lr_scheduler"]] if "lr_scheduler" in configured else []
+        return [configured["optimizer"]], found, configured.get("monitor")
     if isinstance(configured, tuple | list):
-        if len(configured) == 2 and all(isinstance(each, list) for each in configured):
-            return list(configured[0]), [_scheduler(each) for each in configured[1]]
+        if len(configured) == 2 and isinstance(configured[0], list):
+            second = configured[1]
+            return list(configured[0]), list(second) if isinstance(second, list) else [second], None
+        if all(isinstance(each, dict) and "optimizer" in each for each in configured):
+            found = [each["lr_scheduler"] for each in configured if "lr_scheduler" in each]
+            return [each["optimizer"] for each in configured], found, None
         if all(isinstance(each, Optimizer) for each in configured):
-            return list(configured), []
+            return list(configured), [], None
     raise ConfigError(
         "configure_optimizers: expected an optimizer, a dict with 'optimizer', ([optimizers], [schedulers]) or None, "
         f"got {type(configured).__name__}"
     )
 
 
-def _scheduler(given: Any) -> Scheduler:
+def _scheduler(given: Any, monitor: str | None, automatic: bool) -> Scheduler:
     if not isinstance(given, dict):
-        made = Scheduler(given)
+        made = Scheduler(given, monitor=monitor if isinstance(given, ReduceLROnPlateau) else None)
     else:
         unknown = set(given) - set(Scheduler.__dataclass_fields__)
-        if unknown:
-            raise ConfigError(f"lr_scheduler: unknown keys {', '.join(sorted(unknown))}")
+        if unknown or "scheduler" not in given:
+            what = f"unknown keys {', '.join(sorted(unknown))}" if unknown else "expected the key 'scheduler', got none"
+            raise ConfigError(f"lr_scheduler: {what}")
         made = Scheduler(**given)
     if made.interval not in ("step", "epoch"):
         raise ConfigError(f"lr_scheduler: interval: expected step or epoch, got {made.interval!r}")
-    if made.on_plateau and made.monitor is None:
+    if automatic and made.on_plateau and made.monitor is None:
         raise ConfigError("lr_scheduler: ReduceLROnPlateau needs monitor=…, the name of a logged metric")
     return made
 
 
+# -- one step --------------------------------------------------------------------------------------------------------
+
+
 def automatic_step(trainer: Trainer, batch: Any, batch_idx: int) -> Any:
     """training_step, zero_grad, backward; and where the accumulation window ends, clip and step. Returns the outputs."""
-    optimizer = trainer.optimizers[0].optimizer
-    outputs: Any = {}
+    wrapped = trainer.optimizers[0]
+    outputs: Any = None
 
     def closure() -> torch.Tensor | None:
         nonlocal outputs
         with torch.enable_grad():
             loss, outputs = _forward(trainer, batch, batch_idx)
             if batch_idx % trainer.accumulate_grad_batches == 0:
-                trainer.call("on_before_zero_grad", optimizer)
-                trainer.task.optimizer_zero_grad(trainer.current_epoch, batch_idx, optimizer)
+                trainer.call("on_before_zero_grad", wrapped.optimizer)
+                trainer.call("optimizer_zero_grad", trainer.current_epoch, batch_idx, wrapped.optimizer)
             if loss is not None:
                 trainer.backward(loss)
-        if not trainer.accumulating:
-            trainer.call("on_before_optimizer_step", optimizer)
-            _guard_and_clip(trainer, optimizer)
+        if loss is not None and not math.isfinite(loss.item()):  # after backward: on a GPU it costs less to wait here
+            raise NonFiniteError(f"{trainer.where()}: the loss is {loss.item()}; no step was taken")
         return loss
 
     if trainer.accumulating:
         closure()
     else:
-        optimizer.step(closure)  # type: ignore[arg-type]
+        trainer.call("optimizer_step", trainer.current_epoch, batch_idx, wrapped, closure)
+        if outputs is None:
+            raise ConfigError("optimizer_step: expected it to call optimizer.step(optimizer_closure), got no call")
         trainer.global_step += 1
     return outputs
 
@@ -122,48 +165,67 @@ def _forward(trainer: Trainer, batch: Any, batch_idx: int) -> tuple[torch.Tensor
     loss = result.get("loss") if isinstance(result, dict) else result
     if not isinstance(loss, torch.Tensor):
         raise ConfigError(f"training_step: expected a loss tensor, a dict with 'loss' or None, got {type(result).__name__}")
-    if not math.isfinite(float(loss.detach())):
-        raise NonFiniteError(f"{trainer.where()}: the loss is {float(loss.detach())}; no step was taken")
-    scaled = loss / trainer.accumulate_grad_batches
+    loss = loss / trainer.accumulate_grad_batches
     extra = {k: v for k, v in result.items() if k != "loss"} if isinstance(result, dict) else {}
-    return scaled, {"loss": scaled.detach(), **extra}
+    return loss, {"loss": loss.detach(), **extra}
 
 
-def _guard_and_clip(trainer: Trainer, optimizer: Optimizer) -> None:
-    """Stop at a gradient that is not finite, before it reaches the weights; clip by norm or by value."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = gradient_norm(p.grad for p in parameters if p.grad is not None)
+def manual_step(trainer: Trainer, batch: Any, batch_idx: int) -> Any:
+    """training_step alone, which does the rest itself. Returns the outputs for the hooks."""
+    result = trainer.step("training_step", batch, batch_idx)
+    if result is None:
+        return {}
+    if isinstance(result, torch.Tensor):
+        return {"loss": result.detach()}
+    if not isinstance(result, dict):
+        raise ConfigError(f"training_step: expected a loss tensor, a dict or None, got {type(result).__name__}")
+    loss = result.get("loss")
+    return {**result, "loss": loss.detach()} if isinstance(loss, torch.Tensor) else result
+
+
+def guard(trainer: Trainer, optimizer: Optimizer) -> None:
+    """Stop at a gradient that is not finite, before it reaches the weights; sets ``trainer.gradient_norm``."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norm = gradient_norm(gradients)
     if not math.isfinite(norm):
         bad = [n for n, p in trainer.task.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())]
-        raise NonFiniteError(f"{trainer.where()}: the gradient of {', '.join(bad)} is not finite; no step was taken")
+        if bad:
+            raise NonFiniteError(f"{trainer.where()}: the gradient of {', '.join(bad)} is not finite; no step was taken")
+        norm = gradient_norm([gradient.double() for gradient in gradients])  # finite, but its squares are not
     trainer.gradient_norm = norm
-    limit = trainer.config.gradient_clip_val
+
+
+def clip(trainer: Trainer, optimizer: Optimizer, limit: float, algorithm: str) -> None:
+    """Clip by ``trainer.gradient_norm``, as torch's clip_grad_norm_ does, or by value; ``limit`` 0 does nothing."""
     if limit <= 0:
         return
-    if trainer.config.gradient_clip_algorithm == "value":
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if algorithm == "value":
         torch.nn.utils.clip_grad_value_(parameters, limit)
         return
-    scale = min(1.0, limit / (norm + 1e-6))  # torch's clip_grad_norm_ has the same 1e-6
-    for p in parameters:
-        if p.grad is not None and scale < 1.0:
-            p.grad.mul_(scale)
+    scale = limit / (trainer.gradient_norm + 1e-6)  # torch has the same 1e-6
+    if scale < 1.0:
+        torch._foreach_mul_([p.grad for p in parameters], scale)
 
 
-def gradient_norm(gradients: Iterable[torch.Tensor]) -> float:
-    """The Euclidean norm of all gradients together, float64.
+def gradient_norm(gradients: Sequence[torch.Tensor]) -> float:
+    """The Euclidean norm of all gradients together; sums over tensors are float64.
 
-    Summed along rows by torch and over rows by NumPy, since a full sum in torch changes with the number of threads.
+    A full sum of a large tensor in torch changes with the number of threads, so that those are summed along rows by torch
+    and over rows by NumPy; small tensors take one call together.
     """
-    total = 0.0
-    for gradient in gradients:
-        if gradient.is_sparse:
-            gradient = gradient.coalesce().values()
-        rows = gradient.detach()
-        rows = rows.reshape(-1, rows.shape[-1]) if rows.dim() > 1 else rows.reshape(1, -1) if rows.numel() else rows
-        if rows.numel():
-            squares = torch.linalg.vecdot(rows, rows) if rows.shape[0] > 1 else rows.square().reshape(-1)
-            total += float(np.sum(squares.double().cpu().numpy()))
+    dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
+    small = [g for g in dense if g.numel() <= SMALL or g.device.type != "cpu"]
+    total = sum(norm * norm for norm in torch.stack(torch._foreach_norm(small)).tolist()) if small else 0.0
+    for gradient in dense:
+        if gradient.numel() > SMALL and gradient.device.type == "cpu":
+            width = gradient.shape[-1] if gradient.dim() > 1 and gradient.shape[-1] <= SMALL else 1
+            rows = gradient.detach().reshape(-1, width)
+            total += float(np.sum(torch.linalg.vecdot(rows, rows).double().numpy()))
     return math.sqrt(total) if total >= 0 else math.nan
+
+
+# -- learning rates --------------------------------------------------------------------------------------------------
 
 
 def step_schedulers(trainer: Trainer, interval: str, on_plateau: bool) -> None:
@@ -180,22 +242,38 @@ def step_schedulers(trainer: Trainer, interval: str, on_plateau: bool) -> None:
         if each.on_plateau:
             metric = trainer.callback_metrics.get(each.monitor or "")
             if metric is None:
-                if not each.strict:
-                    continue
                 known = ", ".join(trainer.callback_metrics) or "none"
-                raise ConfigError(f"ReduceLROnPlateau: expected the metric {each.monitor!r} to be logged, got {known}")
-        trainer.task.lr_scheduler_step(each.scheduler, metric)
+                message = f"ReduceLROnPlateau: expected the metric {each.monitor!r} to be logged, got {known}"
+                if each.strict:
+                    raise ConfigError(message)
+                warnings.warn(f"{message}; the learning rate stays", RuntimeWarning, stacklevel=2)
+                continue
+        trainer.call("lr_scheduler_step", each.scheduler, metric)
 
 
-def learning_rates(optimizers: Iterable[Optimizer]) -> dict[str, float]:
-    """``lr-Adam`` → rate; ``lr-Adam/pg1`` where there are parameter groups, ``lr-Adam-1`` for a second of its kind."""
-    rates: dict[str, float] = {}
+def optimizer_names(optimizers: Iterable[Optimizer], schedulers: Sequence[Scheduler]) -> list[tuple[Optimizer, str]]:
+    """Each optimizer with the name of its learning rate: ``lr-Adam``, ``lr-Adam-1`` for a second; or its scheduler's name.
+
+    Those with a scheduler come first, as in Lightning's LearningRateMonitor.
+    """
+    with_scheduler = [(each.scheduler.optimizer, each.name) for each in schedulers]
+    scheduled = [id(optimizer) for optimizer, _ in with_scheduler]
+    rest = [(optimizer, None) for optimizer in optimizers if id(optimizer) not in scheduled]
     seen: dict[str, int] = {}
-    for optimizer in optimizers:
+    named = []
+    for optimizer, name in [*with_scheduler, *rest]:
         kind = type(optimizer).__name__
-        seen[kind] = seen.get(kind, 0) + 1
-        base = f"lr-{kind}" + (f"-{seen[kind] - 1}" if seen[kind] > 1 else "")
-        groups = optimizer.param_groups
-        for i, group in enumerate(groups):
-            rates[f"{base}/pg{i + 1}" if len(groups) > 1 else base] = float(group["lr"])
-    return rates
+        if name is None:
+            seen[kind] = seen.get(kind, 0) + 1
+        suffix = f"-{seen[kind] - 1}" if seen.get(kind, 0) > 1 else ""
+        named.append((optimizer, (name or f"lr-{kind}") + suffix))
+    return named
+
+
+def group_names(optimizer: Optimizer, name: str) -> list[str]:
+    """``lr-Adam/pg1``, ``lr-Adam/pg2`` (or the groups' own names) where there are several parameter groups."""
+    groups = optimizer.param_groups
+    own = [group.get("name", f"pg{i}" if len(groups) > 1 else None) for i, group in enumerate(groups, 1)]
+    if len(set(own)) < len(own):
+        raise ConfigError(f"{name}: two parameter groups of the optimizer have the same name ({', '.join(map(str, own))})")
+    return [f"{name}/{each}" if each else name for each in own]

@@ -92,12 +92,8 @@ class Results:
         metric = self.metrics.get(key)
         if metric is None:
             metric = self.metrics[key] = _declare(hook, name, arguments, self.loader)
-        elif metric.arguments != arguments:
-            declared = _declare(hook, name, arguments, self.loader)
-            if (declared.on_step, declared.on_epoch, *arguments[2:]) != (
-                metric.on_step, metric.on_epoch, *metric.arguments[2:]
-            ):
-                raise ConfigError(f"log({name!r}) in {hook}: the same name was logged with other arguments before")
+        elif metric.arguments != arguments or metric.loader != self.loader:
+            _check_same(metric, _declare(hook, name, arguments, self.loader), hook)
         metric.update(value, 1 if batch_size is None and hook in EPOCH_HOOKS else batch_size)
 
     def collect(self, on_step: bool) -> Collected:
@@ -147,7 +143,7 @@ class Results:
         for item in state:
             hook, name, loader = item["key"]
             values = {k: v for k, v in item.items() if k not in ("key", "arguments")}
-            self.metrics[hook, name, loader] = Metric(**values, arguments=tuple(item["arguments"]))  # type: ignore[arg-type]
+            self.metrics[hook, name, loader] = Metric(**values, arguments=tuple(item["arguments"]))
 
 
 def _number(name: str, value: Any) -> Any:
@@ -170,6 +166,12 @@ def _reduce(reduce_fx: str, total: Any, value: Any) -> Any:
     if math.isnan(total) or math.isnan(value):
         return math.nan
     return min(total, value) if reduce_fx == "min" else max(total, value)
+
+
+def _check_same(metric: Metric, declared: Metric, hook: str) -> None:
+    first, second = ((m.on_step, m.on_epoch, *m.arguments[2:], m.loader) for m in (metric, declared))
+    if first != second:
+        raise ConfigError(f"log({metric.name!r}) in {hook}: the same name was logged with other arguments before")
 
 
 def _declare(hook: str, name: str, arguments: Arguments, loader: int | None) -> Metric:

@@ -1,8 +1,10 @@
-"""The table of a model's layers and their numbers of parameters, as Lightning's ModelSummary prints it (without FLOPs)."""
+"""Tables: a model's layers and their numbers of parameters, and the metrics of a test. As Lightning prints them."""
 
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -11,7 +13,7 @@ OTHER = ("other params", "n/a", "n/a")
 
 
 class ModelSummary:
-    """Rows of index, name, type, parameters and mode; footers with totals. ``str()`` of it is the table.
+    """Rows of index, name, type, parameters and mode; footers with totals (no FLOPs). ``str()`` of it is the table.
 
     ``max_depth`` 1 lists the direct children, 2 their children too, -1 all; 0 the totals alone. ``bytes_each`` is the size
     of a parameter (8 for 64-true), for the size in MB (10⁶ bytes).
@@ -57,3 +59,29 @@ def human_count(n: int) -> str:
     groups = min(math.ceil(digits / 3), len(UNITS))
     scaled = n * 10.0 ** (-3 * (groups - 1))
     return f"{int(scaled):,d} {UNITS[groups - 1]}" if groups == 1 or scaled >= 100 else f"{scaled:,.1f} {UNITS[groups - 1]}"
+
+
+def results_table(results: Sequence[Mapping[str, float]], stage: str, width: int | None = None) -> str:
+    """``Test metric | DataLoader 0``: a row for each metric, sorted by name; ``width`` None takes the terminal's."""
+    plain = [{name.split("/dataloader_idx_")[0]: value for name, value in each.items()} for each in results]
+    names = sorted({name for each in plain for name in each})
+    if not names:
+        return ""
+    width = width or shutil.get_terminal_size(fallback=(120, 30)).columns or 120
+    headers = [f"DataLoader {i}" for i in range(len(plain))]
+    column = int(min(max(len(max(names, key=len)), len(max(headers, key=len)), 25), width / 2))
+    per_table = int((width - column) / column)
+    bar, lines = "─" * width, []
+    for first in range(0, len(plain), per_table):
+        shown = range(first, min(first + per_table, len(plain)))
+        row_format = f"{{:^{column}}}" * (len(shown) + 1)
+        lines += [bar, row_format.format(f"{stage.capitalize()} metric", *(headers[i] for i in shown)).rstrip(), bar]
+        for name in names:
+            values = [str(plain[i].get(name, " ")) for i in shown]
+            half, rest = width // 2, name
+            while len(rest) > half:
+                lines.append(row_format.format(rest[:half], *values).rstrip())
+                rest, values = rest[half:], [" " for _ in shown]
+            lines.append(row_format.format(rest, *values).rstrip())
+        lines.append(bar)
+    return "\n".join(lines)

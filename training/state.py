@@ -1,0 +1,88 @@
+"""The state of a run, as a checkpoint holds it: taken at any place of a fit, it goes on exactly there.
+
+Nothing random is drawn from a generator (see training/randomness.py), so that there is no generator state in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.loop import Trainer
+
+COUNTERS = (
+    "current_epoch epochs_processed global_step batches_that_stepped total_batches batch_idx stage should_stop "
+    "gradient_norm validated"
+).split()
+IN_BATCH = ("stepped", "validate", "finish")  # the stages after a batch's step, before the next batch
+
+
+
+def capture(trainer: Trainer) -> dict[str, Any]:
+    """Weights, optimizers, schedulers, counters, metrics, callbacks. Inside a validation: as it was before it began."""
+    if trainer.resume_point is not None:
+        return trainer.resume_point
+    checkpoint: dict[str, Any] = {
+        "weights": dict(trainer.task.state_dict()),
+        "optimizers": [each.optimizer.state_dict() for each in trainer.optimizers],
+        "schedulers": [each.scheduler.state_dict() for each in trainer.schedulers],
+        "progress": {name: getattr(trainer, name) for name in COUNTERS},
+        "eval_steps": dict(trainer.eval_steps),
+        "callbacks": {callback.state_key(): callback.state_dict() for callback in trainer.callbacks},
+        "metrics": dict(trainer.callback_values),
+        "bar_metrics": dict(trainer.bar_values),
+        "results": trainer.train_results.state(),
+        "gradients": _open_gradients(trainer),
+    }
+    for callback in trainer.callbacks:
+        callback.on_save_checkpoint(trainer, trainer.task, checkpoint)
+    trainer.task.on_save_checkpoint(checkpoint)
+    return checkpoint
+
+
+def capture_weights(trainer: Trainer) -> dict[str, Any]:
+    """Weights and counters alone: enough to test and predict, not to go on."""
+    checkpoint: dict[str, Any] = {
+        "weights_only": True,
+        "weights": dict(trainer.task.state_dict()),
+        "progress": {name: getattr(trainer, name) for name in COUNTERS},
+    }
+    trainer.task.on_save_checkpoint(checkpoint)
+    return checkpoint
+
+
+def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Back to where ``capture`` was called."""
+    task = trainer.task
+    task.on_load_checkpoint(checkpoint)
+    task.load_state_dict(checkpoint["weights"])
+    for each, optimizer_state in zip(trainer.optimizers, checkpoint["optimizers"], strict=True):
+        each.optimizer.load_state_dict(optimizer_state)
+    for scheduler, scheduler_state in zip(trainer.schedulers, checkpoint["schedulers"], strict=True):
+        scheduler.scheduler.load_state_dict(scheduler_state)
+    for name in COUNTERS:
+        setattr(trainer, name, checkpoint["progress"][name])
+    trainer.eval_steps = dict(checkpoint["eval_steps"])
+    for callback in trainer.callbacks:
+        callback.on_load_checkpoint(trainer, task, checkpoint)
+        if callback.state_key() in checkpoint["callbacks"]:
+            callback.load_state_dict(checkpoint["callbacks"][callback.state_key()])
+    trainer.callback_values = dict(checkpoint["metrics"])
+    trainer.bar_values = dict(checkpoint["bar_metrics"])
+    trainer.train_results.load_state(checkpoint["results"])
+    trainer.in_batch = trainer.stage in (*IN_BATCH, "end") or (trainer.stage == "batch" and trainer.batch_idx > 0)
+    parameters = dict(task.named_parameters())
+    for name, gradient in checkpoint["gradients"].items():
+        parameters[name].grad = gradient.to(parameters[name].device)
+
+
+def _open_gradients(trainer: Trainer) -> dict[str, Any]:
+    """The gradients that a later step still adds to: in an open accumulation window, and with manual optimization all."""
+    if trainer.task.automatic_optimization:
+        if trainer.stage in IN_BATCH:
+            window_open = trainer.accumulating
+        else:
+            window_open = trainer.stage == "batch" and trainer.batch_idx % trainer.accumulate_grad_batches != 0
+        if not window_open:
+            return {}
+    return {name: p.grad for name, p in trainer.task.named_parameters() if p.grad is not None}
