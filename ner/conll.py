@@ -97,39 +97,50 @@ def read_conll(
 
 
 def iter_conll(
-    lines: Iterable[bytes],
-    name: str,
-    *,
-    columns: Columns | None = None,
-    docstart: str = "keep",
-    separator: str = "auto",
+    lines: Iterable[bytes], name: str, *, columns: Columns | None = None, docstart: str = "keep", separator: str = "auto",
+    problems: list[str] | None = None,
 ) -> Iterator[Sentence]:
-    """The sentences of an open binary stream one by one, as ``read_conll``; ``name`` stands in messages."""
+    """The sentences of an open binary stream one by one, as ``read_conll``; ``name`` stands in messages.
+
+    With a list for ``problems``, what is wrong with rows is appended there, and their sentences are left out.
+    """
     columns = columns or Columns()
     if docstart not in ("keep", "drop") or separator not in ("auto", "tab", "space"):
-        raise ConfigError(f"{name}: expected docstart keep or drop and separator auto, tab or space, "
-                          f"got {docstart!r} and {separator!r}")  # fmt: skip
-    form, numbered = _form(_decoded(lines, name), name, columns, separator)
+        what = "expected docstart keep or drop and separator auto, tab or space"
+        raise ConfigError(f"{name}: {what}, got {docstart!r} and {separator!r}")
+    form, numbered = _form(_decoded(lines, name, problems), name, columns, separator)
     row: list[Row] = []
-    document = 0
+    document, wrong = 0, False
     for number, line in numbered:
         fields = form.split(line)
         marks = bool(fields) and form.marks_document(fields)
         if (marks or not fields) and row:
-            yield form.sentence(row, document)
-            row = []
+            if not wrong:
+                yield form.sentence(row, document)
+            row, wrong = [], False
         if marks:
             document += 1
             if docstart == "keep":
-                yield form.docstart(number, fields, document)
+                yield form.sentence([(number, fields)], document, docstart=True)
         elif fields and (row or not form.is_comment(line, fields)):
-            form.check_row(number, fields)
+            try:
+                form.check_row(number, fields)
+            except DataError as error:
+                wrong = _note(error, problems)
             row.append((number, fields))
-    if row:
+    if row and not wrong:
         yield form.sentence(row, document)
 
 
-def _decoded(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
+def _note(error: DataError, problems: list[str] | None) -> bool:
+    """True with the error's message in ``problems``; without such a list the error is raised."""
+    if problems is None:
+        raise error from None
+    problems.append(str(error))
+    return True
+
+
+def _decoded(lines: Iterable[bytes], name: str, problems: list[str] | None) -> Iterator[tuple[int, str]]:
     """(line number, text without its end), the byte-order mark removed; DataError names a line that is not UTF-8."""
     for number, raw in enumerate(lines, 1):
         if number == 1:
@@ -140,10 +151,9 @@ def _decoded(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"{name}:{number}: expected UTF-8, got byte 0x{raw[error.start]:02x} at column {error.start + 1}; "
-                "convert the file to UTF-8"
-            ) from None
+            what = f"expected UTF-8, got byte 0x{raw[error.start]:02x} at column {error.start + 1}"
+            _note(DataError(f"{name}:{number}: {what}; convert the file to UTF-8"), problems)
+            text = raw.decode(errors="replace")
         text = text.removesuffix("\n").rstrip("\r")
         if "\r" in text:
             raise DataError(f"{name}:{number}: expected lines that end with LF or CRLF, got a bare CR within a line")
@@ -163,6 +173,7 @@ class _Form:
     tabs: bool
     width: int
     first: int  # the line that the width comes from
+    judge: int | None  # the column that tells comments from rows: the tag's; unread, the last if it looks like one
 
     def split(self, line: str) -> list[str]:
         """The columns of a line; none if it is blank."""
@@ -182,8 +193,7 @@ class _Form:
         """Whether a line before a sentence's first word is a comment (the module's rule)."""
         if not _is_hash(line):
             return False
-        tag = self.columns.tag
-        return len(fields) != self.width or (tag is not None and not is_tag(fields[tag]))
+        return len(fields) != self.width or (self.judge is not None and not is_tag(fields[self.judge]))
 
     def check_row(self, number: int, fields: list[str]) -> None:
         """DataError unless the row has the width, a word and a possible tag."""
@@ -203,23 +213,18 @@ class _Form:
             except ValueError as error:
                 raise DataError(f"{where}: {error} in column {self.columns.tag % self.width + 1}") from None
 
-    def sentence(self, rows: Sequence[Row], document: int) -> Sentence:
+    def sentence(self, rows: Sequence[Row], document: int, docstart: bool = False) -> Sentence:
+        """The rows as a sentence; a -DOCSTART- row, whatever its columns are, as one word with the tag O."""
         word, tag = self.columns.word, self.columns.tag
         return Sentence(
-            words=tuple(fields[word] for _, fields in rows),
-            tags=() if tag is None else tuple(fields[tag] for _, fields in rows),
+            words=(DOCSTART,) if docstart else tuple(fields[word] for _, fields in rows),
+            tags=() if tag is None else ("O",) if docstart else tuple(fields[tag] for _, fields in rows),
             line=rows[0][0],
             path=self.name,
             columns=tuple(tuple(fields) for _, fields in rows),
             document=document,
             separator="\t" if self.tabs else " ",
         )
-
-    def docstart(self, number: int, fields: list[str], document: int) -> Sentence:
-        """The -DOCSTART- row as a sentence of one word with the tag O."""
-        tags = () if self.columns.tag is None else ("O",)
-        separator = "\t" if self.tabs else " "
-        return Sentence((DOCSTART,), tags, number, self.name, (tuple(fields),), document, separator)
 
 
 def _form(
@@ -238,15 +243,17 @@ def _form(
             break
     number, line = chosen or next(((n, text) for n, text in seen if text.strip(" \t")), (1, ""))
     tabs = separator == "tab" or (separator == "auto" and "\t" in line.strip(" \t"))
-    fields = _Form(name, columns, tabs, 0, number).split(line)
+    form = _Form(name, columns, tabs, 0, number, columns.tag)
+    fields = form.split(line)
     if fields and chosen and len(fields) < columns.needed():
         wanted = "a word" if columns.tag is None else "a word and its tag"
         raise DataError(
             f"{name}:{number}: expected {wanted} in at least {columns.needed()} columns, "
             f"got {len(fields)}: {_short(fields)}"
         )
-    form = _Form(name, columns, tabs, max(len(fields), columns.needed()), number)
-    return form, itertools.chain(seen, numbered)
+    judge = -1 if columns.tag is None and len(fields) > 1 and is_tag(fields[-1]) else columns.tag
+    width = max(len(fields), columns.needed())
+    return replace(form, width=width, judge=judge), itertools.chain(seen, numbered)
 
 
 def _short(fields: Sequence[str]) -> str:

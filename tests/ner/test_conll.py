@@ -98,6 +98,8 @@ def test_columns() -> None:
     untagged = parse("EU\nrejects\n\nPeter\n", columns=Columns(tag=None))
     assert [each.words for each in untagged] == [("EU", "rejects"), ("Peter",)]
     assert untagged[0].tags == ()
+    multiconer = "# id 61a3 domain=en\nSpiez _ _ B-LOC\n# _ _ O\n"  # read without tags, the comment is still none
+    assert [each.words for each in parse(multiconer, columns=Columns(tag=None))] == [("Spiez", "#")]
     assert format_sentence(untagged[0], ["B-ORG", "O"]) == "EU B-ORG\nrejects O\n\n"
     some = Columns(), Columns(word=1), Columns(tag=None), Columns(-1, -3)
     assert [each.needed() for each in some] == [2, 3, 1, 3]
@@ -227,3 +229,10 @@ def test_harmless_faults_of_published_iob1() -> None:
     converted, changed = to_scheme(sentences, "IOBES")
     assert converted[0].tags == ("S-PER", "O", "B-MISC", "E-MISC")
     assert changed == 0
+
+
+def test_all_problems_of_a_file_can_be_noted() -> None:
+    text = b"a O\nb\n\nc O\n\nd NN\ne O extra\n\xff O\n\n-DOCSTART-\nf O\n"
+    problems: list[str] = []
+    assert [each.words for each in parse(text, problems=problems)] == [("c",), ("-DOCSTART-",), ("f",)]
+    assert [each.split(": ")[0] for each in problems] == ["f:2", "f:6", "f:7", "f:8"]
