@@ -22,10 +22,11 @@ HERE = Path(__file__).resolve().parent
 SEED = "samebits-sample-1"
 SENTENCES = {"train": 2000, "valid": 500, "test": 500}
 TEXT_WORDS = 300_000
-SEEN_PERCENT = 45  # of the names may occur in train.conll
-UNSEEN_PERCENT = 62  # of the slots of valid and test take a name that train never has
+COMMON_PERCENT, RARE_PERCENT = 25, 35  # of the names; the others are unseen: train.conll has none of them
+RARE_SLOTS = 9  # percent of the slots take a rare name, so that most of these come up once or twice in train.conll
+UNSEEN_PERCENT = 60  # of the slots of valid and test take a name that train never has
 TAIL_PERCENT = 45  # of the sentences that end with a period get a tail ", said ..."
-ANY_PERCENT = 22  # of the sentences of a labelled article are those of "any", which seldom tell a name's type
+ANY_PERCENT = 15  # of the sentences of a labelled article are those of "any", which seldom tell a name's type
 ENTITY_TYPES = ("PER", "LOC", "ORG", "MISC")
 
 
@@ -103,9 +104,10 @@ def read_names(path: Path = HERE / "names.txt") -> dict[str, list[str]]:
     return lists
 
 
-def in_train(entry: str) -> bool:
-    """Whether train.conll may have this name. The same word in another list (a town, its club) has the same fate."""
-    return hashlib.sha256(f"{SEED}/seen/{entry}".encode()).digest()[0] * 100 < SEEN_PERCENT * 256
+def fate(entry: str) -> str:
+    """Common or rare in train.conll, or unseen there. The same word in two lists (a town, its club) has one fate."""
+    percent = hashlib.sha256(f"{SEED}/fate/{entry}".encode()).digest()[0] * 100 // 256
+    return "common" if percent < COMMON_PERCENT else "rare" if percent < COMMON_PERCENT + RARE_PERCENT else "unseen"
 
 
 def read_patterns(path: Path = HERE / "patterns.txt") -> dict[str, dict[str, list[str]]]:
@@ -144,10 +146,10 @@ class Writer:
         return self.deal(f"{kind}/{use}", lambda: self.kinds[kind][use])
 
     def from_list(self, listed: str, pool: str) -> str:
-        """An entry of a list, and of the list that its {slot} names, and so on; "seen", "unseen" or "all" names."""
+        """An entry of a list, and of the list that its {slot} names, and so on; "common", "rare", "unseen" or "all" names."""
 
         def entries() -> list[str]:
-            return [e for e in self.names[listed] if pool == "all" or "{" in e or in_train(e) == (pool == "seen")]
+            return [e for e in self.names[listed] if pool == "all" or "{" in e or fate(e) == pool]
 
         entry = self.deal(f"{listed}/{pool}", entries)
         return re.sub(r"\{([\w.]+)\}", lambda slot: self.from_list(slot[1], pool), entry)
@@ -156,14 +158,15 @@ class Writer:
         """A name of a list that this sentence has not used yet; one time in three one that the article already has."""
         pool = "all"
         if self.unseen_percent is not None and listed.startswith((*ENTITY_TYPES, "first")) and listed != "LOC.us":
-            pool = "unseen" if self.dice.percent(self.unseen_percent) else "seen"
+            pool = "unseen" if self.dice.percent(self.unseen_percent) else "rare" if self.dice.percent(RARE_SLOTS) else "common"
         recent = [n for n in self.recent.get(listed, []) if n not in used]
         if recent and self.dice.percent(33):
             return recent[self.dice.below(len(recent))]
         name = self.from_list(listed, pool)
         while name in used and len(self.names[listed]) > 2:
             name = self.from_list(listed, pool)
-        self.recent.setdefault(listed, []).append(name)
+        if pool != "rare":
+            self.recent.setdefault(listed, []).append(name)
         return name
 
     def sentence(self, pattern: str) -> Sentence:
