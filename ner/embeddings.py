@@ -36,11 +36,8 @@ class Coverage:
 
 def find(vectors: WordVectors, word: str) -> int | None:
     """The row of a word: as it stands, else as the vectors' text was normalized, else in lower case; else None."""
-    for form in (word, vectors.rule.word(word) if vectors.rule else word, word.lower()):
-        row = vectors.index.get(form)
-        if row is not None:
-            return row
-    return None
+    row = vectors.find(word)
+    return vectors.index.get(word.lower()) if row is None else row
 
 
 def word_matrix(
@@ -65,12 +62,13 @@ def word_matrix(
     rows: list[tuple[int, int]] = []
     for i, word in enumerate(words):
         row = find(vectors, word) if vectors and i > 1 else None
-        if row is None:
+        if vectors is None or row is None:
             if i > 1:
                 missing.append(word)
             continue
         rows.append((i, row))
-        exact, other = exact + (word in vectors), other + (word not in vectors)  # type: ignore[operator]
+        exact += word in vectors.index
+        other += word not in vectors.index
         covered += counts.get(word, 0)
     if vectors and rows:
         target, source = torch.tensor(rows).T

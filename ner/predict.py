@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from word2vec.vectors import WordVectors, load
+from word2vec.vectors import WordVectors
 
 from ner.batches import Plan, SentenceBatches
 from ner.config import TaggerConfig
@@ -139,4 +139,4 @@ def _vectors(described: dict[str, Any] | None) -> WordVectors | None:
         )
     if sha256_file(path) != described["sha256"]:
         raise DataError(f"{path}: the tagger was trained with other word vectors (SHA-256 {described['sha256'][:12]}…)")
-    return load(path)
+    return WordVectors.load(path)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from word2vec.vectors import WordVectors, load
+from word2vec.vectors import WordVectors
 
 from ner.batches import Encoded, SentenceBatches
 from ner.config import TaggerConfig
@@ -42,7 +42,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         return finished
     config = resolve_vectors(config, options)
     dataset = read_dataset(config)
-    vectors = load(config.vectors) if config.vectors != "none" else None
+    vectors = WordVectors.load(config.vectors) if config.vectors != "none" else None
     indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
     inputs: dict[str, str | Path] = {**dataset.paths._asdict(), **({"vectors": config.vectors} if vectors else {})}
     with experiment("ner", config, options, inputs) as run:

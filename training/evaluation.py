@@ -105,7 +105,7 @@ class Evaluator(TrainerCore):
             return [], []
         modes = [(module, module.training) for module in self.task.modules()]
         self.collect()  # what training logged, before evaluation's results take its place
-        in_batch, self.in_batch, self.results = self.in_batch, False, self.eval_results
+        in_batch, self.results = self.in_batch, self.eval_results
         self.call(f"on_{kind}_model_eval")
         self.call(f"on_{kind}_start")
         self.call(f"on_{kind}_epoch_start")
