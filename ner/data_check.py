@@ -123,10 +123,9 @@ def data_check(
         sentences, problems = _read(path, columns)
         if problems:
             findings.append(_finding("error", "form", f"{path}: what cannot be read", problems))
-        elif not sentences:
-            text = f"{path}: expected sentences, got none (an empty file, or only blank lines and comments)"
-            findings.append(_finding("error", "empty", text, [], 1))
-        if not sentences:
+        if all(sentence.is_docstart for sentence in sentences):
+            if not problems:
+                findings.append(_finding("error", "empty", f"{path}: expected sentences, got none", [], 1))
             continue
         check = _describe(path, sentences)
         read.append((check, sentences))
@@ -167,7 +166,7 @@ def _describe(path: str | Path, sentences: list[Sentence]) -> FileCheck:
     text = list(_text(sentences))
     tags = Counter(tag for sentence in text for tag in sentence.tags)
     entities = Counter(span.type for sentence in text for span in to_spans(sentence.tags))
-    sizes = np.array([len(sentence.words) for sentence in text] or [0])
+    sizes = np.array([len(sentence.words) for sentence in text])
     found = detect(sentence.tags for sentence in text)
     return FileCheck(
         path=str(path),
@@ -179,12 +178,7 @@ def _describe(path: str | Path, sentences: list[Sentence]) -> FileCheck:
         scheme=found.scheme if found.has_entities else None,
         tags=_sorted(tags),
         entities=_sorted(entities),
-        lengths={
-            "min": int(sizes.min()),
-            "median": float(np.median(sizes)),
-            "mean": float(sizes.mean()),
-            "max": int(sizes.max()),
-        },
+        lengths={name: float(getattr(np, name)(sizes)) for name in ("min", "median", "mean", "max")},
     )
 
 
