@@ -26,7 +26,7 @@ from array import array
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -64,6 +64,15 @@ class Corpus:
         if Path(self.path).stat().st_size != 4 * self.tokens:
             raise DataError(f"{self.path}: expected {self.tokens} ids of 4 bytes, got a file of another size; encode anew")
         return np.memmap(self.path, dtype="<i4", mode="r", shape=(self.tokens,))
+
+    def moved(self, path: str | Path) -> Corpus:
+        """The same, for a file that was moved to ``path``."""
+        return replace(self, path=str(path))
+
+    def delete(self) -> None:
+        """Remove the file and its description."""
+        for path in (f"{self.path}.json", self.path):
+            Path(path).unlink(missing_ok=True)
 
     def save(self) -> None:
         """Write the description beside the ids, as JSON."""

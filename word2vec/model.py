@@ -19,6 +19,8 @@ from word2vec.batches import Batch
 from word2vec.config import Word2VecConfig
 from word2vec.vocab import Vocab
 
+LARGEST = 10.0
+
 
 class RowGradient(NamedTuple):
     """The gradient of some rows of a table. A row may be there several times: its gradients add up."""
@@ -41,8 +43,8 @@ class Word2Vec(nn.Module):
         size, d = len(vocab), config.dim
         start = randomness.uniform((size, d), -0.5 / d, 0.5 / d, config.seed, "init")
         self.tree = hierarchical.HuffmanTree(vocab.counts) if config.loss == "hierarchical" else None
-        self.input = nn.Parameter(start, requires_grad=False)
-        self.output = nn.Parameter(torch.zeros(size - 1 if self.tree else size, d), requires_grad=False)
+        self.input = nn.Parameter(start)
+        self.output = nn.Parameter(torch.zeros(size - 1 if self.tree else size, d))
         weight = noise_weights(vocab, config) if config.loss == "negative" else torch.zeros(0)
         self.noise_weight: Tensor
         self.register_buffer("noise_weight", weight, persistent=False)
@@ -128,7 +130,8 @@ class RowSGD(Optimizer):
 
     word2vec.c makes a small step for each occurrence of a word, and the next occurrence sees its effect; a batch sums the
     gradients of all occurrences at one point, which diverges for words that occur often. So a row that occurs c times
-    moves by the sum of its gradients × min(1, ``repeats`` / c): as if it occurred ``repeats`` times.
+    moves by the sum of its gradients × min(1, ``repeats`` / c): as if it occurred ``repeats`` times. No number of one
+    occurrence's gradient counts for more than ±LARGEST, so that no text, however odd, makes the vectors overflow.
     """
 
     def __init__(self, model: Word2Vec, lr: float, repeats: float) -> None:
@@ -144,7 +147,7 @@ class RowSGD(Optimizer):
             table = self.model.get_parameter(name)
             count = self._count(name, table, rows) if seen is None else seen
             scale = (count / self.repeats).clamp_(min=1.0).reciprocal_().mul_(-lr)
-            change = values * scale.unsqueeze(1)
+            change = values.clamp(-LARGEST, LARGEST).mul_(scale.unsqueeze(1))
             if table.is_cuda:  # sorts the rows, and so adds them up in a fixed order
                 table.index_put_((rows,), change, accumulate=True)
             else:  # likewise, and several times as fast as index_add_

@@ -1,0 +1,230 @@
+"""Each of the six objectives: gradients against autograd over a scalar twin; the optimizer; the same bits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.reference import word2vec_scalar as slow
+from word2vec.batches import Batch
+from word2vec.config import Word2VecConfig
+from word2vec.hierarchical import HuffmanTree
+from word2vec.model import LARGEST, RowGradient, RowSGD, Word2Vec, noise_weights
+from word2vec.vocab import Vocab
+
+COUNTS = np.array([90, 40, 30, 30, 20, 9, 9, 5, 4, 4, 1])
+VOCAB = Vocab(tuple("abcdefghijk"), COUNTS)
+SETTINGS = list(itertools.product(["skipgram", "cbow"], ["negative", "softmax", "hierarchical"]))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def random_batch(generator: np.random.Generator, config: Word2VecConfig, n: int) -> Batch:
+    """n words in sentences of random lengths, padded as batches are."""
+    padded = max(1, -(-n // config.block)) * config.block
+    words = np.zeros(padded, dtype=np.int64)
+    left, right = np.zeros((2, padded), dtype=np.int8)
+    words[:n] = generator.integers(0, len(VOCAB), n)
+    begin = 0
+    while begin < n:
+        end = min(n, begin + int(generator.integers(1, 12)))
+        for i in range(begin, end):
+            reach = int(generator.integers(1, config.window + 1))
+            left[i], right[i] = min(reach, i - begin), min(reach, end - 1 - i)
+        begin = end
+    return Batch(torch.from_numpy(words), torch.from_numpy(left), torch.from_numpy(right), n, n)
+
+
+def random_model(generator: np.random.Generator, config: Word2VecConfig) -> Word2Vec:
+    """Tables of numbers that are neither small nor zero, in float64."""
+    model = Word2Vec(VOCAB, config).double()
+    for table in (model.input, model.output):
+        table.data.copy_(torch.from_numpy(generator.normal(size=tuple(table.shape))))
+    return model
+
+
+def slow_loss(model: Word2Vec, v: Tensor, u: Tensor, batch: Batch) -> tuple[Tensor, int]:
+    """The whole loss and the number of predictions, in loops over the words."""
+    config, words = model.config, batch.words.tolist()
+    left, right = batch.left.tolist(), batch.right.tolist()
+    ways = slow.huffman_ways(COUNTS.tolist())
+    weight = noise_weights(VOCAB, config).double().tolist()
+
+    def term(h: Tensor, i: int, target: int) -> Tensor:
+        if config.loss == "negative":
+            places = slow.noise_of(i, len(words), config.block)
+            noise = [(words[m], weight[words[m]] if m < batch.n else 0.0) for m in places]
+            return slow.negative_term(h, u, target, noise, config.negative)
+        if config.loss == "softmax":
+            return slow.softmax_term(h, u, target)
+        return slow.hierarchical_term(h, u, ways[target])
+
+    if config.architecture == "skipgram":
+        terms = [term(v[words[i]], i, words[j]) for i, j in slow.pairs(left, right)]
+    else:
+        hidden = [(i, slow.hidden(v, words, left, right, i)) for i in range(len(words))]
+        terms = [term(h, i, words[i]) for i, h in hidden if h is not None]
+    return sum(terms, torch.zeros((), dtype=torch.float64)), len(terms)
+
+
+def dense(model: Word2Vec, name: str) -> Tensor:
+    rows, values, _ = model.gradients[name]
+    return torch.zeros_like(model.get_parameter(name).detach()).index_add_(0, rows, values)
+
+
+@pytest.mark.parametrize(("architecture", "loss"), SETTINGS)
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**31), st.integers(0, 23), st.integers(1, 6), st.sampled_from([1, 2, 4, 8]))
+def test_gradients_are_those_of_the_written_objective(
+    architecture: str, loss: str, seed: int, n: int, window: int, block: int
+) -> None:
+    config = Word2VecConfig(architecture=architecture, loss=loss, dim=3, window=window, block=block, sample=0.2)
+    generator = np.random.default_rng(seed)
+    model, batch = random_model(generator, config), random_batch(generator, config, n)
+    reported = model.step(batch)
+    v, u = (table.detach().clone().requires_grad_() for table in (model.input, model.output))
+    expected, predictions = slow_loss(model, v, u, batch)
+    if predictions == 0:
+        assert float(reported) == 0.0
+        assert not dense(model, "input").any()
+        assert not dense(model, "output").any()
+        return
+    expected.backward()
+    torch.testing.assert_close(dense(model, "input"), v.grad, check_dtype=False)
+    torch.testing.assert_close(dense(model, "output"), u.grad, check_dtype=False)
+    if len(batch.words) // block <= 8:  # the loss is reported from the first blocks
+        assert float(reported) == pytest.approx(float(expected.detach()) / predictions)
+
+
+def test_word2vec_c_hands_the_gradient_of_the_mean_on_undivided() -> None:
+    config = Word2VecConfig(architecture="cbow", dim=3, window=2, block=4)
+    generator = np.random.default_rng(3)
+    model, batch = random_model(generator, config), random_batch(generator, config, 9)
+    as_in_c = random_model(np.random.default_rng(3), replace(config, cbow_gradient="word2vec.c"))
+    model.step(batch)
+    as_in_c.step(batch)
+    assert torch.equal(dense(model, "output"), dense(as_in_c, "output"))
+    size = (batch.left + batch.right).double()
+    # Of each position's gradient dh, its context gets dh/size in one and dh in the other; sizes differ, so no common factor.
+    ratio = dense(as_in_c, "input").abs().sum() / dense(model, "input").abs().sum()
+    assert size[size > 0].min() <= ratio <= size.max()
+    assert ratio > 1.0
+    sizes_of_one = replace(batch, left=(batch.left > 0).to(torch.int8), right=torch.zeros_like(batch.right))
+    model.step(sizes_of_one)
+    as_in_c.step(sizes_of_one)
+    assert torch.equal(dense(model, "input"), dense(as_in_c, "input"))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=30))
+def test_the_huffman_tree_is_the_slow_one_and_its_leaves_share_one(counts: list[int]) -> None:
+    counts.sort(reverse=True)
+    tree = HuffmanTree(np.array(counts))
+    ways = slow.huffman_ways(counts)
+    found = [
+        [(int(n), 0 if s > 0 else 1) for n, s in zip(nodes, signs, strict=True) if s]
+        for nodes, signs in zip(tree.nodes, tree.sign, strict=True)
+    ]
+    assert found == ways
+    assert sum(2.0 ** -len(way) for way in ways) == 1.0  # every way ends at a word
+
+
+def test_hierarchical_probabilities_sum_to_one() -> None:
+    tree = HuffmanTree(COUNTS)
+    h, table = torch.randn(4, generator=torch.Generator().manual_seed(1)), torch.randn(10, 4)
+    p = torch.where(tree.sign != 0, (tree.sign * (table[tree.nodes.long()] @ h)).sigmoid(), 1.0).prod(1)
+    assert float(p.sum()) == pytest.approx(1.0)
+
+
+def test_noise_weights_make_the_text_the_noise_distribution() -> None:
+    config = Word2VecConfig(sample=0.01, noise_exponent=0.75)
+    read = VOCAB.keep_probabilities(0.01) * COUNTS
+    reweighted = noise_weights(VOCAB, config).double().numpy() * read / read.sum()
+    np.testing.assert_allclose(reweighted, COUNTS**0.75 / (COUNTS**0.75).sum(), rtol=1e-6)
+
+
+def test_a_row_that_occurs_often_moves_as_if_it_occurred_repeats_times() -> None:
+    config = Word2VecConfig(dim=2, block=4, repeats=2.0)
+    model = Word2Vec(VOCAB, config)
+    before = model.input.detach().clone()
+    batch = Batch(torch.tensor([5, 1, 5, 5, 5, 1, 2, 0]), torch.zeros(8).char(), torch.zeros(8).char(), 7, 7)
+    model.step(batch)
+    values = torch.arange(14.0).view(7, 2) / 2.0
+    model.gradients = {"input": model.gradients["input"]._replace(values=values)}
+    optimizer = RowSGD(model, lr=0.5, repeats=2.0)
+    optimizer.step()
+    moved = before - model.input.detach()
+    torch.testing.assert_close(moved[5], 0.5 * (values[0] + values[2] + values[3] + values[4]) * 2 / 4)
+    torch.testing.assert_close(moved[1], 0.5 * (values[1] + values[5]))
+    torch.testing.assert_close(moved[2], 0.5 * values[6])
+    assert not moved[[0, 3, 4, 6, 7, 8, 9, 10]].any()
+
+
+def test_a_huge_gradient_is_bounded() -> None:
+    config = Word2VecConfig(dim=2, block=4)
+    model = Word2Vec(VOCAB, config)
+    before = model.input.detach().clone()
+    model.gradients = {"input": RowGradient(torch.tensor([3]), torch.tensor([[1e30, -2.0]]))}
+    RowSGD(model, lr=0.5, repeats=2.0).step()
+    torch.testing.assert_close(before[3] - model.input.detach()[3], torch.tensor([0.5 * LARGEST, -1.0]))
+
+
+def trained(config: Word2VecConfig, threads: int, steps: int = 4) -> Word2Vec:
+    """A few steps on larger batches, so that torch does split the work."""
+    torch.set_num_threads(threads)
+    counts = np.sort(np.random.default_rng(0).integers(1, 500, 2000))[::-1].copy()
+    model = Word2Vec(Vocab(tuple(str(i) for i in range(2000)), counts), config)
+    optimizer = RowSGD(model, config.lr, config.repeats)
+    for step in range(steps):
+        generator = np.random.default_rng(step)
+        batch = random_batch(generator, config, 1000)
+        batch.words[:1000] = torch.from_numpy(generator.zipf(1.3, 1000) % 2000)
+        model.step(batch)
+        optimizer.step()
+    return model
+
+
+@pytest.mark.parametrize(("architecture", "loss"), SETTINGS)
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_same_bits_twice_and_for_any_number_of_threads(architecture: str, loss: str, deterministic: bool) -> None:
+    config = Word2VecConfig(architecture=architecture, loss=loss, dim=64)
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        first, second, two = trained(config, 1), trained(config, 1), trained(config, 2)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert first.input.isfinite().all()
+    for other in (second, two):
+        assert torch.equal(first.input, other.input)
+        assert torch.equal(first.output, other.output)
+
+
+@pytest.mark.parametrize(("architecture", "loss"), SETTINGS)
+def test_text_of_one_single_word_stays_finite(architecture: str, loss: str) -> None:
+    config = Word2VecConfig(architecture=architecture, loss=loss, dim=8, lr=0.05)
+    model = Word2Vec(VOCAB, config)
+    optimizer = RowSGD(model, config.lr, config.repeats)
+    words = torch.zeros(512, dtype=torch.int64)
+    reach = torch.full((512,), 5, dtype=torch.int8)
+    left, right = reach.clone(), reach.clone()
+    left[:5], right[-5:] = torch.arange(5).char(), torch.arange(4, -1, -1).char()
+    for _ in range(100):
+        loss_value = model.step(Batch(words, left, right, 512, 512))
+        optimizer.step()
+        assert torch.isfinite(loss_value)
+    assert model.input.isfinite().all()
+    assert model.output.isfinite().all()

@@ -1,0 +1,154 @@
+"""Training word vectors, from text to a finished run folder. Reads top-down."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from training.callbacks import Callback
+from training.digest import weights_sha256
+from training.errors import ConfigError, DataError
+from training.experiment import Experiment, RunOptions, already_finished, experiment
+from training.loop import Trainer
+from training.run import Run
+from training.summary import ModelSummary
+from training.task import Task
+from word2vec.batches import TextBatches
+from word2vec.config import Word2VecConfig
+from word2vec.corpus import Corpus, encode
+from word2vec.task import Word2VecTask
+from word2vec.text import TextRule
+from word2vec.vectors import WordVectors
+from word2vec.vocab import Vocab
+
+IDS, VOCAB = "corpus.ids", "vocab.tsv"
+OUTPUTS = ("vectors.txt", "vectors.bin", "vectors.rule.json", VOCAB)
+PROBES, NEIGHBOURS = 12, 8
+IN_PROJECTOR = 5000
+
+
+def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) -> Path:
+    """Read the text, train, write the vectors; returns the run's folder. Errors are the library's own."""
+    options = options or RunOptions()
+    if finished := already_finished(options, "w2v"):
+        return finished
+    check_sources(config, options)
+    with _reading_place(options) as place:
+        text = None if options.resume else read_text(config, place, options)
+        inputs: dict[str, str | Path] = {f"corpus {i}": path for i, path in enumerate(config.corpus) if path != "-"}
+        with experiment("w2v", config, options, inputs) as run:
+            vocab, corpus = _keep_text(run, place, text)
+            options.tell(
+                f"text: {corpus.read:,} words in {corpus.sentences:,} sentences; vocabulary: {len(vocab):,} words "
+                f"seen {config.min_count} times or more, {corpus.words / corpus.read:.1%} of the text"
+            )
+            batches = TextBatches(corpus, vocab, config)
+            task = Word2VecTask(vocab, config, batches.batches_per_epoch)
+            options.tell(str(ModelSummary(task, max_depth=2)))
+            trainer = run.trainer([Neighbours(run.run, vocab, config)])
+            run.fit(trainer, task, batches)
+            _finish(run, config, task, vocab, corpus, trainer)
+    return run.run.path
+
+
+def text_rule(config: Word2VecConfig) -> TextRule:
+    """How the text is made into words."""
+    return TextRule(tokenize=config.tokenize, lowercase=config.lowercase, digits=config.digits)
+
+
+def check_sources(config: Word2VecConfig, options: RunOptions) -> None:
+    """DataError or ConfigError for what would stop the run only after the text is read."""
+    for path in config.corpus:
+        if path != "-" and not Path(path).is_file():
+            raise DataError(f"{path}: expected a text to read, got {'a folder' if Path(path).is_dir() else 'nothing'}")
+    if options.path and not options.resume and Path(options.path).exists():
+        raise ConfigError(f"run: {options.path} exists already; give --run another folder, or move that one away")
+
+
+def read_text(config: Word2VecConfig, place: Path, options: RunOptions) -> tuple[Vocab, Corpus]:
+    """Read and encode the text into the folder ``place``."""
+    progress = options.progress
+
+    def show(done: int, total: int) -> None:
+        if progress is not None:
+            progress("reading the text", done, total)
+
+    return encode(
+        config.corpus, place / IDS, text_rule(config),
+        min_count=config.min_count, max_vocab=config.max_vocab, progress=show,
+    )  # fmt: skip
+
+
+@contextmanager
+def _reading_place(options: RunOptions) -> Iterator[Path]:
+    """A temporary folder on the run's disk: a text that cannot be read leaves no run behind."""
+    if options.resume:
+        yield Path(options.resume)
+        return
+    beside = Path(options.path).parent if options.path else Path(options.root)
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".reading-", dir=beside)
+    except OSError as error:
+        raise ConfigError(f"run: cannot write into {beside} ({error.strerror}); give --run another folder") from None
+    with folder as name:
+        yield Path(name)
+
+
+def _keep_text(run: Experiment, place: Path, text: tuple[Vocab, Corpus] | None) -> tuple[Vocab, Corpus]:
+    """The encoded text, moved into the run's folder; that of a resumed run is there, or is read again."""
+    folder = run.run.path
+    if text is None:
+        if (folder / f"{IDS}.json").is_file() and (folder / VOCAB).is_file():
+            return Vocab.load(folder / VOCAB), Corpus.load(folder / IDS)
+        assert isinstance(run.config, Word2VecConfig)
+        if "-" in run.config.corpus:
+            raise DataError(f"{folder}: the text came from stdin and is not kept there any more; begin a new run")
+        text = read_text(run.config, folder, run.options)
+    else:
+        os.replace(place / IDS, folder / IDS)
+    vocab, corpus = text[0], text[1].moved(folder / IDS)
+    vocab.save(folder / VOCAB)
+    corpus.save()  # last: what it describes is there
+    run.run.manifest["text"] = {"words": corpus.read, "ids_sha256": corpus.sha256, "vocabulary": len(vocab)}
+    run.run.write_manifest()
+    return vocab, corpus
+
+
+class Neighbours(Callback):
+    """After each epoch: the nearest neighbours of some probe words as text."""
+
+    def __init__(self, run: Run, vocab: Vocab, config: Word2VecConfig) -> None:
+        self.run, self.vocab, self.rule = run, vocab, text_rule(config)
+        probes = config.probes or [w for w in vocab if w.isalpha() and len(w) > 3][: 4 * PROBES : 4]
+        self.probes = [self.rule.word(word) for word in probes]
+        known = set(vocab)
+        if missing := [word for word in self.probes if word not in known]:
+            raise ConfigError(f"probes: expected words of the vocabulary, got {', '.join(map(repr, missing))}")
+
+    def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
+        assert isinstance(task, Word2VecTask)
+        vectors = WordVectors(list(self.vocab), task.model.input.detach().cpu(), self.rule)
+        lines = [f"- **{w}**: {', '.join(near for near, _ in vectors.nearest(w, NEIGHBOURS))}" for w in self.probes]
+        self.run.text("neighbours", "\n".join(lines) or "no probe words", trainer.global_step)
+
+
+def _finish(
+    run: Experiment, config: Word2VecConfig, task: Word2VecTask, vocab: Vocab, corpus: Corpus, trainer: Trainer
+) -> None:
+    """Write the vectors, fill TensorBoard's projector, and the manifest last; then the encoded text may go."""
+    folder, matrix = run.run.path, task.model.input.detach().cpu()
+    vectors = WordVectors(list(vocab), matrix, text_rule(config))
+    for name, form in (("vectors.txt", "text"), ("vectors.bin", "binary")):
+        vectors.save(folder / name, form)
+    run.run.embedding("words", matrix[:IN_PROJECTOR], vocab.words[:IN_PROJECTOR], trainer.global_step)
+    results = {"train_loss": float(trainer.callback_metrics["train_loss_epoch"])}
+    run.run.hyperparameters(config.to_dict(), results, trainer.global_step)
+    digest = weights_sha256(task)
+    run.run.finish(digest, results, OUTPUTS)
+    corpus.delete()
+    run.options.tell(f"vectors: {folder / 'vectors.txt'} and vectors.bin, {len(vocab):,} words of {config.dim} numbers")
+    run.options.tell(f"weights: SHA-256 {digest}")
