@@ -46,7 +46,7 @@ class Word2VecConfig(TrainConfig):
     block: int = option(32, "neighbouring words that share their noise words")
     repeats: float = option(8.0, "a word seen more often than this in a step moves as if it were seen this often")
     probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")
-    similarity: tuple[str, ...] = option((), "word similarity sets to score after each epoch: word, word, score a line")
+    evaluate: tuple[str, ...] = option((), "sets to score after each epoch, repeatable: word similarities or analogies")
     ledger_every: int = option(20, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from training.task import Task
 from word2vec.batches import TextBatches
 from word2vec.config import Word2VecConfig
 from word2vec.corpus import Corpus, encode
+from word2vec.evaluate import AnalogySet, SimilaritySet, as_metrics, evaluate, read_set
 from word2vec.task import Word2VecTask
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
@@ -28,6 +29,7 @@ IDS, VOCAB = "corpus.ids", "vocab.tsv"
 OUTPUTS = ("vectors.txt", "vectors.bin", "vectors.rule.json", VOCAB)
 PROBES, NEIGHBOURS = 12, 8
 IN_PROJECTOR = 5000
+ANALOGY_WORDS = 30_000
 
 
 def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) -> Path:
@@ -36,9 +38,11 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
     if finished := already_finished(options, "w2v"):
         return finished
     check_sources(config, options)
+    sets = [read_set(path) for path in config.evaluate]
     with _reading_place(options) as place:
         text = None if options.resume else read_text(config, place, options)
         inputs: dict[str, str | Path] = {f"corpus {i}": path for i, path in enumerate(config.corpus) if path != "-"}
+        inputs |= {f"set {questions.name}": path for path, questions in zip(config.evaluate, sets, strict=True)}
         with experiment("w2v", config, options, inputs) as run:
             vocab, corpus = _keep_text(run, place, text)
             options.tell(
@@ -48,7 +52,7 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
             batches = TextBatches(corpus, vocab, config)
             task = Word2VecTask(vocab, config, batches.batches_per_epoch)
             options.tell(str(ModelSummary(task, max_depth=2)))
-            trainer = run.trainer([Neighbours(run.run, vocab, config)])
+            trainer = run.trainer([Progress(run.run, vocab, config, sets)])
             run.fit(trainer, task, batches)
             _finish(run, config, task, vocab, corpus, trainer)
     return run.run.path
@@ -118,11 +122,13 @@ def _keep_text(run: Experiment, place: Path, text: tuple[Vocab, Corpus] | None) 
     return vocab, corpus
 
 
-class Neighbours(Callback):
-    """After each epoch: the nearest neighbours of some probe words as text."""
+class Progress(Callback):
+    """After each epoch: the nearest neighbours of some probe words as text, and the scores on the sets."""
 
-    def __init__(self, run: Run, vocab: Vocab, config: Word2VecConfig) -> None:
-        self.run, self.vocab, self.rule = run, vocab, text_rule(config)
+    def __init__(
+        self, run: Run, vocab: Vocab, config: Word2VecConfig, sets: Sequence[SimilaritySet | AnalogySet] = ()
+    ) -> None:
+        self.run, self.vocab, self.rule, self.sets = run, vocab, text_rule(config), sets
         probes = config.probes or [w for w in vocab if w.isalpha() and len(w) > 3][: 4 * PROBES : 4]
         self.probes = [self.rule.word(word) for word in probes]
         known = set(vocab)
@@ -134,6 +140,9 @@ class Neighbours(Callback):
         vectors = WordVectors(list(self.vocab), task.model.input.detach().cpu(), self.rule)
         lines = [f"- **{w}**: {', '.join(near for near, _ in vectors.nearest(w, NEIGHBOURS))}" for w in self.probes]
         self.run.text("neighbours", "\n".join(lines) or "no probe words", trainer.global_step)
+        for questions in self.sets:
+            for name, score in as_metrics([evaluate(vectors, questions, restrict=ANALOGY_WORDS)]).items():
+                task.log(f"evaluate/{name}", score)
 
 
 def _finish(

@@ -1,0 +1,199 @@
+"""train_word2vec from text to a finished run folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gensim.models import KeyedVectors
+
+from training.callbacks import Callback
+from training.errors import ConfigError, DataError, SamebitsError
+from training.experiment import RunOptions
+from word2vec.config import Word2VecConfig
+from word2vec.train import train_word2vec
+from word2vec.vectors import WordVectors
+
+ANIMALS, TOOLS = "cat dog hen cow pig fox".split(), "saw axe awl file vice drill".split()
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """Sentences about animals and sentences about tools, with words that both share."""
+    generator = np.random.default_rng(5)
+    lines = []
+    for _ in range(1500):
+        topic = (ANIMALS, TOOLS)[int(generator.integers(2))]
+        words = [*generator.choice(topic, 4), *generator.choice("the a of and in on at by for".split(), 4)]
+        lines.append(" ".join(generator.permutation(words)))
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def small(text: Path, **changes: Any) -> Word2VecConfig:
+    settings = {"dim": 16, "max_epochs": 4, "batch_words": 256, "min_count": 1, "sample": 0.0, "lr": 0.05, "threads": 1}
+    return Word2VecConfig(**{"corpus": (str(text),), "log_every_n_steps": 5, **settings, **changes})
+
+
+def run(folder: Path, config: Word2VecConfig, **options: Any) -> Path:
+    return train_word2vec(config, RunOptions(root=str(folder), **options))
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def test_a_run_folder_holds_what_it_should_and_gensim_agrees(tmp_path: Path, text: Path) -> None:
+    said: list[str] = []
+    folder = run(tmp_path / "runs", small(text), tell=said.append)
+    assert folder == tmp_path / "runs" / "w2v" / "version_0"
+    names = {p.name for p in folder.iterdir()}
+    assert names >= {
+        "config.json", "metrics.jsonl", "timings.jsonl", "ledger.jsonl", "manifest.json",
+        "vectors.txt", "vectors.bin", "vectors.rule.json", "vocab.tsv",
+    }  # fmt: skip
+    assert not any(name.startswith("corpus.ids") for name in names)
+    described = manifest(folder)
+    assert described["status"] == "finished"
+    assert described["inputs"]["corpus 0"]["path"] == str(text)
+    assert set(described["outputs"]) >= {"vectors.txt", "vectors.bin", "vocab.tsv", "metrics.jsonl"}
+    assert any(described["weights_sha256"] in line for line in said)
+    assert not list((tmp_path / "runs").glob(".reading*"))
+
+    ours = WordVectors.load(folder / "vectors.txt")
+    assert ours.rule is not None
+    assert ours.rule.tokenize
+    for path, binary in ((folder / "vectors.txt", False), (folder / "vectors.bin", True)):
+        theirs = KeyedVectors.load_word2vec_format(str(path), binary=binary)
+        assert theirs.index_to_key == list(ours.words)
+        np.testing.assert_array_equal(theirs.vectors, ours.matrix.numpy())
+        for word in ours.words:
+            near, known = ours.nearest(word, 5), dict(theirs.most_similar(word, topn=len(ours) - 1))
+            # the same words in the same order; gensim breaks ties (to 1e-6) as it likes
+            assert [known[w] for w, _ in near] == pytest.approx([score for _, score in near], abs=1e-5)
+            assert sorted(known.values())[-5] <= near[-1][1] + 1e-5
+
+
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+@pytest.mark.parametrize("loss", ["negative", "softmax", "hierarchical"])
+def test_words_of_a_kind_become_neighbours(tmp_path: Path, text: Path, architecture: str, loss: str) -> None:
+    config = small(text, architecture=architecture, loss=loss, max_epochs=12, window=8)
+    vectors = WordVectors.load(run(tmp_path / "runs", config) / "vectors.bin")
+    for kind in (ANIMALS, TOOLS):
+        for word in kind:
+            assert {near for near, _ in vectors.nearest(word, 3)} <= set(kind), word
+    lines = [json.loads(line) for line in (tmp_path / "runs/w2v/version_0/metrics.jsonl").read_text().splitlines()]
+    losses = [line["train_loss_epoch"] for line in lines if "train_loss_epoch" in line]
+    assert len(losses) == 12
+    assert losses[-1] < losses[0]
+
+
+def test_the_same_bits_twice_and_with_two_threads(tmp_path: Path, text: Path) -> None:
+    config = small(text, batch_words=2048, dim=64, max_epochs=2)
+    first = run(tmp_path / "runs", config)
+    second = run(tmp_path / "runs", replace(config, deterministic=True))
+    threads = run(tmp_path / "runs", replace(config, threads=2))
+    for other in (second, threads):
+        assert manifest(other)["weights_sha256"] == manifest(first)["weights_sha256"]
+        for name in ("metrics.jsonl", "ledger.jsonl", "vectors.txt", "vectors.bin", "vocab.tsv"):
+            assert (other / name).read_bytes() == (first / name).read_bytes(), name
+    different = run(tmp_path / "runs", replace(config, seed=1))
+    assert manifest(different)["weights_sha256"] != manifest(first)["weights_sha256"]
+
+
+def test_logging_and_checkpoints_do_not_change_the_weights(tmp_path: Path, text: Path) -> None:
+    first = run(tmp_path / "runs", small(text, max_epochs=1))
+    second = run(tmp_path / "runs", small(text, max_epochs=1, ledger_every=0, checkpoint_every="3", probes=("cat",)))
+    assert manifest(first)["weights_sha256"] == manifest(second)["weights_sha256"]
+
+
+class Kill(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_run_resumes_inside_an_epoch_and_ends_in_the_same_bits(tmp_path: Path, text: Path) -> None:
+    config = small(text, checkpoint_every="7")
+    whole = run(tmp_path / "runs", config)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "runs", config, callbacks=(Kill(step=61),))
+    stopped = tmp_path / "runs/w2v/version_1"
+    assert (stopped / "corpus.ids").is_file()
+    assert train_word2vec(config, RunOptions(resume=str(stopped))) == stopped
+    assert manifest(stopped)["weights_sha256"] == manifest(whole)["weights_sha256"]
+    for name in ("metrics.jsonl", "ledger.jsonl", "vectors.txt"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_stdin_is_read_and_kept_for_a_resume(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(text, checkpoint_every="7", max_epochs=1)
+    whole = run(tmp_path / "runs", config)
+    config = replace(config, corpus=("-",))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.read_bytes())))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "runs", config, callbacks=(Kill(step=20),))
+    stopped = train_word2vec(config, RunOptions(resume=str(tmp_path / "runs/w2v/version_1")))
+    assert manifest(stopped)["weights_sha256"] == manifest(whole)["weights_sha256"]
+
+
+def test_sets_are_scored_and_neighbours_logged(tmp_path: Path, text: Path) -> None:
+    (tmp_path / "animals.txt").write_text("cat dog 9\ncat saw 1\nhen axe 1\npig cow 9\n")
+    (tmp_path / "analogies.txt").write_text(": none\ncat dog saw axe\n")
+    sets = (str(tmp_path / "animals.txt"), str(tmp_path / "analogies.txt"))
+    folder = run(tmp_path / "runs", small(text, evaluate=sets, max_epochs=6, window=8))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    scores = [line["evaluate/animals"] for line in lines if "evaluate/animals" in line]
+    assert len(scores) == 6
+    assert scores[-1] >= 0.89
+    assert all("evaluate/analogies" in line for line in lines if "evaluate/animals" in line)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"corpus": ("none.txt",)}, DataError, r"none\.txt: expected a text to read, got nothing"),
+        ({"corpus": (".",)}, DataError, r"\.: expected a text to read, got a folder"),
+        ({"min_count": 10**6}, ConfigError, "min_count"),
+        ({"probes": ("unheard",)}, ConfigError, "probes: expected words of the vocabulary, got 'unheard'"),
+        ({"evaluate": ("none.txt",)}, DataError, r"none\.txt"),
+    ],
+)
+def test_bad_input_is_one_clear_error(
+    tmp_path: Path, text: Path, changes: dict[str, Any], error: type[SamebitsError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run(tmp_path / "runs", small(text, **changes))
+    if "probes" not in changes:
+        assert not (tmp_path / "runs" / "w2v").exists()
+    assert not list((tmp_path / "runs").glob(".reading*"))
+
+
+def test_bad_bytes_and_a_taken_folder_leave_nothing_behind(tmp_path: Path, text: Path) -> None:
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(b"fine\n\xff\n")
+    with pytest.raises(DataError, match=r"bad\.txt:2: expected UTF-8"):
+        run(tmp_path / "runs", small(bad))
+    assert not (tmp_path / "runs" / "w2v").exists()
+    with pytest.raises(ConfigError, match="exists already"):
+        train_word2vec(small(text), RunOptions(path=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"dim": 0}, {"window": 101}, {"lr": 0.0}, {"sample": -1.0}, {"corpus": ()}, {"corpus": ("-", "-")}, {"max_vocab": 1},
+     {"precision": "64-true"}, {"accumulate_grad_batches": 2}, {"loss": "hinge"}],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Word2VecConfig(**changes)
