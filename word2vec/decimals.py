@@ -109,7 +109,8 @@ _MOST = 16  # decimals that are tried
 def format_rows(matrix: Floats) -> list[bytes]:
     """Each row of a float32 matrix (n, d) as text: numbers in the fewest decimals that read back as the same bits.
 
-    Numbers are separated by one space; a number outside [1e-6, 10) is written as Python writes it. Finite numbers only.
+    Numbers are separated by one space. A row that holds a number outside [1e-6, 10) is written as NumPy writes floats, with
+    the fewest digits too. Finite numbers only.
     """
     n, d = matrix.shape
     flat = matrix.reshape(-1)

@@ -9,6 +9,7 @@ Any of them may be compressed with gzip. Words are UTF-8. A word that stands twi
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import itertools
 import re
@@ -29,6 +30,7 @@ FORMATS = ("text", "binary", "glove")
 Progress = Callable[[int, int], None]  # bytes of the file done, bytes in all
 
 _BLOCK = 1 << 18  # fits the second-level cache together with what parsing makes of it
+_BEGINNING = 1 << 18  # bytes that the form is told by
 _LONGEST_LINE = 1 << 24
 _HEADER = re.compile(rb"(?:\xef\xbb\xbf)?[ \t]*(\d{1,15})[ \t]+(\d{1,9})[ \t]*\r?\n")
 _DECIMAL = re.compile(rb"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
@@ -53,7 +55,7 @@ def read_table(path: str | Path, form: str = "auto", progress: Progress | None =
         raise DataError(f"format of vectors: expected auto, {', '.join(FORMATS)}, got {form!r}")
     blocks = _blocks(path, progress)
     start = next(blocks, b"")
-    while start and start.count(b"\n") < 3 and len(start) < 4 * _BLOCK and (block := next(blocks, b"")):
+    while len(start) < _BEGINNING and (block := next(blocks, b"")):
         start += block
     if not start.strip():
         raise DataError(f"{path}: expected word vectors, got an empty file")
@@ -91,13 +93,17 @@ def _blocks(path: str | Path, progress: Progress | None) -> Iterator[bytes]:
 
 
 def _is_binary(data: bytes, d: int) -> bool:
-    """Whether what follows the header is binary: the first line is not text that could be meant as numbers."""
-    line = data.split(b"\n", 1)[0].rstrip(b" \r")
-    numbers = line.rsplit(b" ", d)[1:]
+    """Whether what follows the header is binary: no text line of d numbers, and not even meant as text."""
+    numbers = data.split(b"\n", 1)[0].rstrip(b" \r").rsplit(b" ", d)[1:]
     if len(numbers) == d and all(map(decimals.is_number, numbers)):
         return False
-    after_word = line[line.find(b" ") + 1 :] if b" " in line else line
-    return re.fullmatch(rb"[\x20-\x7e\t]*", after_word) is None
+    space = data.find(b" ")
+    vector = data[space + 1 : space + 1 + 4 * d]  # where a binary file has its first numbers
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(vector)
+    except UnicodeDecodeError:
+        return True
+    return re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text) is not None
 
 
 def _shown(data: bytes) -> str:
@@ -143,15 +149,17 @@ def _whole_lines(path: str | Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _width(path: str | Path, data: bytes) -> int:
     """The dimension of a file without header: how many numbers most of its first lines end in."""
-    widths: Counter[int] = Counter()
-    for line in data.split(b"\n", 100)[:100]:
-        pieces = line.rstrip(b" \r").split(b" ")
-        widths[sum(1 for _ in itertools.takewhile(decimals.is_number, reversed(pieces[1:])))] += 1
-    d = min(widths, key=lambda width: (-widths[width], width))
-    if d == 0:
-        first = _shown(data.split(b"\n", 1)[0])
-        raise DataError(f"{path}:1: expected a word and its numbers, or the header of a word2vec file, got {first}")
-    return d
+    lines = data.split(b"\n", 100)
+    widths = Counter(width for line in lines[:100] if (width := _numbers_at_end(line.rstrip(b" \r"))))
+    if not widths:
+        expected = "expected a word and its numbers, or the header of a word2vec file"
+        raise DataError(f"{path}:1: {expected}, got {_shown(lines[0])}")
+    return widths.most_common(1)[0][0]  # of equally many the first
+
+
+def _numbers_at_end(line: bytes) -> int:
+    """How many numbers follow what must be the word."""
+    return sum(1 for _ in itertools.takewhile(decimals.is_number, reversed(line.split(b" ")[1:])))
 
 
 def _parse_lines(path: str | Path, data: bytes, line: int, d: int) -> tuple[list[str], Floats]:
@@ -187,7 +195,7 @@ def _check_width(where: str, text: bytes, d: int) -> None:
     word, numbers = pieces[:-d], pieces[-d:]
     if word and word[0] and word[-1] and not _DECIMAL.fullmatch(word[-1]) and all(numbers):
         return
-    count = sum(1 for _ in itertools.takewhile(decimals.is_number, reversed(pieces[1:])))
+    count = _numbers_at_end(text)
     got = f"{count} number{'s' * (count != 1)} in {_shown(text)}" if text else "an empty line"
     raise DataError(f"{where}: expected a word and {d} numbers, one space between, got {got}")
 

@@ -88,11 +88,13 @@ class WordVectors:
 
     def _spellings(self, word: str) -> list[str]:
         """Up to three known words that are spelled alike; looks only at words of about this length and beginning."""
-        if same := [known for known in self.words if known.casefold() == word.casefold()][:3]:
-            return same
-        begin = word[:1].casefold()
-        alike = [w for w in self.words if abs(len(w) - len(word)) <= 2 and w[:1].casefold() == begin][:5000]
-        return difflib.get_close_matches(word, alike, n=3, cutoff=0.7)
+        wanted = word.casefold()
+        alike: dict[str, list[str]] = {}
+        for known in self.words:
+            if abs(len(known) - len(word)) <= 2 and known[:1].casefold() == wanted[:1] and len(alike) < 5000:
+                alike.setdefault(known.casefold(), []).append(known)
+        near = difflib.get_close_matches(wanted, alike, n=3, cutoff=0.7)
+        return [known for folded in near for known in alike[folded]][:3]
 
     # --- neighbours
 
@@ -191,7 +193,7 @@ def top_k(unit: Tensor, queries: Tensor, k: int, excluded: Sequence[Sequence[int
         scores[rows, [j for ids in out for j in ids]] = -torch.inf
         bound = scores.topk(min(k, n), dim=1).values[:, -1:] - margin
         at, ids = ((scores >= bound) & (scores > -torch.inf)).nonzero(as_tuple=True)
-        exact = _products(unit, ids, block, at).numpy()
+        exact = row_products(unit, ids, block, at).numpy()
         query, word = at.numpy(), ids.numpy()
         order = np.lexsort((word, -exact, query))
         cuts = np.searchsorted(query[order], np.arange(len(block) + 1))
@@ -201,7 +203,7 @@ def top_k(unit: Tensor, queries: Tensor, k: int, excluded: Sequence[Sequence[int
     return results
 
 
-def _products(left: Tensor, i: Tensor, right: Tensor, j: Tensor) -> Tensor:
+def row_products(left: Tensor, i: Tensor, right: Tensor, j: Tensor) -> Tensor:
     """The scalar products of ``left[i[p]]`` and ``right[j[p]]`` for each p, summed in float64 row by row."""
     product = torch.empty(len(i), dtype=torch.float64)
     for begin in range(0, len(i), _ROWS):

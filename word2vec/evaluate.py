@@ -1,0 +1,236 @@
+"""How good vectors are on sets that people made: word similarity, analogies.
+
+A similarity set has lines "word word score" (WordSim-353, SimLex-999, MEN), an analogy set lines "a b c d" in sections that
+begin with ": name" (Google's questions-words). Blank lines and lines that begin with "#" are skipped.
+
+Words are found whatever their case unless ``ignore_case`` is off: of several spellings the first of the vocabulary, which is
+the most frequent, stands for all. What has a word without a vector is not asked; how much that is belongs to the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from training.errors import DataError
+from word2vec.vectors import WordVectors, row_products, top_k, unit_rows
+
+Pair = tuple[str, str, float]
+Question = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class SimilaritySet:
+    """Pairs of words with the similarity that people gave them."""
+
+    name: str
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class AnalogySet:
+    """Sections of questions: a is to b as c is to d."""
+
+    name: str
+    sections: tuple[tuple[str, tuple[Question, ...]], ...]
+
+
+@dataclass(frozen=True)
+class SimilarityResult:
+    """``spearman`` is the rank correlation over the ``found`` of ``pairs`` that have vectors; None where it has no value."""
+
+    name: str
+    pairs: int
+    found: int
+    spearman: float | None
+
+    def to_text(self) -> str:
+        """One line."""
+        value = "none" if self.spearman is None else f"{self.spearman:.4f}"
+        return f"{self.name}: Spearman {value} on {self.found} of {self.pairs} pairs"
+
+
+@dataclass(frozen=True)
+class SectionResult:
+    """One section: how many questions it has, how many of them were asked, and answered right."""
+
+    name: str
+    questions: int
+    asked: int
+    correct: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right answers among those asked, None where none was."""
+        return self.correct / self.asked if self.asked else None
+
+
+@dataclass(frozen=True)
+class AnalogyResult:
+    """Results by section; ``total`` is over all of them. ``candidates`` is how many words could be answers."""
+
+    name: str
+    candidates: int
+    sections: tuple[SectionResult, ...]
+
+    @property
+    def total(self) -> SectionResult:
+        """All sections together."""
+        parts = self.sections
+        counts = (sum(s.questions for s in parts), sum(s.asked for s in parts), sum(s.correct for s in parts))
+        return SectionResult(self.name, *counts)
+
+    def to_text(self) -> str:
+        """A line for each section and one for all."""
+        rows = []
+        for part in (*self.sections, self.total):
+            value = "none" if part.accuracy is None else f"{part.accuracy:.4f}"
+            rows.append(f"{part.name}: {value} ({part.correct} of {part.asked} asked, {part.questions} in all)")
+        return "\n".join(rows)
+
+
+def read_set(path: str | Path) -> SimilaritySet | AnalogySet:
+    """Read a set of either kind; DataError (file:line) for lines that are of neither form or mixed, and an empty file."""
+    pairs: list[Pair] = []
+    sections: list[tuple[str, list[Question]]] = []
+    for number, line in _lines(path):
+        where = f"{path}:{number}"
+        fields = line.split()
+        if line.startswith(":") and not pairs:
+            if not (name := line[1:].strip()):
+                raise DataError(f"{where}: expected the name of a section after the colon, got none")
+            sections.append((name, []))
+        elif sections:
+            if len(fields) != 4:
+                raise DataError(f"{where}: expected an analogy of four words, got {len(fields)}: {line.strip()!r}")
+            sections[-1][1].append((fields[0], fields[1], fields[2], fields[3]))
+        else:
+            pairs.append(_pair(where, fields, line))
+    if sections:
+        return AnalogySet(Path(path).stem, tuple((name, tuple(questions)) for name, questions in sections))
+    if not pairs:
+        raise DataError(f"{path}: expected lines of word, word, score, or sections of analogies; got an empty file")
+    return SimilaritySet(Path(path).stem, tuple(pairs))
+
+
+def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Line numbers and lines that say something."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the set: {error.strerror}") from None
+    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            line = raw.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}:{number}: expected UTF-8, got byte {raw[error.start]:#04x}") from None
+        if line.strip() and not line.startswith("#"):
+            yield number, line
+
+
+def _pair(where: str, fields: list[str], line: str) -> Pair:
+    expected = "expected word, word, score (or a section ': name' before analogies)"
+    if len(fields) != 3:
+        raise DataError(f"{where}: {expected}, got {len(fields)} fields: {line.strip()!r}")
+    try:
+        score = float(fields[2])
+    except ValueError:
+        score = float("nan")
+    if not np.isfinite(score):
+        raise DataError(f"{where}: {expected}, got the score {fields[2]!r}")
+    return fields[0], fields[1], score
+
+
+def evaluate(
+    vectors: WordVectors, questions: SimilaritySet | AnalogySet, *, restrict: int | None = None, ignore_case: bool = True
+) -> SimilarityResult | AnalogyResult:
+    """Score vectors on a set; ``restrict`` keeps to the first so many words (30,000 is customary for analogies)."""
+    if isinstance(questions, SimilaritySet):
+        return score_similarity(vectors, questions, restrict=restrict, ignore_case=ignore_case)
+    return score_analogies(vectors, questions, restrict=restrict, ignore_case=ignore_case)
+
+
+def score_similarity(
+    vectors: WordVectors, questions: SimilaritySet, *, restrict: int | None = None, ignore_case: bool = True
+) -> SimilarityResult:
+    """Spearman's rank correlation of the cosines with the people's scores."""
+    known = _Vocabulary(vectors, restrict, ignore_case)
+    found = [(i, j, score) for a, b, score in questions.pairs if None not in (i := known.id(a), j := known.id(b))]
+    left, right = (torch.tensor([row[side] for row in found], dtype=torch.int64) for side in (0, 1))
+    cosines = row_products(vectors.unit, left, vectors.unit, right).numpy()
+    value = spearman(cosines, np.array([row[2] for row in found], dtype=np.float64))
+    return SimilarityResult(questions.name, len(questions.pairs), len(found), value)
+
+
+def score_analogies(
+    vectors: WordVectors, questions: AnalogySet, *, restrict: int | None = None, ignore_case: bool = True
+) -> AnalogyResult:
+    """Share of questions whose nearest word to b − a + c (3CosAdd, see WordVectors.analogy), none of a, b, c, is d."""
+    known = _Vocabulary(vectors, restrict, ignore_case)
+    unit = vectors.unit[: known.size]
+    results = []
+    for name, section in questions.sections:
+        found = ([known.id(word) for word in question] for question in section)
+        asked = [[i for i in ids if i is not None] for ids in found if None not in ids]
+        a, b, c, d = torch.tensor(asked, dtype=torch.int64).reshape(-1, 4).unbind(1)
+        targets = unit_rows(unit[b] - unit[a] + unit[c])
+        excluded = [[other for word in ids[:3] for other in known.spellings(word)] for ids in asked]
+        answers = [known.first[ids[0]] if ids else -1 for ids, _ in top_k(unit, targets, 1, excluded)]
+        correct = sum(answer == right for answer, right in zip(answers, d.tolist(), strict=True))
+        results.append(SectionResult(name, len(section), len(asked), correct))
+    return AnalogyResult(questions.name, known.size, tuple(results))
+
+
+class _Vocabulary:
+    """The first ``restrict`` words, by their spelling or by that without case; ids are those of the first such word."""
+
+    def __init__(self, vectors: WordVectors, restrict: int | None, ignore_case: bool) -> None:
+        words = vectors.words[:restrict]
+        self.size = len(words)
+        self.ignore_case = ignore_case
+        self.ids: dict[str, int] = {}
+        self.first = [self.ids.setdefault(self._key(word), i) for i, word in enumerate(words)]
+        self.others: dict[int, list[int]] = {}
+        for i, first in enumerate(self.first):
+            if i != first:
+                self.others.setdefault(first, [first]).append(i)
+
+    def _key(self, word: str) -> str:
+        return word.upper() if self.ignore_case else word
+
+    def id(self, word: str) -> int | None:
+        """The id that stands for this word, None where it has no vector."""
+        return self.ids.get(self._key(word))
+
+    def spellings(self, first: int) -> Sequence[int]:
+        """All ids that ``first`` stands for."""
+        return self.others.get(first, (first,))
+
+
+def spearman(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float | None:
+    """Spearman's rho: Pearson's correlation of the ranks, equal values sharing the mean of theirs. None where undefined."""
+    if len(x) < 2:
+        return None
+    ranks = [average_ranks(values) for values in (x, y)]
+    a, b = (rank - rank.mean() for rank in ranks)
+    scale = np.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / scale) if scale > 0 else None
+
+
+def average_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Ranks from 1 to n; equal values get the mean of the ranks that they take up together."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    ranks: npt.NDArray[np.float64] = ((2 * last - count + 1) / 2)[place]
+    return ranks
+
+
+def as_metrics(results: Sequence[SimilarityResult | AnalogyResult]) -> Mapping[str, float]:
+    """Name → figure, for a log; what has none is left out."""
+    figures = {r.name: r.spearman if isinstance(r, SimilarityResult) else r.total.accuracy for r in results}
+    return {name: value for name, value in figures.items() if value is not None}
