@@ -18,6 +18,11 @@ from training.experiment import RunOptions
 from word2vec.config import Word2VecConfig
 
 VERSION = "0.1.0"
+# Word vectors are trained without validation, by steps of their own.
+NOT_FOR_W2V = (
+    "precision min_epochs min_steps fast_dev_run overfit_batches limit_val_batches limit_test_batches val_check_interval "
+    "check_val_every_n_epoch num_sanity_val_steps accumulate_grad_batches gradient_clip_val gradient_clip_algorithm"
+)
 
 
 class Commands(click.Group):
@@ -40,16 +45,14 @@ class Commands(click.Group):
             ctx.exit(130)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands,
+    epilog="\b\nExample:\n  python cli.py train-w2v\n  python cli.py train-ner --deterministic",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(VERSION, prog_name="samebits")
 def main() -> None:
-    """Word vectors and a named-entity tagger in pure PyTorch, with the same bits every time.
-
-    \b
-    Example:
-      python cli.py train-w2v
-      python cli.py train-ner --deterministic
-    """
+    """Word vectors and a named-entity tagger in pure PyTorch, with the same bits every time."""
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,16 +95,11 @@ def _resume_command() -> str:
     return f"{meta['resume'][0]} --resume {meta.get('run', meta['resume'][1])}"
 
 
-@main.command()
-@config_options(Word2VecConfig)
+@main.command(epilog="\b\nExample:\n  python cli.py train-w2v --corpus news.txt --dim 100 --epochs 5")
+@config_options(Word2VecConfig, without=NOT_FOR_W2V)
 @run_options
 def train_w2v(file: str | None, path: str, resume: str, allow_changes: bool, **typed: Any) -> None:
-    """Train word vectors on text.
-
-    \b
-    Example:
-      python cli.py train-w2v --corpus news.txt --dim 100 --epochs 5
-    """
+    """Train word vectors on text."""
     from word2vec.train import train_word2vec
 
     config = make_config(Word2VecConfig, typed, _file(file, resume), {})
@@ -109,19 +107,14 @@ def train_w2v(file: str | None, path: str, resume: str, allow_changes: bool, **t
     click.echo(f"finished: {folder}")
 
 
-@main.command()
+@main.command(epilog="\b\nExample:\n  python cli.py train-ner --data data/sample --deterministic")
 @click.option(
     "--preset", type=click.Choice(sorted(PRESETS)), default="default", show_default=True, help="Fill what is not typed."
 )
 @config_options(TaggerConfig)
 @run_options
 def train_ner(preset: str, file: str | None, path: str, resume: str, allow_changes: bool, **typed: Any) -> None:
-    """Train a tagger, test it, and report.
-
-    \b
-    Example:
-      python cli.py train-ner --data data/sample --deterministic
-    """
+    """Train a tagger, test it, and report."""
     from ner.train import train_tagger
 
     config = make_config(TaggerConfig, typed, _file(file, resume), PRESETS[preset])
@@ -134,7 +127,9 @@ def _file(file: str | None, resume: str) -> str | None:
     return str(Path(resume) / "config.json") if resume else file
 
 
-@main.command()
+@main.command(
+    epilog='\b\nExample:\n  echo "Ada Marlow flew to Oslo." | python cli.py predict runs/ner/version_0 --format jsonl'
+)
 @click.argument("run", type=click.Path())
 @click.argument("source", type=click.Path(), default="-", metavar="[FILE|-]")
 @click.option("--input", "form", type=click.Choice(["auto", "text", "conll"]), default="auto", show_default=True,
@@ -145,12 +140,7 @@ def _file(file: str | None, resume: str) -> str | None:
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
 )
 def predict(run: str, source: str, form: str, output: str | None, device: str) -> None:
-    """Tag a text (a paragraph a line) or a CoNLL file with a trained run.
-
-    \b
-    Example:
-      echo "Ada Marlow flew to Oslo." | python cli.py predict runs/ner/version_0 --format jsonl
-    """
+    """Tag a text (a paragraph a line) or a CoNLL file with a trained run."""
     from ner.predict import TrainedTagger
     from ner.tagging import predict_stream
 
@@ -159,7 +149,7 @@ def predict(run: str, source: str, form: str, output: str | None, device: str) -
         click.echo(piece, nl=False)
 
 
-@main.command()
+@main.command(epilog="\b\nExample:\n  python cli.py evaluate runs/ner/version_0 data/sample/test.conll --json")
 @click.argument("run", type=click.Path())
 @click.argument("file", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
@@ -167,12 +157,7 @@ def predict(run: str, source: str, form: str, output: str | None, device: str) -
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
 )
 def evaluate(run: str, file: str, as_json: bool, device: str) -> None:
-    """Score a trained run on any labelled file.
-
-    \b
-    Example:
-      python cli.py evaluate runs/ner/version_0 data/sample/test.conll --json
-    """
+    """Score a trained run on any labelled file."""
     from ner.predict import TrainedTagger
     from ner.tagging import evaluate_file
     from ner.train import report_text
@@ -189,16 +174,11 @@ def data() -> None:
     """Get data, and look at it before training."""
 
 
-@data.command()
+@data.command(epilog="\b\nExample:\n  python cli.py data fetch glove --to data")
 @click.argument("name", type=click.Choice(["glove", "text8"]))
 @click.option("--to", "folder", type=click.Path(), default="data", show_default=True, help="The folder to put it in.")
 def fetch(name: str, folder: str) -> None:
-    """Download GloVe's vectors or the text8 corpus, checked and unpacked.
-
-    \b
-    Example:
-      python cli.py data fetch glove --to data
-    """
+    """Download GloVe's vectors or the text8 corpus, checked and unpacked."""
     from word2vec.fetch import fetch as get
 
     for path in get(name, Path(folder), progress=LongJob()):

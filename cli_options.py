@@ -51,12 +51,13 @@ class Optional(click.ParamType):  # type: ignore[type-arg]
             return self.fail(f"expected a {self.kind.__name__} or none, got {value!r}", param, ctx)
 
 
-def config_options(config: type[TrainConfig]) -> Callable[[Command], Command]:
-    """A decorator that gives a command one option for each field of ``config``."""
+def config_options(config: type[TrainConfig], without: str = "") -> Callable[[Command], Command]:
+    """A decorator that gives a command one option for each field of ``config``, but for the names in ``without``."""
     hints = typing.get_type_hints(config)
 
     def decorate(command: Command) -> Command:
-        for item in reversed(dataclasses.fields(config)):
+        offered = [item for item in dataclasses.fields(config) if item.name not in without.split()]
+        for item in reversed(offered):
             command = _option(item, hints[item.name])(command)
         return command
 
@@ -87,7 +88,7 @@ def make_config(config: type[ConfigT], typed: Mapping[str, Any], file: str | Non
     """Defaults, then the preset, then the config file, then what was typed (or set in the environment)."""
     context = click.get_current_context()
     given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-    names = [item.name for item in dataclasses.fields(config)]
+    names = [item.name for item in dataclasses.fields(config) if item.name in typed]
     chosen = {name: typed[name] for name in names if context.get_parameter_source(name) in given}
     if file:
         config.load(file)  # says which line of the file is wrong, before it is mixed with the rest

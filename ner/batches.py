@@ -110,7 +110,7 @@ class SentenceBatches:
         order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
         if self.batching == "random":
             return Plan(self.encoded, [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)])
-        pool = POOL * self.batch_size if self.shuffle else n
+        pool = POOL * self.batch_size if self.shuffle else max(1, n)
         groups: list[npt.NDArray[np.int64]] = []
         for start in range(0, n, pool):
             part = order[start : start + pool]

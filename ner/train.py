@@ -168,10 +168,10 @@ def _finish(
 
 def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) -> None:
     """The most frequent words' vectors, as trained, in the projector; the neighbours of some as text."""
-    words = list(indexer.words)[:SHOWN_WORDS]
-    table = task.model.words.weight.detach()[FIRST : FIRST + len(words)].cpu()
-    run.run.embedding("words", table, words, step)
-    shown = WordVectors(words, table, indexer.rule)
+    trained = task.model.words.weight.detach()[FIRST : FIRST + SHOWN_WORDS].cpu()
+    words = list(indexer.words)[: len(trained)]  # behind them stand words that training never saw
+    run.run.embedding("words", trained, words, step)
+    shown = WordVectors(words, trained, indexer.rule)
     probes = [word for word in words if word.isalpha() and len(word) > 3][:12]
     lines = [f"- **{probe}**: {', '.join(word for word, _ in shown.nearest(probe, 8))}" for probe in probes]
     run.run.text("words/neighbours", "\n".join(lines) or "none", step)

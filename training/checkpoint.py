@@ -22,6 +22,7 @@ Checkpoint = dict[str, Any]
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path``, its digest first. CheckpointError where the disk does not take it."""
+    _check_plain(checkpoint, "checkpoint")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with atomic_path(path) as temporary:
@@ -33,6 +34,19 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
             f"{path}: the checkpoint could not be written ({str(error).splitlines()[0]}); "
             "make room on the disk and resume from the one before"
         ) from error
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """TypeError for what a weights-only load would refuse: better now than at the resume."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(key, f"{where}: a key")
+            _check_plain(item, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            _check_plain(item, f"{where}[{i}]")
+    elif type(value) not in (torch.Tensor, torch.nn.Parameter, int, float, str, bool, bytes, type(None)):
+        raise TypeError(f"{where}: expected tensors and plain Python values, got {type(value).__name__}")
 
 
 def load(path: Path) -> Checkpoint:

@@ -78,7 +78,7 @@ def cpu_model() -> str:
 
 def _version(package: str) -> str | None:
     try:
-        return torch.__version__ if package == "torch" else metadata.version(package)
+        return str(torch.__version__) if package == "torch" else metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 

@@ -96,7 +96,8 @@ class Run:
 
     def embedding(self, tag: str, matrix: torch.Tensor, labels: Sequence[str], step: int = 0) -> None:
         """Vectors (n, d) with n labels for TensorBoard's projector."""
-        clean = [label.replace("\t", " ").replace("\n", " ") or " " for label in labels]
+        # A tab or a line break would break the table, and lines are split at more than \n.
+        clean = [" ".join(label.split()) or " " for label in labels]
         self.writer.add_embedding(matrix.float().cpu(), metadata=clean, tag=tag, global_step=step)
 
     def hyperparameters(self, settings: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:

@@ -1,0 +1,43 @@
+"""What the tests share: one thread, and small data of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Tiny tensors only lose time on several threads. Tests of thread counts set their own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def head(path: Path, sentences: int) -> str:
+    """The first so many sentences of a CoNLL file."""
+    return "\n\n".join(path.read_text(encoding="utf-8").split("\n\n")[:sentences]) + "\n\n"
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train, valid and test files of 120, 40 and 40 sentences of the sample."""
+    folder = tmp_path_factory.mktemp("small")
+    for name, count in (("train", 120), ("valid", 40), ("test", 40)):
+        (folder / f"{name}.conll").write_text(head(SAMPLE / f"{name}.conll", count), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of 400 paragraphs of the sample."""
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    lines = (SAMPLE / "text.txt").read_text(encoding="utf-8").splitlines()[:400]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
