@@ -114,7 +114,8 @@ class Word2Vec(nn.Module):
         return weight
 
     def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
-        self.gradients = {"input": RowGradient(batch.words[: batch.n], dx[: batch.n]), "output": output}
+        rows = output.rows if self.config.loss == "negative" else batch.words[: batch.n]
+        self.gradients = {"input": RowGradient(rows, dx[: batch.n]), "output": output}
         return loss
 
 
@@ -137,28 +138,31 @@ class RowSGD(Optimizer):
     def __init__(self, model: Word2Vec, lr: float, repeats: float) -> None:
         super().__init__(list(model.parameters()), {"lr": lr})
         self.model, self.repeats = model, repeats
-        self._seen: dict[str, Tensor] = {}
+        self._zeros = torch.zeros(0)
 
     @torch.no_grad()
     def step(self, closure: object = None) -> None:  # type: ignore[override]
         """Apply the model's ``gradients``."""
         lr = self.param_groups[0]["lr"]
+        counted: dict[int, Tensor] = {}  # both tables often have the same rows
         for name, (rows, values, seen) in self.model.gradients.items():
             table = self.model.get_parameter(name)
-            count = self._count(name, table, rows) if seen is None else seen
-            scale = (count / self.repeats).clamp_(min=1.0).reciprocal_().mul_(-lr)
-            change = values.clamp(-LARGEST, LARGEST).mul_(scale.unsqueeze(1))
+            if seen is None:
+                if id(rows) not in counted:
+                    counted[id(rows)] = self._count(table, rows)
+                seen = counted[id(rows)]
+            scale = (seen / self.repeats).clamp_(min=1.0).reciprocal_().mul_(-lr)
+            change = values.clamp_(-LARGEST, LARGEST) * scale.unsqueeze(1)
             if table.is_cuda:  # sorts the rows, and so adds them up in a fixed order
                 table.index_put_((rows,), change, accumulate=True)
             else:  # likewise, and several times as fast as index_add_
                 table.scatter_add_(0, rows.unsqueeze(1).expand_as(change), change)
 
-    def _count(self, name: str, table: Tensor, rows: Tensor) -> Tensor:
+    def _count(self, table: Tensor, rows: Tensor) -> Tensor:
         """How often each entry of ``rows`` is there, shape (r,)."""
-        if name not in self._seen:
-            self._seen[name] = torch.zeros(len(table), device=table.device)
-        seen = self._seen[name]
-        seen.index_put_((rows,), seen.new_ones(len(rows)), accumulate=True)  # whole numbers: exact in any order
-        count = seen.index_select(0, rows)
-        seen.index_fill_(0, rows, 0.0)
+        if len(self._zeros) < len(table) or self._zeros.device != table.device:
+            self._zeros = torch.zeros(len(table), device=table.device)
+        self._zeros.index_put_((rows,), self._zeros.new_ones(len(rows)), accumulate=True)  # whole: exact in any order
+        count = self._zeros.index_select(0, rows)
+        self._zeros.index_fill_(0, rows, 0.0)
         return count
