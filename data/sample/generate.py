@@ -28,6 +28,7 @@ UNSEEN_PERCENT = 60  # of the slots of valid and test take a name that train nev
 TAIL_PERCENT = 45  # of the sentences that end with a period get a tail ", said ..."
 ANY_PERCENT = 15  # of the sentences of a labelled article are those of "any", which seldom tell a name's type
 ENTITY_TYPES = ("PER", "LOC", "ORG", "MISC")
+NO_TAIL = re.compile(r"said|told|wrote|reported|remarked|say\b|:|;|\. ")  # sentences that bear no more
 
 
 class Dice:
@@ -146,7 +147,7 @@ class Writer:
         return self.deal(f"{kind}/{use}", lambda: self.kinds[kind][use])
 
     def from_list(self, listed: str, pool: str) -> str:
-        """An entry of a list, and of the list that its {slot} names, and so on; "common", "rare", "unseen" or "all" names."""
+        """An entry of a list, its {slot} filled from that list, and so on; of common, rare, unseen or all names."""
 
         def entries() -> list[str]:
             return [e for e in self.names[listed] if pool == "all" or "{" in e or fate(e) == pool]
@@ -158,7 +159,8 @@ class Writer:
         """A name of a list that this sentence has not used yet; one time in three one that the article already has."""
         pool = "all"
         if self.unseen_percent is not None and listed.startswith((*ENTITY_TYPES, "first")) and listed != "LOC.us":
-            pool = "unseen" if self.dice.percent(self.unseen_percent) else "rare" if self.dice.percent(RARE_SLOTS) else "common"
+            pool = "rare" if self.dice.percent(RARE_SLOTS) else "common"
+            pool = "unseen" if self.dice.percent(self.unseen_percent) else pool
         recent = [n for n in self.recent.get(listed, []) if n not in used]
         if recent and self.dice.percent(33):
             return recent[self.dice.below(len(recent))]
@@ -227,7 +229,7 @@ class Writer:
         for _ in range(4 + self.dice.below(6)):
             chosen = "any" if self.dice.percent(any_percent) else kind
             pattern = self.pattern(chosen, uses[self.dice.below(len(uses))])
-            if pattern.endswith(".") and self.dice.percent(TAIL_PERCENT):
+            if pattern.endswith(".") and not NO_TAIL.search(pattern) and self.dice.percent(TAIL_PERCENT):
                 new = "heldout" in uses and self.dice.percent(25)
                 pattern = pattern[:-1] + self.pattern("any", "new tail" if new else "tail")
             result.append(self.sentence(pattern))
@@ -283,12 +285,14 @@ def make(folder: Path) -> None:
     """Writes the four outputs and SHA256SUMS, which covers the inputs too."""
     folder.mkdir(parents=True, exist_ok=True)
     outputs = {f"{split}.conll": conll(labelled(split)) for split in SENTENCES} | {"text.txt": prose()}
-    for name, text in outputs.items():
-        (folder / name).write_bytes(text.encode())
     sums = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in outputs.items()}
     for name in ("names.txt", "patterns.txt"):
         sums[name] = hashlib.sha256((HERE / name).read_bytes()).hexdigest()
-    (folder / "SHA256SUMS").write_bytes("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode())
+    outputs["SHA256SUMS"] = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+    for name, text in outputs.items():
+        part = folder / f"{name}.part"
+        part.write_bytes(text.encode())
+        part.replace(folder / name)
 
 
 if __name__ == "__main__":
