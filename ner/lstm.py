@@ -5,11 +5,12 @@ Parameters have the names, shapes and gate order (i, f, g, o) of ``torch.nn.LSTM
 
 Sentences are sorted by length, longest first, so that b_t of them are still running at step t and padding costs nothing.
 The reverse direction reads each sentence backwards from its own end; so both directions have the same b_t and step
-together in one batched product. Shape suffixes: N tokens, B sentences, D inputs, H hidden units, G = 4H gates.
+together in one batched product. Shapes: N tokens, P packed rows, B sentences, D inputs, H hidden units, G = 4H gates.
 
 Bits: only matrix products and elementwise operations are used, in forms whose result for an element depends neither on
-the number of threads nor on the element's place in memory. torch.sigmoid is not such a form (its vector and its scalar
-code round differently, and which one an element gets depends on where a thread's share ends); exp and tanh are.
+the number of threads (1, 2 and 4 are tested) nor on the element's place in memory: a sentence gets the same bits alone and
+in any batch. torch.sigmoid is not such a form (its vector and its scalar code round differently, and which one an element
+gets depends on where a thread's share ends); exp and tanh are. Products of fewer than four rows are not either.
 """
 
 from __future__ import annotations
@@ -25,151 +26,126 @@ from torch.autograd.function import once_differentiable
 from training.errors import DataError
 from training.randomness import uniform
 
+# MKL has other code for products of one to three rows, which rounds differently, and differently by thread count.
+FEWEST_ROWS = 4
+
 
 @dataclass(frozen=True)
 class Packing:
     """Where each token of a batch stands in the packed order, which is step-major: step 0 of all sentences, step 1, ...
 
-    ``sizes[t]`` is b_t, the number of sentences longer than t. Row 0 of the index arrays is for the forward direction,
-    row 1 for the reverse one.
+    ``sizes[t]`` is b_t, the number of sentences longer than t, or FEWEST_ROWS where there are not so many: the P - N rows
+    that are then spare compute something that nobody reads. Row 0 of the index arrays is for the forward direction, row 1
+    for the reverse one.
     """
 
-    sizes: tuple[int, ...]  # T numbers, none increasing, all positive
-    tokens: Tensor  # (2, N) int64: packed row -> token of the sentence-major order
-    rows: Tensor  # (2, N) int64: token -> packed row; the inverse of ``tokens``
-    previous: Tensor  # (N - b_0,) int64: packed row -> the row one step before, for all rows from b_0 on
+    sizes: tuple[int, ...]  # T numbers that never increase; their sum is P
+    tokens: Tensor  # (2, P) int64: packed row -> token of the sentence-major order; N for spare rows
+    rows: Tensor  # (2, N) int64: token -> packed row
+    previous: Tensor  # (P - b_0,) int64: packed row -> the row one step before, for all rows from b_0 on
 
     def to(self, device: torch.device) -> Packing:
         """The same plan with its index arrays on ``device``."""
-        return Packing(self.sizes, self.tokens.to(device), self.rows.to(device), self.previous.to(device))
+        index = (self.tokens, self.rows, self.previous)
+        return Packing(self.sizes, *(array.to(device) for array in index))
 
 
 def packing(lengths: Tensor) -> Packing:
     """The plan for sentences of ``lengths`` (B,) tokens; empty ones are allowed. Ties in length keep their order."""
     if lengths.dim() != 1 or lengths.is_floating_point() or bool((lengths < 0).any()):
         raise DataError(f"lengths: expected a vector of non-negative integers, got {lengths.dtype} {tuple(lengths.shape)}")
-    sizes_of = lengths.cpu().numpy().astype(np.int64)
-    starts = np.cumsum(sizes_of) - sizes_of
-    order = np.argsort(-sizes_of, kind="stable")
-    length, start = sizes_of[order], starts[order]
-    steps = int(length[0]) if len(length) else 0
-    # sizes[t] = how many sentences have length > t
-    sizes = len(length) - np.searchsorted(length[::-1], np.arange(steps), side="right")
+    given = lengths.cpu().numpy().astype(np.int64)
+    order = np.argsort(-given, kind="stable")
+    absent = max(0, FEWEST_ROWS - len(given))
+    length = np.pad(given[order], (0, absent))
+    start = np.pad((np.cumsum(given) - given)[order], (0, absent))
+    running = len(length) - np.searchsorted(length[::-1], np.arange(length[0]), side="right")
+    sizes = np.maximum(running, FEWEST_ROWS)
     offsets = np.cumsum(sizes) - sizes
-    n = int(sizes.sum())
-    step = np.repeat(np.arange(steps), sizes)
-    rank = np.arange(n) - np.repeat(offsets, sizes)
-    tokens = np.stack([start[rank] + step, start[rank] + length[rank] - 1 - step])
-    rows = np.empty_like(tokens)
-    np.put_along_axis(rows, tokens, np.arange(n)[None, :], axis=1)
-    first = int(sizes[0]) if steps else 0
-    previous = offsets[step[first:] - 1] + rank[first:]
-    return Packing(
-        tuple(int(size) for size in sizes),
-        torch.from_numpy(tokens),
-        torch.from_numpy(rows),
-        torch.from_numpy(previous),
-    )
+    step = np.repeat(np.arange(len(sizes)), sizes)
+    rank = np.arange(len(step)) - offsets[step]
+    real = rank < running[step]
+    n = int(given.sum())
+    tokens = np.where(real, [start[rank] + step, start[rank] + length[rank] - 1 - step], n)
+    rows = np.empty((2, n + 1), dtype=np.int64)
+    np.put_along_axis(rows, tokens, np.arange(len(step))[None, :], axis=1)
+    first = int(sizes[0]) if n else 0
+    arrays = (tokens, rows[:, :n], offsets[step[first:] - 1] + rank[first:])
+    return Packing(tuple(sizes.tolist()), *(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
 
 def _scratch(memory: Tensor, batch: int, width: int) -> Tensor:
     """A contiguous (2, batch, width) view of the flat ``memory``; a batched product is fast only into such a tensor."""
-    return memory[: 2 * batch * width].view(2, batch, width)
+    return memory.as_strided((2, batch, width), (batch * width, width, 1))
 
 
 def _steps(tensor: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """The slices (2, b_t, ...) of a packed tensor (2, N, ...)."""
+    """The slices (2, b_t, ...) of a packed tensor (2, P, ...)."""
     return torch.split(tensor, sizes, dim=1)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def _run(
-    projected: Tensor, w_hh: Tensor, sizes: tuple[int, ...], gates: Tensor, cells: Tensor, squashed: Tensor, hidden: Tensor
-) -> None:
-    """Run both directions; fill ``gates`` (2, N, 4, H), ``cells``, tanh(cells) in ``squashed`` and ``hidden`` (2, N, H).
+def _run(gates: Tensor, w_hh: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Run both directions; return the cells, their tanh and the hidden states, each (2, P, H).
 
-    ``projected`` (2, N, 4H) holds W_ih x + b_ih + b_hh. The g gate is stored with its sign turned; see below.
+    ``gates`` (2, P, 4H) holds W_ih x + b_ih + b_hh of the four gates, and is overwritten by their values.
     """
-    size = hidden.shape[-1]
-    memory = projected.new_empty(2 * max(sizes) * 4 * size)
+    size = w_hh.shape[-1]
+    cells, squashed, hidden = gates.new_empty(3, 2, gates.shape[1], size)
+    memory = gates.new_empty(2 * sizes[0] * 4 * size)
     recurrent = w_hh.transpose(1, 2)
-    before: tuple[Tensor, Tensor] | None = None
-    views = zip(
-        sizes,
-        _steps(projected, sizes),
-        _steps(gates, sizes),
-        _steps(cells, sizes),
-        _steps(squashed, sizes),
-        _steps(hidden, sizes),
-        strict=True,
-    )
-    for batch, x, gate, c, tanh_c, h in views:
-        # The pre-activations with their sign turned, as 1 / (1 + exp(-z)) needs them; tanh is odd, so g is only -g.
+    parts = [_steps(part, sizes) for part in gates.view(2, -1, 4, size).unbind(2)]
+    views = zip(_steps(gates, sizes), *parts, *(_steps(x, sizes) for x in (cells, squashed, hidden)), strict=True)
+    h_before = c_before = None
+    for gate, i, f, g, o, c, tanh_c, h in views:
+        batch = c.shape[1]
         z = _scratch(memory, batch, 4 * size)
-        if before is None:
-            torch.neg(x, out=z)
+        if h_before is None:
+            torch.neg(gate, out=z)
         else:
-            torch.baddbmm(x, before[0][:, :batch], recurrent, beta=-1, alpha=-1, out=z)
-        i, f, minus_g, o = gate.unbind(2)
-        torch.tanh(z[..., 2 * size : 3 * size], out=minus_g)
-        z.exp_().add_(1)
-        quarters = z.view(2, batch, 4, size)
-        torch.reciprocal(quarters[:, :, :2], out=gate[:, :, :2])
-        torch.reciprocal(quarters[:, :, 3], out=o)
-        if before is None:
-            torch.mul(i, minus_g, out=c).neg_()
+            torch.baddbmm(gate, h_before[:, :batch], recurrent, beta=-1, alpha=-1, out=z)
+        # z is the negative pre-activation. Each gate is sigmoid(-z) = 1 / (1 + exp(z)), but g is tanh(-z) = 2 sigmoid(-2z) - 1.
+        z[..., 2 * size : 3 * size].mul_(2)
+        torch.reciprocal(z.exp_().add_(1), out=gate)
+        g.mul_(2).sub_(1)
+        if c_before is None:
+            torch.mul(i, g, out=c)
         else:
-            torch.mul(f, before[1][:, :batch], out=c).addcmul_(i, minus_g, value=-1)
+            torch.mul(f, c_before[:, :batch], out=c).addcmul_(i, g)
         torch.tanh(c, out=tanh_c)
         torch.mul(o, tanh_c, out=h)
-        before = h, c
+        h_before, c_before = h, c
+    return cells, squashed, hidden
 
 
 def _run_back(
     d_hidden: Tensor, w_hh: Tensor, sizes: tuple[int, ...], gates: Tensor, cells: Tensor, squashed: Tensor
 ) -> Tensor:
-    """Backpropagation through time: the gradient (2, N, 4, H) of the pre-activations. Overwrites ``d_hidden``."""
-    size = d_hidden.shape[-1]
+    """Backpropagation through time: the gradient (2, P, 4H) of the pre-activations. Overwrites ``d_hidden`` (2, P, H)."""
+    size = w_hh.shape[-1]
     d_gates = torch.empty_like(gates)
+    d_cells = d_hidden.new_zeros(2, sizes[0], size)
     memory = d_hidden.new_empty(2 * sizes[0] * size)
-    spare = d_hidden.new_empty(2 * sizes[0] * size)
-    d_cell = d_hidden.new_zeros(2, sizes[0], size)
     sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
-    all_cells = _steps(cells, sizes)
-    views = list(
-        zip(
-            sizes,
-            _steps(gates, sizes),
-            _steps(d_gates, sizes),
-            _steps(squashed, sizes),
-            _steps(d_hidden, sizes),
-            (None, *all_cells[:-1]),
-            strict=True,
-        )
-    )
-    later: Tensor | None = None
-    for batch, gate, d_gate, tanh_c, dh, c_before in reversed(views):
+    parts = [_steps(part, sizes) for x in (gates, d_gates) for part in x.view(2, -1, 4, size).unbind(2)]
+    wholes = [_steps(x, sizes) for x in (d_gates, d_hidden, squashed)]
+    views = list(zip(*parts, *wholes, (None, *_steps(cells, sizes)[:-1]), strict=True))
+    later: Tensor | None = None  # d_gates of step t + 1
+    for i, f, g, o, d_i, d_f, d_g, d_o, d_gate, dh, tanh_c, c_before in reversed(views):
         if later is not None:
             carried = _scratch(memory, later.shape[1], size)
-            torch.bmm(later.flatten(2), w_hh, out=carried)
+            torch.bmm(later, w_hh, out=carried)
             dh[:, : later.shape[1]].add_(carried)
-        i, f, minus_g, o = gate.unbind(2)
-        d_i, d_f, d_g, d_o = d_gate.unbind(2)
-        dc = d_cell[:, :batch]
-        work = _scratch(spare, batch, size)
-        torch.mul(dh, tanh_c, out=work)
-        sigmoid_backward(work, o, grad_input=d_o)
-        torch.mul(dh, o, out=work)
-        tanh_backward(work, tanh_c, grad_input=work)
+        dc = d_cells[:, : dh.shape[1]]
+        work = _scratch(memory, dh.shape[1], size)
+        sigmoid_backward(torch.mul(dh, tanh_c, out=work), o, grad_input=d_o)
+        tanh_backward(torch.mul(dh, o, out=work), tanh_c, grad_input=work)
         dc.add_(work)
-        torch.mul(dc, minus_g, out=work).neg_()
-        sigmoid_backward(work, i, grad_input=d_i)
-        torch.mul(dc, i, out=work)
-        tanh_backward(work, minus_g, grad_input=d_g)
+        sigmoid_backward(torch.mul(dc, g, out=work), i, grad_input=d_i)
+        tanh_backward(torch.mul(dc, i, out=work), g, grad_input=d_g)
         if c_before is None:
             d_f.zero_()
         else:
-            torch.mul(dc, c_before[:, :batch], out=work)
-            sigmoid_backward(work, f, grad_input=d_f)
+            sigmoid_backward(torch.mul(dc, c_before[:, : dh.shape[1]], out=work), f, grad_input=d_f)
             dc.mul_(f)
         later = d_gate
     return d_gates
@@ -180,14 +156,12 @@ class _BiLSTM(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, plan: Packing) -> Tensor:
-        n, size = tokens.shape[0], w_hh.shape[-1]
+        n, size = plan.tokens.shape[1], w_hh.shape[-1]
         # The bias is the weight of one more input that is always 1: its gradient is then part of the same product.
-        inputs = torch.cat([tokens, tokens.new_ones(n, 1)], 1)[plan.tokens]
+        inputs = nn.functional.pad(tokens, (0, 1, 0, 1), value=1)[plan.tokens]
         weights = torch.cat([w_ih, bias.unsqueeze(2)], 2)
-        projected = torch.bmm(inputs, weights.transpose(1, 2))
-        gates = torch.empty_like(projected).view(2, n, 4, size)
-        cells, squashed, hidden = projected.new_empty(3, 2, n, size)
-        _run(projected, w_hh, plan.sizes, gates, cells, squashed, hidden)
+        gates = torch.bmm(inputs, weights.transpose(1, 2))
+        cells, squashed, hidden = _run(gates, w_hh, plan.sizes)
         ctx.plan = plan
         ctx.save_for_backward(w_ih, w_hh, inputs, gates, cells, squashed, hidden)
         return torch.cat([hidden[0, plan.rows[0]], hidden[1, plan.rows[1]]], 1)
@@ -198,8 +172,10 @@ class _BiLSTM(torch.autograd.Function):
         plan: Packing = ctx.plan
         w_ih, w_hh, inputs, gates, cells, squashed, hidden = ctx.saved_tensors
         size, first = w_hh.shape[-1], plan.sizes[0]
-        d_hidden = torch.stack([d_output[plan.tokens[0], :size], d_output[plan.tokens[1], size:]])
-        d_gates = _run_back(d_hidden, w_hh, plan.sizes, gates, cells, squashed).flatten(2)
+        d_hidden = d_output.new_zeros(2, plan.tokens.shape[1], size)
+        d_hidden[0].index_copy_(0, plan.rows[0], d_output[:, :size])
+        d_hidden[1].index_copy_(0, plan.rows[1], d_output[:, size:])
+        d_gates = _run_back(d_hidden, w_hh, plan.sizes, gates, cells, squashed)
         d_tokens = None
         if ctx.needs_input_grad[0]:
             d_inputs = torch.bmm(d_gates, w_ih)

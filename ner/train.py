@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from word2vec.vectors import WordVectors
 
 from ner.batches import Encoded, SentenceBatches
 from ner.config import TaggerConfig
@@ -30,6 +30,7 @@ from training.model_checkpoint import ModelCheckpoint
 from training.run import newest_finished
 from training.summary import ModelSummary
 from word2vec.text import TextRule
+from word2vec.vectors import WordVectors
 
 RAW = TextRule(tokenize=False, lowercase=False, digits="keep")
 SHOWN_WORDS = 1000  # in the projector
@@ -44,19 +45,23 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     dataset = read_dataset(config)
     vectors = WordVectors.load(config.vectors) if config.vectors != "none" else None
     indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
+    _tell_data(options, dataset, indexer)
+    task, coverage = build_task(config, dataset, indexer, vectors)
+    options.tell(f"vectors: {coverage}" if vectors else "vectors: none, random ones are trained")
+    trained = copy.deepcopy(indexer)  # before words of the other splits are added
+    if vectors and config.unseen_vectors:
+        attach_unseen(task.model.words, indexer, vectors, (w for s in dataset.valid + dataset.test for w in s.words))
+    spelled = config.characters != "none"
+    splits = [encode(each, indexer, characters=spelled) for each in (dataset.train, dataset.valid, dataset.test)]
+    # From here on nothing is wrong with the data: only now is there a folder for the run.
     inputs: dict[str, str | Path] = {**dataset.paths._asdict(), **({"vectors": config.vectors} if vectors else {})}
     with experiment("ner", config, options, inputs) as run:
-        _tell_data(run, dataset, indexer)
-        task, coverage = build_task(config, dataset, indexer, vectors)
-        options.tell(f"vectors: {coverage}" if vectors else "vectors: none, random ones are trained")
-        indexer.save(run.run.path / "indexer.json")  # before words of other splits are added
-        if vectors and config.unseen_vectors:
-            attach_unseen(task.model.words, indexer, vectors, (w for s in dataset.valid + dataset.test for w in s.words))
+        trained.save(run.run.path / "indexer.json")
         options.tell(str(ModelSummary(task, max_depth=2)))
-        trainer, best = _fit(run, config, task, dataset, indexer)
-        test = SentenceBatches(_encode(config, dataset.test, indexer), config.batch_size, shuffle=False)
-        results = {**trainer.test(task, test)[0], "best_val_f1": best}
-        _finish(run, trainer.global_step, config, task, dataset, indexer, results)
+        trainer, best = _fit(run, config, task, splits[0], splits[1])
+        results = trainer.test(task, SentenceBatches(splits[2], config.batch_size, shuffle=False))[0]
+        results["best_val_f1"] = best
+        _finish(run, trainer.global_step, config, task, dataset, trained, results)
     return run.run.path
 
 
@@ -109,28 +114,21 @@ def build_task(
     return TaggerTask(config, model, indexer.labels, rare), coverage
 
 
-def _fit(
-    run: Experiment, config: TaggerConfig, task: TaggerTask, dataset: Dataset, indexer: Indexer
-) -> tuple[Trainer, float]:
+def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded, valid: Encoded) -> tuple[Trainer, float]:
     """Train with validation, leave the weights to be tested in the task; returns the trainer and the best valid F1."""
     best = ModelCheckpoint(filename="best-{epoch}-{step}", monitor="val_f1", mode="max", save_weights_only=True)
     callbacks: list[Callback] = [best]
     if config.patience:
         callbacks.append(EarlyStopping("val_f1", mode="max", patience=config.patience))
-    train = _batches(config, _encode(config, dataset.train, indexer), "order", shuffle=True)
-    valid = _batches(config, _encode(config, dataset.valid, indexer), "order/valid", shuffle=config.shuffle_valid)
     trainer = run.trainer(callbacks)
-    run.fit(trainer, task, train, valid)
+    train_batches = _batches(config, train, "order", shuffle=True)
+    run.fit(trainer, task, train_batches, _batches(config, valid, "order/valid", shuffle=config.shuffle_valid))
     folder = run.run.path / "checkpoints"
     checkpoint.save(folder / "last.ckpt", {"weights": dict(task.state_dict())})
     if config.test_weights == "best" and best.best_model_path:
         task.load_state_dict(checkpoint.load(Path(best.best_model_path))["weights"])
     checkpoint.save(folder / "model.ckpt", {"weights": dict(task.state_dict())})
     return trainer, float(best.best_model_score or 0.0)
-
-
-def _encode(config: TaggerConfig, sentences: Sequence[Sentence], indexer: Indexer) -> Encoded:
-    return encode(sentences, indexer, characters=config.characters != "none")
 
 
 def _batches(config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: bool) -> SentenceBatches:
@@ -187,12 +185,12 @@ def report_text(scores: Report) -> str:
     )
 
 
-def _tell_data(run: Experiment, dataset: Dataset, indexer: Indexer) -> None:
+def _tell_data(options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:
     def size(sentences: Sequence[Sentence]) -> str:
         return f"{len(sentences):,} sentences, {sum(len(s.words) for s in sentences):,} words"
 
     for name in ("train", "valid", "test"):
-        run.options.tell(f"{name}: {getattr(dataset.paths, name)} ({size(getattr(dataset, name))})")
-    run.options.tell(f"tags: {dataset.source_scheme} → {indexer.scheme}, types {', '.join(indexer.types) or 'none'}")
+        options.tell(f"{name}: {getattr(dataset.paths, name)} ({size(getattr(dataset, name))})")
+    options.tell(f"tags: {dataset.source_scheme} → {indexer.scheme}, types {', '.join(indexer.types) or 'none'}")
     if dataset.repaired:
-        run.options.tell(f"tags: {dataset.repaired:,} were repaired as conlleval reads them")
+        options.tell(f"tags: {dataset.repaired:,} were repaired as conlleval reads them")

@@ -82,7 +82,7 @@ class TrainerCore:
         """The hook that is being run."""
         self.train_results, self.eval_results = Results(training=True), Results(training=False)
         self.results = self.train_results
-        self.in_batch = False
+        self.in_batch = self.uncollected = False
         self.callback_values: dict[str, float] = {}
         self.bar_values: dict[str, float] = {}
         self.logged_values: dict[str, float] = {}
@@ -120,6 +120,7 @@ class TrainerCore:
                 task.double()
             if stage == "fit":
                 self._configure_optimizers(task)
+            task.zero_grad()
             yield
             self.call("teardown", stage)
         except BaseException as error:
@@ -261,6 +262,7 @@ class TrainerCore:
 
     def collect(self) -> dict[str, float]:
         """Bring the values that callbacks and the progress bar see up to date; returns those for the loggers."""
+        self.uncollected = False
         found = self.results.collect(self.in_batch)
         self.callback_values.update(found["callback"])
         self.bar_values.update(found["pbar"])

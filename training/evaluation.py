@@ -73,7 +73,7 @@ class Evaluator(TrainerCore):
     ) -> list[Metrics]:
         sources, split = source_list(source), stage[:3] if stage == "validate" else stage
         with self._attached(*self._chosen(task, stage)):
-            if not self._has_step(f"{kind}_step"):
+            if not overrides(self.task, f"{kind}_step"):
                 raise ConfigError(f"{stage}: expected {type(self.task).__name__} to have a {kind}_step, got none")
             self._load_weights(ckpt_path, task)
             metrics, _ = self._evaluate(kind, sources, self._limits(split, sources))
@@ -85,9 +85,6 @@ class Evaluator(TrainerCore):
         if task is None and self._task is None:
             raise ConfigError(f"{stage}: expected a task, since none was run before; got None")
         return task or self.task, stage
-
-    def _has_step(self, name: str) -> bool:
-        return getattr(type(self.task), name) is not getattr(Task, name)
 
     def _limits(self, split: str, sources: Sequence[Batches]) -> list[int]:
         """How many batches of each source to run."""
@@ -115,7 +112,7 @@ class Evaluator(TrainerCore):
             self.results.loader = i if several else None
             if n:
                 outputs.append(self._run_batches(kind, source.plan(self.current_epoch), n, several))
-                metrics.append(self.collect())
+                metrics.append({} if self.sanity_checking else self.collect())
         self.results.loader = None
         self.call(f"on_{kind}_epoch_end")
         closing = self.collect()
@@ -127,7 +124,7 @@ class Evaluator(TrainerCore):
         self.call(f"on_{kind}_end")
         self.eval_results.reset()
         self.in_batch, self.results = in_batch, self.train_results
-        if self._has_step(f"on_{kind}_model_train"):
+        if overrides(self.task, f"on_{kind}_model_train"):
             self.call(f"on_{kind}_model_train")
         else:
             for module, mode in modes:
@@ -180,6 +177,11 @@ class Evaluator(TrainerCore):
         if not paths:
             raise ConfigError("ckpt_path='last': expected a last.ckpt, got none; use ModelCheckpoint(save_last=True)")
         return max(paths, key=lambda path: (checkpoint.load(path)["progress"]["global_step"], str(path)))
+
+
+def overrides(task: Task, name: str) -> bool:
+    """Whether the task's class has a ``name`` of its own."""
+    return getattr(type(task), name) is not getattr(Task, name)
 
 
 def source_list(source: Sources) -> list[Batches]:

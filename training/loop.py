@@ -20,7 +20,7 @@ import torch
 
 from training import cadence, optimization
 from training.errors import ConfigError
-from training.evaluation import Batches, Evaluator, FixedBatches, Sources, source_list
+from training.evaluation import Batches, Evaluator, FixedBatches, Sources, overrides, source_list
 from training.task import Task
 
 __all__ = ["Batches", "FixedBatches", "Sources", "Trainer"]
@@ -36,9 +36,8 @@ class Trainer(Evaluator):
         sources = source_list(val) if val is not None else []
         self.fitting, self.should_stop = True, False
         try:
+            self._check_limits(task, train, sources)
             with self._attached(task, "fit"), torch.enable_grad():
-                self._check_limits(train, sources)
-                task.zero_grad()
                 if state is not None:
                     self.load_state(state)
                 self.call("on_fit_start")
@@ -74,7 +73,8 @@ class Trainer(Evaluator):
                 self.stage = self._next_stage()
             self.boundary()
         if self.stage == "end":
-            self.collect()
+            if self.uncollected:
+                self.collect()
             self.in_batch = False
             self.epochs_processed += 1
             self.stage = "log"
@@ -87,7 +87,7 @@ class Trainer(Evaluator):
     def _train_batch(self, batch: Any) -> None:
         """A batch's step and its hooks."""
         batch = self.place(batch)
-        self.in_batch = True
+        self.in_batch = self.uncollected = True
         if self.call("on_train_batch_start", batch, self.batch_idx) == SKIP_EPOCH:
             self.total_batches += 1
             optimization.step_schedulers(self, "step", on_plateau=False)
@@ -109,7 +109,7 @@ class Trainer(Evaluator):
     def _validate_if_due(self, val: list[Batches]) -> None:
         stopping = self.should_stop and self._can_stop_early()
         every = self.check_val_every_n_epoch
-        if not self._validates(val) or not cadence.validation_due(
+        if not self._validates(self.task, val) or not cadence.validation_due(
             self.batch_idx, self.total_batches, self.current_epoch, self.validation_interval, every, stopping
         ):
             return
@@ -137,27 +137,27 @@ class Trainer(Evaluator):
 
     # -- limits -------------------------------------------------------------------------------------------------------
 
-    def _check_limits(self, train: Batches, val: list[Batches]) -> None:
-        """Numbers of batches, and the interval between validations."""
-        if not self._has_step("training_step"):
-            raise ConfigError(f"fit: expected {type(self.task).__name__} to have a training_step, got none")
-        if val and not self._has_step("validation_step"):
+    def _check_limits(self, task: Task, train: Batches, val: list[Batches]) -> None:
+        """Numbers of batches, and the interval between validations; ConfigError before anything has run."""
+        if not overrides(task, "training_step"):
+            raise ConfigError(f"fit: expected {type(task).__name__} to have a training_step, got none")
+        if val and not overrides(task, "validation_step"):
             warnings.warn("fit: there are batches to validate on, but no validation_step: no validation", stacklevel=3)
-        if len(train.plan(self.current_epoch)) == 0:
+        if len(train.plan(0)) == 0:
             raise ConfigError("fit: expected training batches, got none")
         n = self.num_training_batches = self._limits("train", [train])[0]
-        self.num_val_batches = sum(self._limits("val", val)) if self._validates(val) else 0
+        self.num_val_batches = sum(self._limits("val", val)) if self._validates(task, val) else 0
         if n and self.limits["val"][1]:
             every = self.check_val_every_n_epoch
             self.validation_interval = cadence.validation_interval(self.val_check_interval, n, every)
 
-    def _validates(self, val: list[Batches]) -> bool:
-        return bool(val) and self.limits["val"][1] > 0 and self._has_step("validation_step")
+    def _validates(self, task: Task, val: list[Batches]) -> bool:
+        return bool(val) and self.limits["val"][1] > 0 and overrides(task, "validation_step")
 
     def _sanity_check(self, val: list[Batches]) -> None:
         """A few validation batches, to fail early; their metrics are wiped."""
         most = self.config.num_sanity_val_steps
-        if most == 0 or self.fast_dev_run or not self._validates(val):
+        if most == 0 or self.fast_dev_run or not self._validates(self.task, val):
             return
         self.sanity_checking = True
         try:

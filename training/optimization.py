@@ -196,33 +196,38 @@ def guard(trainer: Trainer, optimizer: Optimizer) -> None:
 
 
 def clip(trainer: Trainer, optimizer: Optimizer, limit: float, algorithm: str) -> None:
-    """Clip by ``trainer.gradient_norm``, as torch's clip_grad_norm_ does, or by value; ``limit`` 0 does nothing."""
-    if limit <= 0:
-        return
+    """Clip to the norm ``limit`` (from ``trainer.gradient_norm``, with torch's arithmetic) or by value; 0 does nothing."""
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if limit <= 0 or not parameters:
+        return
     if algorithm == "value":
         torch.nn.utils.clip_grad_value_(parameters, limit)
         return
-    scale = limit / (trainer.gradient_norm + 1e-6)  # torch has the same 1e-6
-    if scale < 1.0:
-        torch._foreach_mul_([p.grad for p in parameters], scale)
+    norm = torch.tensor(trainer.gradient_norm, dtype=parameters[0].dtype, device=parameters[0].device)
+    torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 
 
 def gradient_norm(gradients: Sequence[torch.Tensor]) -> float:
-    """The Euclidean norm of all gradients together; sums over tensors are float64.
+    """The Euclidean norm of all gradients together: the norm of their norms, bit for bit as torch's get_total_norm has it.
 
-    A full sum of a large tensor in torch changes with the number of threads, so that those are summed along rows by torch
-    and over rows by NumPy; small tensors take one call together.
+    But for large tensors: there a full sum in torch changes with the number of threads, so that they are summed along rows
+    by torch and over rows by NumPy, in float64.
     """
+    if not gradients:
+        return 0.0
     dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
-    small = [g for g in dense if g.numel() <= SMALL or g.device.type != "cpu"]
-    total = sum(norm * norm for norm in torch.stack(torch._foreach_norm(small)).tolist()) if small else 0.0
-    for gradient in dense:
-        if gradient.numel() > SMALL and gradient.device.type == "cpu":
-            width = gradient.shape[-1] if gradient.dim() > 1 and gradient.shape[-1] <= SMALL else 1
-            rows = gradient.detach().reshape(-1, width)
-            total += float(np.sum(torch.linalg.vecdot(rows, rows).double().numpy()))
-    return math.sqrt(total) if total >= 0 else math.nan
+    if all(g.numel() <= SMALL or g.device.type != "cpu" for g in dense):
+        norms = list(torch._foreach_norm(dense))
+    else:
+        norms = [torch.linalg.vector_norm(g) if g.numel() <= SMALL else _large_norm(g.detach()) for g in dense]
+    return float(torch.linalg.vector_norm(torch.stack(norms)).item())
+
+
+def _large_norm(gradient: torch.Tensor) -> torch.Tensor:
+    width = gradient.shape[-1] if gradient.dim() > 1 and gradient.shape[-1] <= SMALL else 1
+    rows = gradient.reshape(-1, width)
+    squares = torch.linalg.vecdot(rows, rows).double().numpy()
+    return torch.tensor(math.sqrt(np.sum(squares)), dtype=gradient.dtype)
 
 
 # -- learning rates --------------------------------------------------------------------------------------------------

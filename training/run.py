@@ -44,7 +44,9 @@ class Run:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
-        except FileExistsError:
+        except FileExistsError as error:
+            if error.filename != str(folder):
+                raise ConfigError(f"run: expected a folder to put the run in, got the file {error.filename}") from None
             raise ConfigError(f"run: {folder} exists already; give --run another folder, or move that one away") from None
         except OSError as error:
             raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None

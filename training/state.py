@@ -22,6 +22,8 @@ def capture(trainer: Trainer) -> dict[str, Any]:
     """Weights, optimizers, schedulers, counters, metrics, callbacks. Inside a validation: as it was before it began."""
     if trainer.resume_point is not None:
         return trainer.resume_point
+    if trainer.uncollected:
+        trainer.collect()
     checkpoint: dict[str, Any] = {
         "weights": dict(trainer.task.state_dict()),
         "optimizers": [each.optimizer.state_dict() for each in trainer.optimizers],

@@ -112,6 +112,7 @@ class Task(nn.Module, Hooks):
         name, unless ``add_dataloader_idx`` says no. The same name with other arguments is a ConfigError.
         """
         trainer = self._trainer or self.trainer
+        trainer.uncollected = True
         trainer.results.log(
             trainer.hook, name, value, batch_size, (on_step, on_epoch, prog_bar, logger, reduce_fx, add_dataloader_idx)
         )

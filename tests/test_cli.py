@@ -1,0 +1,215 @@
+"""The command line: which commands and options there are, their help, exit codes, and errors of one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK = ["--max-epochs", "1", "--hidden-size", "8", "--word-dim", "8", "--no-progress", "--threads", "1"]
+
+# Names that scripts may rely on.
+PROMISED = {
+    "train-w2v": "corpus architecture loss dim window negative sample min-count epochs lr tokenize lowercase digits",
+    "train-ner": "data train valid test vectors preset max-epochs batch-size lr val-check-interval patience",
+    "predict": "format",
+    "evaluate": "json",
+}
+BOTH = "seed device threads deterministic run config"
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    """A command in this process."""
+    return CliRunner().invoke(cli.main, list(arguments), input=stdin, catch_exceptions=False)
+
+
+def commands(group: click.Group, name: str = "") -> list[tuple[str, click.Command]]:
+    """All commands with their full names, groups left out."""
+    found = []
+    for each, command in group.commands.items():
+        full = f"{name} {each}".strip()
+        found += commands(command, full) if isinstance(command, click.Group) else [(full, command)]
+    return found
+
+
+ALL = dict(commands(cli.main))
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_promised_options_are_there(name: str) -> None:
+    flags = {flag for p in ALL[name].params for flag in (*p.opts, *p.secondary_opts)}
+    wanted = PROMISED[name] + (f" {BOTH}" if name.startswith("train") else "")
+    assert {f"--{flag}" for flag in wanted.split()} <= flags
+    if name == "train-w2v":
+        assert {"--pretokenized", "--cased"} <= flags
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_help_ends_with_an_example_of_the_command(name: str) -> None:
+    result = run(*name.split(), "--help")
+    assert result.exit_code == 0
+    last = result.output.rstrip().splitlines()[-1]
+    assert f"python cli.py {name}" in last
+    assert all(p.help for p in ALL[name].params if isinstance(p, click.Option)), "every option has help"
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert result.exit_code == 0
+    assert cli.VERSION in result.output
+    assert f"version = {cli.VERSION}\n" in (ROOT / "setup.cfg").read_text()
+
+
+@pytest.fixture(scope="module")
+def finished(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tagger trained by the command line."""
+    path = tmp_path_factory.mktemp("cli") / "run"
+    result = run("train-ner", "--data", str(small_data), "--vectors", "none", "--run", str(path), "--deterministic", *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "Params" in result.output
+    assert "micro avg" in result.output
+    assert json.loads((path / "manifest.json").read_text())["weights_sha256"] in result.output
+    return path
+
+
+def test_predict_and_evaluate(finished: Path, small_data: Path) -> None:
+    result = run("predict", str(finished), "-", "--format", "jsonl", stdin="Ada flew to Oslo.\n")
+    assert result.exit_code == 0
+    assert json.loads(result.output)["text"] == "Ada flew to Oslo."
+    conll = run("predict", str(finished), str(small_data / "test.conll"))
+    assert conll.exit_code == 0
+    assert {len(line.split()) for line in conll.output.splitlines() if line} == {3}
+    scores = run("evaluate", str(finished), str(small_data / "test.conll"), "--json")
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert json.loads(scores.output)["strict"]["micro avg"]["f1-score"] == pytest.approx(manifest["metrics"]["test_f1"])
+    assert "micro avg" in run("evaluate", str(finished), str(small_data / "test.conll")).output
+
+
+def test_config_file_then_typed_options(finished: Path, small_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "again"
+    result = run("train-ner", "--config", str(finished / "config.json"), "--run", str(path), "--lr", "0.5")
+    assert result.exit_code == 0, result.output
+    before, after = (json.loads((p / "config.json").read_text()) for p in (finished, path))
+    assert after == {**before, "lr": 0.5}
+
+
+def test_a_preset_fills_what_was_not_typed(small_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    typed = ["--hidden-size", "8", "--word-dim", "8", "--max-epochs", "1", "--no-progress"]
+    result = run("train-ner", "--preset", "lecture", "--data", str(small_data), "--vectors", "none", "--run", str(path), *typed)
+    assert result.exit_code == 0, result.output
+    config = json.loads((path / "config.json").read_text())
+    assert (config["batch_size"], config["hidden_size"], config["docstart"], config["max_epochs"]) == (128, 8, "keep", 1)
+
+
+def bad_conll(tmp_path: Path, name: str, text: str) -> list[str]:
+    """The data options with one split replaced by ``text``."""
+    good = "Ada\tB-PER\nran\tO\n\n"
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.conll").write_text(text if split == name else good, encoding="utf-8")
+    return ["--data", str(tmp_path)]
+
+
+BAD = {
+    "a line without a tag": ("train", "Ada\tB-PER\nran\n", "train.conll:2:"),
+    "a tag of no scheme": ("valid", "Ada\tPERSON\n", "valid.conll:1:"),
+    "a tag that training does not know": ("test", "Ada\tB-PER\nOslo\tB-LOC\n", "test.conll:2:"),
+    "an empty split": ("valid", "", "valid.conll: expected sentences, got none"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_data_is_one_line_with_its_place(tmp_path: Path, case: str) -> None:
+    split, text, message = BAD[case]
+    data = tmp_path / "data"
+    data.mkdir()
+    result = run("train-ner", *bad_conll(data, split, text), "--vectors", "none", "--run", str(tmp_path / "run"), *QUICK)
+    assert_one_line(result, message)
+    assert not (tmp_path / "run").exists()
+
+
+def assert_one_line(result: Result, message: str, code: int = 2) -> None:
+    """Exit code, and a last line that says it, without a traceback."""
+    assert result.exit_code == code, result.output
+    errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, result.output
+    assert message in errors[0]
+    assert "Traceback" not in result.output
+
+
+def test_bad_arguments(small_data: Path, finished: Path, tmp_path: Path) -> None:
+    train = ["train-ner", "--data", str(small_data), *QUICK]
+    mixed = tmp_path / "vectors.txt"
+    mixed.write_text("2 3\na 1 2 3\nb 1 2\n")
+    assert_one_line(run(*train, "--vectors", str(mixed)), "vectors.txt:3:")
+    assert_one_line(run(*train, "--vectors", str(tmp_path / "none.txt")), "expected a file of word vectors")
+    assert_one_line(run(*train, "--vectors", "none", "--run", str(finished)), "exists already")
+    assert_one_line(run("train-ner", "--data", str(tmp_path / "nowhere"), *QUICK), "nowhere")
+    assert_one_line(run("train-ner", "--train", str(tmp_path), "--valid", "x", "--test", "y", *QUICK), "got a folder")
+    assert_one_line(run("train-ner", "--train", "x", *QUICK), "together")
+    config = tmp_path / "config.json"
+    config.write_text('{"max_epoch": 3}')
+    assert_one_line(run(*train, "--config", str(config)), "did you mean 'max_epochs'")
+    assert_one_line(run("predict", str(tmp_path)), "expected a run folder")
+    assert_one_line(run("predict", str(finished), str(tmp_path / "gone.txt")), "gone.txt")
+    assert_one_line(run("evaluate", str(finished), str(tmp_path)), "got a folder")
+    assert_one_line(run("train-w2v", "--corpus", str(tmp_path / "gone.txt"), "--no-progress"), "gone.txt")
+    assert_one_line(run("train-w2v", "--corpus", str(tmp_path), "--no-progress"), str(tmp_path))
+    assert_one_line(run(*train, "--seed", "-1", "--vectors", "none"), "4294967295")
+    assert run("train-ner", "--no-such-option").exit_code == 2
+    assert run("train-ner", "--device", "tpu").exit_code == 2
+
+
+def test_cuda_where_there_is_none(small_data: Path, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    result = run("train-ner", "--data", str(small_data), "--vectors", "none", "--device", "cuda", "--run", str(tmp_path / "run"))
+    assert_one_line(result, "use --device cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_time_limit_stops_resumably(small_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    start = ["train-ner", "--data", str(small_data), "--vectors", "none", "--run", str(path), *QUICK]
+    stopped = run(*start, "--max-time", "0s")
+    assert stopped.exit_code == 75
+    assert f"python cli.py train-ner --resume {path}" in stopped.output
+    resumed = run("train-ner", "--resume", str(path), "--max-time", "1h", "--no-progress")
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads((path / "manifest.json").read_text())["status"] == "finished"
+    again = run("train-ner", "--resume", str(path))
+    assert again.exit_code == 0
+    assert "is finished" in again.output
+
+
+def test_the_two_commands_in_a_folder_of_their_own(small_data: Path, small_text: Path, tmp_path: Path) -> None:
+    """As a user types them, in a process of its own: vectors first, and the tagger finds them."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def command(*arguments: str) -> str:
+        words = [sys.executable, "-W", "error", str(ROOT / "cli.py"), *arguments]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    first = command("train-w2v", "--corpus", str(small_text), "--epochs", "1", "--dim", "12", "--threads", "1")
+    assert "runs/w2v/version_0" in first
+    told = command("train-ner", "--data", str(small_data), "--deterministic", *QUICK)
+    assert "vectors: runs/w2v/version_0/vectors.bin (SHA-256 " in told
+    told = command("train-ner", "--data", str(small_data), "--deterministic", *QUICK)
+    runs = tmp_path / "runs" / "ner"
+    assert (runs / "version_0" / "metrics.jsonl").read_bytes() == (runs / "version_1" / "metrics.jsonl").read_bytes()
+    digests = {json.loads((runs / f"version_{n}" / "manifest.json").read_text())["weights_sha256"] for n in (0, 1)}
+    assert len(digests) == 1
+    assert digests.pop() in told

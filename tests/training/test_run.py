@@ -1,0 +1,105 @@
+"""The run folder: names, metrics without times, TensorBoard, the manifest's last word, and cutting back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from training import run as runs
+from training.config import TrainConfig
+from training.errors import ConfigError, DataError
+from training.run import Run, newest_finished, next_version, read_jsonl, read_manifest
+
+
+def scalars(path: Path, tag: str) -> list[tuple[int, float]]:
+    """TensorBoard's view of a tag."""
+    events = EventAccumulator(str(path))
+    events.Reload()
+    return [(e.step, e.value) for e in events.Scalars(tag)]
+
+
+def test_versions_count_up_and_the_newest_finished_is_found(tmp_path: Path) -> None:
+    made = [Run.create("ner", TrainConfig(), root=str(tmp_path)) for _ in range(3)]
+    assert [r.path.name for r in made] == ["version_0", "version_1", "version_2"]
+    assert newest_finished(tmp_path / "ner") is None
+    made[1].finish("0" * 64, {"f1": 0.5})
+    made[0].finish("0" * 64, {"f1": 0.5})
+    assert newest_finished(tmp_path / "ner") == made[1].path
+    (tmp_path / "ner" / "version_10").mkdir()
+    assert next_version(tmp_path / "ner").name == "version_11"
+    assert newest_finished(tmp_path / "nothing") is None
+
+
+def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ConfigError, match="exists already"):
+        Run.create("ner", TrainConfig(), path=str(tmp_path / "mine"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="got the file"):
+        Run.create("ner", TrainConfig(), path=str(tmp_path / "file" / "run"))
+
+
+def test_metrics_hold_no_times_and_tensorboard_shows_both(tmp_path: Path) -> None:
+    run = Run.create("ner", TrainConfig(seed=7), root=str(tmp_path))
+    run.log_metrics({"loss": 0.1, "nan": float("nan")}, 3)
+    run.log_timings({"words_per_second": 5.0}, 3)
+    run.text("report", "fine", 3)
+    run.embedding("words", torch.eye(3), ["a", "b\tc", "\x85"], 3)
+    run.hyperparameters(run.manifest["config"], {"f1": 0.5}, 3)
+    run.finish("ab" * 32, {"f1": 0.5})
+    assert read_jsonl(run.path / "metrics.jsonl") == [{"step": 3, "loss": 0.1, "nan": "nan"}]
+    assert read_jsonl(run.path / "timings.jsonl")[0]["words_per_second"] == 5.0
+    assert scalars(run.path, "loss") == [(3, pytest.approx(0.1))]
+    assert scalars(run.path, "time/words_per_second") == [(3, 5.0)]
+    assert scalars(run.path, "hp/f1") == [(3, 0.5)]
+    assert not [p for p in run.path.iterdir() if p.is_dir() and list(p.glob("events*"))], "hparams must not make a sub-run"
+    manifest = read_manifest(run.path)
+    assert (manifest["status"], manifest["weights_sha256"], manifest["config"]["seed"]) == ("finished", "ab" * 32, 7)
+    assert TrainConfig.load(run.path / "config.json").seed == 7
+
+
+def test_cut_back_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    run = Run.create("ner", TrainConfig(), root=str(tmp_path))
+    for step in range(5):
+        run.log_metrics({"loss": float(step)}, step)
+    kept = run.position()
+    whole = (run.path / "metrics.jsonl").read_bytes()
+    for step in range(5, 9):
+        run.log_metrics({"loss": 100.0 + step}, step)
+    run.close()
+    again = Run.reopen(run.path)
+    again.cut_back(kept, next_step=4)
+    assert (run.path / "metrics.jsonl").read_bytes() == whole
+    for step in range(5, 8):
+        again.log_metrics({"loss": float(step)}, step)
+    again.close()
+    assert scalars(run.path, "loss") == [(step, float(step)) for step in range(8)]
+    with pytest.raises(DataError, match="it was changed"):
+        again.cut_back({"metrics.jsonl": 10**6}, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "expected a run folder"), ("{", "manifest.json in it"), ('{"a": 1}', "other JSON")]
+)
+def test_what_is_no_run_folder_is_named(tmp_path: Path, content: str | None, message: str) -> None:
+    folder = tmp_path / "run"
+    if content is not None:
+        folder.mkdir()
+        (folder / "manifest.json").write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_manifest(folder)
+
+
+def test_inputs_are_recorded_with_their_digest(tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("abc")
+    run = Run.create("ner", TrainConfig(), root=str(tmp_path / "runs"))
+    digest = run.add_input("text", tmp_path / "data.txt")
+    run.write_manifest()
+    recorded = json.loads((run.path / "manifest.json").read_text())["inputs"]["text"]
+    assert recorded == {"path": str(tmp_path / "data.txt"), "sha256": digest, "bytes": 3}
+    assert digest.startswith("ba7816bf")
+    assert runs.METRICS == "metrics.jsonl"
