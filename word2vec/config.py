@@ -9,6 +9,7 @@ from training.errors import ConfigError
 
 LARGEST_BLOCK = 256
 LARGEST_WINDOW = 100
+LARGEST_BATCH = 1 << 14  # sums over the positions of a batch stay below what torch splits between threads
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Word2VecConfig(TrainConfig):
     )
     lr: float = option(0.05, "learning rate, falling to 0 in a straight line")
     batch_words: int = option(4096, "about how many words, after subsampling, are trained on in one step")
-    streams: int = option(16, "places of the text that the words of a step come from")
+    streams: int = option(64, "places of the text that the words of a step come from")
     block: int = option(32, "neighbouring words that share their noise words")
-    repeats: float = option(8.0, "a word seen more often than this in a step moves as if it were seen this often")
+    damping: float = option(0.05, "how much words that occur often in a step are held back; 0 for not at all")
     probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")
     evaluate: tuple[str, ...] = option((), "sets to score after each epoch, repeatable: word similarities or analogies")
     ledger_every: int = option(20, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
@@ -54,13 +55,13 @@ class Word2VecConfig(TrainConfig):
         for name in ("min_count", "dim", "window", "negative", "batch_words", "streams", "block", "max_epochs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected 1 or more, got {getattr(self, name)}")
-        for name, most in (("window", LARGEST_WINDOW), ("block", LARGEST_BLOCK), ("batch_words", 1 << 19)):
+        for name, most in (("window", LARGEST_WINDOW), ("block", LARGEST_BLOCK), ("batch_words", LARGEST_BATCH)):
             if getattr(self, name) > most:
                 raise ConfigError(f"{name}: expected {most} at most, got {getattr(self, name)}")
         if self.max_vocab is not None and self.max_vocab < 2:
             raise ConfigError(f"max_vocab: expected 2 or more, got {self.max_vocab}")
-        if self.lr <= 0.0 or self.repeats <= 0.0:
-            raise ConfigError(f"expected lr and repeats above 0, got {self.lr} and {self.repeats}")
+        if self.lr <= 0.0 or self.damping < 0.0:
+            raise ConfigError(f"expected lr above 0 and damping of 0 or more, got {self.lr} and {self.damping}")
         if self.sample < 0.0:
             raise ConfigError(f"sample: expected 0 or more, got {self.sample}")
         if not self.corpus:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from word2vec.negative import total
+
 
 class HuffmanTree(nn.Module):
     """The ways to the words: ``nodes`` (V, L) from the root on; ``sign`` (V, L): 1 for code 0, −1 for code 1, 0 for none.
@@ -101,7 +103,7 @@ def predict(
     right = score.mul_(sign.unsqueeze(1)).sigmoid_()
     used = sign.abs().unsqueeze(1) * counted.unsqueeze(2)
     tiny = torch.finfo(right.dtype).tiny
-    loss = -(right.clamp(min=tiny).log_().mul_(used).sum()) / counted.sum().clamp(min=1.0)
+    loss = -total(right.clamp(min=tiny).log_().mul_(used)) / counted.sum().clamp(min=1.0)
     g = right.sub_(1.0).mul_(used).mul_(sign.unsqueeze(1))
     du = torch.bmm(g.transpose(1, 2), h)
     at = (sign != 0).flatten().nonzero().squeeze(1)

@@ -20,6 +20,7 @@ from word2vec.config import Word2VecConfig
 from word2vec.vocab import Vocab
 
 LARGEST = 10.0
+SAMPLE = 512  # rows that stand for all where a mean length is needed
 
 
 class RowGradient(NamedTuple):
@@ -27,6 +28,7 @@ class RowGradient(NamedTuple):
 
     rows: Tensor  # int64 (r,)
     values: Tensor  # float32 (r, d)
+    curvature: Tensor  # a scalar: the second derivative that an occurrence adds to its row, roughly
     seen: Tensor | None = None  # float32 (r,): how many occurrences of each row the batch holds; None: as many as here
 
 
@@ -60,22 +62,24 @@ class Word2Vec(nn.Module):
     def _skipgram(self, batch: Batch) -> Tensor:
         config, words = self.config, batch.words
         x = self.input.index_select(0, words)
+        many = (batch.left + batch.right).sum() / batch.n if batch.n else x.new_zeros(())
+        curvature = many * mean_square(x)
         if config.loss == "negative":
             u = negative.with_margin(self.output, words, config.window)
             dx, du, loss = negative.skipgram(
                 x, u, batch.left, batch.right, self._noise_weight(batch),
                 negative=config.negative, window=config.window, block=config.block,
             )  # fmt: skip
-            output = RowGradient(words[: batch.n], du[: batch.n])
+            output = RowGradient(words[: batch.n], du[: batch.n], curvature)
         elif self.tree is not None:
             dx, nodes, loss = hierarchical.skipgram(
                 x, self.output, self.tree, words, batch.left, batch.right, config.window
             )
-            output = RowGradient(*nodes)
+            output = RowGradient(*nodes, curvature)
         else:
             dx, dtable, loss = softmax.skipgram(x, self.output, words, batch.left, batch.right, config.window)
-            output = self._every_row(batch, dtable)
-        return self._found(batch, dx, output, loss)
+            output = self._every_row(batch, dtable, curvature)
+        return self._found(batch, dx, many, output, loss)
 
     def _cbow(self, batch: Batch) -> Tensor:
         config, words, block = self.config, batch.words, self.config.block
@@ -85,38 +89,50 @@ class Word2Vec(nn.Module):
         mean = inside / size.clamp(min=1.0).view(-1, block, 1)
         h = torch.bmm(mean, wide).view(len(words), config.dim)
         counted = (size > 0).to(h.dtype)
+        curvature = mean_square(h)
         if config.loss == "negative":
             u = self.output.index_select(0, words)
             weight = self._noise_weight(batch)
             dh, du, loss = negative.cbow(h, u, counted, weight, negative=config.negative, block=block)
-            output = RowGradient(words[: batch.n], du[: batch.n])
+            output = RowGradient(words[: batch.n], du[: batch.n], curvature)
         elif self.tree is not None:
             dh, nodes, loss = hierarchical.predict(
                 h.unsqueeze(1), self.output, self.tree, words, counted.unsqueeze(1)
             )
-            output = RowGradient(*nodes)
+            output = RowGradient(*nodes, curvature)
         else:
             dh, dtable, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
-            output = self._every_row(batch, dtable)
+            output = self._every_row(batch, dtable, curvature)
         spread = mean if config.cbow_gradient == "corrected" else inside
         dx = negative.fold(torch.bmm(spread.transpose(1, 2), dh.view(-1, block, config.dim)), config.window, block)
-        return self._found(batch, dx, output, loss)
+        # How far h moves when all its words do: by the mean of the moves, which are divided or not by the window's size.
+        share = size.mean() if config.cbow_gradient == "word2vec.c" else size.new_ones(())
+        return self._found(batch, dx, share, output, loss)
 
-    def _every_row(self, batch: Batch, dtable: Tensor) -> RowGradient:
+    def _every_row(self, batch: Batch, dtable: Tensor, curvature: Tensor) -> RowGradient:
         rows = torch.arange(len(dtable), device=dtable.device)
-        count = torch.zeros_like(dtable[:, 0])
-        count.index_put_((batch.words[: batch.n],), count.new_ones(batch.n), accumulate=True)
-        return RowGradient(rows, dtable, count)
+        seen = torch.zeros_like(dtable[:, 0])
+        seen.index_put_((batch.words[: batch.n],), seen.new_ones(batch.n), accumulate=True)
+        return RowGradient(rows, dtable, curvature, seen)
 
     def _noise_weight(self, batch: Batch) -> Tensor:
         weight = self.noise_weight.index_select(0, batch.words)
         weight[batch.n :] = 0.0
         return weight
 
-    def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
+    def _found(self, batch: Batch, dx: Tensor, predictions: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
+        """Keep the gradients; ``predictions`` is how many an occurrence of an input word takes part in."""
         rows = output.rows if self.config.loss == "negative" else batch.words[: batch.n]
-        self.gradients = {"input": RowGradient(rows, dx[: batch.n]), "output": output}
+        curvature = predictions * mean_square(self.output.index_select(0, output.rows[:SAMPLE]))
+        self.gradients = {"input": RowGradient(rows, dx[: batch.n], curvature), "output": output}
         return loss
+
+
+def mean_square(rows: Tensor) -> Tensor:
+    """The mean squared length of the first rows: a scalar."""
+    first = rows[:SAMPLE]
+    squares: Tensor = torch.linalg.vecdot(first, first)
+    return squares.sum() / max(1, len(first))
 
 
 def noise_weights(vocab: Vocab, config: Word2VecConfig) -> Tensor:
@@ -129,15 +145,17 @@ def noise_weights(vocab: Vocab, config: Word2VecConfig) -> Tensor:
 class RowSGD(Optimizer):
     """Stochastic gradient descent on the rows that a step touched, without a state.
 
-    word2vec.c makes a small step for each occurrence of a word, and the next occurrence sees its effect; a batch sums the
-    gradients of all occurrences at one point, which diverges for words that occur often. So a row that occurs c times
-    moves by the sum of its gradients × min(1, ``repeats`` / c): as if it occurred ``repeats`` times. No number of one
-    occurrence's gradient counts for more than ±LARGEST, so that no text, however odd, makes the vectors overflow.
+    word2vec.c makes a small step for each occurrence of a word, and the next occurrence sees its effect. A batch sums the
+    gradients of all occurrences at one point: for words that occur often that overshoots, and diverges. So a row that
+    occurs c times in a batch moves by the sum of its gradients ÷ (1 + (c − 1) · lr · ``damping`` · κ), where κ is how fast
+    its gradient changes as it moves (``RowGradient.curvature``): what is left of the way if the occurrences came one by
+    one, were each a Newton step along the same line. ``damping`` stands for the share of them that pull the same way.
+    No number of one occurrence's gradient counts for more than ±LARGEST: no text, however odd, makes the vectors overflow.
     """
 
-    def __init__(self, model: Word2Vec, lr: float, repeats: float) -> None:
+    def __init__(self, model: Word2Vec, lr: float, damping: float) -> None:
         super().__init__(list(model.parameters()), {"lr": lr})
-        self.model, self.repeats = model, repeats
+        self.model, self.damping = model, damping
         self._zeros = torch.zeros(0)
 
     @torch.no_grad()
@@ -145,14 +163,14 @@ class RowSGD(Optimizer):
         """Apply the model's ``gradients``."""
         lr = self.param_groups[0]["lr"]
         counted: dict[int, Tensor] = {}  # both tables often have the same rows
-        for name, (rows, values, seen) in self.model.gradients.items():
+        for name, (rows, values, curvature, seen) in self.model.gradients.items():
             table = self.model.get_parameter(name)
             if seen is None:
                 if id(rows) not in counted:
                     counted[id(rows)] = self._count(table, rows)
                 seen = counted[id(rows)]
-            scale = (seen / self.repeats).clamp_(min=1.0).reciprocal_().mul_(-lr)
-            change = values.clamp_(-LARGEST, LARGEST) * scale.unsqueeze(1)
+            rate = (seen - 1.0).clamp_(min=0.0).mul_(curvature * (lr * self.damping)).add_(1.0).reciprocal_().mul_(-lr)
+            change = values.clamp_(-LARGEST, LARGEST) * rate.unsqueeze(1)
             if table.is_cuda:  # sorts the rows, and so adds them up in a fixed order
                 table.index_put_((rows,), change, accumulate=True)
             else:  # likewise, and several times as fast as index_add_

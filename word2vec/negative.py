@@ -120,6 +120,11 @@ def _loss(hit: Tensor, mask: Tensor, miss: Tensor, share: Tensor) -> Tensor:
     """−log σ(h·u) and the weighted −log σ(−h·n), per prediction, over the first blocks; ``hit``, ``miss``: σ(score)."""
     hit, mask, miss, share = (each[:LOSS_BLOCKS] for each in (hit, mask, miss, share))
     tiny = torch.finfo(hit.dtype).tiny
-    pull = torch.where(mask, hit, 1.0).clamp_(min=tiny).log_().sum()
-    push = (1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share).sum()
+    pull = total(torch.where(mask, hit, 1.0).clamp_(min=tiny).log_())
+    push = total((1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share))
     return (pull + push).neg_() / mask.sum().clamp(min=1)
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of all ``values``, row by row: the same bits for any number of threads (up to 32,767 rows)."""
+    return values.flatten(1).sum(1).sum()

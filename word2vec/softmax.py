@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from word2vec.negative import total
+
 LOGITS = 1 << 22
 """How many scores are in memory at a time."""
 
@@ -39,7 +41,7 @@ def predict(h: Tensor, table: Tensor, targets: Tensor, counted: Tensor) -> tuple
         part, target, one = h[at : at + rows], targets[at : at + rows], counted[at : at + rows]
         many = one.sum(1, keepdim=True)
         log_p = torch.log_softmax(part @ table.T, 1)
-        loss -= (log_p.gather(1, target) * one).sum()
+        loss -= total(log_p.gather(1, target) * one)
         g = log_p.exp_().mul_(many).scatter_add_(1, target, -one)
         torch.mm(g, table, out=dh[at : at + rows])
         dtable.addmm_(g.T, part)

@@ -26,7 +26,7 @@ class Word2VecTask(Task):
         self.model = Word2Vec(vocab, config)
 
     def configure_optimizers(self) -> RowSGD:
-        return RowSGD(self.model, self.config.lr, self.config.repeats)
+        return RowSGD(self.model, self.config.lr, self.config.damping)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step on a batch; returns the mean loss of a prediction (nats)."""
