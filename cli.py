@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import click
 from cli_options import config_options, make_config
 from cli_terminal import LongJob, ProgressBar
 from ner.config import PRESETS, TaggerConfig
-from training.errors import Preempted, SamebitsError
+from training.compare import Comparison, list_runs
+from training.compare import compare as compare_runs
+from training.errors import DataError, Preempted, SamebitsError
 from training.experiment import RunOptions
+from training.run import read_manifest
 from word2vec.config import Word2VecConfig
 
 VERSION = "0.1.0"
@@ -167,6 +171,72 @@ def evaluate(run: str, file: str, as_json: bool, device: str) -> None:
         click.echo(json.dumps({"strict": scores.strict, "conlleval": scores.conlleval}, indent=2))
     else:
         click.echo(report_text(scores))
+
+
+@main.command(epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
+@click.argument("run", type=click.Path())
+@click.option("--to", "path", default="", metavar="DIR", help="Keep the repeated run there.  [default: it is thrown away]")
+def verify(run: str, path: str) -> None:
+    """Run a finished run again, from its own settings, and compare the two step by step.
+
+    Says "same bits" and ends with 0, or names the first step that differs, in it the first tensors, and what differs in
+    inputs, code and environment, and ends with 1.
+    """
+    with tempfile.TemporaryDirectory(prefix="samebits-verify-") as scratch:
+        again = repeat(Path(run), path or str(Path(scratch) / "run"), _tell)
+        _report(compare_runs(Path(run), again), "verified: same bits")
+
+
+@main.command(epilog="\b\nExample:\n  python cli.py diff runs/ner/version_0 runs/ner/version_1")
+@click.argument("first", type=click.Path())
+@click.argument("second", type=click.Path())
+def diff(first: str, second: str) -> None:
+    """Compare two runs: their results step by step, and their inputs, settings, code and environment."""
+    _report(compare_runs(Path(first), Path(second)), "same bits")
+
+
+def _report(comparison: Comparison, same: str) -> None:
+    for line in comparison.results or [same]:
+        click.echo(line)
+    for line in comparison.causes:
+        click.echo(f"differs: {line}")
+    if not comparison.same_bits:
+        click.get_current_context().exit(1)
+
+
+def repeat(run: Path, path: str, tell: Callable[[str], None]) -> Path:
+    """Train a finished run's settings again, into ``path``."""
+    described = read_manifest(run)
+    if described["status"] != "finished":
+        raise DataError(f"{run}: expected a finished run, got one that is {described['status']}")
+    options = RunOptions(path=path, tell=tell, callbacks=(ProgressBar(),))
+    if described["kind"] == "ner":
+        from ner.train import train_tagger
+
+        return train_tagger(TaggerConfig.load(run / "config.json"), options)
+    from word2vec.train import train_word2vec
+
+    return train_word2vec(Word2VecConfig.load(run / "config.json"), options)
+
+
+@main.group()
+def runs() -> None:
+    """The runs that there are."""
+
+
+@runs.command("list", epilog="\b\nExample:\n  python cli.py runs list")
+@click.option("--root", type=click.Path(), default="runs", show_default=True, help="The folder of all runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_all(root: str, as_json: bool) -> None:
+    """A table of all runs: status, test F1, level of determinism, threads, digest of the weights."""
+    rows = list_runs(Path(root))
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    columns = list(rows[0]) if rows else ["run"]
+    widths = [max(len(name), *(len(row[name]) for row in rows)) if rows else len(name) for name in columns]
+    for row in [dict(zip(columns, columns, strict=True)), *rows]:
+        click.echo("  ".join(row[name].ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
 
 
 @main.group()

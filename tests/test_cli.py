@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,30 @@ def test_the_time_limit_stops_resumably(small_data: Path, tmp_path: Path) -> Non
     again = run("train-ner", "--resume", str(path))
     assert again.exit_code == 0
     assert "is finished" in again.output
+
+
+def test_verify_and_diff(finished: Path, small_data: Path, tmp_path: Path) -> None:
+    same = run("verify", str(finished))
+    assert same.exit_code == 0, same.output
+    assert "verified: same bits" in same.output
+    other = tmp_path / "other"
+    assert run("train-ner", "--config", str(finished / "config.json"), "--seed", "5", "--run", str(other)).exit_code == 0
+    result = run("diff", str(finished), str(other))
+    assert result.exit_code == 1
+    assert "first difference at epoch 0, batch 0, step 1" in result.output
+    assert "differs: config.seed: 0 and 5" in result.output
+    assert_one_line(run("verify", str(tmp_path)), "expected a run folder")
+
+
+def test_runs_list(finished: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    (root / "ner").mkdir(parents=True)
+    shutil.copytree(finished, root / "ner" / "version_0")
+    table = run("runs", "list", "--root", str(root))
+    assert table.exit_code == 0
+    assert "finished" in table.output.splitlines()[1]
+    assert json.loads(run("runs", "list", "--root", str(root), "--json").output)[0]["status"] == "finished"
+    assert run("runs", "list", "--root", str(tmp_path / "none")).exit_code == 0
 
 
 def test_the_two_commands_in_a_folder_of_their_own(small_data: Path, small_text: Path, tmp_path: Path) -> None:
