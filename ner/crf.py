@@ -1,0 +1,194 @@
+"""A linear-chain conditional random field over packed sentences.
+
+Lafferty, McCallum & Pereira 2001; on top of a BiLSTM as in Lample et al. 2016, equation 1. The score of labels y is
+start[y_1] + Σ_t scores[t, y_t] + Σ_t transitions[y_t, y_t+1] + end[y_T]; a label sequence that the scheme forbids is no
+sequence at all: it is in neither the partition function nor the decoded result, and its transitions get no gradient.
+
+Shapes: N tokens in sentence-major order, B sentences, L labels. The numerics are in ner.chain.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ner.chain import FORBIDDEN, ChainLoss, edges, recursion, split
+from ner.lstm import Packing
+from ner.scheme import Transitions
+from training.errors import ConfigError, DataError
+from training.randomness import uniform
+
+WIDEST = 600.0  # nats between a likely and an unlikely label that the quick recursion may meet; e^-708 is float64's least
+
+
+def _mixing(pairs: Tensor) -> float:
+    """The number of steps after which any label can have followed any other; infinite if there is none."""
+    reached = pairs.double()
+    for steps in range(1, len(pairs) ** 2 + 1):
+        if bool((reached > 0).all()):
+            return steps
+        reached = (reached @ pairs.double()).clamp(max=1)
+    return math.inf
+
+
+def _largest_first(x: Tensor) -> Tensor:
+    """The maximum over dimension 0, by halves; overwrites ``x``. On the CPU amax is many times slower for few rows."""
+    while len(x) > 1:
+        half = len(x) // 2
+        if len(x) % 2:
+            torch.maximum(x[0], x[-1], out=x[0])
+        x = torch.maximum(x[:half], x[half : 2 * half], out=x[:half])
+    return x[0]
+
+
+class CRF(nn.Module):
+    """The scores of label sequences and what follows from them: loss, best labels, marginals, confidence.
+
+    Parameters have pytorch-crf's names: ``transitions`` (L, L) from row to column, ``start_transitions`` and
+    ``end_transitions`` (L,); initial values uniform in ±0.1 from (seed, "init/crf.<name>"), as there. ``allowed`` says which
+    may be used; None allows all. Scores are (N, L) for the tokens of ``plan``, float32 or float64; an empty sentence is
+    left out. ConfigError if the shapes of ``allowed`` are wrong or no sentence could begin or end.
+    """
+
+    transitions: nn.Parameter
+    start_transitions: nn.Parameter
+    end_transitions: nn.Parameter
+
+    def __init__(self, labels: int, allowed: Transitions | None = None, *, seed: int) -> None:
+        super().__init__()
+        self.labels = labels
+        shapes = {"start": (labels,), "pairs": (labels, labels), "end": (labels,)}
+        for kind, shape in shapes.items():
+            mask = np.ones(shape, np.bool_) if allowed is None else getattr(allowed, kind)
+            if mask.shape != shape or not mask.any():
+                got = f"shape {mask.shape}" if mask.shape != shape else "none allowed"
+                raise ConfigError(f"allowed {kind}: expected a boolean array {shape} with something allowed, got {got}")
+            self.register_buffer(f"_{kind}", torch.tensor(mask, dtype=torch.bool), persistent=False)
+            name = "transitions" if kind == "pairs" else f"{kind}_transitions"
+            self.register_parameter(name, nn.Parameter(uniform(shape, -0.1, 0.1, seed, f"init/crf.{name}")))
+        self._steps_to_mix = _mixing(self.get_buffer("_pairs"))
+
+    def _masked(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Transitions, start and end with FORBIDDEN where they are not allowed."""
+        parameters = {"_pairs": self.transitions, "_start": self.start_transitions, "_end": self.end_transitions}
+        pairs, start, end = (torch.where(self.get_buffer(m), p.to(dtype), FORBIDDEN) for m, p in parameters.items())
+        return pairs, start, end
+
+    def _check(self, scores: Tensor, plan: Packing, labels: Tensor | None = None) -> Packing:
+        """The plan on the scores' device; DataError if the shapes do not fit."""
+        wanted = (plan.rows.shape[1], self.labels)
+        if tuple(scores.shape) != wanted:
+            raise DataError(f"scores: expected shape {wanted}, got {tuple(scores.shape)}")
+        if labels is not None and (tuple(labels.shape) != wanted[:1] or labels.dtype != torch.int64):
+            raise DataError(f"labels: expected int64 of shape {wanted[:1]}, got {labels.dtype} {tuple(labels.shape)}")
+        if labels is not None and bool(((labels < 0) | (labels >= self.labels)).any()):
+            raise DataError(f"labels: expected 0 to {self.labels - 1}, got {int(labels.min())} to {int(labels.max())}")
+        return plan.to(scores.device)
+
+    @torch.no_grad()
+    def _quick(self, scores: Tensor) -> bool:
+        """Whether float64 holds the scaled probabilities of every label that can be reached.
+
+        At a token an unlikely label is behind the likeliest by no more than what a detour of _mixing steps costs: as many
+        times the widest differences of scores and of transitions, and log L for the number of ways.
+        """
+        if not math.isfinite(self._steps_to_mix) or not len(scores):
+            return False
+        wide = (scores.amax(1) - scores.amin(1)).amax()
+        moves = [part[part > FORBIDDEN / 2] for part in self._masked(torch.float64)]
+        wide = wide + torch.stack([part.max() - part.min() for part in moves]).amax()
+        return bool((self._steps_to_mix + 1) * (wide + math.log(self.labels)) < WIDEST)
+
+    def _losses(self, scores: Tensor, labels: Tensor, plan: Packing) -> Tensor:
+        args = (scores.double(), *self._masked(torch.float64), labels, plan, self._quick(scores))
+        result: Tensor = ChainLoss.apply(*args)  # type: ignore[no-untyped-call]
+        return result
+
+    def loss(self, scores: Tensor, labels: Tensor, plan: Packing) -> Tensor:
+        """The sum over sentences of −log P(labels | scores), a scalar. DataError if ``labels`` (N,) are not allowed."""
+        plan = self._check(scores, plan, labels)
+        if not len(scores):
+            return scores.sum()
+        return self._losses(scores, labels, plan).sum().to(scores.dtype)
+
+    def log_likelihood(self, scores: Tensor, labels: Tensor, plan: Packing) -> Tensor:
+        """log P(labels | scores) of each sentence that has tokens, in their order (B,). DataError as in loss."""
+        plan = self._check(scores, plan, labels)
+        if not len(scores):
+            return scores.new_zeros(0)
+        first = plan.tokens[0, : plan.sizes[0]]
+        order = first.argsort()[: int((first < len(scores)).sum())]
+        return -self._losses(scores, labels, plan)[order].to(scores.dtype)
+
+    @torch.no_grad()
+    def decode(self, scores: Tensor, plan: Packing) -> Tensor:
+        """The labels (N,) int64 of each sentence's best allowed sequence (Viterbi 1967).
+
+        Among equals the one with the lowest last label, then the lowest label before it, and so on.
+        """
+        plan = self._check(scores, plan)
+        n = len(scores)
+        if not n:
+            return torch.zeros(0, dtype=torch.int64, device=scores.device)
+        pairs, start, end = self._masked(scores.dtype)
+        packed = nn.functional.pad(scores - scores.amax(1, keepdim=True), (0, 0, 0, 1))[plan.tokens[0]]
+        best = split(packed, plan)  # overwritten: the best score of a beginning that ends in each label
+        best[0].add_(start)
+        for before, state in pairwise(best):
+            state.add_(_largest_first(before[: len(state)].T.unsqueeze(2) + pairs.unsqueeze(1)))
+        last = edges(plan)[1]
+        ends = split(nn.functional.pad(last, (0, 1))[plan.tokens[0]], plan, 0)
+        chosen = split((packed + end).argmax(1), plan, 0)
+        incoming = pairs.T.contiguous()
+        for t in range(len(best) - 2, -1, -1):
+            after = chosen[t + 1]
+            part = slice(0, len(after))
+            traced = (best[t][part] + incoming[after]).argmax(1)
+            chosen[t][part] = torch.where(ends[t][part], chosen[t][part], traced)
+        return torch.cat(chosen)[plan.rows[0]]
+
+    def _states(self, scores: Tensor, plan: Packing) -> tuple[Tensor, Tensor, Tensor]:
+        """Forward and backward states (N, L), both with the token's own scores, and the transitions; in float64."""
+        pairs, start, end = self._masked(torch.float64)
+        (a, b), _ = recursion(scores.double(), pairs, start, end, plan, self._quick(scores), 2)
+        return a, b, pairs
+
+    @torch.no_grad()
+    def marginals(self, scores: Tensor, plan: Packing) -> Tensor:
+        """P(token n has label l | scores), (N, L)."""
+        plan = self._check(scores, plan)
+        if not len(scores):
+            return torch.zeros_like(scores)
+        a, b, _ = self._states(scores, plan)
+        return torch.softmax(a + b - scores, 1).to(scores.dtype)
+
+    @torch.no_grad()
+    def span_confidence(
+        self, scores: Tensor, plan: Packing, labels: Tensor, starts: Tensor, ends: Tensor, continues: Tensor | None = None
+    ) -> Tensor:
+        """The probability (S,) that tokens starts[s] … ends[s]−1 have exactly ``labels`` (N,), and the span ends there.
+
+        ``continues`` (L, L) boolean: the second label goes on with the entity of the first (IOB2: I-X after B-X or I-X);
+        needed where a scheme does not mark the end. A product of conditional probabilities along the chain.
+        """
+        plan = self._check(scores, plan, labels)
+        if not len(starts):
+            return scores.new_zeros(0)
+        a, b, pairs = self._states(scores, plan)
+        own = labels.unsqueeze(1)
+        log_marginal = torch.log_softmax(a + b - scores, 1).gather(1, own).squeeze(1)
+        onward = torch.log_softmax(pairs[labels.roll(1)] + b, 1)  # of token n's labels, given token n−1's
+        given = onward.gather(1, own).squeeze(1)
+        total = log_marginal[starts]
+        for k in range(1, int((ends - starts).max())):
+            place = starts + k
+            total = total + torch.where(place < ends, given[place.clamp(max=len(labels) - 1)], 0.0)
+        if continues is not None:
+            inside = torch.cat([~edges(plan)[0], continues.new_zeros(1)])[ends]
+            goes_on = (onward.exp() * continues[labels.roll(1)]).sum(1)
+            total = total + torch.where(inside, torch.log1p(-goes_on[ends.clamp(max=len(labels) - 1)]), 0.0)
+        return total.exp().to(scores.dtype)
