@@ -87,9 +87,12 @@ class Trainer(Evaluator):
     def _train_batch(self, batch: Any) -> None:
         """A batch's step and its hooks."""
         batch = self.place(batch)
+        if self.in_batch and self.uncollected and overrides(self.task, "on_train_batch_start"):
+            self.collect()  # now, since what is logged in a batch that is then skipped does not count
         self.in_batch = self.uncollected = True
         if self.call("on_train_batch_start", batch, self.batch_idx) == SKIP_EPOCH:
             self.total_batches += 1
+            self.uncollected = False
             optimization.step_schedulers(self, "step", on_plateau=False)
             optimization.step_schedulers(self, "epoch", on_plateau=False)
             self.batch_idx, self.stage = self.num_training_batches, "end"
