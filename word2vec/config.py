@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from training.config import TrainConfig, option
 from training.errors import ConfigError
 
-LARGEST_BLOCK = 256
+LARGEST_BLOCK = 512
 LARGEST_WINDOW = 100
 LARGEST_BATCH = 1 << 14  # sums over the positions of a batch stay below what torch splits between threads
 
@@ -44,7 +44,8 @@ class Word2VecConfig(TrainConfig):
     lr: float = option(0.05, "learning rate, falling to 0 in a straight line")
     batch_words: int = option(4096, "about how many words, after subsampling, are trained on in one step")
     streams: int = option(64, "places of the text that the words of a step come from")
-    block: int = option(32, "neighbouring words that share their noise words")
+    noise_words: int = option(64, "words of the same step that each word has as noise, weighted to stand for --negative")
+    block: int = option(16, "neighbouring words whose windows are computed together; divides noise-words")
     damping: float = option(0.05, "how much words that occur often in a step are held back; 0 for not at all")
     probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")
     evaluate: tuple[str, ...] = option((), "sets to score after each epoch, repeatable: word similarities or analogies")
@@ -52,12 +53,14 @@ class Word2VecConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("min_count", "dim", "window", "negative", "batch_words", "streams", "block", "max_epochs"):
+        for name in "max_epochs min_count dim window negative batch_words streams block noise_words".split():
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected 1 or more, got {getattr(self, name)}")
-        for name, most in (("window", LARGEST_WINDOW), ("block", LARGEST_BLOCK), ("batch_words", LARGEST_BATCH)):
+        for name, most in (("window", LARGEST_WINDOW), ("noise_words", LARGEST_BLOCK), ("batch_words", LARGEST_BATCH)):
             if getattr(self, name) > most:
                 raise ConfigError(f"{name}: expected {most} at most, got {getattr(self, name)}")
+        if self.noise_words % self.block:
+            raise ConfigError(f"block: expected a divisor of noise_words, {self.noise_words}, got {self.block}")
         if self.max_vocab is not None and self.max_vocab < 2:
             raise ConfigError(f"max_vocab: expected 2 or more, got {self.max_vocab}")
         if self.lr <= 0.0 or self.damping < 0.0:

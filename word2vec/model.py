@@ -68,7 +68,7 @@ class Word2Vec(nn.Module):
             u = negative.with_margin(self.output, words, config.window)
             dx, du, loss = negative.skipgram(
                 x, u, batch.left, batch.right, self._noise_weight(batch),
-                negative=config.negative, window=config.window, block=config.block,
+                negative=config.negative, window=config.window, block=config.block, noise=config.noise_words,
             )  # fmt: skip
             output = RowGradient(words[: batch.n], du[: batch.n], curvature)
         elif self.tree is not None:
@@ -93,7 +93,7 @@ class Word2Vec(nn.Module):
         if config.loss == "negative":
             u = self.output.index_select(0, words)
             weight = self._noise_weight(batch)
-            dh, du, loss = negative.cbow(h, u, counted, weight, negative=config.negative, block=block)
+            dh, du, loss = negative.cbow(h, u, counted, weight, negative=config.negative, noise=config.noise_words)
             output = RowGradient(words[: batch.n], du[: batch.n], curvature)
         elif self.tree is not None:
             dh, nodes, loss = hierarchical.predict(

@@ -2,12 +2,13 @@
 
 For a hidden vector h, the output vector u of a word to predict and noise words n₁ … n_k from the noise distribution P, the
 paper maximizes log σ(h·u) + Σ log σ(−h·n_m). Here the k draws of every prediction are replaced by a weighted sum of the
-same expectation, k·E[log σ(−h·n)], over words that the step has read anyway: each block of B words takes as its noise the
-B words that lie at equal distances all over the batch, one from each stretch of P/B words. They come with the subsampled
-text's probability Q, so word w gets the weight P(w)/Q(w), and all together k/B. That is importance sampling; it needs no
+same expectation, k·E[log σ(−h·n)], over words that the step has read anyway: M neighbouring words take as their noise the
+M words that lie at equal distances all over the batch, one from each stretch of P/M words. They come with the subsampled
+text's probability Q, so word w gets the weight P(w)/Q(w), and all together k/M. That is importance sampling; it needs no
 rows beyond those of the batch, and turns dot products into small matrix products.
 
-Shapes: P positions = n blocks of B; H = B + 2·window, a block with the window's reach on both sides (its halo); d numbers.
+Shapes: P positions = n blocks of B; H = B + 2·window, a block with the window's reach on both sides (its halo); M noise
+words for each word, a multiple of B; d numbers. P is a multiple of M. B is a matter of speed alone.
 All functions return gradients of the loss (to be minimized), summed over positions, for every position's row.
 """
 
@@ -16,8 +17,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LOSS_BLOCKS = 8
-"""The loss is reported from so many blocks of a batch: the step does not need it, and logarithms are dear."""
+LOSS_WORDS = 256
+"""The loss is reported from so many words of a batch: the step does not need it, and logarithms are dear."""
 
 
 def halo(rows: Tensor, window: int, block: int) -> Tensor:
@@ -58,70 +59,71 @@ def band(left: Tensor, right: Tensor, window: int, block: int) -> Tensor:
     return inside.logical_and_(offset != 0)
 
 
-def noise_view(rows: Tensor, block: int) -> Tensor:
-    """Each block's noise: block b has the rows b, b + n, b + 2n, …; (P, …) → (n, B, …), without a copy."""
-    return rows.view(block, -1, *rows.shape[1:]).transpose(0, 1)
+def noise_view(rows: Tensor, noise: int) -> Tensor:
+    """Each M words' noise: the b-th of the m = P/M has the rows b, b + m, b + 2m, …; (P, …) → (m, M, …), not copied."""
+    return rows.view(noise, -1, *rows.shape[1:]).transpose(0, 1)
 
 
 def skipgram(
-    x: Tensor, u: Tensor, left: Tensor, right: Tensor, weight: Tensor, *, negative: int, window: int, block: int
+    x: Tensor, u: Tensor, left: Tensor, right: Tensor, weight: Tensor, *, negative: int, window: int, block: int, noise: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each word predicts the words in its window.
 
     ``x`` (P, d): input rows. ``u`` (P + 2·window, d): output rows of the same words, with margins. ``left``, ``right`` (P,):
-    the windows. ``weight`` (P,): P(w)/Q(w) of each position's word as noise, 0 for padding.
+    the windows. ``weight`` (P,): P(w)/Q(w) of each position's word as noise, 0 for padding. ``noise`` is M, ``block`` B.
     Returns the gradients for the input rows and the output rows, each (P, d), and the mean loss of a prediction.
     """
     p, d = x.shape
     blocks, wide = x.view(-1, block, d), halo(u, window, block)
-    mask = band(left, right, window, block)
     own = u[window : window + p]
-    noise = noise_view(own, block)
-    share = (left + right).to(x.dtype).mul_(negative / block).view(-1, block, 1) * noise_view(weight, block).unsqueeze(1)
+    many, others, apart = x.view(-1, noise, d), noise_view(own, noise), noise_view(weight, noise).unsqueeze(1)
+    share = (left + right).to(x.dtype).mul_(negative / noise).view(-1, noise, 1)
+    mask = band(left, right, window, block)
 
     hit = torch.bmm(blocks, wide.transpose(1, 2)).sigmoid_()
-    miss = torch.bmm(blocks, noise.transpose(1, 2)).sigmoid_()
-    loss = _loss(hit, mask, miss, share)
+    miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()
+    loss = _loss(hit, mask, miss, share, apart)
     hit.sub_(1.0).mul_(mask)
-    miss.mul_(share)
+    miss.mul_(share).mul_(apart)
 
-    dx = torch.bmm(hit, wide).baddbmm_(miss, noise)
+    dx = torch.bmm(hit, wide).view(-1, noise, d).baddbmm_(miss, others)
     du = fold(torch.bmm(hit.transpose(1, 2), blocks), window, block)
-    noise_view(du, block).add_(torch.bmm(miss.transpose(1, 2), blocks))
+    noise_view(du, noise).add_(torch.bmm(miss.transpose(1, 2), many))
     return dx.view(p, d), du, loss
 
 
 def cbow(
-    h: Tensor, u: Tensor, counted: Tensor, weight: Tensor, *, negative: int, block: int
+    h: Tensor, u: Tensor, counted: Tensor, weight: Tensor, *, negative: int, noise: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each position's hidden vector predicts its word.
 
     ``h`` (P, d): hidden vectors. ``u`` (P, d): output rows of the positions' words. ``counted`` (P,): 1, or 0 for a
-    position without a context, which predicts nothing. ``weight`` as in ``skipgram``. Returns the gradients for ``h`` and
-    ``u``, and the mean loss of a prediction.
+    position without a context, which predicts nothing. ``weight`` and ``noise`` as in ``skipgram``. Returns the gradients
+    for ``h`` and ``u``, each (P, d), and the mean loss of a prediction.
     """
     p, d = h.shape
-    blocks, noise = h.view(-1, block, d), noise_view(u, block)
-    share = (counted * (negative / block)).view(-1, block, 1) * noise_view(weight, block).unsqueeze(1)
+    many, others, apart = h.view(-1, noise, d), noise_view(u, noise), noise_view(weight, noise).unsqueeze(1)
+    share = (counted * (negative / noise)).view(-1, noise, 1)
 
     hit = torch.linalg.vecdot(h, u).sigmoid_()
-    miss = torch.bmm(blocks, noise.transpose(1, 2)).sigmoid_()
-    loss = _loss(hit.view(-1, block, 1), counted.view(-1, block, 1) > 0, miss, share)
+    miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()
+    loss = _loss(hit.view(-1, noise, 1), counted.view(-1, noise, 1) > 0, miss, share, apart)
     pull = hit.sub_(1.0).mul_(counted).unsqueeze(1)
-    miss.mul_(share)
+    miss.mul_(share).mul_(apart)
 
-    dh = (pull * u).view(-1, block, d).baddbmm_(miss, noise)
+    dh = (pull * u).view(-1, noise, d).baddbmm_(miss, others)
     du = pull * h
-    noise_view(du, block).add_(torch.bmm(miss.transpose(1, 2), blocks))
+    noise_view(du, noise).add_(torch.bmm(miss.transpose(1, 2), many))
     return dh.view(p, d), du, loss
 
 
-def _loss(hit: Tensor, mask: Tensor, miss: Tensor, share: Tensor) -> Tensor:
-    """−log σ(h·u) and the weighted −log σ(−h·n), per prediction, over the first blocks; ``hit``, ``miss``: σ(score)."""
-    hit, mask, miss, share = (each[:LOSS_BLOCKS] for each in (hit, mask, miss, share))
-    tiny = torch.finfo(hit.dtype).tiny
-    pull = total(torch.where(mask, hit, 1.0).clamp_(min=tiny).log_())
-    push = total((1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share))
+def _loss(hit: Tensor, mask: Tensor, miss: Tensor, share: Tensor, apart: Tensor) -> Tensor:
+    """−log σ(h·u) and the weighted −log σ(−h·n), per prediction, over the first words; ``hit``, ``miss``: σ(score)."""
+    first = -(-LOSS_WORDS // miss.shape[1])  # so many groups of M words, and the blocks of just these words
+    blocks = first * miss.shape[1] // hit.shape[1]
+    hit, mask, miss, share, apart = hit[:blocks], mask[:blocks], miss[:first], share[:first], apart[:first]
+    pull = total(torch.where(mask, hit, 1.0).clamp_(min=torch.finfo(hit.dtype).tiny).log_())
+    push = total((1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share).mul_(apart))
     return (pull + push).neg_() / mask.sum().clamp(min=1)
 
 

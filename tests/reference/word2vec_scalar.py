@@ -20,10 +20,10 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return -torch.log1p(torch.exp(-x))
 
 
-def noise_of(i: int, positions: int, block: int) -> list[int]:
-    """The positions whose words are the noise of position i's block."""
-    blocks = positions // block
-    return [i // block + blocks * m for m in range(block)]
+def noise_of(i: int, positions: int, noise: int) -> list[int]:
+    """The positions of the ``noise`` words that position i has as noise."""
+    groups = positions // noise
+    return [i // noise + groups * m for m in range(noise)]
 
 
 def hidden(v: Tensor, words: Sequence[int], left: Sequence[int], right: Sequence[int], i: int) -> Tensor | None:

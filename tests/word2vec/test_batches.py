@@ -37,7 +37,7 @@ def test_without_subsampling_an_epoch_is_the_text(
     if len({w for s in sentences for w in s}) < 2:
         return
     vocab, corpus = text_of(tmp_path_factory.mktemp("text"), sentences)
-    config = Word2VecConfig(sample=0.0, streams=streams, batch_words=size, block=block, window=window)
+    config = Word2VecConfig(sample=0.0, streams=streams, batch_words=size, block=block, noise_words=block, window=window)
     source = TextBatches(corpus, vocab, config)
     plan = source.plan(3)
     ids, end, seen = corpus.ids().tolist(), len(vocab), []

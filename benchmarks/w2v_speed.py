@@ -1,0 +1,165 @@
+"""train-w2v beside gensim on the same text: words a second and quality, in alternating runs.
+
+Raw words a second = words in the file × epochs ÷ wall time of training; the time from file to vectors is shown too, and
+words per second of CPU time, which says more on a machine that others use. Each run is a process of its own.
+
+Example:
+  python benchmarks/w2v_speed.py text.txt --seeds 5 --sets EN-WS-353-ALL.txt EN-MEN-TR-3k.txt questions-words.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    if arguments.one:
+        print(json.dumps(one(arguments)))
+        return
+    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    found: dict[str, list[dict[str, Any]]] = {}
+    names = [f"samebits lr={lr}" for lr in arguments.lr] + [f"gensim lr={lr}" for lr in arguments.gensim_lr]
+    for seed in range(arguments.seeds):
+        for name in names:
+            tool, _, lr = name.partition(" lr=")
+            command = [sys.executable, __file__, *sys.argv[1:], "--one", tool, "--seed", str(seed), "--rate", lr]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(f"{name}: {done.stderr.strip()}")
+            result = json.loads(done.stdout.splitlines()[-1])
+            found.setdefault(name, []).append(result)
+            print(f"seed {seed}, {name}: {show(result)}", flush=True)
+    print("\nmedians [minimum … maximum] of", arguments.seeds, "runs")
+    for name, results in found.items():
+        keys = list(results[0])
+        lines = []
+        for key in keys:
+            values = [r[key] for r in results]
+            lines.append(f"{key} {statistics.median(values):.4g} [{min(values):.4g} … {max(values):.4g}]")
+        print(f"{name}: {'; '.join(lines)}")
+
+
+def parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = command.add_argument
+    add("corpus", help="plain text, a sentence a line, words separated by spaces")
+    add("--seeds", type=int, default=3)
+    add("--threads", type=int, default=2, help="our threads and gensim's workers")
+    add("--epochs", type=int, default=5)
+    add("--dim", type=int, default=100)
+    add("--architecture", choices=["skipgram", "cbow"], default="skipgram")
+    add("--loss", choices=["negative", "hierarchical"], default="negative")
+    add("--sample", type=float, default=1e-4)
+    add("--min-count", type=int, default=5)
+    add("--lr", type=float, nargs="*", default=[0.05], help="our learning rates")
+    add("--gensim-lr", type=float, nargs="*", default=[0.025, 0.05])
+    add("--sets", nargs="*", default=[], help="similarity and analogy sets to score the vectors on")
+    add("--option", nargs="*", default=[], metavar="NAME=VALUE", help="more settings for ours")
+    add("--one", choices=["samebits", "gensim"], help=argparse.SUPPRESS)
+    add("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    add("--rate", type=float, default=0.05, help=argparse.SUPPRESS)
+    return command
+
+
+def one(arguments: argparse.Namespace) -> dict[str, float]:
+    """Train once in this process; figures by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = samebits if arguments.one == "samebits" else gensim
+        began = time.perf_counter()
+        words, training, cpu, path = run(arguments, Path(folder))
+        whole = time.perf_counter() - began
+        raw = words * arguments.epochs
+        figures = {
+            "words/s": raw / training,
+            "words per CPU second": raw / cpu,
+            "file to vectors, s": whole,
+            "resident, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        return {**figures, **scores(path, arguments.sets)}
+
+
+def samebits(arguments: argparse.Namespace, folder: Path) -> tuple[int, float, float, Path]:
+    """Words in the text, seconds of wall and CPU time in the training loop, and the vectors."""
+    from training.callbacks import Callback
+    from training.experiment import RunOptions
+    from word2vec.config import Word2VecConfig
+    from word2vec.train import train_word2vec
+
+    class Clock(Callback):
+        def on_train_start(self, *_: Any) -> None:
+            self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+        def on_train_end(self, *_: Any) -> None:
+            self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+
+    clock = Clock()
+    more = {key: json.loads(value) for key, _, value in (each.partition("=") for each in arguments.option)}
+    config = Word2VecConfig.from_dict(
+        {
+            "corpus": [arguments.corpus], "tokenize": False, "min_count": arguments.min_count, "dim": arguments.dim,
+            "architecture": arguments.architecture, "loss": arguments.loss, "sample": arguments.sample,
+            "max_epochs": arguments.epochs, "lr": arguments.rate, "seed": arguments.seed, "threads": arguments.threads,
+            "deterministic": True, **more,
+        }
+    )  # fmt: skip
+    run = train_word2vec(config, RunOptions(path=str(folder / "run"), callbacks=(clock,)))
+    words = json.loads((run / "manifest.json").read_text())["text"]["words"]
+    return words, clock.wall, clock.cpu, run / "vectors.bin"
+
+
+def gensim(arguments: argparse.Namespace, folder: Path) -> tuple[int, float, float, Path]:
+    """The same for gensim in corpus_file mode."""
+    from gensim.models import Word2Vec
+
+    hierarchical = arguments.loss == "hierarchical"
+    model = Word2Vec(
+        vector_size=arguments.dim, window=5, negative=0 if hierarchical else 5, hs=int(hierarchical),
+        sample=arguments.sample, min_count=arguments.min_count, workers=arguments.threads,
+        sg=int(arguments.architecture == "skipgram"), alpha=arguments.rate, seed=arguments.seed, epochs=arguments.epochs,
+    )  # fmt: skip
+    model.build_vocab(corpus_file=arguments.corpus)
+    wall, cpu = time.perf_counter(), time.process_time()
+    model.train(
+        corpus_file=arguments.corpus, total_examples=model.corpus_count, total_words=model.corpus_total_words,
+        epochs=arguments.epochs,
+    )  # fmt: skip
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    model.wv.save_word2vec_format(str(folder / "gensim.bin"), binary=True)
+    return model.corpus_total_words, wall, cpu, folder / "gensim.bin"
+
+
+def scores(path: Path, sets: list[str]) -> dict[str, float]:
+    """Spearman's correlation or the accuracy among the first 30,000 words, by the name of the set."""
+    from word2vec.evaluate import as_metrics, evaluate, read_set
+    from word2vec.vectors import WordVectors
+
+    vectors = WordVectors.load(path) if sets else None
+    found: dict[str, float] = {}
+    for each in sets:
+        questions = read_set(each)
+        assert vectors is not None
+        restrict = 30_000 if hasattr(questions, "sections") else None
+        found |= as_metrics([evaluate(vectors, questions, restrict=restrict)])
+    return found
+
+
+def show(result: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in result.items())
+
+
+if __name__ == "__main__":
+    main()
