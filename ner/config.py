@@ -72,7 +72,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unseen_vectors": False,
         "characters": "none",
         "decoder": "softmax",
-        "hidden_size": 500,
+        "hidden_size": 256,
         "dropout": 0.0,
         "unk_replace": 0.0,
         "batch_size": 128,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from word2vec.vectors import WordVectors
@@ -43,7 +44,10 @@ def find(vectors: WordVectors, word: str) -> int | None:
 def word_matrix(
     words: Sequence[str], counts: Mapping[str, int], vectors: WordVectors | None, dim: int, seed: int
 ) -> tuple[Tensor, Coverage]:
-    """The table (len(words), dim) of initial vectors; rows 0 and 1 are padding (zeros) and the unknown word.
+    """The table (len(words), dim) of initial vectors; row 0 is padding, row 1 the unknown word.
+
+    Padding is zeros. The unknown word is the mean of all vectors, a word like no other in particular, or zeros where there
+    are none: a random vector would look like some word or other wherever training never meets it.
 
     A word without a vector gets a uniform one of the same spread as the others: ±sqrt(3/dim) where there are none
     (He et al.'s variance 1/dim), else ±sqrt(3)·(the root mean square of the vectors' elements).
@@ -56,7 +60,9 @@ def word_matrix(
         sample = vectors.matrix[: min(len(vectors.words), 10000)].double().numpy()
         bound = (3.0 * float((sample**2).mean())) ** 0.5
     table = uniform((len(words), dim), -bound, bound, seed, "init/words")
-    table[0] = 0.0
+    table[:2] = 0.0
+    if vectors:
+        table[1] = torch.from_numpy(vectors.matrix.numpy().mean(axis=0, dtype=np.float64)).float()
     exact = other = covered = 0
     missing: list[str] = []
     rows: list[tuple[int, int]] = []

@@ -25,6 +25,7 @@ def test_words_are_found_as_they_stand_then_in_the_vectors_form_then_lower_cased
     matrix, coverage = word_matrix(words, {"the": 5, "Oslo": 2, "THE": 1, "42": 1, "gone": 1}, known, 99, seed=0)
     assert matrix.shape == (7, 3)
     assert matrix[0].abs().max() == 0
+    assert torch.allclose(matrix[1], known.matrix.mean(dim=0))
     assert torch.equal(matrix[2], known.matrix[0])
     assert torch.equal(matrix[3], known.matrix[1])
     assert torch.equal(matrix[4], known.matrix[0])
@@ -47,7 +48,8 @@ def test_random_vectors_depend_on_the_seed_alone() -> None:
     assert torch.equal(first, word_matrix(words, {}, None, 8, seed=1)[0])
     assert not torch.equal(first, word_matrix(words, {}, None, 8, seed=2)[0])
     assert coverage.missing == 2
-    assert float(first[1:].abs().max()) <= (3 / 8) ** 0.5
+    assert float(first[:2].abs().max()) == 0
+    assert float(first[2:].abs().max()) <= (3 / 8) ** 0.5
 
 
 def test_attached_words_are_looked_up_and_are_no_weights() -> None:

@@ -174,9 +174,11 @@ def test_a_resume_with_other_settings_is_refused(small_data: Path, finished: Pat
     assert any("is finished" in line for line in told)
 
 
-@pytest.mark.parametrize(("preset", "parameters"), [("lecture", 500)])
-def test_presets_are_configs(preset: str, parameters: int) -> None:
-    assert TaggerConfig.from_dict(PRESETS[preset]).hidden_size == parameters
+def test_the_lecture_preset_is_the_experiment_that_docs_describe() -> None:
+    lecture = TaggerConfig.from_dict(PRESETS["lecture"])
+    described = (lecture.batch_size, lecture.batching, lecture.max_epochs, lecture.val_check_interval, lecture.lr)
+    assert described == (128, "random", 10, 0.25, 1e-3)
+    assert (lecture.hidden_size, lecture.dropout, lecture.characters, lecture.decoder) == (256, 0.0, "none", "softmax")
 
 
 def test_no_run_is_left_behind_by_bad_data(small_data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""The lecture preset over several seeds: test F1 as median (minimum to maximum).
+
+    python benchmarks/lecture_seeds.py DATA --vectors FILE --seeds 0 1 2 3 4 --root runs/lecture
+
+Each seed is `python cli.py train-ner --preset lecture --deterministic` in a process of its own, ``--jobs`` of them at a
+time with one thread each. Finished runs are taken as they are, so that it can be stopped and started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def one(options: argparse.Namespace, seed: int) -> float:
+    """Train one seed, if its run is not there already; returns its test F1."""
+    folder = Path(options.root) / f"{options.name}_{seed}"
+    manifest = folder / "manifest.json"
+    if not manifest.is_file() or json.loads(manifest.read_text())["status"] != "finished":
+        command = [sys.executable, str(ROOT / "cli.py"), "train-ner", "--preset", options.preset, "--data", options.data]
+        command += ["--vectors", options.vectors, "--seed", str(seed), "--threads", "1", "--deterministic", "--no-progress"]
+        command += ["--run", str(folder), *options.extra]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(folder.parent / f"{folder.name}.log", "w") as log:
+            subprocess.run(command, check=True, stdout=log, stderr=log)
+    return float(json.loads(manifest.read_text())["metrics"]["test_f1"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--vectors", default="none")
+    parser.add_argument("--preset", default="lecture")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--root", default="runs/lecture")
+    parser.add_argument("--name", default="seed")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("extra", nargs="*", help="more options of train-ner, after --")
+    options = parser.parse_args()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        scores = list(pool.map(lambda seed: one(options, seed), options.seeds))
+    listed = ", ".join(f"{seed}: {score:.4f}" for seed, score in zip(options.seeds, scores, strict=True))
+    print(f"test F1 median {statistics.median(scores):.4f} ({min(scores):.4f} to {max(scores):.4f}); {listed}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""The lecture's experiment on PyTorch Lightning 2.6, beside `--preset lecture`.
+
+    python benchmarks/lightning_lecture.py DATA --vectors FILE            # an epoch's time of both, and F1
+    python benchmarks/lightning_lecture.py DATA --vectors FILE --same 100  # the loss at each of 100 steps of both
+
+Lightning's side is the lecture's program: padded batches of 128 sentences drawn at random, nn.Embedding, nn.LSTM, nn.Linear,
+validation after each quarter of an epoch, strict seqeval F1 of train and valid. With ``--same`` both get the same initial
+weights and the same batches, and Lightning's LSTM packs its padding away, as ours has none: then the losses must agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOBES
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from ner.batches import Batch, Encoded, SentenceBatches
+from ner.config import PRESETS, TaggerConfig
+from ner.data import encode, read_dataset
+from ner.indexer import Indexer
+from ner.task import TaggerTask
+from ner.train import RAW, build_task
+from training.callbacks import Callback
+from training.loop import Trainer
+from word2vec.vectors import WordVectors
+
+PAD_LABEL = -100
+
+
+class Padded(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """One sentence an item."""
+
+    def __init__(self, encoded: Encoded) -> None:
+        self.words = torch.from_numpy(encoded.words).split(encoded.lengths.tolist())
+        self.labels = torch.from_numpy(encoded.labels).split(encoded.lengths.tolist())
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.words[index], self.labels[index]
+
+
+def collate(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Sentences padded to the longest: words (B, T) with 0, labels (B, T) with -100."""
+    words, labels = zip(*items, strict=True)
+    pad = nn.utils.rnn.pad_sequence
+    return pad(list(words), batch_first=True), pad(list(labels), batch_first=True, padding_value=PAD_LABEL)
+
+
+class LitNERTagger(pl.LightningModule):
+    """The lecture's module: embedding, BiLSTM, linear; strict F1 of what train and valid predicted."""
+
+    def __init__(self, matrix: Tensor, hidden_size: int, labels: list[str], packed: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding.from_pretrained(matrix.clone(), freeze=False, padding_idx=0)
+        self.lstm = nn.LSTM(matrix.shape[1], hidden_size, bidirectional=True, batch_first=True)
+        self.linear = nn.Linear(2 * hidden_size, len(labels))
+        self.tags, self.packed = labels, packed
+        self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "val": []}
+        self.losses: list[float] = []
+
+    def forward(self, words: Tensor) -> Tensor:
+        x = self.embedding(words)
+        if self.packed:
+            lengths = (words != 0).sum(dim=1)
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            x, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+        else:
+            x, _ = self.lstm(x)
+        return self.linear(x)
+
+    def _step(self, name: str, batch: tuple[Tensor, Tensor]) -> Tensor:
+        words, labels = batch
+        scores = self(words)
+        loss = nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=PAD_LABEL)
+        self.seen[name].append((labels, scores.detach().argmax(dim=2)))
+        self.log(f"{name}_loss", loss, batch_size=len(words), prog_bar=True)
+        return loss
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        loss = self._step("train", batch)
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._step("val", batch)
+
+    def _f1(self, name: str) -> None:
+        gold, predicted = [], []
+        for labels, guesses in self.seen[name]:
+            for row, guess in zip(labels, guesses, strict=True):
+                kept = row != PAD_LABEL
+                gold.append([self.tags[i] for i in row[kept].tolist()])
+                predicted.append([self.tags[i] for i in guess[kept].tolist()])
+        self.seen[name] = []
+        self.log(f"{name}_f1", f1_score(gold, predicted, mode="strict", scheme=IOBES, zero_division=0))
+
+    def on_validation_epoch_end(self) -> None:
+        self._f1("val")
+
+    def on_train_epoch_end(self) -> None:
+        self._f1("train")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+class Losses(Callback):
+    """Our side's losses, in order."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.values.append(float(outputs["loss"]))
+
+
+class OurBatches(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Our plan of the first epoch as padded batches, one an item."""
+
+    def __init__(self, source: SentenceBatches) -> None:
+        self.plan = source.plan(0)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        batch: Batch = self.plan[index]
+        sizes = batch.lengths.tolist()
+        return collate(list(zip(batch.words.split(sizes), batch.labels.split(sizes), strict=True)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--vectors", default="none")
+    parser.add_argument("--hidden-size", type=int, default=PRESETS["lecture"]["hidden_size"])
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--same", type=int, default=0, metavar="STEPS")
+    parser.add_argument("--batching", choices=["random", "length"], default="random", help="ours; Lightning's is random")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    settings = {**PRESETS["lecture"], "data": options.data, "vectors": options.vectors, "hidden_size": options.hidden_size}
+    settings |= {"max_epochs": options.epochs, "batching": options.batching, "threads": options.threads}
+    config = TaggerConfig.from_dict(settings)
+    dataset = read_dataset(config)
+    vectors = WordVectors.load(options.vectors) if options.vectors != "none" else None
+    indexer = Indexer.build(dataset.train, RAW, config.scheme)
+    train, valid = (encode(part, indexer, characters=False) for part in (dataset.train, dataset.valid))
+    if options.same:
+        same_losses(config, dataset, indexer, vectors, train, options.same)
+        return
+    time_lightning(config, dataset, indexer, vectors, train, valid)
+    time_ours(config, dataset, indexer, vectors, train, valid)
+
+
+def ours(config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None) -> TaggerTask:
+    return build_task(config, dataset, indexer, vectors)[0]
+
+
+def lightning(task: TaggerTask, config: TaggerConfig, packed: bool) -> LitNERTagger:
+    """Lightning's module with our initial weights."""
+    module = LitNERTagger(task.model.words.weight.detach(), config.hidden_size, task.labels, packed)
+    module.lstm.load_state_dict(task.model.lstm.state_dict())
+    module.linear.load_state_dict(task.model.linear.state_dict())
+    return module
+
+
+def pl_trainer(config: TaggerConfig, **changes: Any) -> pl.Trainer:
+    settings = {"max_epochs": config.max_epochs, "accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    settings |= {"enable_progress_bar": False, "enable_model_summary": False}
+    return pl.Trainer(**{**settings, **changes})
+
+
+def same_losses(
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, steps: int
+) -> None:
+    source = SentenceBatches(train, config.batch_size, batching="random", seed=config.seed)
+    task = ours(config, dataset, indexer, vectors)
+    module = lightning(task, config, packed=True)
+    seen = Losses()
+    short = TaggerConfig.from_dict({**config.to_dict(), "max_steps": steps, "num_sanity_val_steps": 0})
+    Trainer(short, callbacks=[seen]).fit(task, source)
+    loader = torch.utils.data.DataLoader(OurBatches(source), batch_size=None)
+    pl_trainer(config, max_steps=steps).fit(module, loader)
+    gaps = [abs(a - b) / abs(b) for a, b in zip(seen.values, module.losses, strict=True)]
+    for step in sorted({0, 1, 9, 49, len(gaps) - 1} & set(range(len(gaps)))):
+        print(f"step {step}: ours {seen.values[step]:.7f}, Lightning's {module.losses[step]:.7f}")
+    print(f"{len(gaps)} steps; largest relative difference of a loss {max(gaps):.2e}")
+
+
+def time_lightning(
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, valid: Encoded
+) -> None:
+    module = lightning(ours(config, dataset, indexer, vectors), config, packed=False)
+    loader = torch.utils.data.DataLoader
+    loaders = [loader(Padded(part), config.batch_size, shuffle=True, collate_fn=collate) for part in (train, valid)]
+    trainer = pl_trainer(config, val_check_interval=0.25)
+    start = time.perf_counter()
+    trainer.fit(module, loaders[0], loaders[1])
+    seconds = (time.perf_counter() - start) / config.max_epochs
+    print(f"Lightning: {seconds:.1f} s an epoch, valid F1 {float(trainer.callback_metrics['val_f1']):.4f}")
+
+
+def time_ours(
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, valid: Encoded
+) -> None:
+    task = ours(config, dataset, indexer, vectors)
+    sources = [
+        SentenceBatches(part, config.batch_size, batching=config.batching, seed=config.seed, purpose=purpose)
+        for part, purpose in ((train, "order"), (valid, "order/valid"))
+    ]
+    trainer = Trainer(config)
+    start = time.perf_counter()
+    trainer.fit(task, sources[0], sources[1])
+    seconds = (time.perf_counter() - start) / config.max_epochs
+    print(f"samebits ({config.batching}): {seconds:.1f} s an epoch, valid F1 {trainer.callback_metrics['val_f1']:.4f}")
+
+
+if __name__ == "__main__":
+    main()
