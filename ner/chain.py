@@ -102,7 +102,7 @@ def _gold(scores: Tensor, labels: Tensor, pairs: Tensor, start: Tensor, end: Ten
     return gold + moved
 
 
-def _sum_rows(rows: Tensor) -> Tensor:
+def sum_rows(rows: Tensor) -> Tensor:
     """The sum (L,) of rows (N, L), as a product: sum() adds in an order that depends on the number of threads."""
     return (rows.new_ones(4, len(rows)) @ rows)[0]
 
@@ -112,7 +112,7 @@ def _pair_counts(a: Tensor, b: Tensor, pairs: Tensor, weights: Tensor, quick: bo
     used = (weights != 0).unsqueeze(1)
     if not quick:
         joint = (a.unsqueeze(2) + pairs + b.unsqueeze(1)).flatten(1).softmax(1)
-        return _sum_rows(torch.where(used, joint * weights.unsqueeze(1), 0.0)).view_as(pairs)
+        return sum_rows(torch.where(used, joint * weights.unsqueeze(1), 0.0)).view_as(pairs)
     a, b, pairs = a.exp(), b.exp(), (pairs - pairs.amax()).exp()
     norm = ((a @ pairs) * b).sum(1, keepdim=True)
     return pairs * (a.T @ torch.where(used, b * weights.unsqueeze(1) / norm, 0.0))
@@ -156,4 +156,4 @@ class ChainLoss(torch.autograd.Function):
         before = nn.functional.one_hot(labels[:-1], pairs.shape[0]).to(inner) * inner.unsqueeze(1)
         expected = _pair_counts(a[:-1], b[1:], pairs, inner, ctx.quick)
         gold = before.T @ nn.functional.one_hot(labels[1:], pairs.shape[0]).to(inner)
-        return d_scores, expected - gold, _sum_rows(ends[0]), _sum_rows(ends[1]), None, None, None
+        return d_scores, expected - gold, sum_rows(ends[0]), sum_rows(ends[1]), None, None, None

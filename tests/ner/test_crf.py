@@ -42,7 +42,7 @@ def make(
         np.where(mask, parameter.detach().numpy(), -math.inf).tolist()
         for mask, parameter in zip(masks, (crf.start_transitions, crf.transitions, crf.end_transitions), strict=True)
     ]
-    chains = [crf_brute.Chain(part.tolist(), *blocked) for part in scores.split(lengths) if len(part)]
+    chains = [crf_brute.Chain(part.tolist(), *blocked) for part in torch.split(scores, lengths) if len(part)]
     return crf, scores, chains
 
 
@@ -68,7 +68,7 @@ def test_likelihood_and_marginals_are_those_of_enumeration(
     crf, scores, chains, lengths = case
     plan = packing(torch.tensor(lengths))
     gold = some_gold(chains, seed)
-    parts = gold.split([len(chain.scores) for chain in chains])
+    parts = torch.split(gold, [len(chain.scores) for chain in chains])
     wanted = [crf_brute.score(c, part.tolist()) - crf_brute.log_partition(c) for c, part in zip(chains, parts, strict=True)]
     got = crf.log_likelihood(scores, gold, plan)
     torch.testing.assert_close(got, torch.tensor(wanted, dtype=torch.float64), rtol=1e-10, atol=1e-9)
@@ -97,7 +97,7 @@ def test_decoding_of_any_scores_is_the_best_sequence(
 ) -> None:
     crf, scores, chains, lengths = case
     decoded = crf.decode(scores, packing(torch.tensor(lengths)))
-    for chain, part in zip(chains, decoded.split([len(c.scores) for c in chains]), strict=True):
+    for chain, part in zip(chains, torch.split(decoded, [len(c.scores) for c in chains]), strict=True):
         assert crf_brute.score(chain, part.tolist()) >= crf_brute.score(chain, crf_brute.best(chain)) - 1e-9
 
 
@@ -189,18 +189,19 @@ def test_where_all_is_allowed_it_is_pytorch_crf(dtype: torch.dtype) -> None:
     lengths = torch.tensor(sorted(LENGTHS, reverse=True))
     scores = torch.randn(int(lengths.sum()), 17, generator=torch.Generator().manual_seed(4), dtype=dtype) * 3
     gold = torch.randint(17, (len(scores),), generator=torch.Generator().manual_seed(5))
-    padded = torch.nn.utils.rnn.pad_sequence(scores.split(lengths.tolist())).requires_grad_()
-    labels = torch.nn.utils.rnn.pad_sequence(gold.split(lengths.tolist()))
+    padded = torch.nn.utils.rnn.pad_sequence(list(torch.split(scores, lengths.tolist()))).requires_grad_()
+    labels = torch.nn.utils.rnn.pad_sequence(list(torch.split(gold, lengths.tolist())))
     mask = torch.arange(len(padded))[:, None] < lengths
     leaf = scores.clone().requires_grad_()
     ours, wanted = crf.loss(leaf, gold, packing(lengths)), -theirs(padded, labels, mask=mask)
     ours.backward()  # type: ignore[no-untyped-call]
     wanted.backward()
-    tolerance = {"rtol": 1e-5, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-10}
-    torch.testing.assert_close(ours, wanted, **tolerance)
-    torch.testing.assert_close(leaf.grad, padded.grad.transpose(0, 1)[mask.T], **tolerance)  # type: ignore[union-attr]
+    rtol, atol = (1e-5, 1e-4) if dtype == torch.float32 else (1e-12, 1e-10)
+    torch.testing.assert_close(ours, wanted, rtol=rtol, atol=atol)
+    assert padded.grad is not None
+    torch.testing.assert_close(leaf.grad, padded.grad.transpose(0, 1)[mask.T], rtol=rtol, atol=atol)
     for name, parameter in theirs.named_parameters():
-        torch.testing.assert_close(crf.get_parameter(name).grad, parameter.grad, **tolerance)
+        torch.testing.assert_close(crf.get_parameter(name).grad, parameter.grad, rtol=rtol, atol=atol)
     decoded = [label for path in theirs.decode(padded, mask=mask) for label in path]
     assert crf.decode(scores, packing(lengths)).tolist() == decoded
 
@@ -218,7 +219,7 @@ def test_span_confidence_is_that_of_enumeration() -> None:
     got = crf.span_confidence(scores, packing(torch.tensor(lengths)), labels, starts, ends, continues)
     parts = crf._masked(torch.float64)
     pairs, start, end = (part.tolist() for part in parts)
-    chains = [crf_brute.Chain(part.tolist(), start, pairs, end) for part in scores.split(lengths)]
+    chains = [crf_brute.Chain(part.tolist(), start, pairs, end) for part in torch.split(scores, lengths)]
     anything = set(range(5))
     wanted = []
     for chain, offset, (first, last) in ((chains[i], (0, 4, 6)[i], s) for i, s in zip((0, 0, 1, 2, 0), spans, strict=True)):
