@@ -74,7 +74,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decoder": "softmax",
         "hidden_size": 256,
         "dropout": 0.0,
-        "unk_replace": 0.0,
+        "unk_replace": 0.3,
         "batch_size": 128,
         "batching": "random",
         "shuffle_valid": True,

@@ -17,7 +17,7 @@ from training.randomness import uniform
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many of a vocabulary's words have a vector: as they are, in the vectors' form or lower-cased, or not at all."""
+    """How many of a vocabulary's words have a vector: as they are, in another form (see ``find``), or not at all."""
 
     exact: int
     other_form: int
@@ -30,15 +30,18 @@ class Coverage:
         total = max(1, self.exact + self.other_form + self.missing)
         missing = f" (most frequent: {' '.join(self.most_frequent_missing)})" if self.most_frequent_missing else ""
         return (
-            f"{self.exact:,} of {total:,} words have a vector as they stand, {self.other_form:,} in the vectors' form or in "
-            f"lower case, {self.missing:,} have none{missing}; {100 * self.token_share:.1f} % of the tokens have one"
+            f"{self.exact:,} of {total:,} words have a vector as they stand, {self.other_form:,} in another form "
+            f"(the vectors', lower-cased or capitalized), {self.missing:,} have none{missing}; {100 * self.token_share:.1f} % of the tokens have one"
         )
 
 
 def find(vectors: WordVectors, word: str) -> int | None:
-    """The row of a word: as it stands, else as the vectors' text was normalized, else in lower case; else None."""
-    row = vectors.find(word)
-    return vectors.index.get(word.lower()) if row is None else row
+    """The row of a word: as it stands, else as the vectors' text was normalized, lower-cased, capitalized; else None.
+
+    Capitalized comes last and serves headlines: OSLO has the vector of Oslo where the vectors are cased.
+    """
+    forms = (word, word.lower(), word.capitalize())
+    return next((row for form in forms if (row := vectors.find(form)) is not None), None)
 
 
 def word_matrix(

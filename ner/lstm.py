@@ -87,12 +87,13 @@ def _steps(tensor: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
 def _run(gates: Tensor, w_hh: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Run both directions; return the cells, their tanh and the hidden states, each (2, P, H).
 
-    ``gates`` (2, P, 4H) holds W_ih x + b_ih + b_hh of the four gates, and is overwritten by their values.
+    ``gates`` (2, P, 4H) holds the inputs' share of the pre-activations, scaled as ``w_hh`` (2, 4H, H) is by ``_turned``;
+    it is overwritten by the values of the gates.
     """
     size = w_hh.shape[-1]
     cells, squashed, hidden = gates.new_empty(3, 2, gates.shape[1], size)
     memory = gates.new_empty(2 * sizes[0] * 4 * size)
-    recurrent = w_hh.transpose(1, 2)
+    recurrent, minus_one = w_hh.transpose(1, 2), gates.new_tensor(-1)
     parts = [_steps(part, sizes) for part in gates.view(2, -1, 4, size).unbind(2)]
     views = zip(_steps(gates, sizes), *parts, *(_steps(x, sizes) for x in (cells, squashed, hidden)), strict=True)
     h_before = c_before = None
@@ -100,13 +101,11 @@ def _run(gates: Tensor, w_hh: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, T
         batch = c.shape[1]
         z = _scratch(memory, batch, 4 * size)
         if h_before is None:
-            torch.neg(gate, out=z)
+            z.copy_(gate)
         else:
-            torch.baddbmm(gate, h_before[:, :batch], recurrent, beta=-1, alpha=-1, out=z)
-        # z is the negative pre-activation. Each gate is sigmoid(-z) = 1 / (1 + exp(z)), but g is tanh(-z) = 2 sigmoid(-2z) - 1.
-        z[..., 2 * size : 3 * size].mul_(2)
+            torch.baddbmm(gate, h_before[:, :batch], recurrent, out=z)
         torch.reciprocal(z.exp_().add_(1), out=gate)
-        g.mul_(2).sub_(1)
+        torch.add(minus_one, g, alpha=2, out=g)
         if c_before is None:
             torch.mul(i, g, out=c)
         else:
@@ -117,36 +116,45 @@ def _run(gates: Tensor, w_hh: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, T
     return cells, squashed, hidden
 
 
+def _turned(weights: Tensor) -> Tensor:
+    """Weights (2, 4H, K) for 1 / (1 + exp(z)) to be the gate: -z for the sigmoids, -2z for g = tanh(z) = 2 sigmoid(2z) - 1.
+
+    Both factors are exact.
+    """
+    scale = weights.new_tensor([-1, -1, -2, -1]).repeat_interleave(weights.shape[1] // 4)
+    return weights * scale[:, None]
+
+
 def _run_back(
-    d_hidden: Tensor, w_hh: Tensor, sizes: tuple[int, ...], gates: Tensor, cells: Tensor, squashed: Tensor
+    d_hidden: Tensor, w_hh: Tensor, plan: Packing, gates: Tensor, cells: Tensor, squashed: Tensor
 ) -> Tensor:
     """Backpropagation through time: the gradient (2, P, 4H) of the pre-activations. Overwrites ``d_hidden`` (2, P, H)."""
-    size = w_hh.shape[-1]
+    size, sizes = w_hh.shape[-1], plan.sizes
+    i, f, g, o = gates.view(2, -1, 4, size).unbind(2)
     d_gates = torch.empty_like(gates)
+    factors = d_gates.view(2, -1, 4, size)
+    d_i, d_f, d_g, d_o = factors.unbind(2)
+    # What does not depend on later steps, for all steps at once: d_gates of i, f, g is this times the gradient of the cell.
+    sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
+    sigmoid_backward(g, i, grad_input=d_i)
+    d_f[:, : sizes[0]] = 0
+    sigmoid_backward(cells.index_select(1, plan.previous), f[:, sizes[0] :], grad_input=d_f[:, sizes[0] :])
+    tanh_backward(i, g, grad_input=d_g)
+    sigmoid_backward(squashed, o, grad_input=d_o)
+    through = tanh_backward(o, squashed)
     d_cells = d_hidden.new_zeros(2, sizes[0], size)
     memory = d_hidden.new_empty(2 * sizes[0] * size)
-    sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
-    parts = [_steps(part, sizes) for x in (gates, d_gates) for part in x.view(2, -1, 4, size).unbind(2)]
-    wholes = [_steps(x, sizes) for x in (d_gates, d_hidden, squashed)]
-    views = list(zip(*parts, *wholes, (None, *_steps(cells, sizes)[:-1]), strict=True))
+    views = [_steps(x, sizes) for x in (d_gates, factors[:, :, :3], d_o, d_hidden, through, f)]
     later: Tensor | None = None  # d_gates of step t + 1
-    for i, f, g, o, d_i, d_f, d_g, d_o, d_gate, dh, tanh_c, c_before in reversed(views):
+    for d_gate, d_ifg, d_o_t, dh, through_t, f_t in reversed(list(zip(*views, strict=True))):
         if later is not None:
             carried = _scratch(memory, later.shape[1], size)
             torch.bmm(later, w_hh, out=carried)
             dh[:, : later.shape[1]].add_(carried)
-        dc = d_cells[:, : dh.shape[1]]
-        work = _scratch(memory, dh.shape[1], size)
-        sigmoid_backward(torch.mul(dh, tanh_c, out=work), o, grad_input=d_o)
-        tanh_backward(torch.mul(dh, o, out=work), tanh_c, grad_input=work)
-        dc.add_(work)
-        sigmoid_backward(torch.mul(dc, g, out=work), i, grad_input=d_i)
-        tanh_backward(torch.mul(dc, i, out=work), g, grad_input=d_g)
-        if c_before is None:
-            d_f.zero_()
-        else:
-            sigmoid_backward(torch.mul(dc, c_before[:, : dh.shape[1]], out=work), f, grad_input=d_f)
-            dc.mul_(f)
+        d_o_t.mul_(dh)
+        dc = d_cells[:, : dh.shape[1]].addcmul_(dh, through_t)
+        d_ifg.mul_(dc.unsqueeze(2))
+        dc.mul_(f_t)
         later = d_gate
     return d_gates
 
@@ -156,12 +164,11 @@ class _BiLSTM(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, plan: Packing) -> Tensor:
-        n, size = plan.tokens.shape[1], w_hh.shape[-1]
         # The bias is the weight of one more input that is always 1: its gradient is then part of the same product.
         inputs = nn.functional.pad(tokens, (0, 1, 0, 1), value=1)[plan.tokens]
-        weights = torch.cat([w_ih, bias.unsqueeze(2)], 2)
+        weights = _turned(torch.cat([w_ih, bias.unsqueeze(2)], 2))
         gates = torch.bmm(inputs, weights.transpose(1, 2))
-        cells, squashed, hidden = _run(gates, w_hh, plan.sizes)
+        cells, squashed, hidden = _run(gates, _turned(w_hh), plan.sizes)
         ctx.plan = plan
         ctx.save_for_backward(w_ih, w_hh, inputs, gates, cells, squashed, hidden)
         return torch.cat([hidden[0, plan.rows[0]], hidden[1, plan.rows[1]]], 1)
@@ -175,7 +182,7 @@ class _BiLSTM(torch.autograd.Function):
         d_hidden = d_output.new_zeros(2, plan.tokens.shape[1], size)
         d_hidden[0].index_copy_(0, plan.rows[0], d_output[:, :size])
         d_hidden[1].index_copy_(0, plan.rows[1], d_output[:, size:])
-        d_gates = _run_back(d_hidden, w_hh, plan.sizes, gates, cells, squashed)
+        d_gates = _run_back(d_hidden, w_hh, plan, gates, cells, squashed)
         d_tokens = None
         if ctx.needs_input_grad[0]:
             d_inputs = torch.bmm(d_gates, w_ih)
@@ -187,20 +194,28 @@ class _BiLSTM(torch.autograd.Function):
 
 
 class BiLSTM(nn.Module):
-    """One bidirectional layer of ``hidden_size`` units per direction, with the parameters of ``nn.LSTM(bidirectional=True)``.
+    """One bidirectional layer with the parameters of ``nn.LSTM(input_size, hidden_size, bidirectional=True)``.
 
     Initial weights are uniform in ±1/sqrt(hidden_size), as in nn.LSTM, from (seed, "init/<name>.<parameter>").
     """
+
+    weight_ih_l0: nn.Parameter
+    weight_hh_l0: nn.Parameter
+    bias_ih_l0: nn.Parameter
+    bias_hh_l0: nn.Parameter
+    weight_ih_l0_reverse: nn.Parameter
+    weight_hh_l0_reverse: nn.Parameter
+    bias_ih_l0_reverse: nn.Parameter
+    bias_hh_l0_reverse: nn.Parameter
 
     def __init__(self, input_size: int, hidden_size: int, *, seed: int, name: str = "lstm") -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         bound = hidden_size**-0.5
-        gates = 4 * hidden_size
-        shapes = {"weight_ih": (gates, input_size), "weight_hh": (gates, hidden_size), "bias_ih": (gates,), "bias_hh": (gates,)}
+        inner = {"weight_ih": (input_size,), "weight_hh": (hidden_size,), "bias_ih": (), "bias_hh": ()}
         for suffix in ("l0", "l0_reverse"):
-            for kind, shape in shapes.items():
-                values = uniform(shape, -bound, bound, seed, f"init/{name}.{kind}_{suffix}")
+            for kind, shape in inner.items():
+                values = uniform((4 * hidden_size, *shape), -bound, bound, seed, f"init/{name}.{kind}_{suffix}")
                 self.register_parameter(f"{kind}_{suffix}", nn.Parameter(values))
 
     def forward(self, tokens: Tensor, lengths: Tensor | Packing) -> Tensor:
@@ -210,12 +225,13 @@ class BiLSTM(nn.Module):
         the forward state of token n beside its reverse state. Raises DataError if the lengths do not sum to N.
         """
         plan = (packing(lengths) if isinstance(lengths, Tensor) else lengths).to(tokens.device)
-        if tokens.dim() != 2 or tokens.shape[1] != self.input_size or tokens.shape[0] != plan.rows.shape[1]:
-            wanted = (plan.rows.shape[1], self.input_size)
+        wanted = plan.rows.shape[1], self.input_size
+        if tuple(tokens.shape) != wanted:
             raise DataError(f"tokens: expected shape {wanted}, got {tuple(tokens.shape)}")
         if not plan.sizes:
             return tokens.new_zeros(0, 2 * self.hidden_size)
-        both = [torch.stack([getattr(self, f"{kind}_l0"), getattr(self, f"{kind}_l0_reverse")]) for kind in ("weight_ih", "weight_hh")]
+        w_ih = torch.stack([self.weight_ih_l0, self.weight_ih_l0_reverse])
+        w_hh = torch.stack([self.weight_hh_l0, self.weight_hh_l0_reverse])
         bias = torch.stack([self.bias_ih_l0 + self.bias_hh_l0, self.bias_ih_l0_reverse + self.bias_hh_l0_reverse])
-        result: Tensor = _BiLSTM.apply(tokens, both[0], both[1], bias, plan)  # type: ignore[no-untyped-call]
+        result: Tensor = _BiLSTM.apply(tokens, w_ih, w_hh, bias, plan)  # type: ignore[no-untyped-call]
         return result

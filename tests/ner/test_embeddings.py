@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ner.conll import Sentence
-from ner.embeddings import WordTable, attach_unseen, word_matrix
+from ner.embeddings import WordTable, attach_unseen, find, word_matrix
 from ner.indexer import Indexer
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
@@ -32,7 +32,7 @@ def test_words_are_found_as_they_stand_then_in_the_vectors_form_then_lower_cased
     assert torch.equal(matrix[5], known.matrix[2])
     assert (coverage.exact, coverage.other_form, coverage.missing) == (2, 2, 1)
     assert coverage.token_share == pytest.approx(0.9)
-    assert "2 of 5 words have a vector as they stand, 2 in the vectors' form" in str(coverage)
+    assert "2 of 5 words have a vector as they stand, 2 in another form" in str(coverage)
     assert "(most frequent: gone)" in str(coverage)
 
 
@@ -40,6 +40,11 @@ def test_lower_cased_glove_serves_cased_words() -> None:
     matrix, coverage = word_matrix(["<pad>", "<unk>", "Bank"], {"Bank": 1}, vectors(["bank"], None), 3, seed=0)
     assert (coverage.exact, coverage.other_form) == (0, 1)
     assert matrix[2].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_headlines_find_capitalized_words() -> None:
+    known = vectors(["Oslo", "win"], CASED)
+    assert [find(known, word) for word in ("OSLO", "WIN", "Win", "oslo", "gone")] == [0, 1, 1, 0, None]
 
 
 def test_random_vectors_depend_on_the_seed_alone() -> None:
