@@ -81,7 +81,7 @@ def _scratch(memory: Tensor, batch: int, width: int) -> Tensor:
 
 def _steps(tensor: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
     """The slices (2, b_t, ...) of a packed tensor (2, P, ...)."""
-    return torch.split(tensor, sizes, dim=1)  # type: ignore[no-any-return,no-untyped-call]
+    return torch.split_with_sizes(tensor, sizes, 1)
 
 
 def _run(gates: Tensor, w_hh: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,7 +174,7 @@ class _BiLSTM(torch.autograd.Function):
         return torch.cat([hidden[0, plan.rows[0]], hidden[1, plan.rows[1]]], 1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
         plan: Packing = ctx.plan
         w_ih, w_hh, inputs, gates, cells, squashed, hidden = ctx.saved_tensors

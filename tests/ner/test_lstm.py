@@ -30,7 +30,7 @@ def _tokens(lengths: list[int], size: int, dtype: torch.dtype = torch.float64) -
 
 
 def _sentences(tokens: Tensor, lengths: list[int]) -> tuple[Tensor, ...]:
-    return torch.split(tokens, lengths)  # type: ignore[no-any-return,no-untyped-call]
+    return torch.split_with_sizes(tokens, lengths)
 
 
 def _torch_lstm(model: BiLSTM) -> nn.LSTM:
