@@ -48,7 +48,9 @@ class TextBatches:
         # Kept where a 32-bit word is not above the threshold; the last entry is for the ends of sentences, always kept.
         self.threshold = np.append(np.ceil(keep * 2.0**32) - 1, 2.0**32 - 1).astype(np.uint32)
         kept = float(np.cumsum(keep * vocab.counts)[-1]) / corpus.tokens
-        self.stream_length = -(-len(self.ids) // config.streams)
+        self.stream_length = length = -(-len(self.ids) // config.streams)
+        whole = -(-len(self.ids) // length) - 1  # of a very short text there are fewer streams
+        self.whole, self.rest = self.ids[: whole * length].reshape(whole, length), self.ids[whole * length :]
         self.chunk = min(self.stream_length, max(1, round(config.batch_words / (kept * config.streams))))
         self.batches_per_epoch = -(-self.stream_length // self.chunk)
 
@@ -81,14 +83,12 @@ class TextBatches:
 
     def _raw(self, index: int) -> npt.NDArray[np.int32]:
         """The ids of the batch's chunks before subsampling, each ended by an end of sentence."""
-        total, pieces = len(self.ids), []
-        for stream in range(self.config.streams):
-            first = stream * self.stream_length
-            begin = first + index * self.chunk
-            until = min(begin + self.chunk, first + self.stream_length, total)
-            if begin < until:
-                pieces += [self.ids[begin:until], np.array([self.end], dtype=np.int32)]
-        return np.concatenate(pieces)
+        begin, until = index * self.chunk, min((index + 1) * self.chunk, self.stream_length)
+        raw = np.full((len(self.whole) + 1, until - begin + 1), self.end, dtype=np.int32)
+        raw[:-1, :-1] = self.whole[:, begin:until]
+        last = self.rest[begin:until]
+        raw[-1, : len(last)] = last
+        return raw.ravel()
 
     def _windows(self, n: int, epoch: int, index: int) -> npt.NDArray[np.int64]:
         """How far each word's window reaches: uniform in 1 … window (Mikolov et al. 2013a, §3.2), from 16 bits a word."""
