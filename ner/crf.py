@@ -10,13 +10,12 @@ Shapes: N tokens in sentence-major order, B sentences, L labels. The numerics ar
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ner.chain import FORBIDDEN, ChainLoss, edges, recursion, split
+from ner.chain import FORBIDDEN, ChainLoss, best_sequences, edges, posterior, recursion
 from ner.lstm import Packing
 from ner.scheme import Transitions
 from training.errors import ConfigError, DataError
@@ -33,16 +32,6 @@ def _mixing(pairs: Tensor) -> float:
             return steps
         reached = (reached @ pairs.double()).clamp(max=1)
     return math.inf
-
-
-def _largest_first(x: Tensor) -> Tensor:
-    """The maximum over dimension 0, by halves; overwrites ``x``. On the CPU amax is many times slower for few rows."""
-    while len(x) > 1:
-        half = len(x) // 2
-        if len(x) % 2:
-            torch.maximum(x[0], x[-1], out=x[0])
-        x = torch.maximum(x[:half], x[half : 2 * half], out=x[:half])
-    return x[0]
 
 
 class CRF(nn.Module):
@@ -90,21 +79,22 @@ class CRF(nn.Module):
         return plan.to(scores.device)
 
     @torch.no_grad()
-    def _quick(self, scores: Tensor) -> bool:
-        """Whether float64 holds the scaled probabilities of every label that can be reached.
+    def _every(self, scores: Tensor) -> int:
+        """How many steps the quick recursion may go without scaling, 4 or 1; 0: float64 cannot hold what it needs.
 
-        At a token an unlikely label is behind the likeliest by no more than what a detour of _mixing steps costs: as many
-        times the widest differences of scores and of transitions, and log L for the number of ways.
+        At a token an unlikely label is behind the likeliest by no more than what a detour of _steps_to_mix steps costs: as
+        many times the widest differences of scores and of transitions, and log L for the number of ways. As much can be
+        lost in a step without scaling, in either direction. Only two values, so that batches rarely round differently.
         """
-        if not math.isfinite(self._steps_to_mix) or not len(scores):
-            return False
-        wide = (scores.amax(1) - scores.amin(1)).amax()
-        moves = [part[part > FORBIDDEN / 2] for part in self._masked(torch.float64)]
-        wide = wide + torch.stack([part.max() - part.min() for part in moves]).amax()
-        return bool((self._steps_to_mix + 1) * (wide + math.log(self.labels)) < WIDEST)
+        if not math.isfinite(self._steps_to_mix):
+            return 0
+        moves = torch.cat([parameter.flatten() for parameter in self.parameters()])
+        wide = float((scores.amax(1) - scores.amin(1)).amax() + 2 * moves.abs().amax()) + math.log(self.labels)
+        return next((every for every in (4, 1) if wide * (self._steps_to_mix + 1 + 2 * every) < WIDEST), 0)
 
     def _losses(self, scores: Tensor, labels: Tensor, plan: Packing) -> Tensor:
-        args = (scores.double(), *self._masked(torch.float64), labels, plan, self._quick(scores))
+        """The negative log-likelihoods in float64: of the sentences that have tokens, in order, and possibly some zeros."""
+        args = (scores.double(), *self._masked(torch.float64), labels, plan, self._every(scores))
         result: Tensor = ChainLoss.apply(*args)  # type: ignore[no-untyped-call]
         return result
 
@@ -120,51 +110,35 @@ class CRF(nn.Module):
         plan = self._check(scores, plan, labels)
         if not len(scores):
             return scores.new_zeros(0)
-        first = plan.tokens[0, : plan.sizes[0]]
-        order = first.argsort()[: int((first < len(scores)).sum())]
-        return -self._losses(scores, labels, plan)[order].to(scores.dtype)
+        sentences = int((plan.tokens[0, : plan.sizes[0]] < len(scores)).sum())
+        return -self._losses(scores, labels, plan)[:sentences].to(scores.dtype)
 
     @torch.no_grad()
     def decode(self, scores: Tensor, plan: Packing) -> Tensor:
-        """The labels (N,) int64 of each sentence's best allowed sequence (Viterbi 1967).
+        """The labels (N,) int64 of each sentence's best allowed sequence, found on the CPU.
 
         Among equals the one with the lowest last label, then the lowest label before it, and so on.
         """
-        plan = self._check(scores, plan)
-        n = len(scores)
-        if not n:
+        self._check(scores, plan)
+        if not len(scores):
             return torch.zeros(0, dtype=torch.int64, device=scores.device)
-        pairs, start, end = self._masked(scores.dtype)
-        packed = nn.functional.pad(scores - scores.amax(1, keepdim=True), (0, 0, 0, 1))[plan.tokens[0]]
-        best = split(packed, plan)  # overwritten: the best score of a beginning that ends in each label
-        best[0].add_(start)
-        for before, state in pairwise(best):
-            state.add_(_largest_first(before[: len(state)].T.unsqueeze(2) + pairs.unsqueeze(1)))
-        last = edges(plan)[1]
-        ends = split(nn.functional.pad(last, (0, 1))[plan.tokens[0]], plan, 0)
-        chosen = split((packed + end).argmax(1), plan, 0)
-        incoming = pairs.T.contiguous()
-        for t in range(len(best) - 2, -1, -1):
-            after = chosen[t + 1]
-            part = slice(0, len(after))
-            traced = (best[t][part] + incoming[after]).argmax(1)
-            chosen[t][part] = torch.where(ends[t][part], chosen[t][part], traced)
-        return torch.cat(chosen)[plan.rows[0]]
-
-    def _states(self, scores: Tensor, plan: Packing) -> tuple[Tensor, Tensor, Tensor]:
-        """Forward and backward states (N, L), both with the token's own scores, and the transitions; in float64."""
-        pairs, start, end = self._masked(torch.float64)
-        (a, b), _ = recursion(scores.double(), pairs, start, end, plan, self._quick(scores), 2)
-        return a, b, pairs
+        cpu = torch.device("cpu")
+        pairs, start, end = (part.to(cpu).numpy() for part in self._masked(scores.dtype))
+        level = (scores - scores.amax(1, keepdim=True)).to(cpu).numpy()
+        return torch.from_numpy(best_sequences(level, pairs, start, end, plan.to(cpu))).to(scores.device)
 
     @torch.no_grad()
     def marginals(self, scores: Tensor, plan: Packing) -> Tensor:
         """P(token n has label l | scores), (N, L)."""
-        plan = self._check(scores, plan)
+        return self._posterior(scores, self._check(scores, plan))[0].to(scores.dtype)
+
+    def _posterior(self, scores: Tensor, plan: Packing) -> tuple[Tensor, Tensor]:
+        """The marginals (N, L) and the logarithms of the backward states (N, L), in float64."""
         if not len(scores):
-            return torch.zeros_like(scores)
-        a, b, _ = self._states(scores, plan)
-        return torch.softmax(a + b - scores, 1).to(scores.dtype)
+            return scores.double(), scores.double()
+        scores, every = scores.double(), self._every(scores)
+        (a, b), _ = recursion(scores, *self._masked(torch.float64), plan, every, 2)
+        return posterior(scores, a, b, every), b.log().clamp_min_(FORBIDDEN) if every else b
 
     @torch.no_grad()
     def span_confidence(
@@ -178,10 +152,10 @@ class CRF(nn.Module):
         plan = self._check(scores, plan, labels)
         if not len(starts):
             return scores.new_zeros(0)
-        a, b, pairs = self._states(scores, plan)
+        marginals, after = self._posterior(scores, plan)
         own = labels.unsqueeze(1)
-        log_marginal = torch.log_softmax(a + b - scores, 1).gather(1, own).squeeze(1)
-        onward = torch.log_softmax(pairs[labels.roll(1)] + b, 1)  # of token n's labels, given token n−1's
+        log_marginal = marginals.gather(1, own).squeeze(1).log()
+        onward = torch.log_softmax(self._masked(torch.float64)[0][labels.roll(1)] + after, 1)  # given token n−1's label
         given = onward.gather(1, own).squeeze(1)
         total = log_marginal[starts]
         for k in range(1, int((ends - starts).max())):

@@ -119,7 +119,7 @@ def test_gradients_are_right(density: float, wide: float, seed: int) -> None:
     lengths = [3, 0, 1, 2, 3]
     crf, scores, chains = make(seed, 3, lengths, density, 2.0)
     scores[0, 0] += wide
-    assert crf._quick(scores) == (wide == 0 and math.isfinite(crf._steps_to_mix))
+    assert (crf._every(scores) > 0) == (wide == 0 and math.isfinite(crf._steps_to_mix))
     gold, plan = some_gold(chains, seed), packing(torch.tensor(lengths))
     names = [f"crf.{name}" for name, _ in crf.named_parameters()]
     module = Likelihood(crf)
@@ -152,12 +152,13 @@ def test_both_recursions_agree_in_value_and_gradient(scheme: str, scale: str, mo
     crf, scores, gold = conll(LENGTHS, scheme, torch.float64)
     plan = packing(torch.tensor(LENGTHS))
     if scale == "widest":  # every label at either end of what the quick recursion takes
-        scores = torch.where(scores > 0, WIDEST / (crf._steps_to_mix + 1) - 3.1, 0.0)
-    assert crf._quick(scores)
-    assert not crf._quick(scores * 50)
+        scores = torch.where(scores > 0, WIDEST / (crf._steps_to_mix + 3) - 3.1, 0.0)
+    every = crf._every(scores)
+    assert every == (1 if scale == "widest" else 4)
+    assert crf._every(scores * 50) == 0
     results = []
-    for quick in (True, False):
-        monkeypatch.setattr(crf, "_quick", lambda _, quick=quick: quick)
+    for used in (every, 0):
+        monkeypatch.setattr(crf, "_every", lambda _, used=used: used)
         crf.zero_grad()
         leaf = scores.clone().requires_grad_()
         loss = crf.loss(leaf, gold, plan)
