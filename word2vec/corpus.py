@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from training.errors import DataError
 from training.files import atomic_path, atomic_write
-from word2vec.text import TextRule, pretokenized, sentences, tokenize
+from word2vec.text import TextRule, sentences, tokenize
 from word2vec.vocab import Vocab, select
 
 PIECE = 1 << 20  # bytes of text in memory at a time
@@ -87,16 +87,17 @@ class Corpus:
             raise DataError(f"{path}.json: cannot read the description of the encoded corpus; encode it anew") from None
 
 
-class _Words(dict[str, int]):
-    """Raw token → provisional id; a token that is new is brought to its normal form, once, and numbered."""
+class _Words(dict[str | bytes, int]):
+    """Raw token, as text or as UTF-8, → provisional id; a new one is brought to its normal form, once, and numbered."""
 
     def __init__(self, rule: TextRule) -> None:
         super().__init__()
         self.rule = rule
         self.numbers: dict[str, int] = {}  # normal form → provisional id; 0 is kept for the end of a sentence
 
-    def __missing__(self, token: str) -> int:
-        number = self.numbers.setdefault(self.rule.word(token), len(self.numbers) + 1)
+    def __missing__(self, token: str | bytes) -> int:
+        text = token.decode() if isinstance(token, bytes) else token
+        number = self.numbers.setdefault(self.rule.word(text), len(self.numbers) + 1)
         self[token] = number
         return number
 
@@ -145,15 +146,19 @@ def _number(
 
     with open(target, "wb") as stream:
         for source in sources:
-            for line, ends in _lines(source, progress):
-                if words.rule.tokenize:
-                    for sentence in sentences(tokenize(line)):
-                        ids.extend([words[token.text] for token in sentence])
-                        ids.append(0)
-                else:
-                    ids.extend(map(words.__getitem__, pretokenized(line)))
-                    if ends:
-                        ids.append(0)
+            for number, line, ends in _lines(source, progress):
+                try:
+                    if words.rule.tokenize:
+                        for sentence in sentences(tokenize(line.decode())):
+                            ids.extend([words[token.text] for token in sentence])
+                            ids.append(0)
+                    else:  # as text.pretokenized does, but without decoding a word that is known
+                        ids.extend(map(words.__getitem__, line.split()))
+                        if ends:
+                            ids.append(0)
+                except UnicodeDecodeError:
+                    _check_utf8(line, source, number)
+                    raise
                 if len(ids) >= CHUNK:
                     flush()
         flush()
@@ -178,26 +183,26 @@ def _renumber(first: Path, target: Path, place: npt.NDArray[np.int32], end: int,
     return Corpus(str(target), end, tokens, ends, read, digest.hexdigest())
 
 
-def _lines(source: str, progress: Progress | None) -> Iterator[tuple[str, bool]]:
-    """The lines of ``source`` without their ends, long ones in pieces; the flag says whether the line ends there."""
+def _lines(source: str, progress: Progress | None) -> Iterator[tuple[int, bytes, bool]]:
+    """Number and bytes of each line of ``source`` without its end, long ones in pieces; does the line end there?"""
     number, rest = 1, b""
     for block in _blocks(source, progress):
         *whole, rest = (rest + block).split(b"\n")
         for line in whole:
-            yield _decode(line, source, number), True
+            yield number, line, True
             number += 1
         if len(rest) >= PIECE:
             cut = max(rest.rfind(b" "), rest.rfind(b"\t")) + 1
             if cut:
-                yield _decode(rest[:cut], source, number), False
+                yield number, rest[:cut], False
                 rest = rest[cut:]
     if rest:
-        yield _decode(rest, source, number), True
+        yield number, rest, True
 
 
-def _decode(line: bytes, source: str, number: int) -> str:
+def _check_utf8(line: bytes, source: str, number: int) -> None:
     try:
-        return line.decode()
+        line.decode()
     except UnicodeDecodeError as error:
         raise DataError(
             f"{source}:{number}: expected UTF-8, got byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line; "

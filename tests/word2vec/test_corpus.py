@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import word2vec.corpus as corpus_module
 from training.errors import ConfigError, DataError
 from word2vec.corpus import Corpus, encode
-from word2vec.text import TextRule
+from word2vec.text import TextRule, pretokenized
 
 PLAIN = TextRule(tokenize=False)
 
@@ -110,6 +110,12 @@ def test_pieces_do_not_show(
         patch.setattr(corpus_module, "PIECE", piece)
         patch.setattr(corpus_module, "CHUNK", piece)
         assert encoded(folder, text) == [line for line in lines if line]
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_bytes_are_split_as_pretokenized_text_is(text: str) -> None:
+    assert [word.decode() for word in text.encode().split()] == pretokenized(text)
 
 
 def test_one_very_long_line_is_one_sentence(tmp_path: Path) -> None:
