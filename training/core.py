@@ -129,15 +129,8 @@ class TrainerCore:
             raise
 
     def _configure_optimizers(self, task: Task) -> None:
-        config = self.config
-        if not task.automatic_optimization and (config.gradient_clip_val > 0 or config.accumulate_grad_batches != 1):
-            raise ConfigError(
-                "gradient_clip_val and accumulate_grad_batches: not possible with automatic_optimization = False; "
-                "clip and accumulate in training_step"
-            )
-        optimizers, self.schedulers = optimization.configure(
-            self.call("configure_optimizers"), task.automatic_optimization
-        )
+        given = self.call("configure_optimizers")
+        optimizers, self.schedulers = optimization.configure(given, task.automatic_optimization)
         self.optimizers = [CountingOptimizer(each, self._me) for each in optimizers]
 
     def call(self, hook: str, *arguments: Any) -> Any:
@@ -280,6 +273,12 @@ class TrainerCore:
         """The newest value of what was logged with prog_bar=True."""
         self.collect()
         return self.bar_values
+
+    @property
+    def progress_bar_fields(self) -> dict[str, float | int | str]:
+        """What a progress bar shows: ``v_num``, the version of the first logger that has one, then progress_bar_metrics."""
+        version = next((v for v in (getattr(each, "version", None) for each in self.loggers) if v is not None), None)
+        return {**({} if version is None else {"v_num": version}), **self.progress_bar_metrics}
 
     @property
     def logged_metrics(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +101,9 @@ class Evaluator(TrainerCore):
         """One pass: each source's metrics, and for "predict" its outputs; ([], []) where there are no batches."""
         if sum(limits) == 0:
             return [], []
+        step = getattr(self.task, f"{kind}_step")
+        if len(sources) > 1 and len(inspect.signature(step).parameters) < 3:
+            raise ConfigError(f"{kind}_step: with {len(sources)} sources, expected (batch, batch_idx, dataloader_idx)")
         modes = [(module, module.training) for module in self.task.modules()]
         self.collect()  # what training logged, before evaluation's results take its place
         in_batch, self.results = self.in_batch, self.eval_results
@@ -110,8 +114,8 @@ class Evaluator(TrainerCore):
         for i, (source, n) in enumerate(zip(sources, limits, strict=True)):
             several = (i,) if len(sources) > 1 else ()
             self.results.loader = i if several else None
+            outputs.append(self._run_batches(kind, source.plan(self.current_epoch), n, several) if n else [])
             if n:
-                outputs.append(self._run_batches(kind, source.plan(self.current_epoch), n, several))
                 metrics.append({} if self.sanity_checking else self.collect())
         self.results.loader = None
         self.call(f"on_{kind}_epoch_end")

@@ -144,6 +144,12 @@ class Trainer(Evaluator):
         """Numbers of batches, and the interval between validations; ConfigError before anything has run."""
         if not overrides(task, "training_step"):
             raise ConfigError(f"fit: expected {type(task).__name__} to have a training_step, got none")
+        config = self.config
+        if not task.automatic_optimization and (config.gradient_clip_val > 0 or config.accumulate_grad_batches != 1):
+            raise ConfigError(
+                "gradient_clip_val and accumulate_grad_batches: not possible with automatic_optimization = False; "
+                "clip and accumulate in training_step"
+            )
         if val and not overrides(task, "validation_step"):
             warnings.warn("fit: there are batches to validate on, but no validation_step: no validation", stacklevel=3)
         if len(train.plan(0)) == 0:

@@ -183,8 +183,8 @@ def describe(record: Record, trainer: Any, stopping: Any, checkpoints: list[Any]
     return record
 
 
-def differences(ours: Record, theirs: Record, exact: bool) -> Iterator[str]:
-    """Where two records differ; ``exact`` says that the weights' arithmetic is the same."""
+def differences(ours: Record, theirs: Record) -> Iterator[str]:
+    """Where two records differ."""
     if bool(ours.error) != bool(theirs.error):
         yield f"ours: {ours.error or 'no error'}; Lightning: {theirs.error or 'no error'}"
     if ours.error and not ours.events:
@@ -202,8 +202,7 @@ def differences(ours: Record, theirs: Record, exact: bool) -> Iterator[str]:
         if not same(mine, other):
             yield f"{name}: ours {mine}, Lightning {other}"
     for name, tensor in ours.weights.items():
-        equal = torch.equal if exact else torch.allclose
-        if not equal(tensor, theirs.weights[name]):
+        if not torch.equal(tensor, theirs.weights[name]):
             yield f"weights {name}: ours {tensor.tolist()}, Lightning {theirs.weights[name].tolist()}"
     if not same(ours.optimizer, theirs.optimizer):
         yield f"optimizer: ours {ours.optimizer}, Lightning {theirs.optimizer}"

@@ -16,7 +16,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Log:
-    """One call of ``log`` in ``hook``; the value is from ``script`` (by number of the call), or the loss where it is empty."""
+    """One call of ``log`` in ``hook``; the value is the script's (by number of the call), or the loss without one."""
 
     hook: str
     name: str

@@ -1,0 +1,89 @@
+"""A small task for the trainer's tests: a line fitted to a few points; no words in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.callbacks import Callback
+from training.config import TrainConfig
+from training.loop import FixedBatches, Trainer
+from training.randomness import permutation, uniform
+from training.task import Task
+
+POINTS = torch.arange(60, dtype=torch.float32).reshape(20, 3).sub(30).div(32)
+
+
+class Shuffled:
+    """20 points in another order each epoch, in batches of ``size``; a pure function of the epoch."""
+
+    def __init__(self, size: int = 3) -> None:
+        self.size = size
+
+    def plan(self, epoch: int) -> list[Tensor]:
+        order = torch.from_numpy(permutation(len(POINTS), 0, "order", epoch))
+        return list(POINTS[order].split(self.size))
+
+
+class Line(Task):
+    """Fits weights to a plane; dropout by a pure function; logs in steps and epochs."""
+
+    def __init__(self, optimizer: str = "adam", schedule: str = "") -> None:
+        super().__init__()
+        self.optimizer, self.schedule = optimizer, schedule
+        self.layer, self.out = nn.Linear(3, 4), nn.Linear(4, 1)
+        with torch.no_grad():
+            for i, p in enumerate(self.parameters()):
+                p.copy_(uniform(tuple(p.shape), -0.5, 0.5, 0, "init", i))
+
+    def loss(self, batch: Tensor) -> Tensor:
+        return (self.out(torch.tanh(self.layer(batch))).squeeze(1) - batch.sum(1)).square().mean()
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss = self.loss(batch * (1 + 0.01 * float(uniform((1,), 0, 1, 0, "noise", self.current_epoch, batch_idx))))
+        self.log("loss", loss, batch_size=len(batch), on_step=True, on_epoch=True, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log("val", self.loss(batch), batch_size=len(batch), on_step=True, on_epoch=True)
+
+    def test_step(self, batch: Tensor, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.log("test", self.loss(batch), batch_size=len(batch))
+
+    def predict_step(self, batch: Tensor, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        return self.out(torch.tanh(self.layer(batch))).squeeze(1)
+
+    def configure_optimizers(self) -> Any:
+        made = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.optimizer](self.parameters(), lr=0.05)
+        if self.schedule == "plateau":
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(made, factor=0.5, patience=0, threshold=0.3)
+            return {"optimizer": made, "lr_scheduler": {"scheduler": plateau, "monitor": "val"}}
+        if self.schedule == "step":
+            step = torch.optim.lr_scheduler.StepLR(made, 3, 0.75)
+            return {"optimizer": made, "lr_scheduler": {"scheduler": step, "interval": "step"}}
+        return made
+
+
+class Kept:
+    """A logger that keeps what it gets."""
+
+    version = 3
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[int, dict[str, float]]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        self.lines.append((step, dict(metrics)))
+
+
+def trainer(*callbacks: Callback, logger: Kept | None = None, checkpoint_dir: Any = None, **settings: Any) -> Trainer:
+    """A Trainer on the CPU."""
+    config = TrainConfig(device="cpu", **{"max_epochs": 2, "log_every_n_steps": 1, **settings})
+    return Trainer(config, callbacks=callbacks, loggers=[logger] if logger else [], checkpoint_dir=checkpoint_dir)
+
+
+def fixed(n: int = 4) -> FixedBatches:
+    """``n`` batches of 3 points."""
+    return FixedBatches(list(POINTS.split(3))[:n])
