@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from cli_data import data, vectors
 from cli_options import config_options, make_config
 from cli_terminal import LongJob, ProgressBar
 from ner.config import PRESETS, TaggerConfig
@@ -239,20 +240,8 @@ def list_all(root: str, as_json: bool) -> None:
         click.echo("  ".join(row[name].ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
 
 
-@main.group()
-def data() -> None:
-    """Get data, and look at it before training."""
-
-
-@data.command(epilog="\b\nExample:\n  python cli.py data fetch glove --to data")
-@click.argument("name", type=click.Choice(["glove", "text8"]))
-@click.option("--to", "folder", type=click.Path(), default="data", show_default=True, help="The folder to put it in.")
-def fetch(name: str, folder: str) -> None:
-    """Download GloVe's vectors or the text8 corpus, checked and unpacked."""
-    from word2vec.fetch import fetch as get
-
-    for path in get(name, Path(folder), progress=LongJob()):
-        click.echo(str(path))
+main.add_command(data)
+main.add_command(vectors)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ class CRF(nn.Module):
     Parameters have pytorch-crf's names: ``transitions`` (L, L) from row to column, ``start_transitions`` and
     ``end_transitions`` (L,); initial values uniform in ±0.1 from (seed, "init/crf.<name>"), as there. ``allowed`` says which
     may be used; None allows all. Scores are (N, L) for the tokens of ``plan``, float32 or float64; an empty sentence is
-    left out. ConfigError if the shapes of ``allowed`` are wrong or no sentence could begin or end.
+    left out. ConfigError if the shapes of ``allowed`` are wrong or no sentence could begin or end. A sentence for which no
+    sequence is allowed (with O among the labels there is none) is decoded with the fewest violations; its marginals are NaN.
     """
 
     transitions: nn.Parameter

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from word2vec.vectors import WordVectors
 
 from ner.indexer import Indexer
 from training.errors import DataError
 from training.randomness import uniform
+from word2vec.vectors import WordVectors
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Coverage:
         missing = f" (most frequent: {' '.join(self.most_frequent_missing)})" if self.most_frequent_missing else ""
         return (
             f"{self.exact:,} of {total:,} words have a vector as they stand, {self.other_form:,} in another form "
-            f"(the vectors', lower-cased or capitalized), {self.missing:,} have none{missing}; {100 * self.token_share:.1f} % of the tokens have one"
+            f"(the vectors', lower-cased or capitalized), {self.missing:,} have none{missing}; "
+            f"{100 * self.token_share:.1f} % of the tokens have one"
         )
 
 

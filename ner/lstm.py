@@ -159,34 +159,40 @@ def _run_back(
     return d_gates
 
 
+def _gather(table: Tensor, index: Tensor) -> Tensor:
+    """Rows ``index`` (...) of ``table`` (R, K) as (..., K). index_select copies whole rows, table[index] single elements."""
+    return table.index_select(0, index.flatten()).view(*index.shape, -1)
+
+
 class _BiLSTM(torch.autograd.Function):
     """tokens (N, D), weights stacked by direction: (2, G, D), (2, G, H), (2, G) -> (N, 2H)."""
 
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, plan: Packing) -> Tensor:
         # The bias is the weight of one more input that is always 1: its gradient is then part of the same product.
-        inputs = nn.functional.pad(tokens, (0, 1, 0, 1), value=1)[plan.tokens]
+        inputs = _gather(nn.functional.pad(tokens, (0, 1, 0, 1), value=1), plan.tokens)
         weights = _turned(torch.cat([w_ih, bias.unsqueeze(2)], 2))
         gates = torch.bmm(inputs, weights.transpose(1, 2))
         cells, squashed, hidden = _run(gates, _turned(w_hh), plan.sizes)
         ctx.plan = plan
         ctx.save_for_backward(w_ih, w_hh, inputs, gates, cells, squashed, hidden)
-        return torch.cat([hidden[0, plan.rows[0]], hidden[1, plan.rows[1]]], 1)
+        # The two directions of a token are neighbours in the output, and a whole table apart in ``hidden``.
+        return _gather(hidden.flatten(0, 1), plan.rows.T + plan.rows.new_tensor([0, hidden.shape[1]])).flatten(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
         plan: Packing = ctx.plan
         w_ih, w_hh, inputs, gates, cells, squashed, hidden = ctx.saved_tensors
-        size, first = w_hh.shape[-1], plan.sizes[0]
-        d_hidden = d_output.new_zeros(2, plan.tokens.shape[1], size)
-        d_hidden[0].index_copy_(0, plan.rows[0], d_output[:, :size])
-        d_hidden[1].index_copy_(0, plan.rows[1], d_output[:, size:])
+        n, first = d_output.shape[0], plan.sizes[0]
+        places = (2 * plan.tokens + plan.tokens.new_tensor([[0], [1]])).clamp_(max=2 * n - 1)
+        d_hidden = _gather(d_output.reshape(2 * n, -1), places)
+        d_hidden.index_fill_(1, (plan.tokens[0] == n).nonzero().flatten(), 0)  # nobody reads the spare rows
         d_gates = _run_back(d_hidden, w_hh, plan, gates, cells, squashed)
         d_tokens = None
         if ctx.needs_input_grad[0]:
             d_inputs = torch.bmm(d_gates, w_ih)
-            d_tokens = d_inputs[0, plan.rows[0]].add_(d_inputs[1, plan.rows[1]])
+            d_tokens = _gather(d_inputs[0], plan.rows[0]).add_(_gather(d_inputs[1], plan.rows[1]))
         d_weights = torch.bmm(d_gates.transpose(1, 2), inputs)
         earlier = hidden.index_select(1, plan.previous)
         d_w_hh = torch.bmm(d_gates[:, first:].transpose(1, 2), earlier)

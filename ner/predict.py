@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from word2vec.vectors import WordVectors
 
 from ner.batches import Plan, SentenceBatches
 from ner.config import TaggerConfig
@@ -24,6 +23,7 @@ from training.errors import DataError
 from training.files import sha256_file
 from training.run import read_manifest
 from word2vec.text import Token, sentences, tokenize
+from word2vec.vectors import WordVectors
 
 CHUNK = 512  # sentences that are sorted by length and tagged together
 
@@ -83,7 +83,9 @@ class TrainedTagger:
         for cpu_batch in plan:
             batch = move(cpu_batch, self.device)
             labels = self.model.decode(self.model(batch), batch).cpu()
-            for number, part in zip(cpu_batch.sentences.tolist(), torch.split(labels, cpu_batch.lengths.tolist()), strict=True):
+            for number, part in zip(
+                cpu_batch.sentences.tolist(), torch.split(labels, cpu_batch.lengths.tolist()), strict=True
+            ):
                 tags[number] = self.indexer.decode(part.tolist())
         return tags
 

@@ -106,7 +106,9 @@ def test_config_file_then_typed_options(finished: Path, small_data: Path, tmp_pa
 def test_a_preset_fills_what_was_not_typed(small_data: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
     typed = ["--hidden-size", "8", "--word-dim", "8", "--max-epochs", "1", "--no-progress"]
-    result = run("train-ner", "--preset", "lecture", "--data", str(small_data), "--vectors", "none", "--run", str(path), *typed)
+    result = run(
+        "train-ner", "--preset", "lecture", "--data", str(small_data), "--vectors", "none", "--run", str(path), *typed
+    )
     assert result.exit_code == 0, result.output
     config = json.loads((path / "config.json").read_text())
     assert (config["batch_size"], config["hidden_size"], config["docstart"], config["max_epochs"]) == (128, 8, "keep", 1)
@@ -175,7 +177,9 @@ def test_cuda_where_there_is_none(small_data: Path, tmp_path: Path) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    result = run("train-ner", "--data", str(small_data), "--vectors", "none", "--device", "cuda", "--run", str(tmp_path / "run"))
+    result = run(
+        "train-ner", "--data", str(small_data), "--vectors", "none", "--device", "cuda", "--run", str(tmp_path / "run")
+    )
     assert_one_line(result, "use --device cpu")
     assert not (tmp_path / "run").exists()
 
@@ -205,6 +209,34 @@ def test_verify_and_diff(finished: Path, small_data: Path, tmp_path: Path) -> No
     assert "first difference at epoch 0, batch 0, step 1" in result.output
     assert "differs: config.seed: 0 and 5" in result.output
     assert_one_line(run("verify", str(tmp_path)), "expected a run folder")
+
+
+def test_data_check(small_data: Path, tmp_path: Path) -> None:
+    good = run("data", "check", str(small_data / "train.conll"), str(small_data / "test.conll"))
+    assert good.exit_code == 0, good.output
+    bad = tmp_path / "bad.conll"
+    bad.write_text("Ada B-PER\nran\n\nOslo B-LOC\n", encoding="utf-8")
+    result = run("data", "check", str(bad), "--json")
+    assert result.exit_code == 1
+    assert "bad.conll:2" in result.output
+    assert isinstance(json.loads(result.output), dict)
+
+
+def test_vectors_commands(tmp_path: Path) -> None:
+    text, binary = tmp_path / "v.txt", tmp_path / "v.bin"
+    text.write_text("4 2\nking 1 0\nqueen 0.9 0.1\nman 0 1\nwoman 0.1 0.9\n")
+    assert run("vectors", "nearest", str(text), "king", "-k", "1").output.split() == ["0.9939", "queen"]
+    assert run("vectors", "analogy", str(text), "king", "queen", "man", "-k", "1").output.split()[1] == "woman"
+    assert run("vectors", "convert", str(text), str(binary)).exit_code == 0
+    assert binary.read_bytes().startswith(b"4 2\n")
+    assert run("vectors", "nearest", str(binary), "king", "-k", "1").output.split() == ["0.9939", "queen"]
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("king queen 9\nking man 1\nking gone 5\n")
+    scored = run("vectors", "evaluate", str(text), str(pairs))
+    assert scored.exit_code == 0, scored.output
+    assert "2 of 3" in scored.output
+    assert_one_line(run("vectors", "nearest", str(text), "kink"), "did you mean 'king'")
+    assert_one_line(run("vectors", "convert", str(tmp_path / "gone"), str(binary)), "gone")
 
 
 def test_runs_list(finished: Path, tmp_path: Path) -> None:

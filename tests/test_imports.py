@@ -35,7 +35,7 @@ def test_imports_keep_to_the_rules(path: Path) -> None:
     for imported in imports(path):
         top = imported.split(".")[0]
         assert top in sys.stdlib_module_names or top in RUN_TIME or top.startswith("cli"), f"{name} imports {imported}"
-        if top in ("training", "word2vec", "ner", "cli", "cli_options", "cli_terminal"):
+        if top in ROOMS or top.startswith("cli_") or top == "cli":
             if room == "training":
                 assert top == "training", f"training imports {imported}"
             if room == "word2vec":

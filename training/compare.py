@@ -37,7 +37,9 @@ def compare(first: Path, second: Path) -> Comparison:
     a, b = read_manifest(first), read_manifest(second)
     results = [*_ledgers(first, second), *_metrics(first, second), *_weights(a, b)]
     kept_a, kept_b = ({k: v for k, v in m.items() if k not in INCIDENTAL} for m in (a, b))
-    causes = [f"{name}: {_short(x)} and {_short(y)}" for name, x, y in differences(kept_a, kept_b) if not name.endswith(".path")]
+    causes = [
+        f"{name}: {_short(x)} and {_short(y)}" for name, x, y in differences(kept_a, kept_b) if not name.endswith(".path")
+    ]
     return Comparison(results, causes)
 
 

@@ -19,7 +19,10 @@ def encoded(lengths: list[int]) -> Encoded:
 
 
 @given(
-    st.lists(st.integers(1, 30), min_size=1, max_size=60), st.integers(1, 9), st.sampled_from(["length", "random"]), st.booleans()
+    st.lists(st.integers(1, 30), min_size=1, max_size=60),
+    st.integers(1, 9),
+    st.sampled_from(["length", "random"]),
+    st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
 def test_each_sentence_comes_once_an_epoch(lengths: list[int], size: int, batching: str, shuffle: bool) -> None:

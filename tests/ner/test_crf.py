@@ -289,6 +289,16 @@ def test_no_tokens() -> None:
     assert crf.marginals(scores, plan).shape == (0, 5)
 
 
+def test_without_an_allowed_sequence_the_fewest_violations_are_decoded() -> None:
+    """Begin with 0, end with 1, and change at each step: two words can, one and three cannot."""
+    crf = CRF(2, Transitions(np.array([True, False]), ~np.eye(2, dtype=np.bool_), np.array([False, True])), seed=0)
+    scores = torch.tensor([[0.0, 9.0], [9.0, 0.0], [0.0, 9.0], [0.0, 9.0]])
+    decoded = crf.decode(scores, packing(torch.tensor([2, 1, 1])))
+    assert decoded.tolist() == [0, 1, 1, 1]
+    with pytest.raises(DataError, match="label 1 is not allowed at a sentence's beginning"):
+        crf.loss(scores, decoded, packing(torch.tensor([2, 1, 1])))
+
+
 def test_initial_values_are_a_function_of_the_seed() -> None:
     one, same, other = CRF(5, seed=7), CRF(5, seed=7), CRF(5, seed=8)
     assert all(torch.equal(one.state_dict()[name], same.state_dict()[name]) for name in one.state_dict())

@@ -37,7 +37,9 @@ def finished(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_the_folder_holds_what_scripts_rely_on(finished: Path) -> None:
     names = {p.name for p in finished.iterdir()}
-    wanted = "config.json metrics.jsonl timings.jsonl manifest.json ledger.jsonl test_report.txt predictions.conll checkpoints"
+    wanted = (
+        "config.json metrics.jsonl timings.jsonl manifest.json ledger.jsonl test_report.txt predictions.conll checkpoints"
+    )
     assert set(wanted.split()) <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
     assert finished.parts[-2:] == ("ner", "version_0")
@@ -76,7 +78,9 @@ def test_twice_the_same_bits_and_config_json_starts_it_again(finished: Path, sma
         {"shuffle_valid": True, "limit_val_batches": 2, "test_weights": "last"},
     ],
 )
-def test_what_is_watched_does_not_change_what_is_trained(small_data: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+def test_what_is_watched_does_not_change_what_is_trained(
+    small_data: Path, tmp_path: Path, changes: dict[str, object]
+) -> None:
     plain = train_tagger(config(small_data, dropout=0.5, test_weights="last"), RunOptions(path=str(tmp_path / "a")))
     watched = train_tagger(config(small_data, dropout=0.5, **changes), RunOptions(path=str(tmp_path / "b")))
     assert read_manifest(plain)["weights_sha256"] == read_manifest(watched)["weights_sha256"]
@@ -119,7 +123,9 @@ def test_text_conll_and_json_lines_come_out(finished: Path, tmp_path: Path) -> N
 def test_vectors_are_used_checked_and_found_again(small_data: Path, tmp_path: Path) -> None:
     sentences = [s for name in ("train", "test") for s in read_conll(small_data / f"{name}.conll", docstart="drop")]
     words = sorted({w for s in sentences for w in s.words})
-    vectors = WordVectors(words, torch.randn(len(words), 12, generator=torch.Generator().manual_seed(0)), TextRule(False, False, "keep"))
+    vectors = WordVectors(
+        words, torch.randn(len(words), 12, generator=torch.Generator().manual_seed(0)), TextRule(False, False, "keep")
+    )
     path = tmp_path / "vectors.txt"
     vectors.save(path)
     told: list[str] = []

@@ -14,10 +14,14 @@ from training import checkpoint, files
 from training.checkpoint import ResumeStore
 from training.errors import CheckpointError
 
-CONTENT = {"weights": {"a": torch.arange(6.0).reshape(2, 3)}, "progress": {"step": 3, "stage": "batch"}, "list": [1, 2.5, None]}
+CONTENT = {
+    "weights": {"a": torch.arange(6.0).reshape(2, 3)},
+    "progress": {"step": 3, "stage": "batch"},
+    "list": [1, 2.5, None],
+}
 
 
-@pytest.fixture()
+@pytest.fixture
 def hook() -> Iterator[None]:
     yield
     files.fault_hook = None

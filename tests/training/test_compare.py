@@ -20,7 +20,14 @@ def make_run(root: Path, *, seed: int = 0, losses: tuple[float, ...] = (3.0, 2.0
     chain = "0" * 64
     with open(run.path / "ledger.jsonl", "w") as stream:
         for i, loss in enumerate(losses):
-            line = {"epoch": 0, "batch": i, "step": i + 1, "ids": "ff", "loss": loss.hex(), "gradients": {"w": "01", "b": gradient}}
+            line = {
+                "epoch": 0,
+                "batch": i,
+                "step": i + 1,
+                "ids": "ff",
+                "loss": loss.hex(),
+                "gradients": {"w": "01", "b": gradient},
+            }
             chain = chained(chain, line)
             stream.write(json.dumps({**line, "chain": chain}) + "\n")
     for i, loss in enumerate(losses):

@@ -11,7 +11,7 @@ import pytest
 from training import files
 
 
-@pytest.fixture()
+@pytest.fixture
 def hook() -> Iterator[None]:
     yield
     files.fault_hook = None
