@@ -20,6 +20,7 @@ from word2vec.config import Word2VecConfig
 from word2vec.vocab import Vocab
 
 LARGEST = 10.0
+INIT_ROWS = 1 << 14
 SAMPLE = 512  # rows that stand for all where a mean length is needed
 
 
@@ -43,7 +44,10 @@ class Word2Vec(nn.Module):
         super().__init__()
         self.config = config
         size, d = len(vocab), config.dim
-        start = randomness.uniform((size, d), -0.5 / d, 0.5 / d, config.seed, "init")
+        start = torch.empty(size, d)
+        for i in range(-(-size // INIT_ROWS)):  # the random words of all rows at once would be as large as several tables
+            rows = start[i * INIT_ROWS : (i + 1) * INIT_ROWS]
+            rows.copy_(randomness.uniform((len(rows), d), -0.5 / d, 0.5 / d, config.seed, "init", i))
         self.tree = hierarchical.HuffmanTree(vocab.counts) if config.loss == "hierarchical" else None
         self.input = nn.Parameter(start)
         self.output = nn.Parameter(torch.zeros(size - 1 if self.tree else size, d))

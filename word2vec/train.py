@@ -29,7 +29,7 @@ IDS, VOCAB = "corpus.ids", "vocab.tsv"
 OUTPUTS = ("vectors.txt", "vectors.bin", "vectors.rule.json", VOCAB)
 PROBES, NEIGHBOURS = 12, 8
 IN_PROJECTOR = 5000
-ANALOGY_WORDS = 30_000
+ANALOGY_WORDS = NEIGHBOUR_WORDS = 30_000
 
 
 def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) -> Path:
@@ -131,17 +131,23 @@ class Progress(Callback):
         self.run, self.vocab, self.rule, self.sets = run, vocab, text_rule(config), sets
         probes = config.probes or [w for w in vocab if w.isalpha() and len(w) > 3][: 4 * PROBES : 4]
         self.probes = [self.rule.word(word) for word in probes]
-        known = set(vocab)
-        if missing := [word for word in self.probes if word not in known]:
+        place = vocab.ids()
+        if missing := [word for word in self.probes if word not in place]:
             raise ConfigError(f"probes: expected words of the vocabulary, got {', '.join(map(repr, missing))}")
+        # Neighbours are looked for among the frequent words: the rest of a large vocabulary would be a copy of its table.
+        self.shown = max([NEIGHBOUR_WORDS, *(place[word] + 1 for word in self.probes)])
 
     def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
         assert isinstance(task, Word2VecTask)
-        vectors = WordVectors(list(self.vocab), task.model.input.detach().cpu(), self.rule)
+        matrix = task.model.input.detach().cpu()
+        vectors = WordVectors(list(self.vocab.words[: self.shown]), matrix[: self.shown], self.rule)
         lines = [f"- **{w}**: {', '.join(near for near, _ in vectors.nearest(w, NEIGHBOURS))}" for w in self.probes]
         self.run.text("neighbours", "\n".join(lines) or "no probe words", trainer.global_step)
+        if self.sets:
+            vectors = WordVectors(list(self.vocab), matrix, self.rule)
         for questions in self.sets:
-            for name, score in as_metrics([evaluate(vectors, questions, restrict=ANALOGY_WORDS)]).items():
+            restrict = ANALOGY_WORDS if isinstance(questions, AnalogySet) else None
+            for name, score in as_metrics([evaluate(vectors, questions, restrict=restrict)]).items():
                 task.log(f"evaluate/{name}", score)
 
 
