@@ -33,9 +33,9 @@ class Word2VecConfig(TrainConfig):
     noise_exponent: float = option(0.75, "noise words are drawn by count to this power")
     sample: float = option(1e-3, "drop occurrences of words with a larger share of the text than this; 0 keeps all")
     cbow_gradient: str = option(
-        "corrected",
-        "CBOW's mean of the context: divide its gradient too, or hand it to each word whole as word2vec.c does",
-        choices=("corrected", "word2vec.c"),
+        "word2vec.c",
+        "the gradient of CBOW's mean goes to each word whole, as in word2vec.c, or divided, which wants some 3 times the lr",
+        choices=("word2vec.c", "corrected"),
     )
 
     max_epochs: int = field(

@@ -93,8 +93,9 @@ def test_gradients_are_those_of_the_written_objective(
     architecture: str, loss: str, seed: int, n: int, window: int, block: int, blocks: int
 ) -> None:
     config = Word2VecConfig(
-        architecture=architecture, loss=loss, dim=3, window=window, block=block, noise_words=block * blocks, sample=0.2
-    )
+        architecture=architecture, loss=loss, dim=3, window=window, block=block, noise_words=block * blocks, sample=0.2,
+        cbow_gradient="corrected",
+    )  # fmt: skip
     generator = np.random.default_rng(seed)
     model, batch = random_model(generator, config), random_batch(generator, config, n)
     reported = model.step(batch)
@@ -113,7 +114,7 @@ def test_gradients_are_those_of_the_written_objective(
 
 
 def test_word2vec_c_hands_the_gradient_of_the_mean_on_undivided() -> None:
-    config = Word2VecConfig(architecture="cbow", dim=3, window=2, block=4, noise_words=4)
+    config = Word2VecConfig(architecture="cbow", cbow_gradient="corrected", dim=3, window=2, block=4, noise_words=4)
     generator = np.random.default_rng(3)
     model, batch = random_model(generator, config), random_batch(generator, config, 9)
     as_in_c = random_model(np.random.default_rng(3), replace(config, cbow_gradient="word2vec.c"))
