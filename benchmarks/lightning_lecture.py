@@ -157,6 +157,8 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     settings = {**PRESETS["lecture"], "data": options.data, "vectors": options.vectors, "hidden_size": options.hidden_size}
     settings |= {"max_epochs": options.epochs, "batching": options.batching, "threads": options.threads}
+    if options.same:
+        settings["unk_replace"] = 0.0  # Lightning's side reads no word as unknown
     config = TaggerConfig.from_dict(settings)
     dataset = read_dataset(config)
     vectors = WordVectors.load(options.vectors) if options.vectors != "none" else None
