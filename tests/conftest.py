@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# The fast suite draws the same cases every time; the soak tests draw others.
+settings.register_profile("fast", derandomize=True, deadline=None)
+settings.load_profile("fast")
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 
