@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ import click
 from cli_data import data, vectors
 from cli_options import config_options, make_config
 from cli_terminal import LongJob, ProgressBar
+from cli_verify import diff, verify
 from ner.config import PRESETS, TaggerConfig
-from training.compare import Comparison, list_runs
-from training.compare import compare as compare_runs
-from training.errors import DataError, Preempted, SamebitsError
-from training.experiment import RunOptions
-from training.run import read_manifest
+from training.compare import list_runs
+from training.errors import Preempted, SamebitsError
+from training.experiment import RunOptions, reopen
 from word2vec.config import Word2VecConfig
 
 VERSION = "0.1.0"
@@ -37,7 +36,10 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except Preempted as stopped:
-            click.echo(f"{stopped}\ngo on with: python cli.py {_resume_command()}", err=True)
+            if stopped.run:
+                click.echo(f"{stopped}\ngo on with: {_resume_command(stopped.run)}", err=True)
+            else:
+                click.echo(str(stopped), err=True)
             ctx.exit(stopped.exit_code)
         except SamebitsError as error:
             click.echo(f"error: {error}", err=True)
@@ -77,27 +79,22 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _options(kind: str, path: str, resume: str, allow_changes: bool, progress: bool) -> RunOptions:
-    click.get_current_context().find_root().meta["resume"] = (kind, path or resume)
+    click.get_current_context().find_root().meta["command"] = kind
     return RunOptions(
         path=path,
         argv=tuple(sys.argv[1:]),
         resume=resume,
         allow_changes=allow_changes,
         callbacks=(ProgressBar(),) if progress else (),
-        tell=_tell,
+        tell=click.echo,
         progress=LongJob() if progress else None,
     )
 
 
-def _tell(line: str) -> None:
-    if line.startswith("run: "):
-        click.get_current_context().find_root().meta["run"] = line.split()[1]
-    click.echo(line)
-
-
-def _resume_command() -> str:
-    meta = click.get_current_context().find_root().meta
-    return f"{meta['resume'][0]} --resume {meta.get('run', meta['resume'][1])}"
+def _resume_command(run: str) -> str:
+    """What to type, in the folder that the stopped command was typed in."""
+    script = sys.argv[0] if Path(sys.argv[0]).name == "cli.py" else "cli.py"
+    return shlex.join(["python", script, click.get_current_context().find_root().meta["command"], "--resume", run])
 
 
 @main.command(epilog="\b\nExample:\n  python cli.py train-w2v --corpus news.txt --dim 100 --epochs 5")
@@ -107,7 +104,7 @@ def train_w2v(file: str | None, path: str, resume: str, allow_changes: bool, **t
     """Train word vectors on text."""
     from word2vec.train import train_word2vec
 
-    config = make_config(Word2VecConfig, typed, _file(file, resume), {})
+    config = make_config(Word2VecConfig, typed, _file(file, resume, "w2v"), {})
     folder = train_word2vec(config, _options("train-w2v", path, resume, allow_changes, config.progress))
     click.echo(f"finished: {folder}")
 
@@ -122,14 +119,14 @@ def train_ner(preset: str, file: str | None, path: str, resume: str, allow_chang
     """Train a tagger, test it, and report."""
     from ner.train import train_tagger
 
-    config = make_config(TaggerConfig, typed, _file(file, resume), PRESETS[preset])
+    config = make_config(TaggerConfig, typed, _file(file, resume, "ner"), PRESETS[preset])
     folder = train_tagger(config, _options("train-ner", path, resume, allow_changes, config.progress))
     click.echo(f"finished: {folder}")
 
 
-def _file(file: str | None, resume: str) -> str | None:
+def _file(file: str | None, resume: str, kind: str) -> str | None:
     """A resumed run has its settings from its own folder."""
-    return str(Path(resume) / "config.json") if resume else file
+    return str(reopen(resume, kind).path / "config.json") if resume else file
 
 
 @main.command(
@@ -174,52 +171,6 @@ def evaluate(run: str, file: str, as_json: bool, device: str) -> None:
         click.echo(report_text(scores))
 
 
-@main.command(epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
-@click.argument("run", type=click.Path())
-@click.option("--to", "path", default="", metavar="DIR", help="Keep the repeated run there.  [default: it is thrown away]")
-def verify(run: str, path: str) -> None:
-    """Run a finished run again, from its own settings, and compare the two step by step.
-
-    Says "same bits" and ends with 0, or names the first step that differs, in it the first tensors, and what differs in
-    inputs, code and environment, and ends with 1.
-    """
-    with tempfile.TemporaryDirectory(prefix="samebits-verify-") as scratch:
-        again = repeat(Path(run), path or str(Path(scratch) / "run"), _tell)
-        _report(compare_runs(Path(run), again), "verified: same bits")
-
-
-@main.command(epilog="\b\nExample:\n  python cli.py diff runs/ner/version_0 runs/ner/version_1")
-@click.argument("first", type=click.Path())
-@click.argument("second", type=click.Path())
-def diff(first: str, second: str) -> None:
-    """Compare two runs: their results step by step, and their inputs, settings, code and environment."""
-    _report(compare_runs(Path(first), Path(second)), "same bits")
-
-
-def _report(comparison: Comparison, same: str) -> None:
-    for line in comparison.results or [same]:
-        click.echo(line)
-    for line in comparison.causes:
-        click.echo(f"differs: {line}")
-    if not comparison.same_bits:
-        click.get_current_context().exit(1)
-
-
-def repeat(run: Path, path: str, tell: Callable[[str], None]) -> Path:
-    """Train a finished run's settings again, into ``path``."""
-    described = read_manifest(run)
-    if described["status"] != "finished":
-        raise DataError(f"{run}: expected a finished run, got one that is {described['status']}")
-    options = RunOptions(path=path, tell=tell, callbacks=(ProgressBar(),))
-    if described["kind"] == "ner":
-        from ner.train import train_tagger
-
-        return train_tagger(TaggerConfig.load(run / "config.json"), options)
-    from word2vec.train import train_word2vec
-
-    return train_word2vec(Word2VecConfig.load(run / "config.json"), options)
-
-
 @main.group()
 def runs() -> None:
     """The runs that there are."""
@@ -240,8 +191,8 @@ def list_all(root: str, as_json: bool) -> None:
         click.echo("  ".join(row[name].ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
 
 
-main.add_command(data)
-main.add_command(vectors)
+for command in (data, diff, vectors, verify):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,12 @@ def load(path: Path) -> Checkpoint:
     fault = verify(path)
     if fault:
         raise CheckpointError(f"{path}: {fault}")
+    return _read(path)
+
+
+def _read(path: Path, mmap: bool = False) -> Checkpoint:
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # pickle, zip and torch errors alike: the file is not one of ours
         raise CheckpointError(f"{path}: not a samebits checkpoint ({str(error).splitlines()[0][:120]})") from None
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
@@ -88,12 +92,15 @@ def digest_path(path: Path) -> Path:
 
 
 class ResumeStore:
-    """The checkpoints that a stopped run goes on from: the newest, and the one before it until the newest is verified."""
+    """The checkpoints that a stopped run goes on from: the newest, and the one before it until the newest is verified.
+
+    With ``keep`` the older ones stay too: ``verify --from`` replays from them.
+    """
 
     pattern = re.compile(r"resume-(\d+)\.ckpt")
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, keep: bool = False) -> None:
+        self.folder, self.keep = folder, keep
 
     def paths(self) -> list[Path]:
         """All of them, newest first."""
@@ -109,9 +116,27 @@ class ResumeStore:
         if fault:
             raise CheckpointError(f"{path}: {fault}; the older checkpoints were kept")
         fault_point("verified:resume")
-        for old in older:
+        for old in [] if self.keep else older:
             remove(old)
         return path
+
+    def clear(self) -> None:
+        """A finished run needs none of them, unless they are to be kept."""
+        for path in [] if self.keep else self.paths():
+            remove(path)
+
+    def steps(self, tell: Callable[[str], None]) -> list[tuple[int, Path]]:
+        """The optimizer step that each was written at, newest first, without reading its tensors.
+
+        ``tell`` hears of those that cannot be read.
+        """
+        found = []
+        for path in self.paths():
+            try:
+                found.append((int(_read(path, mmap=True)["progress"]["global_step"]), path))
+            except CheckpointError as error:
+                tell(str(error))
+        return found
 
     def latest(self, tell: Callable[[str], None]) -> tuple[Path, Checkpoint] | None:
         """The newest good one; ``tell`` hears of each that is not. None where there is none."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training import ledger
-from training.manifest import differences
+import torch
+
+from training import checkpoint, ledger
+from training.config import read_settings
+from training.digest import weights_sha256
+from training.files import sha256_file
+from training.manifest import differences, plain
 from training.run import LEDGER, METRICS, read_jsonl, read_manifest
 
-# In the manifest but no part of what a run is: when and where it ran, and how it was called.
-INCIDENTAL = ("argv", "seconds", "status", "outputs", "weights_sha256", "metrics")
+# In the manifest but no part of what a run is: when and where it ran, how it was called, and what came out.
+INCIDENTAL = ("argv", "seconds", "status", "outputs", "weights_sha256", "metrics", "changes", "folder")
+MODEL = Path("checkpoints") / "model.ckpt"
 
 
 @dataclass(frozen=True)
@@ -25,56 +30,113 @@ class Comparison:
 
     @property
     def same_bits(self) -> bool:
-        """Whether weights, metrics and ledgers are equal."""
+        """Whether weights, metrics, ledgers and outputs are equal."""
         return not self.results
 
 
-def compare(first: Path, second: Path) -> Comparison:
+def compare(first: Path, second: Path, *, partial: bool = False, without: Collection[str] = ()) -> Comparison:
     """Compare two runs' folders: results step by step, and inputs, settings, code and environment.
 
-    DataError where one is no run's folder.
+    With ``partial`` the second run was left early, and is compared as far as it goes. ``without`` names settings in which
+    they may differ. DataError where one is no run's folder.
     """
     a, b = read_manifest(first), read_manifest(second)
-    results = [*_ledgers(first, second), *_metrics(first, second), *_weights(a, b)]
-    kept_a, kept_b = ({k: v for k, v in m.items() if k not in INCIDENTAL} for m in (a, b))
-    causes = [
-        f"{name}: {_short(x)} and {_short(y)}" for name, x, y in differences(kept_a, kept_b) if not name.endswith(".path")
-    ]
-    return Comparison(results, causes)
+    results = [*_ledgers(first, second, partial), *_metrics(first, second, partial)]
+    if not partial:
+        results += [*_weights(first, second, a, b), *_outputs(a, b)]
+    return Comparison(results, [*_causes(a, b, without), *_changes(first, a), *_changes(second, b)])
 
 
-def _ledgers(first: Path, second: Path) -> Iterator[str]:
+def _ledgers(first: Path, second: Path, partial: bool) -> Iterator[str]:
     paths = [run / LEDGER for run in (first, second)]
-    if not all(path.is_file() for path in paths):
+    there = [path.is_file() for path in paths]
+    if any(there) and not all(there):
+        yield f"{first if there[1] else second}: it has no ledger to compare"
+    if not all(there):
         return
     for path in paths:
         broken = ledger.first_break(path)
         if broken is not None:
             yield f"{path}:{broken}: the ledger's chain is broken here: the file was changed"
-            return
-    yield from ledger.compare(*paths)
+    yield from ledger.compare(paths[0], paths[1], partial)
 
 
-def _metrics(first: Path, second: Path) -> Iterator[str]:
+def _metrics(first: Path, second: Path, partial: bool) -> Iterator[str]:
     a, b = read_jsonl(first / METRICS), read_jsonl(second / METRICS)
     for x, y in zip(a, b, strict=False):
         if x != y:
-            names = [f"{name} {x.get(name)} and {y.get(name)}" for name in sorted({*x, *y}) if x.get(name) != y.get(name)]
+            names = [f"{name} {x.get(name)} and {y.get(name)}" for name in {**x, **y} if x.get(name) != y.get(name)]
             yield f"metrics first differ at step {x.get('step')}: {', '.join(names)}"
             return
-    if len(a) != len(b):
+    if len(a) < len(b) or (len(a) > len(b) and not partial):
         yield f"metrics: {len(a)} lines and {len(b)}; they agree as far as both go"
 
 
-def _weights(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
+def _weights(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
     x, y = a.get("weights_sha256"), b.get("weights_sha256")
-    if x != y:
-        yield f"weights: {_short(x)} and {_short(y)}"
+    for run, described, digest in ((first, a, x), (second, b, y)):
+        if digest is None:
+            yield f"{run} is {described['status']}, and has no final weights"
+    if x is None or y is None or x == y:
+        return
+    yield f"weights: {plain(x)} and {plain(y)}"
+    if not any(checkpoint.verify(run / MODEL) for run in (first, second)):
+        ours, theirs = (checkpoint.load(run / MODEL)["weights"] for run in (first, second))
+        names = [n for n in {**ours, **theirs} if n not in ours or n not in theirs or not _equal(ours[n], theirs[n])]
+        yield f"weights that differ: {', '.join(names)}"
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Equal in bits: NaN equals itself, and 0 is not −0."""
+    return weights_sha256({"": first}) == weights_sha256({"": second})
+
+
+def _outputs(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
+    ours, theirs = a.get("outputs", {}), b.get("outputs", {})
+    names = [name for name in ours if name in theirs and ours[name] != theirs[name] and name not in (METRICS, LEDGER)]
+    if names:
+        yield f"files that differ: {', '.join(names)}"
+
+
+def _causes(a: dict[str, Any], b: dict[str, Any], without: Collection[str]) -> Iterator[str]:
+    a, b = ({name: value for name, value in each.items() if name not in INCIDENTAL} for each in (a, b))
+    for name, x, y in differences(a, b):
+        if name.endswith((".path", ".bytes")) or name.removeprefix("config.") in without:
+            continue
+        if name.startswith("inputs.") and not (isinstance(x, str) and isinstance(y, str)):
+            yield f"{name}: {'none' if x is None else x['path']} and {'none' if y is None else y['path']}"
+        else:
+            yield f"{name}: {plain(x)} and {plain(y)}"
+
+
+def _changes(run: Path, described: dict[str, Any]) -> Iterator[str]:
+    """Where a run went on although something had changed."""
+    for change in described.get("changes", []):
+        yield f"{run} went on at step {change['step']} with changes: {'; '.join(change['changed'])}"
+
+
+def changed_files(run: Path) -> list[str]:
+    """Files of a finished run that are not what its manifest says, a line each."""
+    described = read_manifest(run)
+    found = []
+    for name, digest in described.get("outputs", {}).items():
+        if not (run / name).is_file():
+            found.append(f"{run / name}: it is gone")
+        elif sha256_file(run / name) != digest:
+            found.append(f"{run / name}: it was changed after the run had finished")
+    if (run / MODEL).is_file() and "weights_sha256" in described:
+        fault = checkpoint.verify(run / MODEL)
+        if fault:
+            found.append(f"{run / MODEL}: {fault}")
+        elif weights_sha256(checkpoint.load(run / MODEL)["weights"]) != described["weights_sha256"]:
+            found.append(f"{run / MODEL}: its weights were changed after the run had finished")
+    settings = run / "config.json"
+    if not settings.is_file():
+        found.append(f"{settings}: it is gone")
+    else:
+        for name, was, now in differences(described["config"], read_settings(settings)):
+            found.append(f"{settings}: {name} is {plain(now)}, and was {plain(was)} in the run")
+    return found
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:

@@ -56,6 +56,10 @@ class TrainConfig:
     checkpoint_every: str = option(
         "5m", "write a checkpoint to resume from every so many steps (200) or minutes (5m); never", numbers=False
     )
+    keep_checkpoints: bool = option(
+        False, "keep all of these checkpoints, to replay from (verify --from); else the newest, until the run has finished",
+        numbers=False,
+    )  # fmt: skip
     ledger_every: int = option(1, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
     log_every_n_steps: int = option(50, "write training metrics every so many steps", numbers=False)
     progress: bool = option(True, "show a progress bar", numbers=False)
@@ -78,8 +82,12 @@ class TrainConfig:
 
     def fingerprint(self) -> str:
         """SHA-256 over the settings that can change the run's numbers, as canonical JSON."""
-        kept = {f.name: self.to_dict()[f.name] for f in dataclasses.fields(self) if f.metadata.get("numbers", True)}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode()).hexdigest()
+
+    def settings(self) -> dict[str, Any]:
+        """Those that can change the run's numbers, as in ``to_dict``."""
+        kept = {item.name for item in dataclasses.fields(self) if item.metadata.get("numbers", True)}
+        return {name: value for name, value in self.to_dict().items() if name in kept}
 
     @classmethod
     def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str = "config") -> ConfigT:

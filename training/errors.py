@@ -37,3 +37,5 @@ class Preempted(SamebitsError):
     """The run was stopped by a signal or its time limit, with an exact checkpoint on disk."""
 
     exit_code = 75
+    run = ""
+    """The run's folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +16,10 @@ from training.config import TrainConfig
 from training.determinism import determinism
 from training.device import choose_device
 from training.errors import CheckpointError, Preempted, ReproducibilityError
-from training.files import sha256_file
+from training.files import atomic_write
 from training.ledger import Ledger
 from training.loop import Batches, Trainer
-from training.resume import Keeper, go_back
+from training.resume import Keeper, Position, go_back
 from training.run import Run
 from training.task import Task
 from training.throughput import Throughput
@@ -45,16 +46,16 @@ class RunOptions:
 class Experiment:
     """An open run: its folder, and a Trainer that logs, checkpoints and keeps the ledger there."""
 
-    def __init__(self, run: Run, config: TrainConfig, options: RunOptions, identity: dict[str, Any]) -> None:
+    def __init__(self, run: Run, config: TrainConfig, options: RunOptions) -> None:
         self.run, self.config, self.options = run, config, options
-        self.store = ResumeStore(run.path / "checkpoints")
-        self.keeper = Keeper(run, self.store, every=config.checkpoint_every, max_time=config.max_time, identity=identity)
+        self.store = ResumeStore(run.path / "checkpoints", keep=config.keep_checkpoints)
+        self.keeper = Keeper(run, self.store, every=config.checkpoint_every, max_time=config.max_time)
         self.checkpoint: Checkpoint | None = None
 
     def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
         """A Trainer with this run's loggers and callbacks, and then ``callbacks``."""
         every = self.config.ledger_every
-        own: list[Callback] = [Throughput(self.run), *([Ledger(self.run, every)] if every else [])]
+        own: list[Callback] = [Throughput(self.run), Position(self.run), *([Ledger(self.run, every)] if every else [])]
         return Trainer(
             self.config,
             callbacks=[*own, *self.options.callbacks, *callbacks],
@@ -78,31 +79,24 @@ def experiment(
     """
     device = choose_device(config.device)
     with determinism(config.deterministic, config.threads) as level:
-        environment = manifest.environment(device, level)
-        identity = {
-            "config": config.fingerprint(),
-            "inputs": {name: sha256_file(path) for name, path in inputs.items()},
-            "source": manifest.code()["source_sha256"],
-            "packages": environment["packages"],
-        }
+        described = manifest.describe(inputs, device, level)
         if options.resume:
             run = Run.reopen(Path(options.resume))
-            experiment = Experiment(run, config, options, identity)
-            experiment.checkpoint = go_back(run, experiment.store, options.tell)
-            _check_identity(experiment.checkpoint, identity, options)
-            run.set_status("running")
+            changes = _changes(run, config, described, options)
+            opened = Experiment(run, config, options)
+            opened.checkpoint = go_back(run, opened.store, options.tell)
+            _go_on(opened, changes, described)
         else:
             run = Run.create(kind, config, path=options.path, root=options.root, argv=options.argv)
-            for name, path in inputs.items():
-                run.add_input(name, path)
-            run.manifest["environment"] = environment
+            run.manifest |= described
             run.write_manifest()
-            experiment = Experiment(run, config, options, identity)
+            opened = Experiment(run, config, options)
         options.tell(f"run: {run.path} (determinism: {level})")
         try:
-            with experiment.keeper.signals():
-                yield experiment
-        except Preempted:
+            with opened.keeper.signals():
+                yield opened
+        except Preempted as stopped:
+            stopped.run = str(run.path)
             run.set_status("stopped")
             raise
         except BaseException:
@@ -110,29 +104,80 @@ def experiment(
             raise
         finally:
             run.close()
+        if run.manifest["status"] == "finished":
+            opened.store.clear()
+
+
+def reopen(path: str, kind: str) -> Run:
+    """A run of this kind, to go on with. DataError for what is no run, CheckpointError for one of another kind."""
+    run = Run.reopen(Path(path))
+    if run.manifest.get("kind") != kind:
+        command = {"ner": "train-ner", "w2v": "train-w2v"}.get(str(run.manifest.get("kind")), "another command")
+        raise CheckpointError(
+            f"{run.path}: expected a run of kind {kind}, got {run.manifest.get('kind')}; resume it with {command}"
+        )
+    return run
 
 
 def already_finished(options: RunOptions, kind: str) -> Path | None:
-    """The run to resume if it is finished, having said so; None if work is left. CheckpointError for another kind."""
+    """The run to resume if it is finished, having said so; None if work is left. Errors as of ``reopen``."""
     if not options.resume:
         return None
-    run = Run.reopen(Path(options.resume))
-    if run.manifest.get("kind") != kind:
-        raise CheckpointError(f"{run.path}: expected a run of kind {kind}, got {run.manifest.get('kind')}")
+    run = reopen(options.resume, kind)
     if run.manifest["status"] != "finished":
         return None
     options.tell(f"{run.path} is finished: weights {run.manifest.get('weights_sha256')}")
     return run.path
 
 
-def _check_identity(checkpoint: Checkpoint | None, now: dict[str, Any], options: RunOptions) -> None:
-    if checkpoint is None:
-        return
-    changed = [f"{name}: {old} → {new}" for name, old, new in manifest.differences(checkpoint["identity"], now)]
+def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOptions) -> list[str]:
+    """What is not as it was when the run was left; ReproducibilityError where that is not allowed.
+
+    Another machine, or another number of threads, is told but not refused: whether it changes bits depends on the level.
+    """
+    if "environment" not in run.manifest:
+        return []  # it was killed before it had begun
+    settings = config.settings()
+    was = {name: run.manifest["config"].get(name) for name in settings}
+    changed = [_line(*difference) for difference in manifest.differences(was, settings, "config.")]
+    changed += [_line(*difference) for difference in manifest.differences(_identity(run.manifest), _identity(now))]
     if changed and not options.allow_changes:
         raise ReproducibilityError(
-            f"{options.resume}: the run began with something else ({'; '.join(changed)}): it would not end in the same "
+            f"{run.path}: the run began with something else ({'; '.join(changed)}): it would not end in the same "
             "bits; undo that, or resume with --allow-changes"
         )
     for line in changed:
-        options.tell(f"resuming although it has changed: {line}")
+        options.tell(f"going on although it has changed: {line}")
+    moved = [
+        _line(*difference)
+        for difference in manifest.differences(run.manifest["environment"], now["environment"], "environment.")
+        if not difference[0].startswith(("environment.packages.", "environment.system"))
+    ]
+    for line in moved:
+        options.tell(f"the machine or its settings have changed, and bits may with them: {line}")
+    return changed + moved
+
+
+def _identity(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "inputs": {name: each["sha256"] for name, each in described["inputs"].items()},
+        "source": described["code"]["source_sha256"],
+        "packages": described["environment"]["packages"],
+    }
+
+
+def _go_on(opened: Experiment, changes: list[str], now: dict[str, Any]) -> None:
+    """The manifest of a run that goes on: as things are now, with what has changed and at which step."""
+    run, config = opened.run, opened.config
+    step = opened.checkpoint["progress"]["global_step"] if opened.checkpoint else 0
+    opened.keeper.last_step = step
+    run.manifest |= now
+    if changes:
+        run.manifest.setdefault("changes", []).append({"step": step, "changed": changes})
+        run.manifest["config"] = config.to_dict()
+        atomic_write(run.path / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+    run.set_status("running")
+
+
+def _line(name: str, old: Any, new: Any) -> str:
+    return f"{name}: {manifest.plain(old)} → {manifest.plain(new)}"

@@ -18,6 +18,8 @@ import torch
 
 from training.callbacks import Callback
 from training.digest import checksum, weights_sha256
+from training.errors import DataError
+from training.manifest import plain
 from training.run import LEDGER, Run, read_jsonl
 
 if TYPE_CHECKING:
@@ -34,14 +36,19 @@ class Ledger(Callback):
 
     def __init__(self, run: Run, every: int = 1) -> None:
         self.run, self.every = run, every
-        self.chain = START
+        lines = read_jsonl(run.path / LEDGER)  # those of a resumed run, cut back to its checkpoint
+        self.chain = str(lines[-1].get("chain")) if lines else START
         self._gradients: dict[str, str] = {}
 
     def state_dict(self) -> dict[str, Any]:
         return {"chain": self.chain}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.chain = state["chain"]
+        if state["chain"] != self.chain:
+            raise DataError(
+                f"{self.run.path / LEDGER}: expected the lines that the checkpoint was written after, got others: "
+                "the file was changed"
+            )
 
     def on_before_optimizer_step(self, trainer: Trainer, task: Task, optimizer: Any) -> None:
         if task.automatic_optimization and self._due(trainer):
@@ -92,25 +99,42 @@ def first_break(path: Path) -> int | None:
     return None
 
 
-def compare(first: Path, second: Path) -> Iterator[str]:
-    """What differs at the first line where two ledgers do: the step, and which of its entries; nothing where they agree."""
-    a, b = read_jsonl(first), read_jsonl(second)
-    for x, y in zip(a, b, strict=False):
-        x.pop("chain", None)
-        y.pop("chain", None)
-        if x == y:
+def compare(first: Path, second: Path, partial: bool = False) -> Iterator[str]:
+    """What differs at the first step where two ledgers do: where, and which entries; nothing where they agree.
+
+    Steps are compared that both hold; a step that only one holds is a difference too, unless ``partial`` says that the
+    second ledger ends early.
+    """
+    a, b = ({_place(line): line for line in read_jsonl(path)} for path in (first, second))
+    places = [place for place in a if place in b]
+    for place in places:
+        x, y = a[place], b[place]
+        names = [name for name in {**x, **y} if name != "chain" and x.get(name) != y.get(name)]
+        if not names:
             continue
-        yield f"first difference at epoch {x.get('epoch')}, batch {x.get('batch')}, step {x.get('step')}"
-        for name in sorted(set(x) | set(y) - {"gradients"}):
-            if name != "gradients" and x.get(name) != y.get(name):
-                yield f"{name}: {x.get(name)} and {y.get(name)}"
+        yield f"first difference {_where(x)}"
+        for name in names:
+            if name != "gradients":
+                yield f"{name}: {plain(x.get(name))} and {plain(y.get(name))}"
         ours, theirs = x.get("gradients") or {}, y.get("gradients") or {}
-        names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-        if names:
-            yield f"gradients that differ: {', '.join(names)}"
+        tensors = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+        if tensors:
+            yield f"gradients that differ: {', '.join(tensors)}"
         return
-    if len(a) != len(b):
-        yield f"one ledger has {len(a)} lines, the other {len(b)}; they agree as far as both go"
+    if len(places) < (len(b) if partial else max(len(a), len(b))):
+        yield f"the ledgers have {len(a)} lines and {len(b)}; the {len(places)} of the same steps agree"
+
+
+def _place(line: dict[str, Any]) -> tuple[Any, ...]:
+    """What a line is about: a batch, a validation, or the end."""
+    return line.get("epoch"), line.get("batch"), line.get("step"), "weights" in line, "end" in line
+
+
+def _where(line: dict[str, Any]) -> str:
+    if "batch" in line:
+        return f"at epoch {line['epoch']}, batch {line['batch']}, step {line['step']}"
+    when = "at the end" if "end" in line else f"at the validation in epoch {line.get('epoch')}"
+    return f"in the weights {when}, after step {line.get('step')}"
 
 
 def _checksums(task: Task) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -14,10 +16,26 @@ from typing import Any
 import torch
 
 from training.determinism import BITS_ENVIRONMENT
+from training.files import sha256_file
 
 PACKAGES = ("torch", "numpy", "seqeval", "scikit-learn", "tensorboard", "click")
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("cli*.py", "training/*.py", "word2vec/*.py", "ner/*.py")
+
+
+def describe(inputs: Mapping[str, str | Path], device: torch.device, level: str) -> dict[str, Any]:
+    """The manifest's inputs, code, environment, and the folder that relative paths begin in."""
+    return {
+        "inputs": {name: input_file(path) for name, path in inputs.items()},
+        "code": code(),
+        "environment": environment(device, level),
+        "folder": os.getcwd(),
+    }
+
+
+def input_file(path: str | Path) -> dict[str, Any]:
+    """An input's place, digest and size."""
+    return {"path": str(path), "sha256": sha256_file(path), "bytes": Path(path).stat().st_size}
 
 
 def environment(device: torch.device, level: str) -> dict[str, Any]:
@@ -63,6 +81,14 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str
             yield from differences(a, b, f"{prefix}{name}.")
         elif a != b:
             yield f"{prefix}{name}", a, b
+
+
+def plain(value: Any) -> str:
+    """A value for people, digests cut short."""
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+    if re.fullmatch("[0-9a-f]{40,}", text):
+        return text[:12] + "…"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def cpu_model() -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from training.callbacks import Callback
 from training.checkpoint import Checkpoint, ResumeStore
 from training.errors import ConfigError, Preempted
 from training.files import fault_point
@@ -18,6 +19,7 @@ from training.run import Run
 
 if TYPE_CHECKING:
     from training.loop import Trainer
+    from training.task import Task
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -34,6 +36,16 @@ def seconds(text: str, name: str) -> float | None:
     raise ConfigError(f"{name}: expected a time such as 90s, 5m, 2h or 00:01:30:00, got {text!r}")
 
 
+class Position(Callback):
+    """Puts into each state how far the run's growing files were when it was taken: inside a validation, before it began."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
+        checkpoint["run"] = self.run.position()
+
+
 class Keeper:
     """The trainer's ``keep_going``: writes checkpoints when they are due, and stops the run, resumable, when asked to.
 
@@ -41,8 +53,8 @@ class Keeper:
     and in validation. A second SIGINT interrupts at once, and the last checkpoint on disk is what remains.
     """
 
-    def __init__(self, run: Run, store: ResumeStore, *, every: str, max_time: str, identity: dict[str, Any]) -> None:
-        self.run, self.store, self.identity = run, store, identity
+    def __init__(self, run: Run, store: ResumeStore, *, every: str, max_time: str) -> None:
+        self.run, self.store = run, store
         self.every_steps = self.every_seconds = None
         if every.isdigit():
             self.every_steps = int(every)
@@ -53,7 +65,7 @@ class Keeper:
         self.limit = seconds(max_time, "max_time")
         self.reason = ""
         self.started = self.last_time = time.monotonic()
-        self.last_step: int | None = None
+        self.last_step = 0
 
     def stop(self, reason: str) -> None:
         """Ask for a stop."""
@@ -70,16 +82,16 @@ class Keeper:
             raise Preempted(f"stopped at {trainer.where()}: {self.reason}")
         if trainer.stage == "validate":
             return
-        if self.last_step is None:
-            self.last_step = trainer.global_step
-        due = self.every_steps is not None and trainer.global_step - self.last_step >= self.every_steps
+        every = self.every_steps
+        due = every is not None and trainer.global_step // every > self.last_step // every  # at multiples of it
         if due or (self.every_seconds is not None and now - self.last_time >= self.every_seconds):
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
         """Write a checkpoint of this moment."""
         fault_point("checkpoint:begin")
-        self.store.save({**trainer.state(), "run": self.run.position(), "identity": self.identity})
+        self.run.sync()
+        self.store.save(trainer.state())
         fault_point("checkpoint:end")
         self.last_step, self.last_time = trainer.global_step, time.monotonic()
 

@@ -51,7 +51,6 @@ class Run:
         except OSError as error:
             raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
         described = {"kind": kind, "status": "running", "argv": list(argv), "config": config.to_dict(), "inputs": {}}
-        described["code"] = manifest.code()
         run = cls(folder, described)
         atomic_write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
         run.write_manifest()
@@ -116,13 +115,8 @@ class Run:
 
     def add_input(self, name: str, path: str | Path) -> str:
         """Record an input file with its SHA-256, which is returned."""
-        digest = sha256_file(path)
-        self.manifest["inputs"][name] = {"path": str(path), "sha256": digest, "bytes": Path(path).stat().st_size}
-        return digest
-
-    def describe_environment(self, device: torch.device, level: str) -> None:
-        """Record the machine and the level of determinism, once threads and flags are set."""
-        self.manifest["environment"] = manifest.environment(device, level)
+        self.manifest["inputs"][name] = manifest.input_file(path)
+        return str(self.manifest["inputs"][name]["sha256"])
 
     def write_manifest(self) -> None:
         """Put manifest.json on disk as it stands."""
@@ -152,14 +146,16 @@ class Run:
     # -- resume -------------------------------------------------------------------------------------------------------
 
     def position(self) -> dict[str, int]:
-        """How far the growing files have come, for a checkpoint; they are synced to the disk first."""
-        sizes = {}
+        """How far the growing files have come, in bytes, for a checkpoint."""
+        paths = {name: self.path / name for name in (METRICS, TIMINGS, LEDGER)}
+        return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
+
+    def sync(self) -> None:
+        """The growing files, to the disk: before a checkpoint that says how long they are."""
         for name in (METRICS, TIMINGS, LEDGER):
             if (self.path / name).is_file():
                 with open(self.path / name, "rb+") as stream:
                     os.fsync(stream.fileno())
-                    sizes[name] = stream.seek(0, os.SEEK_END)
-        return sizes
 
     def cut_back(self, sizes: Mapping[str, int], next_step: int) -> None:
         """Cut the growing files to a checkpoint's ``position``; TensorBoard forgets what came at ``next_step`` and after.
@@ -210,8 +206,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file; [] where it is missing."""
+    """The objects of a .jsonl file; [] where it is missing. DataError (file:line) for what is none."""
     if not path.is_file():
         return []
-    with open(path, encoding="utf-8") as stream:
-        return [json.loads(line) for line in stream if line.strip()]
+    found = []
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                value = None
+            if not isinstance(value, dict):
+                raise DataError(f"{path}:{number}: expected a JSON object, got {line.strip()[:60]!r}: the file was changed")
+            found.append(value)
+    return found

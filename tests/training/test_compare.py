@@ -68,7 +68,7 @@ def test_a_changed_ledger_is_found(tmp_path: Path) -> None:
 
 def test_shorter_runs_differ(tmp_path: Path) -> None:
     result = compare(make_run(tmp_path), make_run(tmp_path, losses=(3.0, 2.0)))
-    assert any("one ledger has 3 lines, the other 2" in line for line in result.results)
+    assert any("the ledgers have 3 lines and 2; the 2 of the same steps agree" in line for line in result.results)
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""verify and diff: whether a run can be repeated bit for bit, and in what two runs differ."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli_terminal import ProgressBar
+from ner.config import TaggerConfig
+from training import replay
+from training.callbacks import Callback
+from training.compare import Comparison, changed_files
+from training.compare import compare as compare_runs
+from training.errors import ConfigError, Preempted, SamebitsError
+from training.experiment import RunOptions
+from training.replay import REPEATED
+from word2vec.config import Word2VecConfig
+
+
+@click.command(epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
+@click.argument("run", type=click.Path())
+@click.option("--from", "first", type=click.IntRange(0), metavar="STEP",
+              help="Run again only from the newest kept checkpoint at or before this step.")  # fmt: skip
+@click.option("--to-step", "last", type=click.IntRange(1), metavar="STEP", help="Leave off after this step.")
+@click.option("--to", "path", default="", metavar="DIR", help="Keep the repeated run there.  [default: it is thrown away]")
+@click.option("--allow-changes", is_flag=True, help="Run it although inputs have changed, to see what comes of it.")
+def verify(run: str, first: int | None, last: int | None, path: str, allow_changes: bool) -> None:
+    """Run a finished run again, from its own settings, and compare the two step by step.
+
+    Says "same bits" and ends with 0, or names the first step that differs, in it the first tensors, and what differs in
+    inputs, code and environment, and ends with 1. With --from the steps before the checkpoint are not run again: what is
+    compared there is only that the ledger is the one that the checkpoint was written with.
+    """
+    source = Path(run)
+    described = replay.repeatable(source, allow_changes=allow_changes)
+    if first is not None and last is not None and last <= first:
+        raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
+    if path and Path(path).exists():
+        raise ConfigError(f"--to: {path} exists already; give another folder, or move that one away")
+    files = changed_files(source)
+    with tempfile.TemporaryDirectory(prefix="samebits-verify-") as scratch:
+        again = Path(path or str(Path(scratch) / "run"))
+        begin = 0
+        if first is not None:
+            begin = replay.prepare(source, described, again, first, click.echo).step
+            click.echo(f"replaying from the checkpoint at step {begin}")
+        complete = _repeat(described, again, first is not None, last)
+        found = compare_runs(source, again, partial=not complete, without=REPEATED)
+    span = "" if first is None and complete else f", steps {begin + 1} to {last if last and not complete else 'the end'}"
+    report(Comparison([*files, *found.results], found.causes), f"verified: same bits{span}")
+
+
+def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | None) -> bool:
+    """Train the settings of ``described`` into ``again``; whether it came to its end, which ``last`` may forestall.
+
+    An error ends the repetition only: what it wrote until then is compared all the same.
+    """
+    settings = replay.repeated_settings(described)
+    stop = replay.StopAt(last) if last is not None else None
+    callbacks: tuple[Callback, ...] = (ProgressBar(), *([stop] if stop else []))
+    path, resume = ("", str(again)) if prepared else (str(again), "")
+    options = RunOptions(path=path, resume=resume, tell=click.echo, callbacks=callbacks)
+    try:
+        if described["kind"] == "ner":
+            from ner.train import train_tagger
+
+            train_tagger(TaggerConfig.from_dict(settings, "manifest.json: config"), options)
+        else:
+            from word2vec.train import train_word2vec
+
+            train_word2vec(Word2VecConfig.from_dict(settings, "manifest.json: config"), options)
+    except Preempted as stopped:
+        if stop is None or not stop.done:
+            raise Preempted(f"{stopped}; the repetition is not complete, run verify again") from None
+        return False
+    except SamebitsError as error:
+        if not (again / "manifest.json").is_file():
+            raise
+        click.echo(f"error: the repetition ended early: {error}", err=True)
+    return True
+
+
+@click.command(epilog="\b\nExample:\n  python cli.py diff runs/ner/version_0 runs/ner/version_1")
+@click.argument("first", type=click.Path())
+@click.argument("second", type=click.Path())
+def diff(first: str, second: str) -> None:
+    """Compare two runs: their results step by step, and their inputs, settings, code and environment."""
+    report(compare_runs(Path(first), Path(second)), "same bits")
+
+
+def report(comparison: Comparison, same: str) -> None:
+    """Print what was found; exit code 1 where bits differ."""
+    for line in comparison.results or [same]:
+        click.echo(line)
+    for line in comparison.causes:
+        click.echo(f"differs: {line}")
+    if not comparison.same_bits:
+        click.get_current_context().exit(1)

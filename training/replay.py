@@ -1,0 +1,140 @@
+"""Running a run again, from its manifest or from one of its checkpoints, in a place of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training import checkpoint
+from training.callbacks import Callback
+from training.checkpoint import ResumeStore
+from training.errors import CheckpointError, ConfigError, DataError
+from training.files import atomic_write, sha256_file
+from training.resume import Keeper
+from training.run import LEDGER, METRICS, Run, read_manifest
+
+if TYPE_CHECKING:
+    from training.loop import Trainer
+    from training.task import Task
+
+# Settings in which a repetition differs: it writes no checkpoints, has no time limit, and is told what was found out then.
+REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "device", "progress")
+
+
+def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
+    """The manifest of a run that can be repeated here. DataError where it cannot, before any work is done.
+
+    Inputs must be there, and be what they were unless ``allow_changes``.
+    """
+    described = read_manifest(run)
+    if described["status"] != "finished":
+        command = {"ner": "train-ner", "w2v": "train-w2v"}.get(described.get("kind", ""), "")
+        raise DataError(
+            f"{run}: expected a finished run, got one that is {described['status']}; "
+            f"let it finish (python cli.py {command} --resume {run})"
+        )
+    if "-" in described["config"].get("corpus", ()):
+        raise DataError(f"{run}: its text came from stdin and was not kept, so that it cannot be run again")
+    gone, changed = [], []
+    for name, each in described["inputs"].items():
+        if not Path(each["path"]).is_file():
+            gone.append(f"{name} ({each['path']})")
+        elif sha256_file(each["path"]) != each["sha256"]:
+            changed.append(f"{name} ({each['path']})")
+    if gone:
+        raise DataError(
+            f"{run}: inputs are gone: {', '.join(gone)}; put them back to run it again (it was started in "
+            f"{described.get('folder', 'another folder')})"
+        )
+    if changed and not allow_changes:
+        raise DataError(
+            f"{run}: inputs have changed: {', '.join(changed)}; put back what they were, or see with --allow-changes what "
+            "comes of it"
+        )
+    return described
+
+
+def repeated_settings(described: dict[str, Any]) -> dict[str, Any]:
+    """The run's settings as a repetition takes them: its device and its number of threads, whatever chose them then."""
+    environment = described.get("environment", {})
+    return {
+        **described["config"],
+        "max_time": "",
+        "checkpoint_every": "never",
+        "keep_checkpoints": False,
+        "threads": environment.get("threads", described["config"]["threads"]),
+        "device": str(environment.get("device", described["config"]["device"])).partition(":")[0],
+    }
+
+
+@dataclass(frozen=True)
+class Start:
+    """A copy of a run as it was at ``step``, to be resumed."""
+
+    path: Path
+    step: int
+
+
+def prepare(run: Path, described: dict[str, Any], target: Path, step: int, tell: Callable[[str], None]) -> Start:
+    """Copy what is needed to go on from the newest good kept checkpoint at or before ``step``, into the new ``target``.
+
+    CheckpointError where the run kept none, saying which there are; ConfigError where ``target`` exists.
+    """
+    store = ResumeStore(run / "checkpoints", keep=True)
+    steps = store.steps(tell)
+    chosen = None
+    for found, path in steps:
+        if found <= step:
+            fault = checkpoint.verify(path)
+            if not fault:
+                chosen = found, path
+                break
+            tell(f"{path}: {fault}; trying the one before it")
+    if chosen is None:
+        raise CheckpointError(f"{run}: {_none(step, sorted({found for found, _ in steps}))}")
+    _copy(run, described, target, chosen[1])
+    return Start(target, chosen[0])
+
+
+def _none(step: int, steps: list[int]) -> str:
+    if not steps:
+        return "it kept no checkpoints (train with --keep-checkpoints to have some); verify without --from runs all of it"
+    shown = ", ".join(map(str, steps[:20])) + (f" and {len(steps) - 20} more" if len(steps) > 20 else "")
+    return f"expected a good checkpoint at or before step {step}, got those at {shown}; verify without --from runs all of it"
+
+
+def _copy(run: Path, described: dict[str, Any], target: Path, source: Path) -> None:
+    try:
+        (target / "checkpoints").mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(f"--to: the folder {target} cannot be made ({error.strerror}); give another") from None
+    # The best weights so far may be from before the checkpoint: its state names the files.
+    callbacks = checkpoint.load(source)["callbacks"].values()
+    files = {str(state["best_model_path"]) for state in callbacks if state.get("best_model_path")}
+    for path in (source, *(run / "checkpoints" / name for name in sorted(files))):
+        for each in (path, checkpoint.digest_path(path)):
+            if each.is_file():
+                shutil.copyfile(each, target / "checkpoints" / each.name)
+    for name in (METRICS, LEDGER):
+        if (run / name).is_file():
+            shutil.copyfile(run / name, target / name)
+    # Of its inputs, code and environment it says nothing: they are those that it will go on with.
+    settings = repeated_settings(described)
+    atomic_write(target / "config.json", json.dumps(settings, indent=2) + "\n")
+    Run(target, {"kind": described["kind"], "config": settings, "status": "stopped"}).write_manifest()
+
+
+class StopAt(Callback):
+    """Leaves the run once ``step`` optimizer steps are taken."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.done = step, False
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step >= self.step and isinstance(trainer.keep_going, Keeper):
+            self.done = True
+            trainer.keep_going.stop("as far as asked for")
