@@ -108,6 +108,9 @@ class TrainerCore:
         """Set the task up on the device, with optimizers for a fit; tell the callbacks of an exception; tear down."""
         task._trainer, self._task, self._chains, self.hook = self._me, task, {}, ""
         self.eval_steps, self.resume_point = {}, None
+        self.results, self.in_batch, self.uncollected = self.train_results, False, False
+        self.train_results.reset()
+        self.eval_results.reset()
         for values in (self.callback_values, self.bar_values, self.logged_values):
             values.clear()
         for callback in self.callbacks:

@@ -93,7 +93,7 @@ class Trainer(Evaluator):
         if self.call("on_train_batch_start", batch, self.batch_idx) == SKIP_EPOCH:
             self.total_batches += 1
             self.uncollected = False
-            optimization.step_schedulers(self, "step", on_plateau=False)
+            optimization.step_schedulers(self, "step", on_plateau=False, last=True)
             optimization.step_schedulers(self, "epoch", on_plateau=False)
             self.batch_idx, self.stage = self.num_training_batches, "end"
             return

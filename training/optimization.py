@@ -233,11 +233,14 @@ def _large_norm(gradient: torch.Tensor) -> torch.Tensor:
 # -- learning rates --------------------------------------------------------------------------------------------------
 
 
-def step_schedulers(trainer: Trainer, interval: str, on_plateau: bool) -> None:
-    """Step those schedulers whose interval and frequency say so; plateau ones separately, with their metric."""
+def step_schedulers(trainer: Trainer, interval: str, on_plateau: bool, last: bool = False) -> None:
+    """Step those schedulers whose interval and frequency say so; plateau ones separately, with their metric.
+
+    ``last`` says that the epoch ends here although more batches were planned: then step-wise ones do not wait for a window.
+    """
     if not trainer.schedulers or not trainer.task.automatic_optimization:
         return
-    if interval == "step" and trainer.accumulating:
+    if interval == "step" and trainer.accumulating and not last:
         return
     count = 1 + (trainer.batch_idx if interval == "step" else trainer.current_epoch)
     for each in trainer.schedulers:

@@ -13,9 +13,12 @@ from training.device import map_tensors
 
 @contextmanager
 def precision(name: str, device: torch.device) -> Iterator[None]:
-    """The context for a step: float64 as torch's default type, or autocast to bfloat16, or nothing."""
+    """The context for a step: float64 as torch's default type, or autocast to bfloat16, or nothing.
+
+    Autocast keeps no casts of the weights, as in Lightning: a step that changes weights itself would go on with old ones.
+    """
     if name == "bf16-mixed":
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False):
             yield
         return
     if name != "64-true":

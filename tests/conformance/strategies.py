@@ -60,9 +60,10 @@ def settings(draw: st.DrawFn, n_train: int) -> dict[str, Any]:
 @st.composite
 def logs(draw: st.DrawFn) -> tuple[Log, ...]:
     """A monitored metric of validation and one of training, and up to three others."""
+    scripts = ODD_SCRIPTS if rarely(draw, 5) else SCRIPTS
     fixed = [
-        Log("validation_step", "val", draw(SCRIPTS)),
-        Log("on_train_epoch_end", "epoch_value", draw(SCRIPTS)),
+        Log("validation_step", "val", draw(scripts)),
+        Log("on_train_epoch_end", "epoch_value", draw(scripts)),
         Log("training_step", "loss", (), 1, draw(log_arguments("training_step"))),
     ]
     kept = [each for each in fixed if not rarely(draw, 25)]
