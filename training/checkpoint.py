@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from training.errors import CheckpointError
-from training.files import atomic_path, atomic_write, fault_point, sha256_file
+from training.files import atomic_path, atomic_write, fault_point, remove_partial, sha256_file
 
 FORMAT = "samebits-checkpoint-1"
 Checkpoint = dict[str, Any]
@@ -83,6 +83,7 @@ def verify(path: Path) -> str:
 def remove(path: Path) -> None:
     """Delete a checkpoint and its digest; the file first, so that no checkpoint stands without a digest."""
     path.unlink(missing_ok=True)
+    fault_point(f"removed:{path.name}")
     digest_path(path).unlink(missing_ok=True)
 
 
@@ -116,9 +117,25 @@ class ResumeStore:
         if fault:
             raise CheckpointError(f"{path}: {fault}; the older checkpoints were kept")
         fault_point("verified:resume")
-        for old in [] if self.keep else older:
-            remove(old)
+        try:
+            for old in [] if self.keep else older:
+                remove(old)
+        except OSError as error:
+            raise CheckpointError(f"{path}: saved, but the one before could not be removed ({error})") from error
         return path
+
+    def tidy(self) -> None:
+        """Delete what a kill left behind: temporary files, and digests of checkpoints that are gone."""
+        remove_partial(self.folder)
+        for path in self.folder.glob("*.ckpt.sha256"):
+            if not path.with_suffix("").exists():
+                path.unlink()
+
+    def forget_others(self) -> None:
+        """Delete the folder's other checkpoints: a run that begins anew would make room for them by other names."""
+        for path in self.folder.glob("*.ckpt"):
+            if not self.pattern.fullmatch(path.name):
+                remove(path)
 
     def clear(self) -> None:
         """A finished run needs none of them, unless they are to be kept."""

@@ -142,7 +142,7 @@ def changed_files(run: Path) -> list[str]:
 def list_runs(root: Path) -> list[dict[str, Any]]:
     """One row for each run below ``root``, by kind and number: name, status, best F1, level, threads, digest."""
     rows = []
-    for path in sorted(root.glob("*/*/manifest.json"), key=lambda p: (p.parts[-3], _number(p.parts[-2]), p.parts[-2])):
+    for path in sorted(root.glob("*/[!.]*/manifest.json"), key=lambda p: (p.parts[-3], _number(p.parts[-2]), p.parts[-2])):
         described = read_manifest(path.parent)
         metrics = described.get("metrics", {})
         environment = described.get("environment", {})

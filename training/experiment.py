@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,32 +80,50 @@ def experiment(
     device = choose_device(config.device)
     with determinism(config.deterministic, config.threads) as level:
         described = manifest.describe(inputs, device, level)
-        if options.resume:
-            run = Run.reopen(Path(options.resume))
-            changes = _changes(run, config, described, options)
-            opened = Experiment(run, config, options)
-            opened.checkpoint = go_back(run, opened.store, options.tell)
-            _go_on(opened, changes, described)
-        else:
-            run = Run.create(kind, config, path=options.path, root=options.root, argv=options.argv)
-            run.manifest |= described
-            run.write_manifest()
-            opened = Experiment(run, config, options)
-        options.tell(f"run: {run.path} (determinism: {level})")
-        try:
-            with opened.keeper.signals():
+        with _disk_errors():
+            if options.resume:
+                run = Run.reopen(Path(options.resume))
+                changes = _changes(run, config, described, options)
+                opened = Experiment(run, config, options)
+                opened.checkpoint = go_back(run, opened.store, options.tell)
+                _go_on(opened, changes, described)
+            else:
+                run = Run.create(kind, config, path=options.path, root=options.root, argv=options.argv, facts=described)
+                opened = Experiment(run, config, options)
+            options.tell(f"run: {run.path} (determinism: {level})")
+            with _status(run), opened.keeper.signals():
                 yield opened
-        except Preempted as stopped:
-            stopped.run = str(run.path)
-            run.set_status("stopped")
-            raise
-        except BaseException:
-            run.set_status("failed")
-            raise
-        finally:
+            if run.manifest["status"] == "finished":
+                opened.store.clear()
+
+
+@contextmanager
+def _status(run: Run) -> Iterator[None]:
+    """Leave a true status behind, as far as the disk takes one, and the files closed."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Preempted):
+            error.run = str(run.path)
+        if run.manifest["status"] != "finished":
+            with suppress(OSError):
+                run.set_status("stopped" if isinstance(error, Preempted) else "failed")
+        with suppress(OSError):
             run.close()
-        if run.manifest["status"] == "finished":
-            opened.store.clear()
+        raise
+    run.close()
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """What the disk refuses becomes one line. BrokenPipeError is not the disk but whoever read our output."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise CheckpointError(f"{what}; the run has stopped there: make room, or mend the disk, and resume it") from error
 
 
 def reopen(path: str, kind: str) -> Run:
@@ -126,6 +144,9 @@ def already_finished(options: RunOptions, kind: str) -> Path | None:
     run = reopen(options.resume, kind)
     if run.manifest["status"] != "finished":
         return None
+    store = ResumeStore(run.path / "checkpoints", keep=bool(run.manifest["config"].get("keep_checkpoints")))
+    store.clear()  # where it was killed before it did that itself
+    store.tidy()
     options.tell(f"{run.path} is finished: weights {run.manifest.get('weights_sha256')}")
     return run.path
 

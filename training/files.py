@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # Tests put a function here that raises or kills the process at a named point ("write:config.json", "fsync:…",
 # "rename:…"); None in use. The points are what a crash can interrupt.
@@ -31,11 +33,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         fault_point(f"write:{target.name}")
         yield temporary
         fault_point(f"fsync:{target.name}")
-        _fsync(temporary)
+        sync(temporary)
         fault_point(f"rename:{target.name}")
         os.replace(temporary, target)
         fault_point(f"renamed:{target.name}")
-        _fsync(target.parent)
+        sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,7 +49,31 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
         temporary.write_bytes(data)
 
 
-def _fsync(path: Path) -> None:
+def append_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Add a line of JSON. A kill may leave a part of it: who reads such a file goes by the line ends."""
+    with open(path, "a", encoding="utf-8", newline="\n") as stream:
+        fault_point(f"append:{path.name}")
+        stream.write(json.dumps(values) + "\n")
+    fault_point(f"appended:{path.name}")
+
+
+def atomic_folder(written: Path, target: Path) -> None:
+    """Give a folder that is whole its name; OSError where that is taken by one with files in it."""
+    fault_point(f"rename:{target.name}")
+    sync(written)
+    os.replace(written, target)
+    sync(target.parent)
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what a killed process left half-written in ``folder`` itself: temporary files end in ``.part``."""
+    for path in folder.glob("*.part"):
+        if path.is_file():
+            path.unlink()
+
+
+def sync(path: Path) -> None:
+    """fsync a file or a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -19,6 +19,7 @@ import torch
 from training.callbacks import Callback
 from training.digest import checksum, weights_sha256
 from training.errors import DataError
+from training.files import append_line
 from training.manifest import plain
 from training.run import LEDGER, Run, read_jsonl
 
@@ -79,8 +80,7 @@ class Ledger(Callback):
 
     def _write(self, line: dict[str, Any]) -> None:
         self.chain = chained(self.chain, line)
-        with open(self.run.path / LEDGER, "a", encoding="utf-8", newline="\n") as stream:
-            stream.write(json.dumps({**line, "chain": self.chain}) + "\n")
+        append_line(self.run.path / LEDGER, {**line, "chain": self.chain})
 
 
 def chained(previous: str, line: dict[str, Any]) -> str:

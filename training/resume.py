@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from training.callbacks import Callback
 from training.checkpoint import Checkpoint, ResumeStore
 from training.errors import ConfigError, Preempted
-from training.files import fault_point
+from training.files import fault_point, remove_partial
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -118,8 +118,12 @@ class Keeper:
 def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkpoint | None:
     """The newest good checkpoint, the run's growing files cut back to it; None (and empty files) where there is none."""
     found = store.latest(tell)
+    remove_partial(run.path)
+    store.tidy()
     if found is None:
+        store.forget_others()
         run.cut_back({}, 0)
+        tell(f"{run.path} has no checkpoint to resume from yet: it begins anew")
         return None
     path, checkpoint = found
     progress = checkpoint["progress"]

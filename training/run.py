@@ -6,9 +6,11 @@ rest; ``manifest.json`` says "finished" only when everything else is on disk. Th
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +21,13 @@ import torch
 from training import manifest
 from training.config import TrainConfig
 from training.errors import ConfigError, DataError
-from training.files import atomic_write, sha256_file
+from training.files import append_line, atomic_folder, atomic_write, sha256_file, sync
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS, TIMINGS, LEDGER = "metrics.jsonl", "timings.jsonl", "ledger.jsonl"
+EVENTS = "events.out.tfevents.*"
 
 
 class Run:
@@ -35,25 +38,45 @@ class Run:
         self.manifest = described
         self.started = time.time()
         self._writer: SummaryWriter | None = None
-        self._purge_step: int | None = None
+        self._purge_step = 0  # from the first: TensorBoard takes its first session for no restart, whatever it says
 
     @classmethod
-    def create(cls, kind: str, config: TrainConfig, *, path: str = "", root: str = "runs", argv: Sequence[str] = ()) -> Run:
-        """A new folder: ``path`` if given (ConfigError where it exists), else the next ``root/kind/version_N``."""
+    def create(
+        cls,
+        kind: str,
+        config: TrainConfig,
+        *,
+        path: str = "",
+        root: str = "runs",
+        argv: Sequence[str] = (),
+        facts: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """A new folder: ``path`` if given (ConfigError where it exists), else the next ``root/kind/version_N``.
+
+        It appears with its settings and its manifest in it, to which ``facts`` are added, or not at all.
+        """
         folder = Path(path) if path else next_version(Path(root) / kind)
+        described = {"kind": kind, "status": "running", "argv": list(argv), "config": config.to_dict(), "inputs": {}}
+        described |= facts or {}
+        run = cls(folder.with_name(f".{folder.name}.{os.getpid()}.part"), described)
+        taken = f"run: {folder} exists already; give --run another folder, or move that one away"
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
+            if folder.exists() or folder.is_symlink():
+                raise ConfigError(taken)
+            run.path.mkdir()
+            atomic_write(run.path / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+            run.write_manifest()
+            atomic_folder(run.path, folder)
         except FileExistsError as error:
-            if error.filename != str(folder):
-                raise ConfigError(f"run: expected a folder to put the run in, got the file {error.filename}") from None
-            raise ConfigError(f"run: {folder} exists already; give --run another folder, or move that one away") from None
+            raise ConfigError(f"run: expected a folder to put the run in, got the file {error.filename}") from None
         except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise ConfigError(taken) from None  # another run took the name meanwhile
             raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
-        described = {"kind": kind, "status": "running", "argv": list(argv), "config": config.to_dict(), "inputs": {}}
-        run = cls(folder, described)
-        atomic_write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        run.write_manifest()
+        finally:
+            shutil.rmtree(run.path, ignore_errors=True)
+        run.path = folder
         return run
 
     @classmethod
@@ -77,8 +100,7 @@ class Run:
 
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
         plain = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in line.items()}
-        with open(self.path / name, "a", encoding="utf-8", newline="\n") as stream:
-            stream.write(json.dumps(plain) + "\n")
+        append_line(self.path / name, plain)
 
     # -- TensorBoard --------------------------------------------------------------------------------------------------
 
@@ -88,6 +110,7 @@ class Run:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
+            self._wait_for_a_later_name()
             self._writer = SummaryWriter(str(self.path), purge_step=self._purge_step)
         return self._writer
 
@@ -146,34 +169,63 @@ class Run:
     # -- resume -------------------------------------------------------------------------------------------------------
 
     def position(self) -> dict[str, int]:
-        """How far the growing files have come, in bytes, for a checkpoint."""
-        paths = {name: self.path / name for name in (METRICS, TIMINGS, LEDGER)}
-        return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
+        """How far the growing files, TensorBoard's among them, have come: their sizes by name."""
+        if self._writer is not None:
+            self._writer.flush()
+        return {path.name: path.stat().st_size for path in self._growing()}
 
     def sync(self) -> None:
-        """The growing files, to the disk: before a checkpoint that says how long they are."""
-        for name in (METRICS, TIMINGS, LEDGER):
-            if (self.path / name).is_file():
-                with open(self.path / name, "rb+") as stream:
-                    os.fsync(stream.fileno())
+        """Bring the growing files to the disk, before a checkpoint says how far they have come."""
+        if self._writer is not None:
+            self._writer.flush()
+        for path in self._growing():
+            sync(path)
 
     def cut_back(self, sizes: Mapping[str, int], next_step: int) -> None:
         """Cut the growing files to a checkpoint's ``position``; TensorBoard forgets what came at ``next_step`` and after.
 
-        What metrics.jsonl keeps of that step is written to TensorBoard again, so that no value is lost or doubled.
+        What stood there of that step and after when the position was taken is written to TensorBoard again, so that
+        nothing is lost or doubled, in its files or in a TensorBoard that is looking at them.
         """
         for name in (METRICS, TIMINGS, LEDGER):
             path, size = self.path / name, sizes.get(name, 0)
-            if path.is_file():
-                if path.stat().st_size < size:
-                    raise DataError(f"{path}: expected at least {size} bytes, got {path.stat().st_size}: it was changed")
+            found = path.stat().st_size if path.is_file() else 0
+            if found < size and name != TIMINGS:
+                raise DataError(f"{path}: expected at least {size} bytes, got {found}: it was changed")
+            if found > size:
                 os.truncate(path, size)
+        for path in self.path.glob(EVENTS):
+            if path.name not in sizes:
+                path.unlink()
+            elif path.stat().st_size > sizes[path.name]:
+                os.truncate(path, sizes[path.name])
         self._purge_step = next_step
-        for line in read_jsonl(self.path / METRICS):
-            if line["step"] >= next_step:
-                for name, value in line.items():
-                    if name != "step":
-                        self.writer.add_scalar(name, float(value), line["step"])
+        for event in self._events(next_step):
+            self.writer._get_file_writer().event_writer.add_event(event)  # type: ignore[no-untyped-call]
+
+    def _growing(self) -> list[Path]:
+        return [path for name in (METRICS, TIMINGS, LEDGER, EVENTS) for path in sorted(self.path.glob(name))]
+
+    def _events(self, first_step: int) -> list[Any]:
+        """What TensorBoard shows of the steps from ``first_step`` on, as it stands in its files."""
+        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+
+        kept: list[Any] = []
+        for path in sorted(self.path.glob(EVENTS)):
+            for record in RawEventFileLoader(str(path)).Load():
+                event = Event.FromString(record)
+                if event.session_log.status == SessionLog.START:
+                    kept = [each for each in kept if each.step < event.step]
+                elif event.HasField("summary") and event.step >= first_step:
+                    kept.append(event)
+        return kept
+
+    def _wait_for_a_later_name(self) -> None:
+        """TensorBoard reads its files in the order of their names, which begin with the second: wait for the next one."""
+        seconds = [int(path.name.split(".")[3]) for path in self.path.glob(EVENTS)]
+        while seconds and 0 <= max(seconds) - int(time.time()) < 2:
+            time.sleep(0.02)
 
 
 def next_version(folder: Path) -> Path:
@@ -206,12 +258,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file; [] where it is missing. DataError (file:line) for what is none."""
+    """The objects of a .jsonl file; [] where it is missing. DataError (file:line) for what is none.
+
+    A last line without its end is left out: the run was killed while it was written, and a resume cuts it off.
+    """
     if not path.is_file():
         return []
     found = []
     with open(path, encoding="utf-8", errors="replace") as stream:
         for number, line in enumerate(stream, 1):
+            if not line.endswith("\n"):
+                break
             try:
                 value = json.loads(line)
             except ValueError:

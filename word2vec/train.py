@@ -36,6 +36,8 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
     """Read the text, train, write the vectors; returns the run's folder. Errors are the library's own."""
     options = options or RunOptions()
     if finished := already_finished(options, "w2v"):
+        for name in (f"{IDS}.json", IDS):  # where it was killed before it did that itself
+            (finished / name).unlink(missing_ok=True)
         return finished
     check_sources(config, options)
     sets = [read_set(path) for path in config.evaluate]

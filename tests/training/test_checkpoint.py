@@ -176,3 +176,16 @@ def test_the_last_good_one_is_used(tmp_path: Path, how: str) -> None:
     assert found[1]["n"] == 1
     assert "resume-000002.ckpt" in told[0]
     assert ResumeStore(tmp_path / "nowhere").latest(told.append) is None
+
+
+def test_tidy_removes_what_a_kill_left_and_nothing_else(tmp_path: Path) -> None:
+    store = ResumeStore(tmp_path)
+    store.save(CONTENT)
+    checkpoint.save(tmp_path / "best.ckpt", CONTENT)
+    names = {path.name for path in tmp_path.iterdir()}
+    (tmp_path / ".resume-000002.ckpt.77.part").write_bytes(b"half")
+    (tmp_path / "resume-000002.ckpt.sha256").write_text("0")
+    store.tidy()
+    assert {path.name for path in tmp_path.iterdir()} == names
+    store.forget_others()
+    assert {path.name for path in tmp_path.iterdir()} == {"resume-000001.ckpt", "resume-000001.ckpt.sha256"}

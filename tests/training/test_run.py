@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PageAccumulator
 
 from training import run as runs
 from training.config import TrainConfig
@@ -80,6 +81,56 @@ def test_cut_back_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert scalars(run.path, "loss") == [(step, float(step)) for step in range(8)]
     with pytest.raises(DataError, match="it was changed"):
         again.cut_back({"metrics.jsonl": 10**6}, 0)
+
+
+def shown(path: Path, tag: str) -> list[int]:
+    """The steps of a tag that TensorBoard's own pages show (they read otherwise than EventAccumulator)."""
+    events = PageAccumulator(str(path))
+    events.Reload()
+    return [event.step for event in events.Tensors(tag)]
+
+
+def test_cut_back_keeps_and_doubles_no_time_and_no_text(tmp_path: Path) -> None:
+    run = Run.create("ner", TrainConfig(), root=str(tmp_path))
+    for step in range(4):
+        run.log_timings({"speed": 1.0}, step)
+        run.text("near", "words", step)
+    kept = run.position()
+    run.text("near", "others", 4)
+    run.log_metrics({"lost": 1.0}, 3)
+    run.close()
+    for _ in range(3):  # a resumed run may be killed before its next checkpoint, and resumed from the same one
+        again = Run.reopen(run.path)
+        again.cut_back(kept, next_step=2)
+        again.text("near", "words", 4)
+        again.close()
+        assert shown(run.path, "time/speed") == [0, 1, 2, 3]
+        assert shown(run.path, "near/text_summary") == [0, 1, 2, 3, 4]
+        with pytest.raises(KeyError):
+            shown(run.path, "lost")
+    again.cut_back({}, 0)
+    assert not list(run.path.glob("events*"))
+
+
+def test_a_run_folder_is_there_with_its_manifest_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*paths: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", refuse)
+        with pytest.raises(ConfigError, match=r"cannot be made .No space left on device"):
+            Run.create("ner", TrainConfig(), root=str(tmp_path))
+    assert list((tmp_path / "ner").iterdir()) == []
+    assert Run.create("ner", TrainConfig(), root=str(tmp_path), facts={"inputs": {"x": 1}}).manifest["inputs"] == {"x": 1}
+
+
+def test_a_line_that_a_kill_cut_is_left_out_and_a_bad_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2, "lo')
+    assert read_jsonl(path) == [{"step": 1}]
+    path.write_text('{"step": 1}\nnonsense\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl:2: expected a JSON object, got 'nonsense'"):
+        read_jsonl(path)
 
 
 @pytest.mark.parametrize(

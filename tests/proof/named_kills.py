@@ -1,0 +1,75 @@
+"""Kills at named points of the tagger's and of word2vec's runs. As a program: runs them all, prints JSON.
+
+The trials fork, which a test process with threads should not do: tests/proof/test_named_kills.py starts this program once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import trials
+from trials import Kill
+
+KILLS: dict[str, list[Kill]] = {
+    "tagger": [
+        Kill("rename:run"),  # before there is a folder
+        Kill("training batch", 2),  # before there is a checkpoint
+        Kill("append:metrics.jsonl", 3, half=True),
+        Kill("append:ledger.jsonl", 9, half=True),
+        Kill("appended:ledger.jsonl", 14),
+        Kill("backward in an open window", 11),
+        Kill("validation batch", 8),
+        Kill("write:resume-000002.ckpt"),
+        Kill("fsync:resume-000002.ckpt"),
+        Kill("renamed:resume-000002.ckpt.sha256"),
+        Kill("rename:resume-000002.ckpt"),
+        Kill("renamed:resume-000002.ckpt"),
+        Kill("verified:resume", 2),
+        Kill("removed:resume-000001.ckpt"),
+        Kill("rename:best", 2),
+        Kill("test batch", 2),
+        Kill("write:model.ckpt"),
+        Kill("rename:predictions.conll"),
+        Kill("finish"),
+        Kill("rename:manifest.json", 2),  # it would say "finished"
+        Kill("removed:resume-000002.ckpt"),  # it says so
+    ],
+    "word2vec": [
+        Kill("rename:corpus.ids.json"),
+        Kill("append:ledger.jsonl", 5, half=True),
+        Kill("training batch", 11),
+        Kill("fsync:resume-000002.ckpt"),
+        Kill("renamed:resume-000002.ckpt"),
+        Kill("rename:vectors.bin"),
+        Kill("finish"),
+        Kill("renamed:manifest.json", 3),  # it says "finished"
+    ],
+}
+
+
+def main(folder: Path) -> dict[str, dict[str, dict[str, object]]]:
+    """Kind → point → how the kill and the resume ended, and what differs from the run that was not stopped."""
+    trials.small_inputs(folder)
+    trials.warm_up(folder)
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for kind, kills in KILLS.items():
+        config = {"tagger": trials.tagger, "word2vec": trials.word2vec}[kind](folder)
+        whole = folder / f"{kind}-whole"
+        trials.points_of(config, whole)
+        expected = trials.outcome(whole)
+        found[kind] = {}
+        for number, kill in enumerate(kills):
+            run = folder / f"{kind}-{number}" / "run"
+            run.parent.mkdir()
+            killed = trials.Child(config, run, kill).wait()
+            code = trials.resumed(config, run)
+            differ = trials.differences(expected, trials.outcome(run)) if code == 0 else []
+            log = run.with_name("run.log").read_text()[-2000:]
+            found[kind][str(kill)] = {"killed": killed, "resumed": code, "differ": differ, "log": "" if code == 0 else log}
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))
