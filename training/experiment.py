@@ -51,11 +51,14 @@ class Experiment:
         self.store = ResumeStore(run.path / "checkpoints", keep=config.keep_checkpoints)
         self.keeper = Keeper(run, self.store, every=config.checkpoint_every, max_time=config.max_time)
         self.checkpoint: Checkpoint | None = None
+        self.resumed: tuple[list[str], dict[str, Any]] | None = None
+        """What has changed since the run was left, and the manifest's facts as they are now."""
 
     def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
         """A Trainer with this run's loggers and callbacks, and then ``callbacks``."""
         every = self.config.ledger_every
-        own: list[Callback] = [Throughput(self.run), Position(self.run), *([Ledger(self.run, every)] if every else [])]
+        own: list[Callback] = [Throughput(self.run), Position(self.run, self._loaded)]
+        own += [Ledger(self.run, every)] if every else []
         return Trainer(
             self.config,
             callbacks=[*own, *self.options.callbacks, *callbacks],
@@ -67,6 +70,19 @@ class Experiment:
     def fit(self, trainer: Trainer, task: Task, train: Batches, val: Batches | None = None) -> None:
         """Train, from the beginning or from the checkpoint that a resumed run goes on with."""
         trainer.fit(task, train, val, state=self.checkpoint)
+
+    def _loaded(self) -> None:
+        """The manifest of a run that goes on: as things are now, with what has changed and at which step."""
+        if self.resumed is None:
+            return
+        run, (changes, now) = self.run, self.resumed
+        run.manifest |= now
+        if changes:
+            step = self.checkpoint["progress"]["global_step"] if self.checkpoint else 0
+            run.manifest.setdefault("changes", []).append({"step": step, "changed": changes})
+            run.manifest["config"] = self.config.to_dict()
+            atomic_write(run.path / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
+        run.set_status("running")
 
 
 @contextmanager
@@ -86,7 +102,8 @@ def experiment(
                 changes = _changes(run, config, described, options)
                 opened = Experiment(run, config, options)
                 opened.checkpoint = go_back(run, opened.store, options.tell)
-                _go_on(opened, changes, described)
+                opened.keeper.last_step = opened.checkpoint["progress"]["global_step"] if opened.checkpoint else 0
+                opened.resumed = changes, described
             else:
                 run = Run.create(kind, config, path=options.path, root=options.root, argv=options.argv, facts=described)
                 opened = Experiment(run, config, options)
@@ -185,19 +202,6 @@ def _identity(described: Mapping[str, Any]) -> dict[str, Any]:
         "source": described["code"]["source_sha256"],
         "packages": described["environment"]["packages"],
     }
-
-
-def _go_on(opened: Experiment, changes: list[str], now: dict[str, Any]) -> None:
-    """The manifest of a run that goes on: as things are now, with what has changed and at which step."""
-    run, config = opened.run, opened.config
-    step = opened.checkpoint["progress"]["global_step"] if opened.checkpoint else 0
-    opened.keeper.last_step = step
-    run.manifest |= now
-    if changes:
-        run.manifest.setdefault("changes", []).append({"step": step, "changed": changes})
-        run.manifest["config"] = config.to_dict()
-        atomic_write(run.path / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-    run.set_status("running")
 
 
 def _line(name: str, old: Any, new: Any) -> str:

@@ -43,7 +43,7 @@ class Trainer(Evaluator):
                 self.call("on_fit_start")
                 if state is None:
                     self._sanity_check(sources)
-                if not self._done():
+                if state is not None or not self._done():  # left after its last batch, it still has its end to come
                     self.call("on_train_start")
                     while not self._done():
                         self._train_epoch(train, sources)

@@ -37,10 +37,16 @@ def seconds(text: str, name: str) -> float | None:
 
 
 class Position(Callback):
-    """Puts into each state how far the run's growing files were when it was taken: inside a validation, before it began."""
+    """Puts into each state how far the run's growing files were when it was taken: inside a validation, before it began.
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    ``loaded`` is called once a resumed run's state is loaded.
+    """
+
+    def __init__(self, run: Run, loaded: Callable[[], None]) -> None:
+        self.run, self.loaded = run, loaded
+
+    def on_fit_start(self, trainer: Trainer, task: Task) -> None:
+        self.loaded()
 
     def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
         checkpoint["run"] = self.run.position()
@@ -64,6 +70,8 @@ class Keeper:
             raise ConfigError(f"checkpoint_every: expected steps (200), a time (5m) or never, got {every!r}")
         self.limit = seconds(max_time, "max_time")
         self.reason = ""
+        self.trained = False
+        """Whether a batch was trained on since the start: until then the time limit waits, for a validation to end."""
         self.started = self.last_time = time.monotonic()
         self.last_step = 0
 
@@ -75,7 +83,8 @@ class Keeper:
         if trainer.stage == "end":
             return  # between an epoch's last batch and its metrics nothing is left or saved: the next boundary is near
         now = time.monotonic()
-        if self.limit is not None and now - self.started >= self.limit:
+        self.trained = self.trained or trainer.stage != "validate"
+        if self.limit is not None and self.trained and now - self.started >= self.limit:
             self.stop(f"the time limit of {self.limit:g} s is reached")
         if self.reason:
             self.save(trainer)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from training.errors import CheckpointError
+
 if TYPE_CHECKING:
     from training.loop import Trainer
 
@@ -57,11 +59,15 @@ def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Back to where ``capture`` was called."""
     task = trainer.task
     task.on_load_checkpoint(checkpoint)
-    task.load_state_dict(checkpoint["weights"])
-    for each, optimizer_state in zip(trainer.optimizers, checkpoint["optimizers"], strict=True):
-        each.optimizer.load_state_dict(optimizer_state)
-    for scheduler, scheduler_state in zip(trainer.schedulers, checkpoint["schedulers"], strict=True):
-        scheduler.scheduler.load_state_dict(scheduler_state)
+    try:
+        task.load_state_dict(checkpoint["weights"])
+        for each, optimizer_state in zip(trainer.optimizers, checkpoint["optimizers"], strict=True):
+            each.optimizer.load_state_dict(optimizer_state)
+        for scheduler, scheduler_state in zip(trainer.schedulers, checkpoint["schedulers"], strict=True):
+            scheduler.scheduler.load_state_dict(scheduler_state)
+    except (RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"the checkpoint is of another model, other data or other settings: {said}") from None
     for name in COUNTERS:
         setattr(trainer, name, checkpoint["progress"][name])
     trainer.eval_steps = dict(checkpoint["eval_steps"])

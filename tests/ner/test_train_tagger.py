@@ -69,23 +69,6 @@ def test_twice_the_same_bits_and_config_json_starts_it_again(finished: Path, sma
     assert read_manifest(other)["weights_sha256"] != read_manifest(finished)["weights_sha256"]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"val_check_interval": 0.25, "test_weights": "last"},
-        {"log_every_n_steps": 1, "num_sanity_val_steps": 0, "test_weights": "last"},
-        {"checkpoint_every": "1", "ledger_every": 0, "train_f1": False, "test_weights": "last"},
-        {"shuffle_valid": True, "limit_val_batches": 2, "test_weights": "last"},
-    ],
-)
-def test_what_is_watched_does_not_change_what_is_trained(
-    small_data: Path, tmp_path: Path, changes: dict[str, object]
-) -> None:
-    plain = train_tagger(config(small_data, dropout=0.5, test_weights="last"), RunOptions(path=str(tmp_path / "a")))
-    watched = train_tagger(config(small_data, dropout=0.5, **changes), RunOptions(path=str(tmp_path / "b")))
-    assert read_manifest(plain)["weights_sha256"] == read_manifest(watched)["weights_sha256"]
-
-
 def test_prediction_from_the_folder_equals_the_test(finished: Path, small_data: Path) -> None:
     tagger = TrainedTagger.load(finished)
     test = read_conll(small_data / "test.conll", docstart="drop")

@@ -108,10 +108,22 @@ def test_the_same_bits_twice_and_with_two_threads(tmp_path: Path, text: Path) ->
     assert manifest(different)["weights_sha256"] != manifest(first)["weights_sha256"]
 
 
-def test_logging_and_checkpoints_do_not_change_the_weights(tmp_path: Path, text: Path) -> None:
-    first = run(tmp_path / "runs", small(text, max_epochs=1))
-    second = run(tmp_path / "runs", small(text, max_epochs=1, ledger_every=0, checkpoint_every="3", probes=("cat",)))
-    assert manifest(first)["weights_sha256"] == manifest(second)["weights_sha256"]
+@pytest.mark.parametrize(
+    "model", [{}, {"architecture": "cbow", "sample": 1e-2, "deterministic": True}, {"loss": "hierarchical"}]
+)
+def test_logging_ledger_and_checkpoints_do_not_change_the_weights(tmp_path: Path, text: Path, model: dict[str, Any]) -> None:
+    watched: list[dict[str, Any]] = [
+        {"ledger_every": 0, "checkpoint_every": "3", "probes": ("cat",)},
+        {"ledger_every": 1, "checkpoint_every": "0s", "keep_checkpoints": True, "progress": True},
+        {"log_every_n_steps": 1, "checkpoint_every": "never"},
+    ]
+    runs = [run(tmp_path / "runs", small(text, max_epochs=1, **{**model, **change})) for change in [{}, *watched]]
+    assert len({manifest(each)["weights_sha256"] for each in runs}) == 1
+
+
+def test_deterministic_has_the_same_seeds(tmp_path: Path, text: Path) -> None:
+    runs = [run(tmp_path / "runs", small(text, max_epochs=1, deterministic=flag)) for flag in (False, True)]
+    assert len({manifest(each)["weights_sha256"] for each in runs}) == 1
 
 
 class Kill(Callback):
