@@ -16,6 +16,7 @@ from cli_options import config_options, make_config
 from cli_terminal import LongJob, ProgressBar
 from cli_verify import diff, verify
 from ner.config import PRESETS, TaggerConfig
+from training import portable
 from training.compare import list_runs
 from training.errors import Preempted, SamebitsError
 from training.experiment import RunOptions, reopen
@@ -105,6 +106,7 @@ def train_w2v(file: str | None, path: str, resume: str, allow_changes: bool, **t
     from word2vec.train import train_word2vec
 
     config = make_config(Word2VecConfig, typed, _file(file, resume, "w2v"), {})
+    portable.begin(config.portable)
     folder = train_word2vec(config, _options("train-w2v", path, resume, allow_changes, config.progress))
     click.echo(f"finished: {folder}")
 
@@ -120,6 +122,7 @@ def train_ner(preset: str, file: str | None, path: str, resume: str, allow_chang
     from ner.train import train_tagger
 
     config = make_config(TaggerConfig, typed, _file(file, resume, "ner"), PRESETS[preset])
+    portable.begin(config.portable)
     folder = train_tagger(config, _options("train-ner", path, resume, allow_changes, config.progress))
     click.echo(f"finished: {folder}")
 

@@ -10,7 +10,7 @@ import click
 
 from cli_terminal import ProgressBar
 from ner.config import TaggerConfig
-from training import replay
+from training import portable, replay
 from training.callbacks import Callback
 from training.compare import Comparison, changed_files
 from training.compare import compare as compare_runs
@@ -36,6 +36,7 @@ def verify(run: str, first: int | None, last: int | None, path: str, allow_chang
     """
     source = Path(run)
     described = replay.repeatable(source, allow_changes=allow_changes)
+    portable.begin(described["config"].get("portable", False))
     if first is not None and last is not None and last <= first:
         raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
     if path and Path(path).exists():

@@ -59,7 +59,8 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         trained.save(run.run.path / "indexer.json")
         options.tell(str(ModelSummary(task, max_depth=2)))
         trainer, best = _fit(run, config, task, splits[0], splits[1])
-        results = trainer.test(task, SentenceBatches(splits[2], config.batch_size, shuffle=False))[0]
+        found = trainer.test(task, SentenceBatches(splits[2], config.batch_size, shuffle=False))
+        results = found[0] if found else {}  # nothing with limit_test_batches 0
         results["best_val_f1"] = best
         _finish(run, trainer.global_step, config, task, dataset, trained, results)
     return run.run.path
@@ -147,15 +148,17 @@ def _finish(
     results: dict[str, float],
 ) -> None:
     """Report, predictions, TensorBoard's pages, and the manifest last."""
-    predicted = [indexer.decode(task.predicted[i]) for i in range(len(dataset.test))]
-    scores = report([sentence.tags for sentence in dataset.test], predicted, config.scheme)
+    tested = [i for i in range(len(dataset.test)) if i in task.predicted]  # not all with limit_test_batches
+    predicted = [indexer.decode(task.predicted[i]) for i in tested]
+    sentences = [dataset.test[i] for i in tested]
+    scores = report([sentence.tags for sentence in sentences], predicted, config.scheme)
     text = report_text(scores)
     atomic_write(run.run.path / "test_report.txt", text)
-    plain = [Sentence(s.words, s.tags, separator="\t") for s in dataset.test]
+    plain = [Sentence(s.words, s.tags, separator="\t") for s in sentences]
     write_conll(run.run.path / "predictions.conll", plain, predicted)
     run.run.text("test/report", f"```\n{text}\n```", step)
     _show_words(run, task, indexer, step)
-    shown = {name: results[name] for name in ("best_val_f1", "test_f1", "test_loss")}
+    shown = {name: results[name] for name in ("best_val_f1", "test_f1", "test_loss") if name in results}
     run.run.hyperparameters(config.to_dict(), shown, step)
     digest = weights_sha256(task)
     run.run.manifest["labels"] = list(indexer.labels)

@@ -36,6 +36,10 @@ class TrainConfig:
     device: str = option("auto", "where to compute: auto takes CUDA where it is there", choices=("auto", "cpu", "cuda"))
     threads: int = option(0, "CPU threads; 0 takes one per core, as torch does")
     deterministic: bool = option(False, "torch's deterministic algorithms only; fail on an operation that has none")
+    any_threads: bool = option(False, "the same bits for any number of CPU threads; implies --deterministic")
+    portable: bool = option(
+        False, "the same bits on any x86-64 CPU: one thread, and only code that all of them have; implies --deterministic"
+    )
     precision: str = option("32-true", "number format", choices=("32-true", "64-true", "bf16-mixed"))
     max_epochs: int = option(10, "epochs to train at most")
     min_epochs: int = option(0, "epochs to train at least, whatever early stopping says")
@@ -66,6 +70,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        self._imply()
         for name in ("threads", "min_epochs", "min_steps", "fast_dev_run", "gradient_clip_val", "log_every_n_steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}: expected 0 or more, got {getattr(self, name)}")
@@ -75,6 +80,17 @@ class TrainConfig:
             choices, value = item.metadata.get("choices"), getattr(self, item.name)
             if choices and value not in choices:
                 raise ConfigError(f"{item.name}: expected one of {', '.join(choices)}, got {value!r}")
+
+    def _imply(self) -> None:
+        """What the stronger levels of determinism bring with them."""
+        if self.portable and (self.device == "cuda" or self.threads > 1):
+            got = "--device cuda" if self.device == "cuda" else f"{self.threads} threads"
+            raise ConfigError(f"portable: expected the CPU and one thread, got {got}")
+        if self.portable:
+            object.__setattr__(self, "device", "cpu")
+            object.__setattr__(self, "threads", 1)
+        if self.portable or self.any_threads:
+            object.__setattr__(self, "deterministic", True)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, tuples as lists: what config.json holds."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
 
+from training import portable
+from training.any_threads import AnyThreads
+from training.config import TrainConfig
 from training.errors import ReproducibilityError
 from training.randomness import check_seed
 
@@ -36,17 +39,21 @@ def seed_everything(seed: int) -> int:
 
 
 @contextmanager
-def determinism(deterministic: bool, threads: int = 0) -> Iterator[str]:
+def determinism(config: TrainConfig) -> Iterator[str]:
     """Set the flags for a run, yield the name of the level obtained, and restore what was before.
 
-    With ``deterministic``: torch's deterministic algorithms (an operation without one raises), cuDNN deterministic and
+    "seeded": random numbers depend on the seed alone. "run", with ``deterministic``: the same bits on the same machine with
+    the same settings. "threads", with ``any_threads``: for any number of CPU threads (training/any_threads.py). "machines",
+    with ``portable``: on any x86-64 CPU (training/portable.py, which must have been in force since the process began).
+
+    What ``deterministic`` sets: torch's deterministic algorithms (an operation without one raises), cuDNN deterministic and
     without benchmarking, TF32 off, cuBLAS' workspace fixed to :16:8 (which suits cuDNN's LSTM too) unless the user set it.
     ReproducibilityError if CUDA has started without that workspace setting: it is then too late.
     ``fill_uninitialized_memory`` is off: filling torch.empty with NaN costs time and hides nothing from our tests.
     """
     before_threads = torch.get_num_threads()
-    if threads:
-        torch.set_num_threads(threads)
+    if config.threads:
+        torch.set_num_threads(config.threads)
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -56,7 +63,7 @@ def determinism(deterministic: bool, threads: int = 0) -> Iterator[str]:
         torch.backends.cuda.matmul.allow_tf32,
         torch.backends.cudnn.allow_tf32,
     )
-    if deterministic:
+    if config.deterministic:
         if CUBLAS not in os.environ:
             if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
                 raise ReproducibilityError(
@@ -65,10 +72,24 @@ def determinism(deterministic: bool, threads: int = 0) -> Iterator[str]:
             os.environ[CUBLAS] = ":16:8"
         _set_flags(True, False, False, True, False, False, False)
     try:
-        yield "run" if deterministic else "seeded"
+        with ExitStack() as stack:
+            if config.portable:
+                portable.check()
+            elif config.any_threads:
+                stack.enter_context(AnyThreads())  # type: ignore[no-untyped-call]
+            yield level(config)
     finally:
         _set_flags(*before)
         torch.set_num_threads(before_threads)
+
+
+def level(config: TrainConfig) -> str:
+    """The level of determinism that these settings ask for: machines, threads, run or seeded."""
+    if config.portable:
+        return "machines"
+    if config.any_threads:
+        return "threads"
+    return "run" if config.deterministic else "seeded"
 
 
 def _set_flags(

@@ -94,7 +94,7 @@ def experiment(
     ReproducibilityError where a resumed run's inputs, settings, code or versions are not those it began with.
     """
     device = choose_device(config.device)
-    with determinism(config.deterministic, config.threads) as level:
+    with determinism(config) as level:
         described = manifest.describe(inputs, device, level)
         with _disk_errors():
             if options.resume:

@@ -174,3 +174,14 @@ def test_no_run_is_left_behind_by_bad_data(small_data: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="expected a file of word vectors"):
         train_tagger(replace(config(small_data), vectors=str(tmp_path / "none.txt")), RunOptions(path=str(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("limits", [{"limit_test_batches": 2}, {"limit_test_batches": 0}, {"fast_dev_run": 1}])
+def test_a_limited_test_reports_the_sentences_that_were_tested(
+    small_data: Path, tmp_path: Path, limits: dict[str, int]
+) -> None:
+    run = train_tagger(config(small_data, max_epochs=1, **limits), RunOptions(path=str(tmp_path / "run")))
+    tested = 8 * next(iter(limits.values()))
+    text = (run / "predictions.conll").read_text()
+    assert len([block for block in text.split("\n\n") if block.strip()]) == tested
+    assert ("test_f1" in read_manifest(run)["metrics"]) == (tested > 0)
