@@ -3,10 +3,11 @@
     python benchmarks/portable_proof.py [--qemu qemu-x86_64] [--cpu Nehalem Haswell EPYC] [--steps 5]
 
 The same few steps of the tagger (BiLSTM, character CNN, CRF, dropout) and of word2vec, on data/sample, with --deterministic
-and with --portable: on this CPU; on it with instruction sets hidden from the outside (what GLIBC_TUNABLES, ATEN_CPU_CAPABILITY
-and NPY_DISABLE_CPU_FEATURES can hide); and under qemu's user-mode emulation of other CPUs, another vendor's among them. The
-settings of a portable run are put into the environment here, since a process that starts itself anew leaves the emulator.
-Printed: the digest of the weights. Without --portable some must differ, or the comparison could not have failed.
+and with --portable: on this CPU; on it with instruction sets hidden from the outside (what GLIBC_TUNABLES,
+ATEN_CPU_CAPABILITY and NPY_DISABLE_CPU_FEATURES can hide); and under qemu's user-mode emulation of other CPUs, another
+vendor's among them. The settings of a portable run are put into the environment here, since a process that starts itself
+anew leaves the emulator. Printed: the digest of the weights. Without --portable some must differ, or the comparison could
+not have failed.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from training.portable import SETTINGS
+from training.portable import SETTINGS  # noqa: E402
 
 HIDDEN = {
     "AVX-512 hidden": {"ATEN_CPU_CAPABILITY": "avx2", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
                        "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-    "AVX2 and FMA hidden": {"ATEN_CPU_CAPABILITY": "default", "NPY_DISABLE_CPU_FEATURES": SETTINGS["NPY_DISABLE_CPU_FEATURES"],
+    "AVX2 and FMA hidden": {"ATEN_CPU_CAPABILITY": "default",
+                            "NPY_DISABLE_CPU_FEATURES": SETTINGS["NPY_DISABLE_CPU_FEATURES"],
                             "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41",
                             "GLIBC_TUNABLES": SETTINGS["GLIBC_TUNABLES"]},
 }  # fmt: skip

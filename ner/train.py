@@ -158,7 +158,7 @@ def _finish(
     write_conll(run.run.path / "predictions.conll", plain, predicted)
     run.run.text("test/report", f"```\n{text}\n```", step)
     _show_words(run, task, indexer, step)
-    shown = {name: results[name] for name in ("best_val_f1", "test_f1", "test_loss") if name in results}
+    shown = {name: value for name, value in results.items() if name in ("best_val_f1", "test_f1", "test_loss")}
     run.run.hyperparameters(config.to_dict(), shown, step)
     digest = weights_sha256(task)
     run.run.manifest["labels"] = list(indexer.labels)

@@ -153,9 +153,11 @@ def test_each_level_has_its_name() -> None:
 def test_portable_needs_its_settings_from_the_start() -> None:
     if portable.is_set():
         pytest.skip("these tests run with them")
-    with pytest.raises(ReproducibilityError, match=r"portable: expected the process to be started with"):
-        with determinism(TrainConfig(portable=True)):
-            pass
+    with (
+        pytest.raises(ReproducibilityError, match=r"portable: expected the process to be started with"),
+        determinism(TrainConfig(portable=True)),
+    ):
+        pass
     with pytest.raises(ConfigError, match="portable: expected the CPU and one thread, got 4 threads"):
         TrainConfig(portable=True, threads=4)
     with pytest.raises(ConfigError, match="got --device cuda"):
@@ -168,9 +170,8 @@ def test_a_portable_run_starts_itself_anew_and_gives_the_same_bits_with_other_co
     for name, outside in (("first", {}), ("second", hidden)):
         command = [sys.executable, "-W", "error", str(ROOT / "cli.py"), "train-ner", "--data", str(small_data), "--portable"]
         command += "--vectors none --max-epochs 1 --characters cnn --decoder crf --hidden-size 20 --no-progress".split()
-        done = subprocess.run(
-            [*command, "--run", str(tmp_path / name)], env={**os.environ, **outside}, capture_output=True, text=True, check=False
-        )
+        command += ["--run", str(tmp_path / name)]
+        done = subprocess.run(command, env={**os.environ, **outside}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "(determinism: machines)" in done.stdout
     environment = manifest(tmp_path / "second")["environment"]
