@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -179,3 +180,24 @@ def test_a_portable_run_starts_itself_anew_and_gives_the_same_bits_with_other_co
     assert environment["threads"] == 1
     assert environment["environment_variables"]["MKL_CBWR"] == "COMPATIBLE"
     same_results(tmp_path / "first", tmp_path / "second")
+
+
+def test_portable_square_roots_are_rounded_as_ieee_asks() -> None:
+    for dtype in (torch.float32, torch.float64):
+        x = uniform(100, 103).to(dtype).abs()
+        exact = torch.from_numpy(np.sqrt(x.numpy()))
+        with portable.Roots():
+            assert torch.equal(x.sqrt(), exact)
+            assert torch.equal(x.t()[:50].sqrt(), exact.t()[:50])
+            assert torch.equal(x.clone().sqrt_(), exact)
+            assert torch.equal(torch.sqrt(x, out=torch.empty_like(x)), exact)
+            assert all(torch.equal(each, exact) for each in torch._foreach_sqrt([x, x]))
+            inplace = [x.clone(), x.clone()]
+            torch._foreach_sqrt_(inplace)
+            assert all(torch.equal(each, exact) for each in inplace)
+            assert (-x).sqrt().isnan().all()
+        weight = x.clone().requires_grad_()
+        with portable.Roots():
+            weight.sqrt().sum().backward()
+        assert weight.grad is not None
+        assert torch.allclose(weight.grad, 0.5 / exact)

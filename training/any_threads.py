@@ -16,13 +16,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # Moves and comparisons; one correctly rounded operation per element; exp and tanh, whose code in torch is the same for
-# every element. Not here, on purpose: sigmoid (rounds by place), addcmul and lerp (may or may not be fused), sums, products.
+# every element. Not here, on purpose: sigmoid and sqrt (rounded by place), addcmul and lerp (may or may not be fused),
+# sums, products.
 PLACELESS = frozenset(
     "copy_ _to_copy clone contiguous fill_ zero_ zeros zeros_like ones ones_like full full_like constant_pad_nd cat stack "
     "index_select gather embedding repeat expand where masked_fill masked_fill_ eq ne lt le gt ge logical_and logical_or "
-    "logical_not bitwise_and bitwise_or bitwise_xor bitwise_not arange sub sub_ mul mul_ div div_ neg neg_ abs abs_ sqrt "
-    "sqrt_ reciprocal reciprocal_ sign clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ maximum minimum exp exp_ tanh "
-    "tanh_ _foreach_mul_ _foreach_div_ _foreach_sqrt _foreach_sqrt_ _foreach_neg".split()
+    "logical_not bitwise_and bitwise_or bitwise_xor bitwise_not arange sub sub_ mul mul_ div div_ neg neg_ abs abs_ "
+    "reciprocal reciprocal_ sign clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ maximum minimum exp exp_ tanh "
+    "tanh_ _foreach_mul_ _foreach_div_ _foreach_neg".split()
 )
 ALPHA = frozenset(("add", "add_", "sub", "sub_", "rsub"))  # a + alpha·b is rounded once only where alpha·b is exact
 

@@ -75,6 +75,7 @@ def determinism(config: TrainConfig) -> Iterator[str]:
         with ExitStack() as stack:
             if config.portable:
                 portable.check()
+                stack.enter_context(portable.Roots())  # type: ignore[no-untyped-call]
             elif config.any_threads:
                 stack.enter_context(AnyThreads())  # type: ignore[no-untyped-call]
             yield level(config)

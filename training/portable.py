@@ -2,7 +2,9 @@
 
 torch, MKL, oneDNN, NumPy, OpenBLAS and the C library each look at the CPU and choose among several versions of their
 code, which round differently (AVX-512, AVX2, SSE; fused multiply-add or not; Intel or AMD). They read these environment
-variables once, when the process starts: so the process starts itself anew. The beginning of the list is FastSurfer's
+variables once, when the process starts: so the process starts itself anew. One function remains: torch's square root comes
+from MKL, and there from the CPU's approximate reciprocal root, which each maker builds otherwise; ``Roots`` puts the exactly
+rounded one in its place. The beginning of the list is FastSurfer's
 (pull request #892): there MKL_CBWR or ATEN_CPU_CAPABILITY alone left differences, together they did not.
 """
 
@@ -10,9 +12,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from training.errors import ReproducibilityError
 
@@ -62,3 +68,30 @@ def check() -> None:
         raise ReproducibilityError(
             f"portable: expected torch's code for any CPU and one thread, got {found} and {torch.get_num_threads()} threads"
         )
+
+
+class Roots(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While it is entered, square roots on the CPU are rounded as IEEE 754 asks, which is the same everywhere."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if name not in ("sqrt", "sqrt_", "_foreach_sqrt", "_foreach_sqrt_"):
+            return func(*args, **(kwargs or {}))
+        given = args[0]
+        several = list(given) if name.startswith("_foreach") else [given]
+        target = [kwargs["out"]] if kwargs and "out" in kwargs else several if name.endswith("_") else None
+        found = [_root(each) for each in several]
+        if target is not None:
+            for old, new in zip(target, found, strict=True):
+                old.copy_(new)
+            found = target
+        return None if name == "_foreach_sqrt_" else found if name == "_foreach_sqrt" else found[0]
+
+
+def _root(x: Tensor) -> Tensor:
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+        return x.sqrt()
+    with np.errstate(invalid="ignore"):
+        return torch.from_numpy(np.asarray(np.sqrt(x.detach().numpy())))
