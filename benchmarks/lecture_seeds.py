@@ -3,7 +3,8 @@
     python benchmarks/lecture_seeds.py DATA --vectors FILE --seeds 0 1 2 3 4 --root runs/lecture
 
 Each seed is `python cli.py train-ner --preset lecture --deterministic` in a process of its own, ``--jobs`` of them at a
-time with one thread each. Finished runs are taken as they are, so that it can be stopped and started again.
+time with one thread each. Options that are not its own go to train-ner. Finished runs are taken as they are, so that it
+can be stopped and started again.
 """
 
 from __future__ import annotations
@@ -42,8 +43,7 @@ def main() -> None:
     parser.add_argument("--root", default="runs/lecture")
     parser.add_argument("--name", default="seed")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("extra", nargs="*", help="more options of train-ner, after --")
-    options = parser.parse_args()
+    options, options.extra = parser.parse_known_args()
     with ThreadPoolExecutor(options.jobs) as pool:
         scores = list(pool.map(lambda seed: one(options, seed), options.seeds))
     listed = ", ".join(f"{seed}: {score:.4f}" for seed, score in zip(options.seeds, scores, strict=True))

@@ -11,13 +11,16 @@ import torch
 
 from ner.config import PRESETS, TaggerConfig
 from ner.conll import read_conll
+from ner.model import Tagger
 from ner.predict import TrainedTagger
+from ner.scheme import allowed_transitions
 from ner.tagging import evaluate_file, predict_stream
 from ner.train import train_tagger
 from training.errors import ConfigError, DataError, Preempted
 from training.experiment import RunOptions
 from training.files import sha256_file
 from training.run import read_jsonl, read_manifest
+from training.summary import human_count
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
 
@@ -167,7 +170,10 @@ def test_the_lecture_preset_is_the_experiment_that_docs_describe() -> None:
     lecture = TaggerConfig.from_dict(PRESETS["lecture"])
     described = (lecture.batch_size, lecture.batching, lecture.max_epochs, lecture.val_check_interval, lecture.lr)
     assert described == (128, "random", 10, 0.25, 1e-3)
-    assert (lecture.hidden_size, lecture.dropout, lecture.characters, lecture.decoder) == (256, 0.0, "none", "softmax")
+    assert (lecture.hidden_size, lecture.dropout, lecture.characters, lecture.decoder) == (500, 0.0, "none", "softmax")
+    # CoNLL-2003's train split has 23,624 cased words, and four types make 17 IOBES labels.
+    model = Tagger(lecture, torch.zeros(23_626, 100), 2, 17, allowed_transitions(["O"] * 17, "IOBES"))
+    assert human_count(sum(p.numel() for p in model.parameters())).strip() == "4.8 M"
 
 
 def test_no_run_is_left_behind_by_bad_data(small_data: Path, tmp_path: Path) -> None:
