@@ -106,7 +106,7 @@ _TOKEN = re.compile(
       (?:(?<=\.[^\W\d_])\.(?:-{_W}+)*|\.(?=[,;:])|-(?=[\s)]))?      # U.S., U.N.-led; "etc.,"; "32- and 35-inch"
     | \.+ | …+ | -+ | [–—―]+ | !+ | \?+ | \*+ | =+ | ~+ | \#+
     | [\U0001f1e6-\U0001f1ff]{{2}}                                  # flags
-    | [^{_SEPARATORS}](?:(?!\w)(?:{_W}|[\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f])|(?<=\u200d)[^\w\s])*  # others; emoji
+    | [^{_SEPARATORS}](?:(?!\w)(?:{_W}|[\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f])|(?<=\u200d)[^\w{_SEPARATORS}])*  # emoji
     )""",
     re.VERBOSE | re.MULTILINE,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from training.errors import DataError
@@ -59,6 +59,7 @@ TEXTS = st.one_of(
 )
 
 
+@example("↊\u200d\x1b")
 @settings(deadline=None, max_examples=500)
 @given(TEXTS)
 def test_tokens_are_slices_in_order_with_only_separators_between(text: str) -> None:
