@@ -34,7 +34,7 @@ class Throughput(Callback):
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.seconds += time.perf_counter() - self.batch_started
         self.units += task.units(batch)
-        if trainer.should_log:
+        if trainer.should_log and not trainer.accumulating:
             self.run.log_timings({f"{task.unit}_per_second": self.units / self.seconds}, trainer.batches_that_stepped)
             self._reset()
 
