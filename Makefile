@@ -14,6 +14,7 @@ test: .venv/.test
 
 soak: .venv/.test
 	$(BIN)/python -m pytest -m soak
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests/proof $(BIN)/python tests/proof/soak_kills.py --kills 400 --json benchmarks/soak_kills.json
 
 check: .venv/.test
 	$(BIN)/ruff check .
