@@ -228,10 +228,10 @@ class Run:
             time.sleep(0.02)
 
 
-def next_version(folder: Path) -> Path:
-    """``folder/version_N`` with N one above the highest there."""
-    numbers = [int(p.name[8:]) for p in folder.glob("version_*") if p.name[8:].isdigit()]
-    return folder / f"version_{max(numbers, default=-1) + 1}"
+def next_version(folder: Path, name: str = "version") -> Path:
+    """``folder/NAME_N`` with N one above the highest there."""
+    numbers = [int(p.name[len(name) + 1 :]) for p in folder.glob(f"{name}_*") if p.name[len(name) + 1 :].isdigit()]
+    return folder / f"{name}_{max(numbers, default=-1) + 1}"
 
 
 def newest_finished(folder: Path) -> Path | None:

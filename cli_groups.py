@@ -1,0 +1,119 @@
+"""train-ner --seeds, and compare: one experiment with several seeds, and two of them side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+
+from ner.config import TaggerConfig
+from ner.groups import Group, as_rows, compare_groups, compare_sentences, is_group, read_group, run_group, seeds_of
+from ner.significance import Summary
+from training.errors import EXIT_RESUMABLE, DataError, Preempted
+from training.experiment import RunOptions
+
+
+def train_group(folder: Path, jobs: int, options: RunOptions) -> None:
+    """Train what is left of a group, ``jobs`` runs at a time, and print the summary."""
+    from ner.train import train_tagger
+
+    if jobs > 1:
+        _side_by_side(folder, jobs, options)
+
+    def train(config: TaggerConfig, run: Path, started: bool) -> None:
+        options.tell(f"seed {config.seed}: {run}")
+        where = {"path": "", "resume": str(run)} if started else {"path": str(run), "resume": ""}
+        train_tagger(config, RunOptions(**{**vars(options), **where}))
+
+    try:
+        group = run_group(folder, train)
+    except Preempted as stopped:
+        stopped.run = str(folder)
+        raise
+    for line in summary_lines(group):
+        click.echo(line)
+    click.echo(f"finished: {folder}")
+
+
+def _side_by_side(folder: Path, jobs: int, options: RunOptions) -> None:
+    """Train the seeds in processes of their own, with a share of the cores each; Preempted if one was stopped."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+
+    def one(seed: int) -> int:
+        run = folder / f"seed_{seed}"
+        command = [sys.executable, str(Path(__file__).with_name("cli.py")), "train-ner", "--no-progress"]
+        if (run / "manifest.json").is_file():
+            command += ["--resume", str(run), *(["--allow-changes"] if options.allow_changes else [])]
+        else:
+            command += ["--config", str(folder / "config.json"), "--seed", str(seed), "--run", str(run)]
+            command += ["--threads", str(threads)]
+        with open(folder / f"seed_{seed}.log", "a", encoding="utf-8") as log:
+            code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+        options.tell(f"seed {seed}: {'finished' if code == 0 else f'exit code {code}'}, {run}")
+        return code
+
+    with ThreadPoolExecutor(jobs) as pool:
+        codes = list(pool.map(one, seeds_of(folder)))
+    if EXIT_RESUMABLE in codes:
+        stopped = Preempted(f"{codes.count(EXIT_RESUMABLE)} of {len(codes)} seeds were stopped")
+        stopped.run = str(folder)
+        raise stopped
+    bad = [seed for seed, code in zip(seeds_of(folder), codes, strict=True) if code]
+    if bad:
+        raise DataError(f"seed {bad[0]} failed: see {folder / f'seed_{bad[0]}.log'}")
+
+
+def summary_lines(group: Group) -> Iterable[str]:
+    """A table: each metric's median, mean, deviation, minimum and maximum over the seeds."""
+    yield f"{'metric':24} {'median':>8} {'mean':>8} {'dev':>8} {'min':>8} {'max':>8}   {len(group.metrics)} seeds"
+    for name, found in group.summaries().items():
+        values = (found.median, found.mean, found.deviation, found.minimum, found.maximum)
+        yield f"{name:24} " + " ".join(f"{value:8.4f}" for value in values)
+
+
+@click.command(epilog="\b\nExample:\n  python cli.py compare runs/ner/group_0 runs/ner/group_1")
+@click.argument("first", type=click.Path(), metavar="GROUP_A")
+@click.argument("second", type=click.Path(), metavar="GROUP_B")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(first: str, second: str, as_json: bool) -> None:
+    """Compare two groups of runs (train-ner --seeds), or two runs, with a significance test.
+
+    Groups: a permutation test of the difference in means over the seeds, exact for few of them. Two single runs on the same
+    test set: approximate randomization over its sentences (Yeh 2000), for strict F1.
+    """
+    paths = Path(first), Path(second)
+    groups = [read_group(path) for path in paths]
+    rows = compare_groups(*groups)
+    over_sentences = None if any(map(is_group, paths)) else compare_sentences(*paths)
+    if as_json:
+        click.echo(json.dumps({"metrics": as_rows(rows), "p_over_sentences": over_sentences}, indent=2))
+        return
+    click.echo(f"A: {first} ({_runs(groups[0])})\nB: {second} ({_runs(groups[1])})")
+    click.echo(f"{'metric':24} {'A':>26} {'B':>26} {'B - A':>8} {'p':>7}")
+    for row in rows:
+        p = "" if row.p is None else f"{row.p:7.4f}"
+        change = row.second.median - row.first.median
+        click.echo(f"{row.metric:24} {_short(row.first):>26} {_short(row.second):>26} {change:+8.4f} {p}".rstrip())
+    if over_sentences is not None:
+        click.echo(f"test_f1: p = {over_sentences:.4f}, randomization over the test sentences")
+    elif all(row.p is None for row in rows):
+        click.echo("no test: it takes two groups of at least two seeds, or two single runs")
+    else:
+        click.echo("medians (minimum to maximum); p: two-sided permutation test of the means over the seeds")
+
+
+def _runs(group: Group) -> str:
+    n = len(group.metrics)
+    return f"{n} seeds" if n > 1 else "one run"
+
+
+def _short(found: Summary) -> str:
+    if found.n == 1:
+        return f"{found.median:.4f}"
+    return f"{found.median:.4f} ({found.minimum:.4f}-{found.maximum:.4f})"

@@ -1,0 +1,156 @@
+"""The same experiment with several seeds: a folder of runs, taken up where it was left; and two of them compared.
+
+A group's folder holds ``config.json`` (the settings, with the first seed), ``group.json`` (the seeds), a run ``seed_S`` for
+each, and when all have finished ``summary.json``. A group of one is a single run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ner.config import TaggerConfig
+from ner.conll import Columns, read_conll
+from ner.metrics import SpanCounter
+from ner.significance import Counts, Summary, permutation_test, randomization_test
+from training.errors import ConfigError, DataError
+from training.files import atomic_write
+from training.run import next_version, read_manifest
+
+Train = Callable[[TaggerConfig, Path, bool], None]
+"""Trains one seed's run: its settings, its folder, and whether it goes on with what is there."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one experiment: metrics by seed."""
+
+    path: Path
+    metrics: dict[int, dict[str, float]]
+
+    def summaries(self) -> dict[str, Summary]:
+        """Each metric that all runs have."""
+        shared = set.intersection(*(set(found) for found in self.metrics.values())) if self.metrics else set()
+        return {name: Summary.of([found[name] for found in self.metrics.values()]) for name in sorted(shared)}
+
+
+def is_group(path: Path) -> bool:
+    """Whether the folder is a group's."""
+    return (path / "group.json").is_file()
+
+
+def open_group(config: TaggerConfig, seeds: int, path: str, root: str) -> Path:
+    """A new group's folder, ``path`` or the next ``root/ner/group_N``. ConfigError where it exists or ``seeds`` < 1."""
+    if seeds < 1:
+        raise ConfigError(f"seeds: expected 1 or more, got {seeds}")
+    folder = Path(path) if path else next_version(Path(root) / "ner", "group")
+    if folder.exists():
+        raise ConfigError(f"run: {folder} exists already; give --run another folder, or --resume that one")
+    folder.mkdir(parents=True)
+    atomic_write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+    numbers = [config.seed + i for i in range(seeds)]
+    atomic_write(folder / "group.json", json.dumps({"kind": "group", "seeds": numbers}) + "\n")
+    return folder
+
+
+def run_group(folder: Path, train: Train) -> Group:
+    """Train the seeds that have not finished, one after the other, then sum all of them up."""
+    config = TaggerConfig.load(folder / "config.json")
+    for seed in seeds_of(folder):
+        run = folder / f"seed_{seed}"
+        if not _finished(run):
+            train(replace(config, seed=seed), run, (run / "manifest.json").is_file())
+    group = read_group(folder)
+    summary = {"seeds": sorted(group.metrics), "metrics": {k: v.to_dict() for k, v in group.summaries().items()}}
+    atomic_write(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return group
+
+
+def seeds_of(folder: Path) -> list[int]:
+    """The seeds of a group. DataError where its group.json is not one."""
+    try:
+        seeds = json.loads((folder / "group.json").read_text(encoding="utf-8"))["seeds"]
+        return [int(seed) for seed in seeds]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{folder / 'group.json'}: expected a group's list of seeds, got something else") from None
+
+
+def read_group(path: Path) -> Group:
+    """The finished runs of a group, or a single run as a group of one. DataError names one that is not finished."""
+    runs = [path / f"seed_{seed}" for seed in seeds_of(path)] if is_group(path) else [path]
+    metrics: dict[int, dict[str, float]] = {}
+    for run in runs:
+        described = read_manifest(run)
+        if described["status"] != "finished" or described.get("kind") != "ner":
+            raise DataError(f"{run}: expected a finished train-ner run, got one that is {described['status']}")
+        metrics[int(described["config"]["seed"])] = dict(described["metrics"])
+    return Group(path, metrics)
+
+
+def _finished(run: Path) -> bool:
+    return (run / "manifest.json").is_file() and read_manifest(run)["status"] == "finished"
+
+
+# -- two groups ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of two groups; ``p`` over seeds is None where a group has a single run."""
+
+    metric: str
+    first: Summary
+    second: Summary
+    p: float | None
+
+
+def compare_groups(first: Group, second: Group) -> list[Difference]:
+    """Each metric that both have, with the permutation test over seeds."""
+    a, b = first.summaries(), second.summaries()
+    found = []
+    for name in sorted(set(a) & set(b)):
+        values = [[each[name] for each in group.metrics.values()] for group in (first, second)]
+        p = permutation_test(*values) if min(map(len, values)) > 1 else None
+        found.append(Difference(name, a[name], b[name], p))
+    return found
+
+
+def compare_sentences(first: Path, second: Path) -> float:
+    """The p-value of the difference in strict F1 of two runs on one test set (ner/significance.py).
+
+    DataError where their predictions.conll do not hold the same sentences with the same gold tags.
+    """
+    tables = [_predictions(run) for run in (first, second)]
+    if [row[0] for row in tables[0]] != [row[0] for row in tables[1]]:
+        raise DataError(f"{first} and {second}: expected the same test sentences and gold tags, got different ones")
+    return randomization_test(*(_counts(table) for table in tables))
+
+
+def _predictions(run: Path) -> list[tuple[tuple[Sequence[str], Sequence[str]], Sequence[str]]]:
+    """((words, gold tags), predicted tags) of each sentence."""
+    path = run / "predictions.conll"
+    gold = read_conll(path, columns=Columns(word=0, tag=1))
+    return [((a.words, a.tags), b.tags) for a, b in zip(gold, read_conll(path), strict=True)]
+
+
+def _counts(table: list[tuple[tuple[Sequence[str], Sequence[str]], Sequence[str]]]) -> Counts:
+    """Each sentence's true positives, predicted and gold entities, (S, 3), as the strict reading has them."""
+    labels = sorted({"O", *(tag for (_, gold), predicted in table for tag in (*gold, *predicted))})
+    ids = {label: i for i, label in enumerate(labels)}
+    counter = SpanCounter(labels)
+    rows = []
+    for (_, gold), predicted in table:
+        sides = [np.array([ids[tag] for tag in tags], dtype=np.int64) for tags in (gold, predicted)]
+        counts = counter.count(sides[0], sides[1], np.array([len(gold)])).by_type.values()
+        rows.append([sum(column) for column in zip(*counts, strict=True)] if counts else [0, 0, 0])
+    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+
+def as_rows(differences: Sequence[Difference]) -> list[dict[str, Any]]:
+    """Plain values, for JSON."""
+    return [{"metric": d.metric, "first": d.first.to_dict(), "second": d.second.to_dict(), "p": d.p} for d in differences]
