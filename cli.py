@@ -12,10 +12,12 @@ from typing import Any
 import click
 
 from cli_data import data, vectors
+from cli_groups import compare, train_group
 from cli_options import config_options, make_config
 from cli_terminal import LongJob, ProgressBar
 from cli_verify import diff, verify
 from ner.config import PRESETS, TaggerConfig
+from ner.groups import is_group, open_group
 from training import portable
 from training.compare import list_runs
 from training.errors import Preempted, SamebitsError
@@ -115,15 +117,26 @@ def train_w2v(file: str | None, path: str, resume: str, allow_changes: bool, **t
 @click.option(
     "--preset", type=click.Choice(sorted(PRESETS)), default="default", show_default=True, help="Fill what is not typed."
 )
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Train so many seeds, from --seed on, and sum them up.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Of --seeds, so many at a time.")
 @config_options(TaggerConfig)
 @run_options
-def train_ner(preset: str, file: str | None, path: str, resume: str, allow_changes: bool, **typed: Any) -> None:
-    """Train a tagger, test it, and report."""
+def train_ner(
+    preset: str, seeds: int | None, jobs: int, file: str | None, path: str, resume: str, allow_changes: bool, **typed: Any
+) -> None:
+    """Train a tagger, test it, and report. With --seeds: a group of runs, in runs/ner/group_N."""
     from ner.train import train_tagger
 
+    if resume and is_group(Path(resume)):
+        train_group(Path(resume), jobs, _options("train-ner", "", resume, allow_changes, typed["progress"]))
+        return
     config = make_config(TaggerConfig, typed, _file(file, resume, "ner"), PRESETS[preset])
     portable.begin(config.portable)
-    folder = train_tagger(config, _options("train-ner", path, resume, allow_changes, config.progress))
+    options = _options("train-ner", path, resume, allow_changes, config.progress)
+    if seeds is not None:
+        train_group(open_group(config, seeds, path, options.root), jobs, options)
+        return
+    folder = train_tagger(config, options)
     click.echo(f"finished: {folder}")
 
 
@@ -194,7 +207,7 @@ def list_all(root: str, as_json: bool) -> None:
         click.echo("  ".join(row[name].ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
 
 
-for command in (data, diff, vectors, verify):
+for command in (data, diff, vectors, verify, compare):
     main.add_command(command)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ import click
 from ner.config import TaggerConfig
 from ner.groups import Group, as_rows, compare_groups, compare_sentences, is_group, read_group, run_group, seeds_of
 from ner.significance import Summary
-from training.errors import EXIT_RESUMABLE, DataError, Preempted
+from training.errors import DataError, Preempted
 from training.experiment import RunOptions
 
 
@@ -28,8 +29,7 @@ def train_group(folder: Path, jobs: int, options: RunOptions) -> None:
 
     def train(config: TaggerConfig, run: Path, started: bool) -> None:
         options.tell(f"seed {config.seed}: {run}")
-        where = {"path": "", "resume": str(run)} if started else {"path": str(run), "resume": ""}
-        train_tagger(config, RunOptions(**{**vars(options), **where}))
+        train_tagger(config, replace(options, path="" if started else str(run), resume=str(run) if started else ""))
 
     try:
         group = run_group(folder, train)
@@ -60,8 +60,8 @@ def _side_by_side(folder: Path, jobs: int, options: RunOptions) -> None:
 
     with ThreadPoolExecutor(jobs) as pool:
         codes = list(pool.map(one, seeds_of(folder)))
-    if EXIT_RESUMABLE in codes:
-        stopped = Preempted(f"{codes.count(EXIT_RESUMABLE)} of {len(codes)} seeds were stopped")
+    if Preempted.exit_code in codes:
+        stopped = Preempted(f"{codes.count(Preempted.exit_code)} of {len(codes)} seeds were stopped")
         stopped.run = str(folder)
         raise stopped
     bad = [seed for seed, code in zip(seeds_of(folder), codes, strict=True) if code]

@@ -128,7 +128,7 @@ def compare_sentences(first: Path, second: Path) -> float:
     tables = [_predictions(run) for run in (first, second)]
     if [row[0] for row in tables[0]] != [row[0] for row in tables[1]]:
         raise DataError(f"{first} and {second}: expected the same test sentences and gold tags, got different ones")
-    return randomization_test(*(_counts(table) for table in tables))
+    return randomization_test(_counts(tables[0]), _counts(tables[1]))
 
 
 def _predictions(run: Path) -> list[tuple[tuple[Sequence[str], Sequence[str]], Sequence[str]]]:

@@ -95,4 +95,5 @@ def randomization_test(first: Counts, second: Counts, rounds: int = 10_000, seed
 def _f1(counts: npt.NDArray[np.number]) -> npt.NDArray[np.float64]:
     """F1 of rows (n, 3) of true positives, predicted and gold."""
     both = counts[:, 1] + counts[:, 2]
-    return np.divide(2.0 * counts[:, 0], both, out=np.zeros(len(counts)), where=both > 0)
+    f1: npt.NDArray[np.float64] = np.divide(2.0 * counts[:, 0], both, out=np.zeros(len(counts)), where=both > 0)
+    return f1
