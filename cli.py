@@ -14,7 +14,7 @@ import click
 from cli_data import data, vectors
 from cli_groups import compare, train_group
 from cli_options import config_options, make_config
-from cli_terminal import LongJob, ProgressBar
+from cli_terminal import voice as voice_of
 from cli_verify import diff, verify
 from ner.config import PRESETS, TaggerConfig
 from ner.groups import is_group, open_group
@@ -68,6 +68,8 @@ def main() -> None:
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a run that are not settings of the experiment."""
     for option in (
+        click.option("--json-log", "voice", flag_value="json", help="Speak in JSON, an object a line."),
+        click.option("--quiet", "voice", flag_value="quiet", help="Say nothing but errors."),
         click.option("--allow-changes", is_flag=True, help="Resume although data, settings, code or versions have changed."),
         click.option("--resume", default="", metavar="RUN", help="Go on with this run, from its last checkpoint."),
         click.option(
@@ -81,16 +83,19 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _options(kind: str, path: str, resume: str, allow_changes: bool, progress: bool) -> RunOptions:
+def _options(
+    kind: str, path: str, resume: str, allow_changes: bool, speaking: str | None, progress: bool
+) -> RunOptions:
     click.get_current_context().find_root().meta["command"] = kind
+    tell, callbacks, progressing = voice_of(speaking or "plain", progress)
     return RunOptions(
         path=path,
         argv=tuple(sys.argv[1:]),
         resume=resume,
         allow_changes=allow_changes,
-        callbacks=(ProgressBar(),) if progress else (),
-        tell=click.echo,
-        progress=LongJob() if progress else None,
+        callbacks=callbacks,
+        tell=tell,
+        progress=progressing,
     )
 
 
@@ -103,14 +108,16 @@ def _resume_command(run: str) -> str:
 @main.command(epilog="\b\nExample:\n  python cli.py train-w2v --corpus news.txt --dim 100 --epochs 5")
 @config_options(Word2VecConfig, without=NOT_FOR_W2V)
 @run_options
-def train_w2v(file: str | None, path: str, resume: str, allow_changes: bool, **typed: Any) -> None:
+def train_w2v(
+    file: str | None, path: str, resume: str, allow_changes: bool, voice: str | None, **typed: Any
+) -> None:
     """Train word vectors on text."""
     from word2vec.train import train_word2vec
 
     config = make_config(Word2VecConfig, typed, _file(file, resume, "w2v"), {})
     portable.begin(config.portable)
-    folder = train_word2vec(config, _options("train-w2v", path, resume, allow_changes, config.progress))
-    click.echo(f"finished: {folder}")
+    options = _options("train-w2v", path, resume, allow_changes, voice, config.progress)
+    options.tell(f"finished: {train_word2vec(config, options)}")
 
 
 @main.command(epilog="\b\nExample:\n  python cli.py train-ner --data data/sample --deterministic")
@@ -122,22 +129,29 @@ def train_w2v(file: str | None, path: str, resume: str, allow_changes: bool, **t
 @config_options(TaggerConfig)
 @run_options
 def train_ner(
-    preset: str, seeds: int | None, jobs: int, file: str | None, path: str, resume: str, allow_changes: bool, **typed: Any
+    preset: str,
+    seeds: int | None,
+    jobs: int,
+    file: str | None,
+    path: str,
+    resume: str,
+    allow_changes: bool,
+    voice: str | None,
+    **typed: Any,
 ) -> None:
     """Train a tagger, test it, and report. With --seeds: a group of runs, in runs/ner/group_N."""
     from ner.train import train_tagger
 
     if resume and is_group(Path(resume)):
-        train_group(Path(resume), jobs, _options("train-ner", "", resume, allow_changes, typed["progress"]))
+        train_group(Path(resume), jobs, _options("train-ner", "", resume, allow_changes, voice, typed["progress"]))
         return
     config = make_config(TaggerConfig, typed, _file(file, resume, "ner"), PRESETS[preset])
     portable.begin(config.portable)
-    options = _options("train-ner", path, resume, allow_changes, config.progress)
+    options = _options("train-ner", path, resume, allow_changes, voice, config.progress)
     if seeds is not None:
         train_group(open_group(config, seeds, path, options.root), jobs, options)
         return
-    folder = train_tagger(config, options)
-    click.echo(f"finished: {folder}")
+    options.tell(f"finished: {train_tagger(config, options)}")
 
 
 def _file(file: str | None, resume: str, kind: str) -> str | None:

@@ -37,8 +37,8 @@ def train_group(folder: Path, jobs: int, options: RunOptions) -> None:
         stopped.run = str(folder)
         raise
     for line in summary_lines(group):
-        click.echo(line)
-    click.echo(f"finished: {folder}")
+        options.tell(line)
+    options.tell(f"finished: {folder}")
 
 
 def _side_by_side(folder: Path, jobs: int, options: RunOptions) -> None:

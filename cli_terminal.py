@@ -1,9 +1,16 @@
-"""What the terminal shows: progress bars with rate, time left and metrics; plain lines where there is no terminal."""
+"""What the terminal shows: progress bars with rate, time left and metrics; plain lines where there is no terminal.
+
+With ``--quiet`` nothing but errors, with ``--json-log`` a JSON object a line. click leaves colours out where the output is
+no terminal.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import click
 
@@ -89,3 +96,45 @@ class LongJob:
             self.bar.render_finish()
             click.echo(err=True)
             self.bar = None
+
+
+class Voice(NamedTuple):
+    """How a command speaks while it works: lines, a callback of the trainer's, and progress outside of training."""
+
+    tell: Callable[[str], None]
+    callbacks: tuple[Callback, ...]
+    progress: Callable[[str, int, int], None] | None
+
+
+def voice(how: str, progress: bool) -> Voice:
+    """``how``: "plain", "quiet" or "json"; ``progress``: whether plain ones draw bars."""
+    if how == "quiet":
+        return Voice(lambda line: None, (), None)
+    if how == "json":
+        return Voice(lambda line: event("message", text=line), (JsonLog(),), _json_progress)
+    return Voice(click.echo, (ProgressBar(),) if progress else (), LongJob() if progress else None)
+
+
+def event(kind: str, **values: Any) -> None:
+    """A line of the JSON log."""
+    click.echo(json.dumps({"event": kind, **values}))
+
+
+def _json_progress(what: str, done: int, total: int) -> None:
+    if done >= total:
+        event("done", what=what, total=total)
+
+
+class JsonLog(Callback):
+    """The JSON log of the training: an object at each validation's and each epoch's end."""
+
+    def on_validation_end(self, trainer: Trainer, task: Task) -> None:
+        if not trainer.sanity_checking:
+            self._log("validation", trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
+        self._log("epoch", trainer)
+
+    def _log(self, kind: str, trainer: Trainer) -> None:
+        metrics = {name: value if math.isfinite(value) else str(value) for name, value in trainer.callback_metrics.items()}
+        event(kind, epoch=trainer.current_epoch, step=trainer.global_step, metrics=metrics)

@@ -28,7 +28,7 @@ from training.files import atomic_write, sha256_file
 from training.loop import Trainer
 from training.model_checkpoint import ModelCheckpoint
 from training.run import newest_finished
-from training.summary import ModelSummary
+from training.summary import ModelSummary, results_table
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
 
@@ -59,8 +59,10 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         trained.save(run.run.path / "indexer.json")
         options.tell(str(ModelSummary(task, max_depth=2)))
         trainer, best = _fit(run, config, task, splits[0], splits[1])
-        found = trainer.test(task, SentenceBatches(splits[2], config.batch_size, shuffle=False))
+        found = trainer.test(task, SentenceBatches(splits[2], config.batch_size, shuffle=False), verbose=False)
         results = found[0] if found else {}  # nothing with limit_test_batches 0
+        if found:
+            options.tell(results_table(found, "test"))
         results["best_val_f1"] = best
         _finish(run, trainer.global_step, config, task, dataset, trained, results)
     return run.run.path

@@ -270,3 +270,19 @@ def test_the_two_commands_in_a_folder_of_their_own(small_data: Path, small_text:
     digests = {json.loads((runs / f"version_{n}" / "manifest.json").read_text())["weights_sha256"] for n in (0, 1)}
     assert len(digests) == 1
     assert digests.pop() in told
+
+
+def test_quiet_and_json_lines(small_data: Path, tmp_path: Path) -> None:
+    """Nothing at all, or JSON objects and nothing else; and the same bits."""
+    arguments = ["train-ner", "--data", str(small_data), "--vectors", "none", "--num-sanity-val-steps", "0", *QUICK]
+    outputs = {}
+    for name in ("quiet", "json-log"):
+        result = run(*arguments, f"--{name}", "--run", str(tmp_path / name))
+        assert result.exit_code == 0, result.output
+        outputs[name] = result.output
+    assert outputs["quiet"] == ""
+    lines = [json.loads(line) for line in outputs["json-log"].splitlines()]
+    assert {"message", "validation", "epoch"} <= {line["event"] for line in lines}
+    assert all("val_f1" in line["metrics"] for line in lines if line["event"] == "validation")
+    digests = {json.loads((tmp_path / name / "manifest.json").read_text())["weights_sha256"] for name in outputs}
+    assert len(digests) == 1
