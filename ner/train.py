@@ -30,7 +30,7 @@ from training.model_checkpoint import ModelCheckpoint
 from training.run import newest_finished
 from training.summary import ModelSummary, results_table
 from word2vec.text import TextRule
-from word2vec.vectors import WordVectors
+from word2vec.vectors import WordVectors, rule_path
 
 RAW = TextRule(tokenize=False, lowercase=False, digits="keep")
 SHOWN_WORDS = 1000  # in the projector
@@ -55,6 +55,8 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     splits = [encode(each, indexer, characters=spelled) for each in (dataset.train, dataset.valid, dataset.test)]
     # From here on nothing is wrong with the data: only now is there a folder for the run.
     inputs: dict[str, str | Path] = {**dataset.paths._asdict(), **({"vectors": config.vectors} if vectors else {})}
+    if vectors and vectors.rule is not None:
+        inputs["vectors' text rule"] = rule_path(config.vectors)
     with experiment("ner", config, options, inputs) as run:
         trained.save(run.run.path / "indexer.json")
         options.tell(str(ModelSummary(task, max_depth=2)))

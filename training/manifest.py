@@ -110,10 +110,8 @@ def _version(package: str) -> str | None:
 
 
 def _config_line(key: str) -> str | None:
-    for part in torch.__config__.show().replace("\n", ",").split(","):
-        if part.strip().startswith(f"{key}="):
-            return part.strip().split("=", 1)[1]
-    return None
+    found = re.search(rf"\b{key}=(\w+)", torch.__config__.show())
+    return found[1] if found else None
 
 
 def _git(*arguments: str) -> str | None:

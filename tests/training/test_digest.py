@@ -57,3 +57,10 @@ def test_checksum_sees_one_changed_bit_and_no_threads() -> None:
         torch.set_num_threads(before)
     tensor[777] = torch.nextafter(tensor[777], torch.tensor(2.0))
     assert checksum(tensor) != base
+
+
+def test_checksum_of_bfloat16_and_of_a_part_that_is_not_aligned() -> None:
+    tensor = torch.arange(11, dtype=torch.bfloat16)
+    assert checksum(tensor) == slow_checksum(tensor.view(torch.int16))
+    part = torch.arange(12.0)[1:]
+    assert checksum(part) == slow_checksum(part.clone())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -77,3 +79,12 @@ def test_keep_mask_refuses_what_is_no_probability(drop: float) -> None:
 def test_seeds_out_of_range_are_refused(seed: int) -> None:
     with pytest.raises(ConfigError, match="4294967295"):
         randomness.check_seed(seed)
+
+
+def test_words_are_the_stream_whatever_was_drawn_before_and_in_any_thread() -> None:
+    expected = [randomness.stream(3, "x", i).random_raw(7 + i) for i in range(20)]
+    randomness.words(5, 0, "other")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: randomness.words(7 + i, 3, "x", i), range(20)))
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(a, b)
