@@ -106,20 +106,21 @@ def _reading_place(options: RunOptions) -> Iterator[Path]:
 
 def _keep_text(run: Experiment, place: Path, text: tuple[Vocab, Corpus] | None) -> tuple[Vocab, Corpus]:
     """The encoded text, moved into the run's folder; that of a resumed run is there, or is read again."""
-    folder = run.run.path
-    if text is None:
-        if (folder / f"{IDS}.json").is_file() and (folder / VOCAB).is_file():
-            return Vocab.load(folder / VOCAB), Corpus.load(folder / IDS)
-        assert isinstance(run.config, Word2VecConfig)
-        if "-" in run.config.corpus:
-            raise DataError(f"{folder}: the text came from stdin and is not kept there any more; begin a new run")
-        text = read_text(run.config, folder, run.options)
+    folder, manifest = run.run.path, run.run.manifest
+    if text is None and (folder / f"{IDS}.json").is_file() and (folder / VOCAB).is_file():
+        vocab, corpus = Vocab.load(folder / VOCAB), Corpus.load(folder / IDS)
     else:
-        os.replace(place / IDS, folder / IDS)
-    vocab, corpus = text[0], text[1].moved(folder / IDS)
-    vocab.save(folder / VOCAB)
-    corpus.save()  # last: what it describes is there
-    run.run.manifest["text"] = {"words": corpus.read, "ids_sha256": corpus.sha256, "vocabulary": len(vocab)}
+        if text is None:
+            assert isinstance(run.config, Word2VecConfig)
+            if "-" in run.config.corpus:
+                raise DataError(f"{folder}: the text came from stdin and is not kept there any more; begin a new run")
+            text = read_text(run.config, folder, run.options)
+        else:
+            os.replace(place / IDS, folder / IDS)
+        vocab, corpus = text[0], text[1].moved(folder / IDS)
+        vocab.save(folder / VOCAB)
+        corpus.save()  # last: what it describes is there
+    manifest["text"] = {"words": corpus.read, "ids_sha256": corpus.sha256, "vocabulary": len(vocab)}
     run.run.write_manifest()
     return vocab, corpus
 

@@ -38,6 +38,7 @@ KILLS: dict[str, list[Kill]] = {
     ],
     "word2vec": [
         Kill("rename:corpus.ids.json"),
+        Kill("fsync:manifest.json", 2),  # it would describe the text
         Kill("append:ledger.jsonl", 5, half=True),
         Kill("training batch", 11),
         Kill("fsync:resume-000002.ckpt"),

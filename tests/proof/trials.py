@@ -215,16 +215,17 @@ class Child:
 
     def _run(self) -> None:
         counts: Counter[str] = Counter()
-        finish = Run.finish
+        finish, writing = Run.finish, list[str]()
 
         def set_phase(name: str) -> None:
             self.memory[0] = PHASES.index(name)
 
         def reach(name: str) -> None:
-            if name.startswith("write:") and name.endswith(".ckpt"):
+            if name == "checkpoint:begin" or (name.startswith("write:") and name.endswith(".ckpt")):
+                writing.append(self.phase)
                 set_phase("writing a checkpoint")
-            elif name == "checkpoint:end" or name.startswith("renamed:best"):
-                set_phase("training")
+            elif writing and (name == "checkpoint:end" or (name.startswith("renamed:") and name.endswith(".ckpt"))):
+                set_phase(writing.pop())
             if self.points is not None:
                 with open(self.folder.with_name(self.folder.name + ".points"), "a", encoding="utf-8") as stream:
                     stream.write(name + "\n")
