@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from training.errors import ConfigError
@@ -212,3 +212,11 @@ class LearningRateMonitor(Callback):
         values = trainer.learning_rates(interval, momentum=self.log_momentum, weight_decay=self.log_weight_decay)
         trainer.callback_metrics.update(values)
         trainer.log_metrics(values, trainer.batches_that_stepped)
+
+
+def check_keys(callbacks: Sequence[Callback]) -> None:
+    """ConfigError where two callbacks would keep their state under one key."""
+    keys = [c.state_key() for c in callbacks if type(c).state_dict is not Callback.state_dict]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ConfigError(f"callbacks: two have the same state_key ({', '.join(twice)}), so that one's state would be lost")

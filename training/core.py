@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
+from torch.optim import Optimizer
 
-from training import cadence, checkpoint, optimization
-from training.callbacks import Callback
+from training import cadence, checkpoint, learning_rates, nonfinite, optimization
+from training.callbacks import Callback, check_keys
 from training.config import TrainConfig
 from training.device import choose_device, move
-from training.errors import ConfigError
 from training.hooks import Hooks
 from training.optimization import CountingOptimizer, Scheduler
 from training.precision import convert, precision
@@ -54,7 +54,7 @@ class TrainerCore:
         cadence.check(config)
         self.config = config
         self.callbacks = sorted(callbacks, key=lambda c: c.last)
-        _check_keys(self.callbacks)
+        check_keys(self.callbacks)
         self.limits = cadence.limits(config)
         self.fast_dev_run = quick = config.fast_dev_run
         self.max_epochs, self.max_steps = (1, quick) if quick else (config.max_epochs, config.max_steps)
@@ -70,14 +70,17 @@ class TrainerCore:
         self.accumulate_grad_batches = config.accumulate_grad_batches
         self.optimizers: list[CountingOptimizer] = []
         self.schedulers: list[Scheduler] = []
-        self.fitting = self.sanity_checking = self.should_stop = self.validated = False
+        self.fitting = self.sanity_checking = self.should_stop = self.validates = self.validated = False
         self.current_epoch = self.epochs_processed = self.global_step = 0
         self.batches_that_stepped = self.total_batches = 0
         self.batch_idx, self.stage = 0, "start"
         self.num_training_batches = self.num_val_batches = self.validation_interval = 0
         self.eval_steps: dict[int, int] = {}
         """Evaluation batches run so far, by source: the step at which their metrics are logged."""
-        self.gradient_norm = 0.0
+        self.own_gradients = False
+        """Whether the task makes its gradients itself, and hands them out as ``ledger_tensors``."""
+        self._norm: float | None = 0.0
+        self._stepped: Optimizer | None = None
         self.hook = ""
         """The hook that is being run."""
         self.train_results, self.eval_results = Results(training=True), Results(training=False)
@@ -88,7 +91,7 @@ class TrainerCore:
         self.logged_values: dict[str, float] = {}
         self.resume_point: dict[str, Any] | None = None
         self._task: Task | None = None
-        self._chains: dict[str, Chain] = {}
+        self._chains: dict[str, Chain | tuple[()]] = {}
 
     @property
     def _me(self) -> Trainer:
@@ -123,6 +126,7 @@ class TrainerCore:
                 task.double()
             if stage == "fit":
                 self._configure_optimizers(task)
+            self.own_gradients = type(task).ledger_tensors is not Task.ledger_tensors
             task.zero_grad()
             yield
             self.call("teardown", stage)
@@ -144,9 +148,9 @@ class TrainerCore:
         chain = self._chains.get(hook)
         if chain is None:
             chain = self._chains[hook] = self._chain(hook)
-        first, own, last = chain
-        if own is None and not first and not last:
+        if not chain:
             return None
+        first, own, last = chain
         before, self.hook = self.hook, hook
         for function in first:
             function(self, self._task, *arguments)
@@ -156,15 +160,16 @@ class TrainerCore:
         self.hook = before
         return result
 
-    def _chain(self, hook: str) -> Chain:
-        """The functions of a hook; those that are not overridden are left out, for speed."""
+    def _chain(self, hook: str) -> Chain | tuple[()]:
+        """The functions of a hook; those that are not overridden are left out, for speed: () where there are none."""
         own = getattr(self.task, hook, None)
         if own is not None and getattr(own, "__func__", None) is getattr(Hooks, hook, own):
             own = None
         default = getattr(Callback, hook, None)
         callbacks = [c for c in self.callbacks if default is not None and getattr(type(c), hook) is not default]
         late = [c for c in callbacks if c.monitors and hook == "on_train_epoch_end"]
-        return [getattr(c, hook) for c in callbacks if c not in late], own, [getattr(c, hook) for c in late]
+        first = [getattr(c, hook) for c in callbacks if c not in late]
+        return (first, own, [getattr(c, hook) for c in late]) if own is not None or callbacks else ()
 
     def step(self, name: str, *arguments: Any) -> Any:
         """Run the task's ``name`` (training_step, …) in the configured precision."""
@@ -187,6 +192,26 @@ class TrainerCore:
         """The batch on the device, in the configured precision."""
         batch = move(batch, self.device)
         return convert(batch) if self.config.precision == "64-true" else batch
+
+    def forget_norm(self, optimizer: Optimizer) -> None:
+        """``gradient_norm`` is that of this optimizer's gradients from now on."""
+        self._norm, self._stepped = None, optimizer
+
+    def keep_norm(self) -> float:
+        """``gradient_norm``, computed while there are gradients."""
+        if self._norm is None:
+            assert self._stepped is not None
+            self._norm = optimization.gradient_norm(nonfinite.gradients(self._stepped))
+        return self._norm
+
+    @property
+    def gradient_norm(self) -> float:
+        """The norm of the last step's gradients, before ``clip_gradients``; computed when it is first asked for."""
+        return self.keep_norm()
+
+    @gradient_norm.setter
+    def gradient_norm(self, norm: float) -> None:
+        self._norm = norm
 
     def where(self) -> str:
         """The place in the run, for messages."""
@@ -238,23 +263,9 @@ class TrainerCore:
         for logger in self.loggers:
             logger.log_metrics(dict(plain), step)
 
-    def learning_rates(
-        self, interval: str = "any", *, momentum: bool = False, weight_decay: bool = False
-    ) -> dict[str, float]:
-        """The learning rates by name; of optimizers with a scheduler, those whose scheduler has that interval."""
-        found: dict[str, float] = {}
-        intervals = [each.interval for each in self.schedulers]
-        named = optimization.optimizer_names([each.optimizer for each in self.optimizers], self.schedulers)
-        for i, (optimizer, name) in enumerate(named):
-            if i < len(intervals) and interval not in ("any", intervals[i]):
-                continue
-            for group, full in zip(optimizer.param_groups, optimization.group_names(optimizer, name), strict=True):
-                found[full] = float(group["lr"])
-                if momentum:
-                    found[f"{full}-momentum"] = group["betas"][0] if "betas" in group else group.get("momentum", 0)
-                if weight_decay:
-                    found[f"{full}-weight_decay"] = group["weight_decay"]
-        return found
+    def learning_rates(self, interval: str = "any", **also: bool) -> dict[str, float]:
+        """The learning rates by name; arguments as of training/learning_rates.py."""
+        return learning_rates.by_name(self._me, interval, **also)
 
     def collect(self) -> dict[str, float]:
         """Bring the values that callbacks and the progress bar see up to date; returns those for the loggers."""
@@ -302,10 +313,3 @@ class TrainerCore:
     def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
         """Write the state, or with ``weights_only`` the weights and counters alone."""
         checkpoint.save(Path(path), capture_weights(self._me) if weights_only else self.state())
-
-
-def _check_keys(callbacks: Sequence[Callback]) -> None:
-    keys = [c.state_key() for c in callbacks if type(c).state_dict is not Callback.state_dict]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ConfigError(f"callbacks: two have the same state_key ({', '.join(twice)}), so that one's state would be lost")

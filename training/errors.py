@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 
 class SamebitsError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is what the command line ends with."""
@@ -26,7 +29,14 @@ class CheckpointError(SamebitsError):
 
 
 class NonFiniteError(SamebitsError):
-    """A loss or a gradient is NaN or infinite."""
+    """A loss or a gradient is NaN or infinite (see training/nonfinite.py)."""
+
+    batch: Any = None
+    """The batch that it came up in."""
+    ids: Any = None
+    """The task's ``batch_ids`` of it."""
+    path: Path | None = None
+    """The file that keeps the batch and the weights that it met."""
 
 
 class ReproducibilityError(SamebitsError):

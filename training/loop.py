@@ -14,13 +14,16 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from training import cadence, optimization
-from training.errors import ConfigError
+from training import cadence, checkpoint, nonfinite, optimization
+from training.errors import ConfigError, NonFiniteError
 from training.evaluation import Batches, Evaluator, FixedBatches, Sources, overrides, source_list
+from training.learning_rates import step_schedulers
+from training.state import restore_weights
 from training.task import Task
 
 __all__ = ["Batches", "FixedBatches", "Sources", "Trainer"]
@@ -51,6 +54,26 @@ class Trainer(Evaluator):
                 self.call("on_fit_end")
         finally:
             self.fitting = False
+
+    def replay(self, task: Task, path: str | Path, batch_type: Any = None) -> NonFiniteError | None:
+        """Run the batch of a ``nonfinite.ckpt`` again, with the weights that it met there (see training/nonfinite.py).
+
+        Returns the error that it ends in once more; None where it does not, and the step is taken. ``task`` is left with
+        those weights and the batch's gradients. ``batch_type`` is the batch's class, if a dataclass or a named tuple.
+        """
+        found = checkpoint.load(Path(path))
+        with self._attached(task, "fit"), torch.enable_grad():
+            restore_weights(self, found)
+            self.num_training_batches = found["num_training_batches"]
+            self.call("on_fit_start")
+            batch = self.place(nonfinite.rebuilt(found["batch"], batch_type))
+            step = optimization.automatic_step if task.automatic_optimization else optimization.manual_step
+            try:
+                step(self, batch, self.batch_idx)
+            except NonFiniteError as error:
+                error.batch, error.ids, error.path = batch, found["ids"], Path(path)
+                return error
+        return None
 
     def _train_epoch(self, train: Batches, val: list[Batches]) -> None:
         """One epoch, or what is left of it."""
@@ -93,15 +116,19 @@ class Trainer(Evaluator):
         if self.call("on_train_batch_start", batch, self.batch_idx) == SKIP_EPOCH:
             self.total_batches += 1
             self.uncollected = False
-            optimization.step_schedulers(self, "step", on_plateau=False, last=True)
-            optimization.step_schedulers(self, "epoch", on_plateau=False)
+            step_schedulers(self, "step", on_plateau=False, last=True)
+            step_schedulers(self, "epoch", on_plateau=False)
             self.batch_idx, self.stage = self.num_training_batches, "end"
             return
         step = optimization.automatic_step if self.task.automatic_optimization else optimization.manual_step
-        outputs = step(self, batch, self.batch_idx)
-        optimization.step_schedulers(self, "step", on_plateau=False)
+        try:
+            outputs = step(self, batch, self.batch_idx)
+        except NonFiniteError as error:
+            nonfinite.keep(self, batch, error)
+            raise
+        step_schedulers(self, "step", on_plateau=False)
         if self.batch_idx + 1 == self.num_training_batches:
-            optimization.step_schedulers(self, "epoch", on_plateau=False)
+            step_schedulers(self, "epoch", on_plateau=False)
         self.stage = "stepped"
         self.call("on_train_batch_end", outputs, batch, self.batch_idx)
 
@@ -112,18 +139,19 @@ class Trainer(Evaluator):
     def _validate_if_due(self, val: list[Batches]) -> None:
         stopping = self.should_stop and self._can_stop_early()
         every = self.check_val_every_n_epoch
-        if not self._validates(self.task, val) or not cadence.validation_due(
+        if not self.validates or not cadence.validation_due(
             self.batch_idx, self.total_batches, self.current_epoch, self.validation_interval, every, stopping
         ):
             return
         if self.keep_going is not None:
             self.resume_point = self.state()  # left inside the validation, the run goes on from its beginning
         if not self.accumulating:
+            self.keep_norm()
             self.call("on_validation_model_zero_grad")
         self._evaluate("validation", val, self._limits("val", val))
 
     def _finish_batch(self) -> None:
-        optimization.step_schedulers(self, "step", on_plateau=True)
+        step_schedulers(self, "step", on_plateau=True)
         if not self.accumulating:
             self.batches_that_stepped += 1
         self.batch_idx += 1
@@ -132,7 +160,7 @@ class Trainer(Evaluator):
     def _log_epoch(self) -> None:
         metrics = self.collect()
         if self.batch_idx == self.num_training_batches:
-            optimization.step_schedulers(self, "epoch", on_plateau=True)
+            step_schedulers(self, "epoch", on_plateau=True)
         self.batches_that_stepped -= 1  # an epoch's metrics carry the step of its last batch
         self.log_metrics(metrics)
         self.batches_that_stepped += 1
@@ -155,18 +183,16 @@ class Trainer(Evaluator):
         if len(train.plan(0)) == 0:
             raise ConfigError("fit: expected training batches, got none")
         n = self.num_training_batches = self._limits("train", [train])[0]
-        self.num_val_batches = sum(self._limits("val", val)) if self._validates(task, val) else 0
+        self.validates = bool(val) and self.limits["val"][1] > 0 and overrides(task, "validation_step")
+        self.num_val_batches = sum(self._limits("val", val)) if self.validates else 0
         if n and self.limits["val"][1]:
             every = self.check_val_every_n_epoch
             self.validation_interval = cadence.validation_interval(self.val_check_interval, n, every)
 
-    def _validates(self, task: Task, val: list[Batches]) -> bool:
-        return bool(val) and self.limits["val"][1] > 0 and overrides(task, "validation_step")
-
     def _sanity_check(self, val: list[Batches]) -> None:
         """A few validation batches, to fail early; their metrics are wiped."""
         most = self.config.num_sanity_val_steps
-        if most == 0 or self.fast_dev_run or not self._validates(self.task, val):
+        if most == 0 or self.fast_dev_run or not self.validates:
             return
         self.sanity_checking = True
         try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from training.errors import ConfigError, NonFiniteError
+from training import nonfinite
+from training.errors import ConfigError
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -47,20 +47,29 @@ class CountingOptimizer:
         self.optimizer, self._trainer = optimizer, trainer
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """The closure, on_before_optimizer_step, with automatic optimization the guard and clipping, and the step."""
+        """The closure, on_before_optimizer_step, the guard, with automatic optimization clipping, and the step."""
         trainer, optimizer = self._trainer, self.optimizer
         automatic = trainer.task.automatic_optimization
 
-        def closure_and_hooks() -> Any:
-            result = closure() if closure is not None else None
+        def before() -> None:
             trainer.call("on_before_optimizer_step", optimizer)
+            nonfinite.check_gradients(trainer, optimizer)
+            trainer.forget_norm(optimizer)
             if automatic:
-                guard(trainer, optimizer)
                 c = trainer.config
                 trainer.call("configure_gradient_clipping", optimizer, c.gradient_clip_val, c.gradient_clip_algorithm)
-            return result
 
-        result = optimizer.step(closure_and_hooks)
+        if closure is None:
+            before()
+            result = optimizer.step()
+        else:
+
+            def closure_and_hooks() -> Any:
+                result = closure()
+                before()
+                return result
+
+            result = optimizer.step(closure_and_hooks)
         if not automatic:
             trainer.global_step += 1
         return result
@@ -143,8 +152,10 @@ def automatic_step(trainer: Trainer, batch: Any, batch_idx: int) -> Any:
                 trainer.call("optimizer_zero_grad", trainer.current_epoch, batch_idx, wrapped.optimizer)
             if loss is not None:
                 trainer.backward(loss)
-        if loss is not None and not math.isfinite(loss.item()):  # after backward: on a GPU it costs less to wait here
-            raise NonFiniteError(f"{trainer.where()}: the loss is {loss.item()}; no step was taken")
+        if loss is not None:
+            nonfinite.check_loss(trainer, loss)  # after backward: on a GPU it costs less to wait here
+            if trainer.accumulating:  # at the window's end it would be too late to say which batch it was
+                nonfinite.check_gradients(trainer, wrapped.optimizer)
         return loss
 
     if trainer.accumulating:
@@ -165,7 +176,8 @@ def _forward(trainer: Trainer, batch: Any, batch_idx: int) -> tuple[torch.Tensor
     loss = result.get("loss") if isinstance(result, dict) else result
     if not isinstance(loss, torch.Tensor):
         raise ConfigError(f"training_step: expected a loss tensor, a dict with 'loss' or None, got {type(result).__name__}")
-    loss = loss / trainer.accumulate_grad_batches
+    if trainer.accumulate_grad_batches > 1:
+        loss = loss / trainer.accumulate_grad_batches
     extra = {k: v for k, v in result.items() if k != "loss"} if isinstance(result, dict) else {}
     return loss, {"loss": loss.detach(), **extra}
 
@@ -176,34 +188,28 @@ def manual_step(trainer: Trainer, batch: Any, batch_idx: int) -> Any:
     if result is None:
         return {}
     if isinstance(result, torch.Tensor):
-        return {"loss": result.detach()}
+        result = {"loss": result}
     if not isinstance(result, dict):
         raise ConfigError(f"training_step: expected a loss tensor, a dict or None, got {type(result).__name__}")
     loss = result.get("loss")
-    return {**result, "loss": loss.detach()} if isinstance(loss, torch.Tensor) else result
-
-
-def guard(trainer: Trainer, optimizer: Optimizer) -> None:
-    """Stop at a gradient that is not finite, before it reaches the weights; sets ``trainer.gradient_norm``."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = gradient_norm(gradients)
-    if not math.isfinite(norm):
-        bad = [n for n, p in trainer.task.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())]
-        if bad:
-            raise NonFiniteError(f"{trainer.where()}: the gradient of {', '.join(bad)} is not finite; no step was taken")
-        norm = gradient_norm([gradient.double() for gradient in gradients])  # finite, but its squares are not
-    trainer.gradient_norm = norm
+    if not isinstance(loss, torch.Tensor):
+        return result
+    nonfinite.check_loss(trainer, loss, "its steps were taken: call check_finite(loss) before them")
+    return {**result, "loss": loss.detach()}
 
 
 def clip(trainer: Trainer, optimizer: Optimizer, limit: float, algorithm: str) -> None:
     """Clip to the norm ``limit`` (from ``trainer.gradient_norm``, with torch's arithmetic) or by value; 0 does nothing."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    if limit <= 0 or not parameters:
+    if limit <= 0:
         return
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if not parameters:
+        return
+    before = trainer.gradient_norm
     if algorithm == "value":
         torch.nn.utils.clip_grad_value_(parameters, limit)
         return
-    norm = torch.tensor(trainer.gradient_norm, dtype=parameters[0].dtype, device=parameters[0].device)
+    norm = torch.tensor(before, dtype=parameters[0].dtype, device=parameters[0].device)
     torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 
 
@@ -211,7 +217,7 @@ def gradient_norm(gradients: Sequence[torch.Tensor]) -> float:
     """The Euclidean norm of all gradients together: the norm of their norms, bit for bit as torch's get_total_norm has it.
 
     But for large tensors: there a full sum in torch changes with the number of threads, so that they are summed along rows
-    by torch and over rows by NumPy, in float64.
+    by torch and over rows by NumPy, in float64. Gradients whose squares overflow are summed in float64 too.
     """
     if not gradients:
         return 0.0
@@ -220,7 +226,10 @@ def gradient_norm(gradients: Sequence[torch.Tensor]) -> float:
         norms = list(torch._foreach_norm(dense))
     else:
         norms = [torch.linalg.vector_norm(g) if g.numel() <= SMALL else _large_norm(g.detach()) for g in dense]
-    return float(torch.linalg.vector_norm(torch.stack(norms)).item())
+    norm = float(torch.linalg.vector_norm(torch.stack(norms)).item())
+    if not math.isfinite(norm) and dense[0].dtype != torch.float64:
+        return gradient_norm([gradient.double() for gradient in dense])
+    return norm
 
 
 def _large_norm(gradient: torch.Tensor) -> torch.Tensor:
@@ -228,60 +237,3 @@ def _large_norm(gradient: torch.Tensor) -> torch.Tensor:
     rows = gradient.reshape(-1, width)
     squares = torch.linalg.vecdot(rows, rows).double().numpy()
     return torch.tensor(math.sqrt(np.sum(squares)), dtype=gradient.dtype)
-
-
-# -- learning rates --------------------------------------------------------------------------------------------------
-
-
-def step_schedulers(trainer: Trainer, interval: str, on_plateau: bool, last: bool = False) -> None:
-    """Step those schedulers whose interval and frequency say so; plateau ones separately, with their metric.
-
-    ``last`` says that the epoch ends here although more batches were planned: then step-wise ones do not wait for a window.
-    """
-    if not trainer.schedulers or not trainer.task.automatic_optimization:
-        return
-    if interval == "step" and trainer.accumulating and not last:
-        return
-    count = 1 + (trainer.batch_idx if interval == "step" else trainer.current_epoch)
-    for each in trainer.schedulers:
-        if each.on_plateau != on_plateau or each.interval != interval or count % each.frequency != 0:
-            continue
-        metric = None
-        if each.on_plateau:
-            metric = trainer.callback_metrics.get(each.monitor or "")
-            if metric is None:
-                known = ", ".join(trainer.callback_metrics) or "none"
-                message = f"ReduceLROnPlateau: expected the metric {each.monitor!r} to be logged, got {known}"
-                if each.strict:
-                    raise ConfigError(message)
-                warnings.warn(f"{message}; the learning rate stays", RuntimeWarning, stacklevel=2)
-                continue
-        trainer.call("lr_scheduler_step", each.scheduler, metric)
-
-
-def optimizer_names(optimizers: Iterable[Optimizer], schedulers: Sequence[Scheduler]) -> list[tuple[Optimizer, str]]:
-    """Each optimizer with the name of its learning rate: ``lr-Adam``, ``lr-Adam-1`` for a second; or its scheduler's name.
-
-    Those with a scheduler come first, as in Lightning's LearningRateMonitor.
-    """
-    with_scheduler = [(each.scheduler.optimizer, each.name) for each in schedulers]
-    scheduled = [id(optimizer) for optimizer, _ in with_scheduler]
-    rest = [(optimizer, None) for optimizer in optimizers if id(optimizer) not in scheduled]
-    seen: dict[str, int] = {}
-    named = []
-    for optimizer, name in [*with_scheduler, *rest]:
-        kind = type(optimizer).__name__
-        if name is None:
-            seen[kind] = seen.get(kind, 0) + 1
-        suffix = f"-{seen[kind] - 1}" if seen.get(kind, 0) > 1 else ""
-        named.append((optimizer, (name or f"lr-{kind}") + suffix))
-    return named
-
-
-def group_names(optimizer: Optimizer, name: str) -> list[str]:
-    """``lr-Adam/pg1``, ``lr-Adam/pg2`` (or the groups' own names) where there are several parameter groups."""
-    groups = optimizer.param_groups
-    own = [group.get("name", f"pg{i}" if len(groups) > 1 else None) for i, group in enumerate(groups, 1)]
-    if len(set(own)) < len(own):
-        raise ConfigError(f"{name}: two parameter groups of the optimizer have the same name ({', '.join(map(str, own))})")
-    return [f"{name}/{each}" if each else name for each in own]

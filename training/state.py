@@ -55,12 +55,19 @@ def capture_weights(trainer: Trainer) -> dict[str, Any]:
     return checkpoint
 
 
+def restore_weights(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """What ``capture_weights`` and ``capture`` both hold."""
+    trainer.task.on_load_checkpoint(checkpoint)
+    trainer.task.load_state_dict(checkpoint["weights"])
+    for name in COUNTERS:
+        setattr(trainer, name, checkpoint["progress"][name])
+
+
 def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Back to where ``capture`` was called."""
     task = trainer.task
-    task.on_load_checkpoint(checkpoint)
     try:
-        task.load_state_dict(checkpoint["weights"])
+        restore_weights(trainer, checkpoint)
         for each, optimizer_state in zip(trainer.optimizers, checkpoint["optimizers"], strict=True):
             each.optimizer.load_state_dict(optimizer_state)
         for scheduler, scheduler_state in zip(trainer.schedulers, checkpoint["schedulers"], strict=True):
@@ -68,8 +75,6 @@ def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     except (RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise CheckpointError(f"the checkpoint is of another model, other data or other settings: {said}") from None
-    for name in COUNTERS:
-        setattr(trainer, name, checkpoint["progress"][name])
     trainer.eval_steps = dict(checkpoint["eval_steps"])
     for callback in trainer.callbacks:
         callback.on_load_checkpoint(trainer, task, checkpoint)

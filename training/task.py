@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from training import optimization
+from training import nonfinite, optimization
 from training.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ class Task(nn.Module, Hooks):
         return None
 
     def ledger_tensors(self) -> Mapping[str, torch.Tensor]:
-        """The tensors whose bits stand for the step in the ledger: the gradients, by parameter name."""
+        """The tensors whose bits stand for the step in the ledger, and which must be finite: the gradients, by parameter.
+
+        A task that makes its gradients itself, without ``backward``, gives those.
+        """
         return {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
 
     # -- what the trainer offers --------------------------------------------------------------------------------------
@@ -133,8 +136,13 @@ class Task(nn.Module, Hooks):
         return found[0] if len(found) == 1 else found or None
 
     def manual_backward(self, loss: torch.Tensor) -> None:
-        """Backward with the backward hooks, for manual optimization."""
+        """Backward with the backward hooks, for manual optimization; NonFiniteError for a loss that is not finite."""
         self.trainer.backward(loss)
+        self.check_finite(loss)
+
+    def check_finite(self, loss: torch.Tensor) -> None:
+        """Stop the run if ``loss`` is not finite; for manual optimization without ``manual_backward``, before the step."""
+        nonfinite.check_loss(self.trainer, loss)
 
     # -- what the trainer does by default, and a subclass may do otherwise -------------------------------------------------
 

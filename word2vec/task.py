@@ -34,6 +34,7 @@ class Word2VecTask(Task):
         lr = self.learning_rate(self.current_epoch, batch_idx)
         optimizer.param_groups[0]["lr"] = lr
         loss = self.model.step(batch)
+        self.check_finite(loss)
         optimizer.step()
         self.log("train_loss", loss, on_step=True, on_epoch=True, batch_size=batch.n, prog_bar=True)
         self.log("lr", lr)

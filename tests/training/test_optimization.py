@@ -15,7 +15,8 @@ from toytask import Line, Shuffled, fixed, trainer
 
 from training import optimization
 from training.errors import ConfigError
-from training.optimization import SMALL, configure, gradient_norm, group_names, optimizer_names
+from training.learning_rates import group_names, optimizer_names
+from training.optimization import SMALL, configure, gradient_norm
 
 WEIGHTS = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))]
 
