@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from toytask import Line, Shuffled, fixed, trainer
 
 from training import optimization
+from training.digest import weights_sha256
 from training.errors import ConfigError
 from training.learning_rates import group_names, optimizer_names
 from training.optimization import SMALL, configure, gradient_norm
@@ -119,6 +120,18 @@ def test_clipping_by_norm_is_torchs_to_the_last_bit(limit: float) -> None:
         torch.nn.utils.clip_grad_norm_(theirs.parameters(), limit)
         optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_nothing_to_clip_is_no_error(algorithm: str) -> None:
+    class Skips(Line):
+        def training_step(self, batch: Tensor, batch_idx: int) -> Any:
+            return None
+
+    task = Skips("sgd")
+    before = weights_sha256(task)
+    trainer(gradient_clip_val=0.1, gradient_clip_algorithm=algorithm, max_epochs=1).fit(task, fixed())
+    assert weights_sha256(task) == before
 
 
 def test_own_clipping_replaces_the_trainers() -> None:
