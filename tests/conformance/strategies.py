@@ -17,6 +17,7 @@ BATCH_HOOKS = ["training_step", "on_train_batch_start", "on_train_batch_end", "o
                "on_before_optimizer_step", "validation_step", "on_validation_batch_start", "on_validation_batch_end"]
 EPOCH_HOOKS = ["on_train_start", "on_train_epoch_start", "on_train_epoch_end", "on_validation_start",
                "on_validation_epoch_start", "on_validation_epoch_end"]
+TWICE_HOOKS = ["on_after_backward", "on_before_zero_grad", "on_before_optimizer_step"]  # in a batch, with two optimizers
 NO_LOG_HOOKS = ["on_fit_start", "on_train_end", "on_validation_end", "on_fit_end"]
 
 
@@ -177,6 +178,13 @@ def cases(draw: st.DrawFn) -> Case:
     schedulers = tuple(draw(st.lists(scheduler(), max_size=2))) if draw(st.booleans()) else ()
     losses = st.lists(st.integers(0, n_train - 1), max_size=2).map(tuple)
     by_value = chosen.get("gradient_clip_algorithm") == "value"  # torch's clip_grad_value_ fails without gradients
+    two_optimizers = rarely(draw, 3) if manual else rarely(draw, 150)
+    logged = draw(logs())
+    if two_optimizers:  # Lightning forgets the first of two calls in a hook of the first batch if another hook logs between
+        logged = tuple(
+            each for each in logged
+            if each.hook.removeprefix("callback:") not in TWICE_HOOKS or not dict(each.arguments).get("on_epoch")
+        )
     epoch, batch = draw(st.integers(0, 2)), draw(st.integers(0, n_train - 1))
     event = draw(st.sampled_from(["", "", "", "", "", "skip", "stop", "raise"]))
     stop_hooks = ["on_train_batch_start", "on_train_batch_end", "on_validation_end", "on_train_epoch_start", "on_fit_start",
@@ -191,13 +199,13 @@ def cases(draw: st.DrawFn) -> Case:
         groups=draw(st.integers(1, 2)),
         schedulers=schedulers,
         dict_form=len(schedulers) == 1 and draw(st.booleans()),
-        logs=draw(logs()),
+        logs=logged,
         early_stopping=draw(st.none() | early_stopping()),
         checkpoints=checkpoints,
         lr_monitor=draw(st.sampled_from([None, None, (), (("logging_interval", "step"),), (("logging_interval", "epoch"),),
                                          (("log_momentum", True), ("log_weight_decay", True))])),
         manual=manual,
-        two_optimizers=rarely(draw, 3) if manual else rarely(draw, 150),
+        two_optimizers=two_optimizers,
         none_losses=draw(losses) if rarely(draw, 6) and not by_value else (),
         dict_loss=draw(st.booleans()),
         skip_at=(epoch, batch) if event == "skip" else None,

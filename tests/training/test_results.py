@@ -66,6 +66,15 @@ def test_reductions(values: list[tuple[float, int]]) -> None:
     assert found == {name: pytest.approx(value) for name, value in expected.items()}
 
 
+def test_each_call_in_a_batch_counts() -> None:
+    """Two optimizers: their hooks run twice in each batch, and another's in between."""
+    results = Results(training=True)
+    for value in (-2.0, -0.5):
+        log(results, "on_before_optimizer_step", "a", value, on_epoch=True)
+        log(results, "on_after_backward", "b", value, on_epoch=True)
+    assert results.collect(on_step=False)["callback"]["a"] == -1.25
+
+
 @pytest.mark.parametrize("reduce_fx", ["mean", "sum", "min", "max"])
 @pytest.mark.parametrize("values", [[math.nan, 1.0], [1.0, math.nan], [2.0, math.nan, 1.0]])
 def test_nan_is_never_lost(reduce_fx: str, values: list[float]) -> None:
