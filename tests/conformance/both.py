@@ -10,7 +10,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
-from toy import Behaviour, Case, Record, batches, plain, plain_task, recording_callback, recording_task
+from records import Record, plain
+from toy import Behaviour, Case, batches, plain_task, recording_callback, recording_task
 
 from training.callbacks import Callback, EarlyStopping, LearningRateMonitor
 from training.config import TrainConfig

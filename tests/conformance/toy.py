@@ -7,10 +7,11 @@ A ``Case`` says what the run is like: settings of the Trainer, data, optimizer, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from records import Record, plain, simplify
 from torch import nn
 
 
@@ -71,26 +72,6 @@ class Case:
     """Whether every hook is overridden, and recorded."""
     then: tuple[str, ...] = ()
     """After fit: "validate", "test", "predict"."""
-
-
-@dataclass
-class Record:
-    """What a run did."""
-
-    events: list[tuple[Any, ...]] = field(default_factory=list)
-    logged: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    saved: list[str] = field(default_factory=list)
-    error: str = ""
-    weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    optimizer: list[Any] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
-    metrics: dict[str, float] = field(default_factory=dict)
-    bar: dict[str, float] = field(default_factory=dict)
-    end: tuple[Any, ...] = ()
-    checkpoint: list[tuple[Any, ...]] = field(default_factory=list)
-    stopping: tuple[Any, ...] = ()
-    results: list[Any] = field(default_factory=list)
 
 
 # hook → number of arguments of its own; the task's hooks and the callbacks'
@@ -253,24 +234,6 @@ class Behaviour(nn.Module):
         if hook == "on_train_batch_start" and case.skip_at == (self.current_epoch, batch_idx):
             return -1
         return None
-
-
-def simplify(value: Any) -> Any:
-    """An argument of a hook as a value that can be compared."""
-    if isinstance(value, torch.Tensor):
-        return value.item() if value.numel() == 1 else tuple(value.detach().double().flatten().tolist())
-    if isinstance(value, dict):
-        return {key: simplify(each) for key, each in value.items()}
-    if isinstance(value, int | float | str) or value is None:
-        return value
-    if isinstance(value, BaseException):
-        return "KeyboardInterrupt" if isinstance(value, KeyboardInterrupt) else "an error"
-    return ""
-
-
-def plain(values: Any) -> dict[str, float]:
-    """Metrics as Python floats."""
-    return {name: float(value) for name, value in values.items()}
 
 
 def batch_of(hook: str, arguments: tuple[Any, ...]) -> tuple[Any, int]:
