@@ -47,6 +47,7 @@ class TaggerConfig(TrainConfig):
     test_weights: str = option("best", "the weights that are tested", choices=("best", "last"))
     max_epochs: int = option(12, "epochs to train at most")
     gradient_clip_val: float = option(5.0, "clip gradients to this norm or value; 0 for no clipping")
+    ledger_every: int = option(4, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,5 +84,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "val_check_interval": 0.25,
         "gradient_clip_val": 0.0,
         "test_weights": "last",
+        "ledger_every": 1,
     },
 }

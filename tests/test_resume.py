@@ -35,7 +35,7 @@ WORDS = "--dim 8 --epochs 1 --batch-words 512 --no-progress --threads 1".split()
 SETTINGS: dict[str, Any] = {
     "vectors": "none", "max_epochs": 2, "hidden_size": 8, "word_dim": 8, "batch_size": 16, "accumulate_grad_batches": 3,
     "val_check_interval": 0.5, "patience": 9, "characters": "cnn", "char_hidden": 6, "decoder": "crf", "threads": 1,
-    "checkpoint_every": "never", "progress": False,
+    "checkpoint_every": "never", "ledger_every": 1, "progress": False,
 }  # fmt: skip
 
 
@@ -243,7 +243,6 @@ def test_signals_stop_resumably_and_the_printed_command_works(
     files.fault_hook = send
     stopped = run(*start, "--run", path, "--checkpoint-every", 2)
     said(stopped, f"{signalled.name} received", 75)
-    assert f"step {read_jsonl(path / 'ledger.jsonl')[-1]['step']}" in stopped.output or kind == "train-w2v"
     went_on = run(*printed_command(stopped))
     assert went_on.exit_code == 0, went_on.output
     assert read_manifest(path)["weights_sha256"] == read_manifest(tmp_path / "whole")["weights_sha256"]

@@ -17,6 +17,7 @@ from training.files import sha256_file
 from training.run import read_jsonl, read_manifest
 
 TAGGER = "--vectors none --max-epochs 2 --hidden-size 8 --word-dim 8 --batch-size 24 --no-progress --threads 1".split()
+TAGGER += ["--ledger-every", "1"]
 WORDS = "--dim 8 --epochs 2 --batch-words 512 --no-progress --threads 1".split()
 
 

@@ -120,4 +120,6 @@ def keep_mask(shape: tuple[int, ...], drop: float, seed: int, purpose: str, *cou
     if threshold == 0:
         return torch.ones(shape)
     scale = np.float32(total / (total - threshold))
-    return torch.from_numpy(np.multiply(raw >= threshold, scale, dtype=np.float32)).reshape(shape)
+    mask = (raw >= threshold).astype(np.float32)
+    mask *= scale
+    return torch.from_numpy(mask).reshape(shape)
