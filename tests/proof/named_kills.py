@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from signal import SIGTERM
 
 import trials
 from trials import Kill
@@ -29,6 +30,8 @@ KILLS: dict[str, list[Kill]] = {
         Kill("verified:resume", 2),
         Kill("removed:resume-000001.ckpt"),
         Kill("rename:best", 2),
+        Kill("backward in an open window", 5, number=SIGTERM),
+        Kill("validation batch", 4, number=SIGTERM),
         Kill("test batch", 2),
         Kill("write:model.ckpt"),
         Kill("rename:predictions.conll"),
@@ -41,6 +44,7 @@ KILLS: dict[str, list[Kill]] = {
         Kill("fsync:manifest.json", 2),  # it would describe the text
         Kill("append:ledger.jsonl", 5, half=True),
         Kill("training batch", 11),
+        Kill("training batch", 7, number=SIGTERM),
         Kill("fsync:resume-000002.ckpt"),
         Kill("renamed:resume-000002.ckpt"),
         Kill("rename:vectors.bin"),

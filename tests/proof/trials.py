@@ -90,9 +90,11 @@ class Kill:
     point: str
     nth: int = 1
     half: bool = False
+    number: signal.Signals = signal.SIGKILL
 
     def __str__(self) -> str:
-        return f"{self.point} #{self.nth}" + (", half a line" if self.half else "")
+        name = "" if self.number == signal.SIGKILL else f"{self.number.name} at "
+        return f"{name}{self.point} #{self.nth}" + (", half a line" if self.half else "")
 
 
 class Watch(Callback):
@@ -236,7 +238,7 @@ class Child:
                 if self.kill.half:
                     with open(self.folder / name.partition(":")[2], "a", encoding="utf-8") as stream:
                         stream.write('{"step": 1, "tra')
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self.kill.number)
 
         def watched(run: Run, *arguments: Any) -> None:
             set_phase("finishing")
