@@ -1,4 +1,4 @@
-"""What the promises cost: the same short runs plain, deterministic, with a ledger and with checkpoints, taking turns.
+"""What the promises cost: the same short runs plain and with each of them, taking turns.
 
     python benchmarks/mode_costs.py [--work tagger lecture w2v] [--data data/sample] [--rounds 5]
 
@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ner.config import PRESETS, TaggerConfig
 from ner.train import train_tagger
-from training import randomness
+from training import portable, randomness
 from training.callbacks import Callback
 from training.experiment import RunOptions
 from training.ledger import Ledger
@@ -40,6 +43,8 @@ MODES: dict[str, dict[str, Any]] = {
     "ledger, every step": {"ledger_every": 1},
     "ledger, as by default": {"ledger_every": None},
     "checkpoint every 50 steps": {"checkpoint_every": "50"},
+    "--any-threads": {"any_threads": True},
+    "--portable": {"portable": True},  # in a process of its own, started with its settings
 }
 DRAWS = "stream words words32 permutation unit below uniform keep_mask".split()
 WRITES = "on_before_optimizer_step on_train_batch_end on_validation_end on_train_end".split()
@@ -97,6 +102,12 @@ def watched(random: Share, ledger: Share) -> Iterator[None]:
 def measure(work: str, settings: dict[str, Any], arguments: argparse.Namespace, folder: Path) -> Stopwatch:
     """One run of a work."""
     watch = Stopwatch()
+    if settings.get("portable") and not portable.is_set():
+        command = [sys.executable, __file__, "--data", arguments.data, "--text", arguments.text, "--child", work]
+        command += ["--repeat", str(arguments.repeat), "--epochs", str(arguments.epochs)]
+        done = subprocess.run(command, env={**os.environ, **portable.SETTINGS}, stdout=subprocess.PIPE, check=True)
+        watch.cpu, watch.wall = json.loads(done.stdout.splitlines()[-1])
+        return watch
     options = RunOptions(path=str(folder / f"{time.monotonic_ns()}"), callbacks=(watch,))
     settings = {"threads": 1, "device": "cpu", "progress": False, **PLAIN, **settings}
     if settings["ledger_every"] is None:
@@ -125,7 +136,14 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=4, help="how often the text is repeated")
     parser.add_argument("--epochs", type=int, default=1, help="epochs of the tagger")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--child", choices=("tagger", "lecture", "w2v"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.child:
+        with tempfile.TemporaryDirectory(prefix="samebits-costs-") as place:
+            measure(arguments.child, {}, arguments, Path(place))  # warms up
+            watch = measure(arguments.child, {"portable": True}, arguments, Path(place))
+        print(json.dumps([watch.cpu, watch.wall]))
+        return
     for work in arguments.work:
         with tempfile.TemporaryDirectory(prefix="samebits-costs-") as place:
             folder = Path(place)
