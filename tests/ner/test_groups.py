@@ -18,7 +18,7 @@ from ner.groups import compare_sentences, read_group
 from ner.significance import Summary, permutation_test, randomization_test
 from training.errors import DataError
 
-VALUES = st.lists(st.integers(0, 8).map(float), min_size=1, max_size=4)
+VALUES = st.lists(st.integers(0, 8).map(float), min_size=1, max_size=3)
 
 
 @given(VALUES, VALUES)
