@@ -1,11 +1,12 @@
 """The lecture's experiment on PyTorch Lightning 2.6, beside `--preset lecture`.
 
     python benchmarks/lightning_lecture.py DATA --vectors FILE            # an epoch's time of both, and F1
-    python benchmarks/lightning_lecture.py DATA --vectors FILE --same 100  # the loss at each of 100 steps of both
+    python benchmarks/lightning_lecture.py DATA --vectors FILE --same 236  # the losses of both, over 236 steps (2 epochs)
 
 Lightning's side is the lecture's program: padded batches of 128 sentences drawn at random, nn.Embedding, nn.LSTM, nn.Linear,
 validation after each quarter of an epoch, strict seqeval F1 of train and valid. With ``--same`` both get the same initial
-weights and the same batches, and Lightning's LSTM packs its padding away, as ours has none: then the losses must agree.
+weights and the same batches, words read as unknown included, and Lightning's LSTM packs its padding away, as ours has none:
+then the losses of all steps must agree, and loss and F1 of all validations.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,11 @@ from seqeval.scheme import IOBES
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from ner.batches import Batch, Encoded, SentenceBatches
+from ner.batches import Encoded, SentenceBatches, replace_rare
 from ner.config import PRESETS, TaggerConfig
 from ner.data import encode, read_dataset
 from ner.indexer import Indexer
-from ner.task import TaggerTask
+from ner.task import UNKNOWN, TaggerTask
 from ner.train import RAW, build_task
 from training.callbacks import Callback
 from training.loop import Trainer
@@ -69,7 +71,6 @@ class LitNERTagger(pl.LightningModule):
         self.linear = nn.Linear(2 * hidden_size, len(labels))
         self.tags, self.packed = labels, packed
         self.seen: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "val": []}
-        self.losses: list[float] = []
 
     def forward(self, words: Tensor) -> Tensor:
         x = self.embedding(words)
@@ -86,13 +87,11 @@ class LitNERTagger(pl.LightningModule):
         scores = self(words)
         loss = nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=PAD_LABEL)
         self.seen[name].append((labels, scores.detach().argmax(dim=2)))
-        self.log(f"{name}_loss", loss, batch_size=len(words), prog_bar=True)
+        self.log(f"{name}_loss", loss, batch_size=int((labels != PAD_LABEL).sum()), prog_bar=True)
         return loss
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = self._step("train", batch)
-        self.losses.append(float(loss.detach()))
-        return loss
+        return self._step("train", batch)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._step("val", batch)
@@ -117,29 +116,46 @@ class LitNERTagger(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-class Losses(Callback):
-    """Our side's losses, in order."""
+class Seen:
+    """A callback for both trainers: the loss of each step; loss and F1 of each validation."""
 
     def __init__(self) -> None:
-        self.values: list[float] = []
+        self.losses: list[float] = []
+        self.validations: list[tuple[float, float]] = []
 
     def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.values.append(float(outputs["loss"]))
+        self.losses.append(float(outputs["loss"]))
+
+    def on_validation_end(self, trainer: Any, task: Any) -> None:
+        metrics = trainer.callback_metrics
+        self.validations.append((float(metrics["val_loss"]), float(metrics["val_f1"])))
 
 
-class OurBatches(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Our plan of the first epoch as padded batches, one an item."""
+class OurSeen(Seen, Callback):
+    """On ours."""
 
-    def __init__(self, source: SentenceBatches) -> None:
-        self.plan = source.plan(0)
+
+class LightningSeen(Seen, pl.Callback):
+    """On Lightning."""
+
+
+class PaddedPlan:
+    """Our batches, padded, with the words that ``task`` would read as unknown; each pass over them is an epoch's plan."""
+
+    def __init__(self, source: SentenceBatches, task: TaggerTask, training: bool) -> None:
+        self.source, self.task, self.training, self.passes = source, task, training, 0
 
     def __len__(self) -> int:
-        return len(self.plan)
+        return len(self.source.plan(0))
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        batch: Batch = self.plan[index]
-        sizes = batch.lengths.tolist()
-        return collate(list(zip(batch.words.split(sizes), batch.labels.split(sizes), strict=True)))
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        epoch = self.passes if self.training else 0
+        self.passes += 1
+        for i, batch in enumerate(self.source.plan(epoch)):
+            words, sizes, c = batch.words, batch.lengths.tolist(), self.task.config
+            if self.training:
+                words = replace_rare(batch, self.task.rare, c.unk_replace, UNKNOWN, c.seed, epoch, i)
+            yield collate(list(zip(words.split(sizes), batch.labels.split(sizes), strict=True)))
 
 
 def main() -> None:
@@ -158,14 +174,14 @@ def main() -> None:
     settings = {**PRESETS["lecture"], "data": options.data, "vectors": options.vectors, "hidden_size": options.hidden_size}
     settings |= {"max_epochs": options.epochs, "batching": options.batching, "threads": options.threads}
     if options.same:
-        settings["unk_replace"] = 0.0  # Lightning's side reads no word as unknown
+        settings |= {"max_epochs": 1000, "max_steps": options.same, "num_sanity_val_steps": 0, "shuffle_valid": False}
     config = TaggerConfig.from_dict(settings)
     dataset = read_dataset(config)
     vectors = WordVectors.load(options.vectors) if options.vectors != "none" else None
     indexer = Indexer.build(dataset.train, RAW, config.scheme)
     train, valid = (encode(part, indexer, characters=False) for part in (dataset.train, dataset.valid))
     if options.same:
-        same_losses(config, dataset, indexer, vectors, train, options.same)
+        same_losses(config, dataset, indexer, vectors, train, valid)
         return
     time_lightning(config, dataset, indexer, vectors, train, valid)
     time_ours(config, dataset, indexer, vectors, train, valid)
@@ -190,19 +206,25 @@ def pl_trainer(config: TaggerConfig, **changes: Any) -> pl.Trainer:
 
 
 def same_losses(
-    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, steps: int
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, valid: Encoded
 ) -> None:
-    source = SentenceBatches(train, config.batch_size, batching="random", seed=config.seed)
+    sources = [
+        SentenceBatches(train, config.batch_size, batching=config.batching, seed=config.seed),
+        SentenceBatches(valid, config.batch_size, batching=config.batching, shuffle=False),
+    ]
     task = ours(config, dataset, indexer, vectors)
     module = lightning(task, config, packed=True)
-    seen = Losses()
-    short = TaggerConfig.from_dict({**config.to_dict(), "max_steps": steps, "num_sanity_val_steps": 0})
-    Trainer(short, callbacks=[seen]).fit(task, source)
-    loader = torch.utils.data.DataLoader(OurBatches(source), batch_size=None)
-    pl_trainer(config, max_steps=steps).fit(module, loader)
-    gaps = [abs(a - b) / abs(b) for a, b in zip(seen.values, module.losses, strict=True)]
-    for step in sorted({0, 1, 9, 49, len(gaps) - 1} & set(range(len(gaps)))):
-        print(f"step {step}: ours {seen.values[step]:.7f}, Lightning's {module.losses[step]:.7f}")
+    mine, theirs = OurSeen(), LightningSeen()
+    Trainer(config, callbacks=[mine]).fit(task, *sources)
+    loaders = [PaddedPlan(source, task, training) for source, training in zip(sources, (True, False), strict=True)]
+    changes = {"max_steps": config.max_steps, "val_check_interval": config.val_check_interval, "num_sanity_val_steps": 0}
+    pl_trainer(config, callbacks=[theirs], **changes).fit(module, *loaders)
+    for i, (a, b) in enumerate(zip(mine.validations, theirs.validations, strict=True), 1):
+        print(f"validation {i}: loss {a[0]:.7f} and Lightning's {b[0]:.7f}, F1 {a[1]:.7f} and {b[1]:.7f}")
+    gaps = [abs(a - b) / abs(b) for a, b in zip(mine.losses, theirs.losses, strict=True)]
+    for step in [i for i in (0, 9, 49, 99, 117, 149, 199, 235) if i < len(gaps)]:
+        print(f"step {step}: loss {mine.losses[step]:.7f} and {theirs.losses[step]:.7f}, largest gap so far "
+              f"{max(gaps[: step + 1]):.1e}")
     print(f"{len(gaps)} steps; largest relative difference of a loss {max(gaps):.2e}")
 
 
