@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ner.batches import Batch, Encoded, SentenceBatches
 from ner.config import PRESETS, TaggerConfig
 from ner.data import encode, read_dataset
+from ner.embeddings import Views
 from ner.indexer import Indexer
 from ner.task import TaggerTask
 from ner.train import RAW, build_task
@@ -161,9 +162,9 @@ def main() -> None:
         settings["unk_replace"] = 0.0  # Lightning's side reads no word as unknown
     config = TaggerConfig.from_dict(settings)
     dataset = read_dataset(config)
-    vectors = WordVectors.load(options.vectors) if options.vectors != "none" else None
+    vectors = Views([WordVectors.load(options.vectors)]) if options.vectors != "none" else None
     indexer = Indexer.build(dataset.train, RAW, config.scheme)
-    train, valid = (encode(part, indexer, characters=False) for part in (dataset.train, dataset.valid))
+    train, valid = (encode(part, indexer, config) for part in (dataset.train, dataset.valid))
     if options.same:
         same_losses(config, dataset, indexer, vectors, train, options.same)
         return
@@ -171,7 +172,7 @@ def main() -> None:
     time_ours(config, dataset, indexer, vectors, train, valid)
 
 
-def ours(config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None) -> TaggerTask:
+def ours(config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None) -> TaggerTask:
     return build_task(config, dataset, indexer, vectors)[0]
 
 
@@ -190,7 +191,7 @@ def pl_trainer(config: TaggerConfig, **changes: Any) -> pl.Trainer:
 
 
 def same_losses(
-    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, steps: int
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None, train: Encoded, steps: int
 ) -> None:
     source = SentenceBatches(train, config.batch_size, batching="random", seed=config.seed)
     task = ours(config, dataset, indexer, vectors)
@@ -207,7 +208,7 @@ def same_losses(
 
 
 def time_lightning(
-    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, valid: Encoded
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None, train: Encoded, valid: Encoded
 ) -> None:
     module = lightning(ours(config, dataset, indexer, vectors), config, packed=False)
     loader = torch.utils.data.DataLoader
@@ -220,7 +221,7 @@ def time_lightning(
 
 
 def time_ours(
-    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, valid: Encoded
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None, train: Encoded, valid: Encoded
 ) -> None:
     task = ours(config, dataset, indexer, vectors)
     sources = [
