@@ -47,7 +47,7 @@ def group_sums(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
 
 
 def mean_of_others(x: Tensor, group: Tensor) -> Tensor:
-    """For each row of x (N, D) the mean of the other rows of its ``group`` (N,); zeros where there are none."""
+    """For each row of x (N, D) the mean of the other rows of its ``group`` (N,), numbers below N; zeros for none."""
     sums, sizes = group_sums(x, group, len(x))
     others = (sizes - 1).clamp(min=1).index_select(0, group)
     return (sums.index_select(0, group) - x) / others
