@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from toytask import POINTS, Line, Shuffled
+
 from training.averaging import EVERY, WeightAveraging, kept_share
 from training.callbacks import Callback
 from training.config import TrainConfig
@@ -73,7 +73,7 @@ def test_a_state_taken_anywhere_goes_on_to_the_same_mean() -> None:
 
         def take(self, trainer: Any) -> None:
             if not self.state and trainer.global_step >= self.at:
-                self.state = {k: v for k, v in _copied(trainer.state()).items()}
+                self.state = _copied(trainer.state())
 
         def on_train_batch_start(self, trainer: Any, task: Any, batch: Any, batch_idx: int) -> None:
             if not self.in_validation:
