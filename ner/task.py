@@ -34,7 +34,8 @@ class TaggerTask(Task):
         """Sentence number → label ids, filled by test_step."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=self.config.lr)
+        # Fused: one pass over each tensor instead of ten; the word vectors alone are millions of numbers.
+        return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=self.config.lr, fused=True)
 
     def on_fit_start(self) -> None:
         self.rare = self.rare.to(self.device)
