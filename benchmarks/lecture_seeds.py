@@ -1,10 +1,11 @@
-"""The lecture preset over several seeds: test F1 as median (minimum to maximum).
+"""A preset (the lecture's, unless told otherwise) over several seeds: test F1 as median (minimum to maximum).
 
     python benchmarks/lecture_seeds.py DATA --vectors FILE --seeds 0 1 2 3 4 --root runs/lecture
+    python benchmarks/lecture_seeds.py DATA --preset conll2003 --vectors FILE --more-vectors FILE --root runs/conll2003
 
-Each seed is `python cli.py train-ner --preset lecture --deterministic` in a process of its own, ``--jobs`` of them at a
-time with one thread each. Options that are not its own go to train-ner. Finished runs are taken as they are, so that it
-can be stopped and started again.
+Each seed is `python cli.py train-ner --preset … --deterministic` in a process of its own, ``--jobs`` of them at a
+time with one thread each. Options that are not its own go to train-ner. Finished runs are taken as they are, and one that
+was cut off is gone on with, so that it can be stopped and started again.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ def one(options: argparse.Namespace, seed: int) -> float:
     folder = Path(options.root) / f"{options.name}_{seed}"
     manifest = folder / "manifest.json"
     if not manifest.is_file() or json.loads(manifest.read_text())["status"] != "finished":
-        command = [sys.executable, str(ROOT / "cli.py"), "train-ner", "--preset", options.preset, "--data", options.data]
-        command += ["--vectors", options.vectors, "--seed", str(seed), "--threads", "1", "--deterministic", "--no-progress"]
-        command += ["--run", str(folder), *options.extra]
+        command = [sys.executable, str(ROOT / "cli.py"), "train-ner", "--no-progress"]
+        if manifest.is_file():
+            command += ["--resume", str(folder)]
+        else:
+            command += ["--preset", options.preset, "--data", options.data, "--vectors", options.vectors]
+            command += ["--seed", str(seed), "--threads", "1", "--deterministic", "--run", str(folder), *options.extra]
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with open(folder.parent / f"{folder.name}.log", "w") as log:
+        with open(folder.parent / f"{folder.name}.log", "a") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log)
     return float(json.loads(manifest.read_text())["metrics"]["test_f1"])
 

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ner.batches import Encoded, SentenceBatches, replace_rare
 from ner.config import PRESETS, TaggerConfig
 from ner.data import encode, read_dataset
+from ner.embeddings import Views
 from ner.indexer import Indexer
 from ner.task import UNKNOWN, TaggerTask
 from ner.train import RAW, build_task
@@ -177,9 +178,9 @@ def main() -> None:
         settings |= {"max_epochs": 1000, "max_steps": options.same, "num_sanity_val_steps": 0, "shuffle_valid": False}
     config = TaggerConfig.from_dict(settings)
     dataset = read_dataset(config)
-    vectors = WordVectors.load(options.vectors) if options.vectors != "none" else None
+    vectors = Views([WordVectors.load(options.vectors)]) if options.vectors != "none" else None
     indexer = Indexer.build(dataset.train, RAW, config.scheme)
-    train, valid = (encode(part, indexer, characters=False) for part in (dataset.train, dataset.valid))
+    train, valid = (encode(part, indexer, config) for part in (dataset.train, dataset.valid))
     if options.same:
         same_losses(config, dataset, indexer, vectors, train, valid)
         return
@@ -187,7 +188,7 @@ def main() -> None:
     time_ours(config, dataset, indexer, vectors, train, valid)
 
 
-def ours(config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None) -> TaggerTask:
+def ours(config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None) -> TaggerTask:
     return build_task(config, dataset, indexer, vectors)[0]
 
 
@@ -206,7 +207,7 @@ def pl_trainer(config: TaggerConfig, **changes: Any) -> pl.Trainer:
 
 
 def same_losses(
-    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, valid: Encoded
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None, train: Encoded, valid: Encoded
 ) -> None:
     sources = [
         SentenceBatches(train, config.batch_size, batching=config.batching, seed=config.seed),
@@ -229,7 +230,7 @@ def same_losses(
 
 
 def time_lightning(
-    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, valid: Encoded
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None, train: Encoded, valid: Encoded
 ) -> None:
     module = lightning(ours(config, dataset, indexer, vectors), config, packed=False)
     loader = torch.utils.data.DataLoader
@@ -242,7 +243,7 @@ def time_lightning(
 
 
 def time_ours(
-    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: WordVectors | None, train: Encoded, valid: Encoded
+    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None, train: Encoded, valid: Encoded
 ) -> None:
     task = ours(config, dataset, indexer, vectors)
     sources = [

@@ -30,6 +30,14 @@ class Characters:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """Which tokens of a batch of whole documents belong together (see ner/context.py)."""
+
+    mention: Tensor  # (N,) int64, from 0: the same for the mentions of one word in one document
+    document: Tensor  # (N,) int64, from 0: which of the batch's documents a token is in
+
+
+@dataclass(frozen=True)
 class Batch:
     """B sentences with N tokens in all."""
 
@@ -39,10 +47,16 @@ class Batch:
     labels: Tensor  # (N,) int64; empty where there are none
     plan: Packing
     characters: Characters | None
+    features: Tensor | None = None  # (N, 3) int64
+    surroundings: Surroundings | None = None
 
 
 class Encoded:
-    """A split as flat arrays of ids. ``spellings[k]`` are the character ids of distinct word k."""
+    """A split as flat arrays of ids. ``spellings[k]`` are the character ids of distinct word k.
+
+    ``features`` (N, 3), and ``documents`` (a number for each sentence, never falling) with ``mentions`` (N,), are those
+    of ner/context.py, or None. Where there are documents, a batch is made of whole ones.
+    """
 
     def __init__(
         self,
@@ -51,7 +65,11 @@ class Encoded:
         lengths: npt.NDArray[np.int64],
         distinct: npt.NDArray[np.int64] | None = None,
         spellings: Sequence[npt.NDArray[np.int64]] = (),
+        features: npt.NDArray[np.int64] | None = None,
+        documents: npt.NDArray[np.int64] | None = None,
+        mentions: npt.NDArray[np.int64] | None = None,
     ) -> None:
+        self.features, self.documents, self.mentions = features, documents, mentions
         self.words, self.labels, self.lengths, self.distinct = words, labels, lengths, distinct
         self.starts = np.cumsum(lengths) - lengths
         self.spelling_lengths = np.array([len(s) for s in spellings], np.int64)
@@ -73,7 +91,18 @@ class Encoded:
             torch.from_numpy(self.labels[tokens] if len(self.labels) else self.labels),
             packing(plan_lengths),
             self._characters(tokens),
+            None if self.features is None else torch.from_numpy(self.features[tokens]),
+            self._surroundings(sentences, tokens, lengths),
         )
+
+    def _surroundings(
+        self, sentences: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+    ) -> Surroundings | None:
+        if self.documents is None or self.mentions is None:
+            return None
+        mention = np.unique(self.mentions[tokens], return_inverse=True)[1]
+        document = np.unique(np.repeat(self.documents[sentences], lengths), return_inverse=True)[1]
+        return Surroundings(*(torch.from_numpy(each.astype(np.int64, copy=False)) for each in (mention, document)))
 
     def _characters(self, tokens: npt.NDArray[np.int64]) -> Characters | None:
         if self.distinct is None:
@@ -89,6 +118,7 @@ class SentenceBatches:
 
     ``batching`` "length": sentences are shuffled, sorted by length within pools of fifty batches, cut into batches, and
     the batches shuffled. "random": shuffled and cut. Without ``shuffle``: in order of length, or of the file.
+    Of a split with documents, those are shuffled instead, and cut into batches of about ``batch_size`` sentences.
     """
 
     def __init__(
@@ -106,6 +136,8 @@ class SentenceBatches:
 
     def plan(self, epoch: int) -> Plan:
         """The batches of an epoch, made when they are asked for."""
+        if self.encoded.documents is not None:
+            return Plan(self.encoded, self._by_document(self.encoded.documents, epoch))
         n = len(self.encoded)
         order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
         if self.batching == "random":
@@ -119,6 +151,16 @@ class SentenceBatches:
         if self.shuffle:
             groups = [groups[i] for i in permutation(len(groups), self.seed, f"{self.purpose}/batches", epoch)]
         return Plan(self.encoded, groups)
+
+
+    def _by_document(self, documents: npt.NDArray[np.int64], epoch: int) -> list[npt.NDArray[np.int64]]:
+        starts = np.flatnonzero(np.diff(documents, prepend=-1))
+        sizes = np.diff(starts, append=len(documents))
+        n = len(starts)
+        order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
+        before = np.cumsum(sizes[order]) - sizes[order]
+        cuts = np.flatnonzero(np.diff(before // self.batch_size, prepend=-1))[1:]
+        return [_ranges(starts[part], sizes[part]) for part in np.split(order, cuts) if len(part)]
 
 
 class Plan(Sequence[Batch]):

@@ -24,18 +24,24 @@ class TaggerConfig(TrainConfig):
     scheme: str = option("IOBES", "scheme the model is trained in", choices=("IOBES", "IOB2"))
 
     vectors: str = option("auto", "word vectors: a file, none, or auto for the newest finished train-w2v run")
+    more_vectors: tuple[str, ...] = option((), "further word vectors, side by side with those, repeatable")
     word_form: str = option(
         "vectors", "words as the vectors' text was normalized, or as they stand in the file", choices=("vectors", "raw")
     )
     unseen_vectors: bool = option(True, "at validation and later, use the vectors of words that training never saw")
     freeze_vectors: bool = option(False, "leave the word vectors as they are")
+    tune_min_count: int = option(1, "train the vectors of words that training has so often; rarer ones stay as they are")
     word_dim: int = option(100, "size of random word vectors, where none are given")
     characters: str = option("none", "character encoder", choices=("none", "cnn", "lstm"))
     char_dim: int = option(30, "size of character embeddings")
     char_hidden: int = option(50, "filters of the character CNN, or units of the character LSTM in all")
+    features_dim: int = option(0, "size of the embedding of spelling, place and use in the document; 0 for none")
+    topic_dim: int = option(0, "numbers that tell every token what its document is about; 0 for none")
+    mentions: bool = option(False, "score a word by its other mentions in the document, too")
     hidden_size: int = option(128, "units of the BiLSTM, per direction")
     decoder: str = option("softmax", "how tags are scored and chosen", choices=("softmax", "crf"))
     dropout: float = option(0.5, "dropout before and after the BiLSTM")
+    word_dropout: float = option(0.0, "in training, read any word as unknown with this probability")
     unk_replace: float = option(0.3, "in training, read a word that occurs once as unknown with this probability")
 
     batch_size: int = option(16, "sentences a batch")
@@ -43,6 +49,8 @@ class TaggerConfig(TrainConfig):
     train_f1: bool = option(True, "compute F1 of the training predictions too", numbers=False)
     shuffle_valid: bool = option(False, "validate in a random order")
     lr: float = option(2e-3, "Adam's learning rate")
+    lr_schedule: str = option("constant", "how it falls, epoch by epoch", choices=("constant", "linear"))
+    average: float = option(0.0, "validate and test a running mean of the weights, which keeps this much a step; 0 for none")
     patience: int = option(0, "stop after so many checks without a better valid F1; 0 for never")
     test_weights: str = option("best", "the weights that are tested", choices=("best", "last"))
     max_epochs: int = option(12, "epochs to train at most")
@@ -51,10 +59,13 @@ class TaggerConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("batch_size", "hidden_size", "word_dim", "char_dim", "char_hidden"):
+        for name in ("batch_size", "hidden_size", "word_dim", "char_dim", "char_hidden", "tune_min_count"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected 1 or more, got {getattr(self, name)}")
-        for name in ("dropout", "unk_replace"):
+        for name in ("features_dim", "topic_dim"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("dropout", "unk_replace", "word_dropout", "average"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigError(f"{name}: expected a probability from 0 to below 1, got {getattr(self, name)}")
         if self.lr <= 0 or self.patience < 0:
@@ -63,10 +74,31 @@ class TaggerConfig(TrainConfig):
             given = [name for name in ("train", "valid", "test") if getattr(self, name)]
             raise ConfigError(f"expected --train, --valid and --test together, got only {', '.join(given)}")
 
+    @property
+    def reads_documents(self) -> bool:
+        """Whether sentences are read together with the others of their document."""
+        return self.mentions or self.topic_dim > 0
+
 
 # What a preset changes of the defaults. The lecture's assumptions are listed in docs/lecture.md.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
+    "conll2003": {
+        "characters": "cnn",
+        "features_dim": 16,
+        "topic_dim": 32,
+        "mentions": True,
+        "hidden_size": 200,
+        "decoder": "crf",
+        "word_dropout": 0.05,
+        "unk_replace": 0.0,
+        "tune_min_count": 2,
+        "batch_size": 32,
+        "lr_schedule": "linear",
+        "average": 0.999,
+        "max_epochs": 12,
+        "train_f1": False,
+    },
     "lecture": {
         "docstart": "keep",
         "word_form": "raw",

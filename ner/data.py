@@ -12,6 +12,7 @@ import numpy as np
 from ner.batches import Encoded
 from ner.config import TaggerConfig
 from ner.conll import Columns, Sentence, read_conll, to_scheme
+from ner.context import documents, features, mentions
 from ner.indexer import Indexer
 from ner.scheme import detect
 from ner.splits import Splits, find_splits
@@ -60,8 +61,10 @@ def word_counts(sentences: Sequence[Sentence], indexer: Indexer) -> Counter[str]
     return counts
 
 
-def encode(sentences: Sequence[Sentence], indexer: Indexer, *, characters: bool, labels: bool = True) -> Encoded:
-    """A split as ids; with ``characters``, the spelling of each distinct word too. DataError for an unknown tag."""
+def encode(
+    sentences: Sequence[Sentence], indexer: Indexer, config: TaggerConfig, *, labels: bool = True
+) -> Encoded:
+    """A split as ids, with what the model of ``config`` reads beside words. DataError for an unknown tag."""
     raw = [word for sentence in sentences for word in sentence.words]
     kinds = {word: i for i, word in enumerate(dict.fromkeys(raw))}
     distinct = np.fromiter((kinds[word] for word in raw), np.int64, len(raw))
@@ -76,7 +79,10 @@ def encode(sentences: Sequence[Sentence], indexer: Indexer, *, characters: bool,
             tags.append(known[sentence.tags])
     words = ids[distinct] if len(raw) else np.zeros(0, np.int64)
     flat = np.concatenate(tags) if tags else np.zeros(0, np.int64)
-    if not characters:
-        return Encoded(words, flat, lengths)
+    numbers = documents(sentences) if config.features_dim or config.reads_documents else None
+    seen = features(sentences, numbers) if numbers is not None and config.features_dim else None
+    together = (numbers, mentions(sentences, numbers)) if numbers is not None and config.reads_documents else (None, None)
+    if config.characters == "none":
+        return Encoded(words, flat, lengths, None, (), seen, *together)
     spelled, sizes = indexer.encode_characters(list(kinds))
-    return Encoded(words, flat, lengths, distinct, np.split(spelled, np.cumsum(sizes)[:-1]))
+    return Encoded(words, flat, lengths, distinct, np.split(spelled, np.cumsum(sizes)[:-1]), seen, *together)

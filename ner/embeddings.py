@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ner.indexer import Indexer
+from ner.indexer import FIRST, Indexer
 from training.errors import DataError
 from training.randomness import uniform
+from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
+
+RAW = TextRule(tokenize=False, lowercase=False, digits="keep")
 
 
 @dataclass(frozen=True)
@@ -45,57 +49,103 @@ def find(vectors: WordVectors, word: str) -> int | None:
     return next((row for form in forms if (row := vectors.find(form)) is not None), None)
 
 
+class Views:
+    """Several sets of word vectors side by side, each with a form of its own: a word has the vectors of all of them.
+
+    A view that lacks a word gives the mean of its vectors, which is like no word in particular.
+    """
+
+    def __init__(self, views: Sequence[WordVectors]) -> None:
+        self.views = list(views)
+        if not self.views or any(len(each.words) == 0 for each in self.views):
+            raise DataError("vectors: expected at least one word vector, got none")
+        self.means = [torch.from_numpy(v.matrix.numpy().mean(axis=0, dtype=np.float64)).float() for v in self.views]
+
+    @property
+    def rule(self) -> TextRule | None:
+        """The coarsest form of words that no view tells more of; None where one's form is not known."""
+        rules = [each.rule for each in self.views]
+        known = [rule for rule in rules if rule is not None]
+        if len(known) < len(rules):
+            return None
+        zero = all(rule.digits == "zero" for rule in known)
+        lowercase = all(rule.lowercase for rule in known)
+        return dataclasses.replace(known[0], lowercase=lowercase, digits="zero" if zero else "keep")
+
+    @property
+    def sizes(self) -> list[int]:
+        """The views' dimensions."""
+        return [each.matrix.shape[1] for each in self.views]
+
+    def has(self, word: str) -> bool:
+        """Whether any view has the word, in any of its forms (see ``find``)."""
+        return any(find(each, word) is not None for each in self.views)
+
+    def as_it_stands(self, word: str) -> bool:
+        """Whether any view has the word in just this form."""
+        return any(word in each.index for each in self.views)
+
+    def rows(self, words: Sequence[str]) -> Tensor:
+        """The vectors (len(words), sum of ``sizes``)."""
+        blocks = []
+        for view, mean in zip(self.views, self.means, strict=True):
+            block = mean.repeat(len(words), 1)
+            places = [(i, row) for i, word in enumerate(words) if (row := find(view, word)) is not None]
+            if places:
+                target, source = torch.tensor(places).T
+                block[target] = view.matrix[source]
+            blocks.append(block)
+        return torch.cat(blocks, 1)
+
+    def bounds(self) -> list[float]:
+        """For each view ±√3 · (the root mean square of its vectors' elements): uniform values of the same spread."""
+        samples = [each.matrix[: min(len(each.words), 10000)].double().numpy() for each in self.views]
+        return [(3.0 * float((sample**2).mean())) ** 0.5 for sample in samples]
+
+
 def word_matrix(
-    words: Sequence[str], counts: Mapping[str, int], vectors: WordVectors | None, dim: int, seed: int
+    words: Sequence[str], counts: Mapping[str, int], vectors: Views | None, dim: int, seed: int
 ) -> tuple[Tensor, Coverage]:
-    """The table (len(words), dim) of initial vectors; row 0 is padding, row 1 the unknown word.
+    """The table (len(words), d) of initial vectors; row 0 is padding, row 1 the unknown word. d is ``dim`` or the views'.
 
     Padding is zeros. The unknown word is the mean of all vectors, a word like no other in particular, or zeros where there
     are none: a random vector would look like some word or other wherever training never meets it.
 
     A word without a vector gets a uniform one of the same spread as the others: ±sqrt(3/dim) where there are none
-    (He et al.'s variance 1/dim), else ±sqrt(3)·(the root mean square of the vectors' elements).
+    (He et al.'s variance 1/dim), else as ``Views.bounds`` says.
     """
-    dim = vectors.matrix.shape[1] if vectors else dim
-    bound = (3.0 / dim) ** 0.5
+    sizes, bounds = (vectors.sizes, vectors.bounds()) if vectors else ([dim], [(3.0 / dim) ** 0.5])
+    purposes = ["init/words", *(f"init/words/{i}" for i in range(1, len(sizes)))]
+    blocks = zip(sizes, bounds, purposes, strict=True)
+    table = torch.cat([uniform((len(words), size), -bound, bound, seed, name) for size, bound, name in blocks], 1)
+    table[:FIRST] = 0.0
+    found = [i for i in range(FIRST, len(words)) if vectors and vectors.has(words[i])]
     if vectors:
-        if len(vectors.words) == 0:
-            raise DataError("vectors: expected at least one word vector, got none")
-        sample = vectors.matrix[: min(len(vectors.words), 10000)].double().numpy()
-        bound = (3.0 * float((sample**2).mean())) ** 0.5
-    table = uniform((len(words), dim), -bound, bound, seed, "init/words")
-    table[:2] = 0.0
-    if vectors:
-        table[1] = torch.from_numpy(vectors.matrix.numpy().mean(axis=0, dtype=np.float64)).float()
-    exact = other = covered = 0
-    missing: list[str] = []
-    rows: list[tuple[int, int]] = []
-    for i, word in enumerate(words):
-        row = find(vectors, word) if vectors and i > 1 else None
-        if vectors is None or row is None:
-            if i > 1:
-                missing.append(word)
-            continue
-        rows.append((i, row))
-        exact += word in vectors.index
-        other += word not in vectors.index
-        covered += counts.get(word, 0)
-    if vectors and rows:
-        target, source = torch.tensor(rows).T
-        table[target] = vectors.matrix[source]
+        table[1] = torch.cat(vectors.means)
+        table[torch.tensor(found, dtype=torch.long)] = vectors.rows([words[i] for i in found])
+    exact = sum(vectors.as_it_stands(words[i]) for i in found) if vectors else 0
+    covered = sum(counts.get(words[i], 0) for i in found)
+    known = set(found)
+    missing = [words[i] for i in range(FIRST, len(words)) if i not in known]
     total = max(1, sum(counts.values()))
     most = sorted(missing, key=lambda w: (-counts.get(w, 0), w))[:8]
-    return table, Coverage(exact, other, len(missing), covered / total, tuple(most))
+    return table, Coverage(exact, len(found) - exact, len(missing), covered / total, tuple(most))
 
 
 class WordTable(nn.Module):
-    """The words' vectors: trained rows for the vocabulary, and fixed rows for words met later that have a vector."""
+    """The words' vectors: the first ``tuned`` rows are trained (all, if None), the others of the vocabulary are as given.
 
+    Behind them stand fixed rows for words met later that have a vector.
+    """
+
+    fixed: Tensor
     extra: Tensor
 
-    def __init__(self, matrix: Tensor, *, freeze: bool = False) -> None:
+    def __init__(self, matrix: Tensor, *, freeze: bool = False, tuned: int | None = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(matrix, requires_grad=not freeze)
+        tuned = len(matrix) if tuned is None else tuned
+        self.weight = nn.Parameter(matrix[:tuned].clone(), requires_grad=not freeze)
+        self.register_buffer("fixed", matrix[tuned:].clone(), persistent=tuned < len(matrix))
         self.register_buffer("extra", matrix.new_zeros(0, matrix.shape[1]), persistent=False)
 
     def attach(self, rows: Tensor) -> None:
@@ -103,23 +153,28 @@ class WordTable(nn.Module):
         self.extra = torch.cat([self.extra, rows.to(self.extra)])
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Ids (N,) → vectors (N, d). Ids from the table's size on mean attached rows."""
-        trained = len(self.weight)
-        known = ids < trained
-        if self.extra.shape[0] == 0 or bool(known.all()):
+        """Ids (N,) → vectors (N, d). Ids from the vocabulary's size on mean attached rows."""
+        trained, fixed = len(self.weight), len(self.fixed)
+        place = ids - trained
+        known = place < 0
+        if fixed + len(self.extra) == 0 or bool(known.all()):
             return nn.functional.embedding(ids, self.weight)
         vectors = nn.functional.embedding(torch.where(known, ids, 1), self.weight)
-        return torch.where(known[:, None], vectors, self.extra[torch.where(known, 0, ids - trained)])
+        for table, first in ((self.fixed, 0), (self.extra, fixed)):
+            here = (place >= first) & (place < first + len(table))
+            if bool(here.any()):
+                vectors = torch.where(here[:, None], table[torch.where(here, place - first, 0)], vectors)
+        return vectors
 
 
-def attach_unseen(table: WordTable, indexer: Indexer, vectors: WordVectors, words: Iterable[str]) -> int:
+def attach_unseen(table: WordTable, indexer: Indexer, vectors: Views, words: Iterable[str]) -> int:
     """Give every word (raw) that the vocabulary lacks and that has a vector a row of its own; returns how many."""
-    found: dict[str, int] = {}
+    found: dict[str, str] = {}  # form → raw word
     for raw in dict.fromkeys(words):
         word = indexer.rule.word(raw)
-        if word not in indexer.words and word not in found and (row := find(vectors, raw)) is not None:
-            found[word] = row
+        if word not in indexer.words and word not in found and vectors.has(raw):
+            found[word] = raw
     if found:
         indexer.add_words(found)
-        table.attach(vectors.matrix[torch.tensor(list(found.values()))])
+        table.attach(vectors.rows(list(found.values())))
     return len(found)

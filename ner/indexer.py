@@ -89,6 +89,10 @@ class Indexer:
         """The entity types, in the order of their labels."""
         return list(dict.fromkeys(kind for label in self.labels if label != "O" for kind in [parse_tag(label)[1]]))
 
+    def keep_words(self, words: Iterable[str]) -> None:
+        """Only these of the words, in this order, with new ids."""
+        self.words = _table(words)
+
     def add_words(self, words: Iterable[str]) -> list[str]:
         """Append words (in the rule's form) that have no id yet; returns those, in order of their new ids.
 

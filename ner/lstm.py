@@ -5,16 +5,16 @@ Parameters have the names, shapes and gate order (i, f, g, o) of ``torch.nn.LSTM
 
 Sentences are sorted by length, longest first, so that b_t of them are still running at step t and padding costs nothing.
 The reverse direction reads each sentence backwards from its own end; so both directions have the same b_t and step
-together in one batched product. Shapes: N tokens, P packed rows, B sentences, D inputs, H hidden units, G = 4H gates.
+together. Shapes: N tokens, P packed rows, B sentences, D inputs, H hidden units, G = 4H gates.
 
-Bits: only matrix products and elementwise operations are used, in forms whose result for an element depends neither on
-the number of threads (1, 2 and 4 are tested) nor on the element's place in memory: a sentence gets the same bits alone and
-in any batch. torch.sigmoid is not such a form (its vector and its scalar code round differently, and which one an element
-gets depends on where a thread's share ends); exp and tanh are. Products of fewer than four rows are not either.
+Bits: only matrix products (see ner.products) and elementwise operations are used, in forms whose result for an element
+depends neither on the number of threads (1, 2 and 4 are tested) nor on the element's place in memory: a sentence gets the
+same bits alone and in any batch. torch.sigmoid is not such a form; exp, tanh and one rounded operation at a time are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ner.products import FEWEST_ROWS, packed, product, sigmoid_product
 from training.errors import DataError
 from training.randomness import uniform
 
-# MKL has other code for products of one to three rows, which rounds differently, and differently by thread count.
-FEWEST_ROWS = 4
+ROUND = 64  # oneDNN compiles code for each size of a product that it meets: the rows of a batch are one of few sizes
 
 
 @dataclass(frozen=True)
@@ -74,66 +74,59 @@ def packing(lengths: Tensor) -> Packing:
     return Packing(tuple(sizes.tolist()), *(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
 
-def _scratch(memory: Tensor, batch: int, width: int) -> Tensor:
-    """A contiguous (2, batch, width) view of the flat ``memory``; a batched product is fast only into such a tensor."""
-    return memory.as_strided((2, batch, width), (batch * width, width, 1))
-
-
 def _steps(tensor: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """The slices (2, b_t, ...) of a packed tensor (2, P, ...)."""
-    return torch.split_with_sizes(tensor, sizes, 1)
+    """The slices (2, b_t, ...) of a packed tensor (2, P', ...) with P' = P + spare rows at its end."""
+    spare = tensor.shape[1] - sum(sizes)
+    return torch.split_with_sizes(tensor, (*sizes, spare), 1)[:-1]
 
 
-def _run(gates: Tensor, w_hh: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Run both directions; return the cells, their tanh and the hidden states, each (2, P, H).
+def _tanh(x: Tensor, minus_one: Tensor, out: Tensor) -> Tensor:
+    """tanh as 2 / (1 + exp(-2x)) - 1, off by 1e-7 at most: torch.tanh takes up to three times as long."""
+    torch.mul(x, -2, out=out).exp_().add_(1).reciprocal_()
+    return torch.add(minus_one, out, alpha=2, out=out)
 
-    ``gates`` (2, P, 4H) holds the inputs' share of the pre-activations, scaled as ``w_hh`` (2, 4H, H) is by ``_turned``;
-    it is overwritten by the values of the gates.
+
+def _run(
+    rows: Tensor, weights: Sequence[Tensor], size: int, sizes: tuple[int, ...]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Run both directions; return the gates (2, P', 4H), and cells, their tanh and the hidden states, each (2, P', H).
+
+    ``rows`` (2, P', D+1+H) hold each step's inputs beside the hidden states of the step before, which are filled in here;
+    ``weights`` are those of both, packed, for each direction (4H, D+1+H): its step is one product.
     """
-    size = w_hh.shape[-1]
-    cells, squashed, hidden = gates.new_empty(3, 2, gates.shape[1], size)
-    memory = gates.new_empty(2 * sizes[0] * 4 * size)
-    recurrent, minus_one = w_hh.transpose(1, 2), gates.new_tensor(-1)
+    gates = rows.new_empty(2, rows.shape[1], 4 * size)
+    cells, squashed, hidden = rows.new_empty(3, 2, rows.shape[1], size)
+    before = rows[:, :, -size:]
+    before[:, : sizes[0]] = 0
+    minus_one = rows.new_tensor(-1)
     parts = [_steps(part, sizes) for part in gates.view(2, -1, 4, size).unbind(2)]
-    views = zip(_steps(gates, sizes), *parts, *(_steps(x, sizes) for x in (cells, squashed, hidden)), strict=True)
+    kept = [_steps(x, sizes) for x in (rows, gates, before, cells, squashed, hidden)]
     h_before = c_before = None
-    for gate, i, f, g, o, c, tanh_c, h in views:
-        batch = c.shape[1]
-        z = _scratch(memory, batch, 4 * size)
-        if h_before is None:
-            z.copy_(gate)
-        else:
-            torch.baddbmm(gate, h_before[:, :batch], recurrent, out=z)
-        torch.reciprocal(z.exp_().add_(1), out=gate)
-        torch.add(minus_one, g, alpha=2, out=g)
+    for row, gate, h_row, c, tanh_c, h, i, f, g, o in zip(*kept, *parts, strict=True):
+        batch = row.shape[1]
+        if h_before is not None:
+            h_row.copy_(h_before[:, :batch])
+        for direction in (0, 1):
+            gate[direction].copy_(sigmoid_product(row[direction], weights[direction]))
+        torch.add(minus_one, g, alpha=2, out=g)  # tanh(z) = 2 sigmoid(2z) - 1
         if c_before is None:
             torch.mul(i, g, out=c)
         else:
             torch.mul(f, c_before[:, :batch], out=c).addcmul_(i, g)
-        torch.tanh(c, out=tanh_c)
-        torch.mul(o, tanh_c, out=h)
+        torch.mul(o, _tanh(c, minus_one, tanh_c), out=h)
         h_before, c_before = h, c
-    return cells, squashed, hidden
+    return gates, cells, squashed, hidden
 
 
-def _turned(weights: Tensor) -> Tensor:
-    """Weights (2, 4H, K) for 1 / (1 + exp(z)) to be the gate: -z for the sigmoids, -2z for g = tanh(z) = 2 sigmoid(2z) - 1.
-
-    Both factors are exact.
-    """
-    scale = weights.new_tensor([-1, -1, -2, -1]).repeat_interleave(weights.shape[1] // 4)
-    return weights * scale[:, None]
-
-
-def _run_back(
-    d_hidden: Tensor, w_hh: Tensor, plan: Packing, gates: Tensor, cells: Tensor, squashed: Tensor
-) -> Tensor:
-    """Backpropagation through time: the gradient (2, P, 4H) of the pre-activations. Overwrites ``d_hidden`` (2, P, H)."""
-    size, sizes = w_hh.shape[-1], plan.sizes
-    i, f, g, o = gates.view(2, -1, 4, size).unbind(2)
+def _run_back(d_hidden: Tensor, w_hh: Tensor, plan: Packing, gates: Tensor, cells: Tensor, squashed: Tensor) -> Tensor:
+    """Backpropagation through time: the gradient (2, P', 4H) of the pre-activations. Overwrites ``d_hidden`` (2, P, H)."""
+    size, sizes, total = w_hh.shape[-1], plan.sizes, d_hidden.shape[1]
+    i, f, g, o = gates.view(2, -1, 4, size)[:, :total].unbind(2)
+    cells, squashed = cells[:, :total], squashed[:, :total]
     d_gates = torch.empty_like(gates)
+    d_gates[:, total:] = 0
     factors = d_gates.view(2, -1, 4, size)
-    d_i, d_f, d_g, d_o = factors.unbind(2)
+    d_i, d_f, d_g, d_o = factors[:, :total].unbind(2)
     # What does not depend on later steps, for all steps at once: d_gates of i, f, g is this times the gradient of the cell.
     sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
     sigmoid_backward(g, i, grad_input=d_i)
@@ -143,14 +136,12 @@ def _run_back(
     sigmoid_backward(squashed, o, grad_input=d_o)
     through = tanh_backward(o, squashed)
     d_cells = d_hidden.new_zeros(2, sizes[0], size)
-    memory = d_hidden.new_empty(2 * sizes[0] * size)
     views = [_steps(x, sizes) for x in (d_gates, factors[:, :, :3], d_o, d_hidden, through, f)]
     later: Tensor | None = None  # d_gates of step t + 1
     for d_gate, d_ifg, d_o_t, dh, through_t, f_t in reversed(list(zip(*views, strict=True))):
         if later is not None:
-            carried = _scratch(memory, later.shape[1], size)
-            torch.bmm(later, w_hh, out=carried)
-            dh[:, : later.shape[1]].add_(carried)
+            for direction in (0, 1):
+                dh[direction, : later.shape[1]].add_(product(later[direction], w_hh[direction].T))
         d_o_t.mul_(dh)
         dc = d_cells[:, : dh.shape[1]].addcmul_(dh, through_t)
         d_ifg.mul_(dc.unsqueeze(2))
@@ -164,18 +155,32 @@ def _gather(table: Tensor, index: Tensor) -> Tensor:
     return table.index_select(0, index.flatten()).view(*index.shape, -1)
 
 
+def _rows(tokens: Tensor, plan: Packing, size: int) -> Tensor:
+    """Packed inputs (2, P', D+1+H): the tokens', 1 for the bias, and room for H hidden units; P' is P rounded up.
+
+    The bias is the weight of an input that is always 1: so its gradient is part of the weights'. P' is the next multiple
+    of ROUND; rows beyond P are zeros.
+    """
+    inputs = _gather(nn.functional.pad(tokens, (0, 1, 0, 1), value=1), plan.tokens)
+    total, width = inputs.shape[1:]
+    rows = inputs.new_empty(2, -(-total // ROUND) * ROUND, width + size)
+    rows[:, :total, :width] = inputs
+    rows[:, total:] = 0
+    return rows
+
+
 class _BiLSTM(torch.autograd.Function):
     """tokens (N, D), weights stacked by direction: (2, G, D), (2, G, H), (2, G) -> (N, 2H)."""
 
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, plan: Packing) -> Tensor:
-        # The bias is the weight of one more input that is always 1: its gradient is then part of the same product.
-        inputs = _gather(nn.functional.pad(tokens, (0, 1, 0, 1), value=1), plan.tokens)
-        weights = _turned(torch.cat([w_ih, bias.unsqueeze(2)], 2))
-        gates = torch.bmm(inputs, weights.transpose(1, 2))
-        cells, squashed, hidden = _run(gates, _turned(w_hh), plan.sizes)
+        size = w_hh.shape[-1]
+        rows = _rows(tokens, plan, size)
+        weights = torch.cat([w_ih, bias.unsqueeze(2), w_hh], 2)
+        weights[:, 2 * size : 3 * size] *= 2  # g = tanh(z) = 2 sigmoid(2z) - 1
+        gates, cells, squashed, hidden = _run(rows, [packed(each) for each in weights], size, plan.sizes)
         ctx.plan = plan
-        ctx.save_for_backward(w_ih, w_hh, inputs, gates, cells, squashed, hidden)
+        ctx.save_for_backward(w_ih, w_hh, rows, gates, cells, squashed)
         # The two directions of a token are neighbours in the output, and a whole table apart in ``hidden``.
         return _gather(hidden.flatten(0, 1), plan.rows.T + plan.rows.new_tensor([0, hidden.shape[1]])).flatten(1)
 
@@ -183,20 +188,18 @@ class _BiLSTM(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
         plan: Packing = ctx.plan
-        w_ih, w_hh, inputs, gates, cells, squashed, hidden = ctx.saved_tensors
-        n, first = d_output.shape[0], plan.sizes[0]
+        w_ih, w_hh, rows, gates, cells, squashed = ctx.saved_tensors
+        n, inputs = d_output.shape[0], w_ih.shape[-1]
         places = (2 * plan.tokens + plan.tokens.new_tensor([[0], [1]])).clamp_(max=2 * n - 1)
         d_hidden = _gather(d_output.reshape(2 * n, -1), places)
         d_hidden.index_fill_(1, (plan.tokens[0] == n).nonzero().flatten(), 0)  # nobody reads the spare rows
         d_gates = _run_back(d_hidden, w_hh, plan, gates, cells, squashed)
         d_tokens = None
         if ctx.needs_input_grad[0]:
-            d_inputs = torch.bmm(d_gates, w_ih)
+            d_inputs = [product(d_gate, w.T) for d_gate, w in zip(d_gates, w_ih, strict=True)]
             d_tokens = _gather(d_inputs[0], plan.rows[0]).add_(_gather(d_inputs[1], plan.rows[1]))
-        d_weights = torch.bmm(d_gates.transpose(1, 2), inputs)
-        earlier = hidden.index_select(1, plan.previous)
-        d_w_hh = torch.bmm(d_gates[:, first:].transpose(1, 2), earlier)
-        return d_tokens, d_weights[..., :-1], d_w_hh, d_weights[..., -1], None
+        d_weights = torch.stack([product(row.T, d_gate.T).T for row, d_gate in zip(rows, d_gates, strict=True)])
+        return d_tokens, d_weights[..., :inputs], d_weights[..., inputs + 1 :], d_weights[..., inputs], None
 
 
 class BiLSTM(nn.Module):

@@ -12,8 +12,9 @@ import torch
 from ner.batches import Plan, SentenceBatches
 from ner.config import TaggerConfig
 from ner.conll import Columns, Sentence
+from ner.context import Numbering
 from ner.data import encode
-from ner.embeddings import attach_unseen
+from ner.embeddings import Views, attach_unseen
 from ner.indexer import Indexer
 from ner.model import Tagger
 from ner.scheme import allowed_transitions, to_spans
@@ -46,7 +47,7 @@ class TrainedTagger:
     """A tagger from a run's folder. ``TrainedTagger.load("runs/ner/version_0").entities("Ada met Bo in Rome.")``"""
 
     def __init__(
-        self, config: TaggerConfig, model: Tagger, indexer: Indexer, vectors: WordVectors | None, device: str
+        self, config: TaggerConfig, model: Tagger, indexer: Indexer, vectors: Views | None, device: str
     ) -> None:
         self.config, self.indexer, self.vectors = config, indexer, vectors
         self.device = choose_device(device)
@@ -65,19 +66,25 @@ class TrainedTagger:
         config = TaggerConfig.load(folder / "config.json")
         indexer = Indexer.load(folder / "indexer.json")
         weights = checkpoint.load(folder / "checkpoints" / "model.ckpt")["weights"]
-        matrix = torch.zeros_like(weights["model.words.weight"])
+        rows = [weights[name] for name in ("model.words.weight", "model.words.fixed") if name in weights]
+        matrix = torch.zeros_like(torch.cat(rows))
         allowed = allowed_transitions(indexer.labels, indexer.scheme)
-        model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed)
+        model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed, len(rows[0]))
         model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
-        vectors = _vectors(described["inputs"].get("vectors")) if config.unseen_vectors else None
+        vectors = _vectors(described["inputs"]) if config.unseen_vectors else None
         return cls(config, model, indexer, vectors, device)
 
     @torch.no_grad()
-    def tag(self, words: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The tags of each sentence, given as its words; an empty sentence has none."""
+    def tag(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> list[list[str]]:
+        """The tags of each sentence, given as its words; an empty sentence has none.
+
+        ``numbers`` say which document each sentence is of (from 1, never falling), for a tagger that reads sentences with
+        their document; 0, and no numbers at all, let each stand alone.
+        """
         self._attach(word for sentence in words for word in sentence)
-        given = [Sentence(tuple(sentence)) for sentence in words]
-        encoded = encode(given, self.indexer, characters=self.config.characters != "none", labels=False)
+        numbers = [0] * len(words) if numbers is None else numbers
+        given = [Sentence(tuple(sentence), document=n) for sentence, n in zip(words, numbers, strict=True)]
+        encoded = encode(given, self.indexer, self.config, labels=False)
         plan: Plan = SentenceBatches(encoded, self.config.batch_size, shuffle=False).plan(0)
         tags: list[list[str]] = [[] for _ in given]
         for cpu_batch in plan:
@@ -89,15 +96,21 @@ class TrainedTagger:
                 tags[number] = self.indexer.decode(part.tolist())
         return tags
 
-    def tag_stream(self, words: Iterable[Sequence[str]]) -> Iterator[tuple[Sequence[str], list[str]]]:
-        """(words, tags) sentence by sentence, in order, in constant memory."""
-        chunk: list[Sequence[str]] = []
-        for sentence in words:
-            chunk.append(sentence)
-            if len(chunk) == CHUNK:
-                yield from zip(chunk, self.tag(chunk), strict=True)
+    def tag_sentences(self, sentences: Iterable[Sentence]) -> Iterator[tuple[Sentence, list[str]]]:
+        """(sentence, tags) in order and in constant memory: some hundred at a time, but never a document in two parts."""
+        number, chunk = Numbering(), list[tuple[Sentence, int]]()
+        for sentence in sentences:
+            at = number(sentence)
+            if len(chunk) >= CHUNK and at != chunk[-1][1]:
+                yield from self._tag_chunk(chunk)
                 chunk = []
-        yield from zip(chunk, self.tag(chunk), strict=True)
+            chunk.append((sentence, at))
+        yield from self._tag_chunk(chunk)
+
+    def _tag_chunk(self, chunk: Sequence[tuple[Sentence, int]]) -> Iterator[tuple[Sentence, list[str]]]:
+        given = [sentence for sentence, _ in chunk]
+        tags = self.tag([sentence.words for sentence in given], [number + 1 for _, number in chunk])
+        yield from zip(given, tags, strict=True)
 
     @property
     def columns(self) -> Columns:
@@ -107,12 +120,12 @@ class TrainedTagger:
     def tagged_sentences(self, text: str) -> list[tuple[list[str], list[str]]]:
         """(words, tags) of each sentence of raw text."""
         parts = [[token.text for token in part] for part in sentences(tokenize(text))]
-        return list(zip(parts, self.tag(parts), strict=True))
+        return list(zip(parts, self.tag(parts, [1] * len(parts)), strict=True))
 
     def entities(self, text: str) -> list[Entity]:
         """The entities of raw text, which is tokenized and split into sentences; offsets are into ``text``."""
         parts = sentences(tokenize(text))
-        tags = self.tag([[token.text for token in part] for part in parts])
+        tags = self.tag([[token.text for token in part] for part in parts], [1] * len(parts))
         return [entity for part, row in zip(parts, tags, strict=True) for entity in _entities(text, part, row)]
 
     def _attach(self, words: Iterable[str]) -> None:
@@ -130,15 +143,18 @@ def _entities(text: str, tokens: Sequence[Token], tags: Sequence[str]) -> Iterat
         yield Entity(span.type, start, end, text[start:end])
 
 
-def _vectors(described: dict[str, Any] | None) -> WordVectors | None:
-    """The vectors that the tagger was trained with; None where it had none."""
-    if described is None:
-        return None
-    path = Path(described["path"])
-    if not path.is_file():
-        raise DataError(
-            f"{path}: the tagger was trained with these word vectors and looks unseen words up in them; put them back"
-        )
-    if sha256_file(path) != described["sha256"]:
-        raise DataError(f"{path}: the tagger was trained with other word vectors (SHA-256 {described['sha256'][:12]}…)")
-    return WordVectors.load(path)
+def _vectors(inputs: dict[str, Any]) -> Views | None:
+    """The vectors that the tagger was trained with, view by view; None where it had none."""
+    views: list[WordVectors] = []
+    while described := inputs.get(f"vectors {len(views) + 1}" if views else "vectors"):
+        path = Path(described["path"])
+        if not path.is_file():
+            raise DataError(
+                f"{path}: the tagger was trained with these word vectors and looks unseen words up in them; put them back"
+            )
+        if sha256_file(path) != described["sha256"]:
+            raise DataError(
+                f"{path}: the tagger was trained with other word vectors (SHA-256 {described['sha256'][:12]}…)"
+            )
+        views.append(WordVectors.load(path))
+    return Views(views) if views else None

@@ -6,13 +6,12 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from ner.conll import Columns, format_sentence, iter_conll, read_conll, to_scheme
 from ner.metrics import Report, report
-from ner.predict import CHUNK, TrainedTagger
+from ner.predict import TrainedTagger
 from ner.splits import split_of
 from training.errors import ConfigError, DataError
 
@@ -48,10 +47,8 @@ def _conll(tagger: TrainedTagger, stream: BinaryIO, source: str, output: str) ->
     if output != "conll":
         raise ConfigError(f"predict: a CoNLL file is written as conll, not as {output}; give --input text for raw text")
     sentences = iter_conll(stream, source, columns=Columns(tagger.config.word_column, None))
-    while chunk := list(islice(sentences, CHUNK)):
-        tagged = tagger.tag([sentence.words for sentence in chunk])
-        for sentence, tags in zip(chunk, tagged, strict=True):
-            yield format_sentence(sentence, tags)
+    for sentence, tags in tagger.tag_sentences(sentences):
+        yield format_sentence(sentence, tags)
 
 
 def _text(tagger: TrainedTagger, stream: BinaryIO, source: str, output: str) -> Iterator[str]:
@@ -76,7 +73,8 @@ def evaluate_file(tagger: TrainedTagger, path: str) -> Report:
     config = tagger.config
     read = read_conll(path, columns=tagger.columns, docstart=config.docstart)
     gold, _ = to_scheme(read, config.scheme, mend=config.repair)
-    return report([s.tags for s in gold], tagger.tag([s.words for s in gold]), config.scheme)
+    predicted = [tags for _, tags in tagger.tag_sentences(gold)]
+    return report([s.tags for s in gold], predicted, config.scheme)
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[str]:

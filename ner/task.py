@@ -33,8 +33,13 @@ class TaggerTask(Task):
         self.predicted: dict[int, list[int]] = {}
         """Sentence number → label ids, filled by test_step."""
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=self.config.lr)
+    def configure_optimizers(self) -> Any:
+        c = self.config
+        # Fused: one pass over each tensor instead of ten; the word vectors alone are millions of numbers.
+        adam = torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=c.lr, fused=True)
+        if c.lr_schedule == "constant" or c.max_epochs < 1:
+            return adam
+        return [adam], [torch.optim.lr_scheduler.LambdaLR(adam, lambda epoch: max(0.0, 1.0 - epoch / c.max_epochs))]
 
     def on_fit_start(self) -> None:
         self.rare = self.rare.to(self.device)
@@ -44,6 +49,9 @@ class TaggerTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         c, epoch = self.config, self.current_epoch
         words = replace_rare(batch, self.rare, c.unk_replace, UNKNOWN, c.seed, epoch, batch_idx)
+        if c.word_dropout:
+            kept = keep_mask((len(words),), c.word_dropout, c.seed, "word dropout", epoch, batch_idx).to(words.device)
+            words = torch.where(kept > 0, words, UNKNOWN)
         scores = self.model(batch, words, self._masks(epoch, batch_idx))
         loss = self.model.loss(scores, batch)
         if c.train_f1:

@@ -13,13 +13,14 @@ from ner.batches import Encoded, SentenceBatches
 from ner.config import TaggerConfig
 from ner.conll import Sentence, write_conll
 from ner.data import Dataset, encode, read_dataset, word_counts
-from ner.embeddings import Coverage, attach_unseen, word_matrix
+from ner.embeddings import RAW, Coverage, Views, attach_unseen, word_matrix
 from ner.indexer import FIRST, Indexer
 from ner.metrics import Report, report
 from ner.model import Tagger
 from ner.scheme import allowed_transitions
 from ner.task import TaggerTask
 from training import checkpoint
+from training.averaging import WeightAveraging
 from training.callbacks import Callback, EarlyStopping
 from training.digest import weights_sha256
 from training.errors import ConfigError
@@ -32,7 +33,6 @@ from training.summary import ModelSummary, results_table
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors, rule_path
 
-RAW = TextRule(tokenize=False, lowercase=False, digits="keep")
 SHOWN_WORDS = 1000  # in the projector
 
 
@@ -43,7 +43,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         return finished
     config = resolve_vectors(config, options)
     dataset = read_dataset(config)
-    vectors = WordVectors.load(config.vectors) if config.vectors != "none" else None
+    vectors = Views([WordVectors.load(path) for path in vector_files(config)]) if config.vectors != "none" else None
     indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
     _tell_data(options, dataset, indexer)
     task, coverage = build_task(config, dataset, indexer, vectors)
@@ -51,12 +51,9 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     trained = copy.deepcopy(indexer)  # before words of the other splits are added
     if vectors and config.unseen_vectors:
         attach_unseen(task.model.words, indexer, vectors, (w for s in dataset.valid + dataset.test for w in s.words))
-    spelled = config.characters != "none"
-    splits = [encode(each, indexer, characters=spelled) for each in (dataset.train, dataset.valid, dataset.test)]
+    splits = [encode(each, indexer, config) for each in (dataset.train, dataset.valid, dataset.test)]
     # From here on nothing is wrong with the data: only now is there a folder for the run.
-    inputs: dict[str, str | Path] = {**dataset.paths._asdict(), **({"vectors": config.vectors} if vectors else {})}
-    if vectors and vectors.rule is not None:
-        inputs["vectors' text rule"] = rule_path(config.vectors)
+    inputs: dict[str, str | Path] = {**dataset.paths._asdict(), **_vector_inputs(vectors, config)}
     with experiment("ner", config, options, inputs) as run:
         trained.save(run.run.path / "indexer.json")
         options.tell(str(ModelSummary(task, max_depth=2)))
@@ -70,6 +67,22 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     return run.run.path
 
 
+def vector_files(config: TaggerConfig) -> list[str]:
+    """The files of word vectors, in order of their views."""
+    return [] if config.vectors == "none" else [config.vectors, *config.more_vectors]
+
+
+def _vector_inputs(vectors: Views | None, config: TaggerConfig) -> dict[str, str | Path]:
+    """The files for the manifest, by name: "vectors", "vectors 2", …, each with its text rule."""
+    found: dict[str, str | Path] = {}
+    for i, (view, path) in enumerate(zip(vectors.views if vectors else [], vector_files(config), strict=True), 1):
+        name = "vectors" if i == 1 else f"vectors {i}"
+        found[name] = path
+        if view.rule is not None:
+            found[f"{name}' text rule"] = rule_path(path)
+    return found
+
+
 def resolve_vectors(config: TaggerConfig, options: RunOptions) -> TaggerConfig:
     """The settings with the vectors' file in place of "auto"; tells which, or that there is none."""
     path = config.vectors
@@ -81,16 +94,25 @@ def resolve_vectors(config: TaggerConfig, options: RunOptions) -> TaggerConfig:
             )
             return dataclasses.replace(config, vectors="none")
         path = str(newest / "vectors.bin")
-    elif path != "none" and (Path(path) / "vectors.bin").is_file():
-        path = str(Path(path) / "vectors.bin")  # a train-w2v run's folder
-    if path != "none":
-        if not Path(path).is_file():
-            raise ConfigError(f"vectors: expected a file of word vectors, a train-w2v run, auto or none, got {path!r}")
-        options.tell(f"vectors: {path} (SHA-256 {sha256_file(path)})")
-    return dataclasses.replace(config, vectors=path)
+    if path == "none":
+        if config.more_vectors:
+            raise ConfigError("more_vectors: expected --vectors beside it, got none")
+        return config
+    found = [_vector_file(each, options) for each in (path, *config.more_vectors)]
+    return dataclasses.replace(config, vectors=found[0], more_vectors=tuple(found[1:]))
 
 
-def text_rule(config: TaggerConfig, vectors: WordVectors | None, options: RunOptions) -> TextRule:
+def _vector_file(path: str, options: RunOptions) -> str:
+    """The file that ``path``, itself one or a train-w2v run's folder, stands for."""
+    inside = Path(path) / "vectors.bin"
+    file = str(inside) if inside.is_file() else path
+    if not Path(file).is_file():
+        raise ConfigError(f"vectors: expected a file of word vectors, a train-w2v run, auto or none, got {path!r}")
+    options.tell(f"vectors: {file} (SHA-256 {sha256_file(file)})")
+    return file
+
+
+def text_rule(config: TaggerConfig, vectors: Views | None, options: RunOptions) -> TextRule:
     """How words are looked up: as the vectors' text was normalized, unless the settings want them raw."""
     if vectors is None or vectors.rule is None:
         return RAW
@@ -107,14 +129,20 @@ def text_rule(config: TaggerConfig, vectors: WordVectors | None, options: RunOpt
 
 
 def build_task(
-    config: TaggerConfig, dataset: Dataset, indexer: Indexer, vectors: WordVectors | None
+    config: TaggerConfig, dataset: Dataset, indexer: Indexer, vectors: Views | None
 ) -> tuple[TaggerTask, Coverage]:
-    """The task with its initial weights: a function of settings, training data and vectors."""
+    """The task with its initial weights: a function of settings, training data and vectors.
+
+    With ``tune_min_count`` rarer words that have no vector leave the indexer: nothing would tell them from the unknown word.
+    """
     counts = word_counts(dataset.train, indexer)
+    tuned = FIRST + sum(counts[word] >= config.tune_min_count for word in indexer.words)  # the most frequent stand first
+    if config.tune_min_count > 1:
+        indexer.keep_words(w for w in indexer.words if counts[w] >= config.tune_min_count or (vectors and vectors.has(w)))
     words = ["<pad>", "<unk>", *indexer.words]
     matrix, coverage = word_matrix(words, counts, vectors, config.word_dim, config.seed)
     allowed = allowed_transitions(indexer.labels, indexer.scheme)
-    model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed)
+    model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed, tuned)
     rare = torch.tensor([False] * FIRST + [counts[word] == 1 for word in indexer.words])
     return TaggerTask(config, model, indexer.labels, rare), coverage
 
@@ -125,6 +153,8 @@ def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded
     callbacks: list[Callback] = [best]
     if config.patience:
         callbacks.append(EarlyStopping("val_f1", mode="max", patience=config.patience))
+    if config.average:
+        callbacks.append(WeightAveraging(config.average))
     trainer = run.trainer(callbacks)
     train_batches = _batches(config, train, "order", shuffle=True)
     run.fit(trainer, task, train_batches, _batches(config, valid, "order/valid", shuffle=config.shuffle_valid))

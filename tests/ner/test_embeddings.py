@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ner.conll import Sentence
-from ner.embeddings import WordTable, attach_unseen, find, word_matrix
+from ner.embeddings import Views, WordTable, attach_unseen, find, word_matrix
 from ner.indexer import Indexer
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
@@ -22,7 +22,7 @@ def vectors(words: list[str], rule: TextRule | None) -> WordVectors:
 def test_words_are_found_as_they_stand_then_in_the_vectors_form_then_lower_cased() -> None:
     known = vectors(["the", "Oslo", "00", "bank"], LOWER)
     words = ["<pad>", "<unk>", "the", "Oslo", "THE", "42", "gone"]
-    matrix, coverage = word_matrix(words, {"the": 5, "Oslo": 2, "THE": 1, "42": 1, "gone": 1}, known, 99, seed=0)
+    matrix, coverage = word_matrix(words, {"the": 5, "Oslo": 2, "THE": 1, "42": 1, "gone": 1}, Views([known]), 99, seed=0)
     assert matrix.shape == (7, 3)
     assert matrix[0].abs().max() == 0
     assert torch.allclose(matrix[1], known.matrix.mean(dim=0))
@@ -37,7 +37,7 @@ def test_words_are_found_as_they_stand_then_in_the_vectors_form_then_lower_cased
 
 
 def test_lower_cased_glove_serves_cased_words() -> None:
-    matrix, coverage = word_matrix(["<pad>", "<unk>", "Bank"], {"Bank": 1}, vectors(["bank"], None), 3, seed=0)
+    matrix, coverage = word_matrix(["<pad>", "<unk>", "Bank"], {"Bank": 1}, Views([vectors(["bank"], None)]), 3, seed=0)
     assert (coverage.exact, coverage.other_form) == (0, 1)
     assert matrix[2].tolist() == [1.0, 2.0, 3.0]
 
@@ -62,8 +62,9 @@ def test_attached_words_are_looked_up_and_are_no_weights() -> None:
     indexer = Indexer.build(sentences, CASED)
     table = WordTable(torch.arange(12.0).reshape(4, 3))
     known = vectors(["Oslo", "Rome", "rome"], CASED)
-    assert attach_unseen(table, indexer, known, ["Rome", "Oslo", "nowhere", "Rome"]) == 1
-    assert attach_unseen(table, indexer, known, ["Rome"]) == 0
+    views = Views([known])
+    assert attach_unseen(table, indexer, views, ["Rome", "Oslo", "nowhere", "Rome"]) == 1
+    assert attach_unseen(table, indexer, views, ["Rome"]) == 0
     ids = torch.from_numpy(indexer.encode(["Oslo", "Rome", "nowhere"]))
     assert ids.tolist() == [2, 4, 1]
     assert torch.equal(table(ids), torch.stack([table.weight[2], known.matrix[1], table.weight[1]]))
