@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,11 @@ def find(vectors: WordVectors, word: str) -> int | None:
     """
     forms = (word, word.lower(), word.capitalize())
     return next((row for form in forms if (row := vectors.find(form)) is not None), None)
+
+
+def vector_test(vectors: WordVectors | None) -> Callable[[str], bool] | None:
+    """Whether a raw word has a vector, as a function; None where there are no vectors."""
+    return None if vectors is None else lambda word: find(vectors, word) is not None
 
 
 def word_matrix(

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "README.md", ROOT / "data/sample/README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data/README.md", ROOT / "data/sample/README.md"]
 PROGRAMS = ("python", "make", "pip", "tensorboard", "echo", "cat", "git", "unzip")
 
 # Commands that the tests do not run, each with the reason.
@@ -180,7 +180,8 @@ class Playground:
         """The command with its brackets left out and its capitals replaced."""
         command = re.sub(r"\s\[[^\]]*\]", "", command)
         words = command.split()
-        name = next((Path(word).name for word in words if word in PLACE_COMMANDS or word.endswith(".py") and word != "cli.py"), "")
+        named = (word for word in words if word in PLACE_COMMANDS or (word.endswith(".py") and word != "cli.py"))
+        name = Path(next(named, "")).name
 
         def place(match: re.Match[str]) -> str:
             word = match.group()
