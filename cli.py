@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -14,12 +13,12 @@ import click
 from cli_data import data, vectors
 from cli_groups import compare, train_group
 from cli_options import config_options, make_config
+from cli_report import evaluate, runs
 from cli_terminal import voice as voice_of
 from cli_verify import diff, verify
 from ner.config import PRESETS, TaggerConfig
 from ner.groups import is_group, open_group
 from training import portable
-from training.compare import list_runs
 from training.errors import Preempted, SamebitsError
 from training.experiment import RunOptions, reopen
 from word2vec.config import Word2VecConfig
@@ -181,47 +180,7 @@ def predict(run: str, source: str, form: str, output: str | None, device: str) -
         click.echo(piece, nl=False)
 
 
-@main.command(epilog="\b\nExample:\n  python cli.py evaluate runs/ner/version_0 data/sample/test.conll --json")
-@click.argument("run", type=click.Path())
-@click.argument("file", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
-)
-def evaluate(run: str, file: str, as_json: bool, device: str) -> None:
-    """Score a trained run on any labelled file."""
-    from ner.predict import TrainedTagger
-    from ner.tagging import evaluate_file
-    from ner.train import report_text
-
-    scores = evaluate_file(TrainedTagger.load(run, device), file)
-    if as_json:
-        click.echo(json.dumps({"strict": scores.strict, "conlleval": scores.conlleval}, indent=2))
-    else:
-        click.echo(report_text(scores))
-
-
-@main.group()
-def runs() -> None:
-    """The runs that there are."""
-
-
-@runs.command("list", epilog="\b\nExample:\n  python cli.py runs list")
-@click.option("--root", type=click.Path(), default="runs", show_default=True, help="The folder of all runs.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_all(root: str, as_json: bool) -> None:
-    """A table of all runs: status, test F1, level of determinism, threads, digest of the weights."""
-    rows = list_runs(Path(root))
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    columns = list(rows[0]) if rows else ["run"]
-    widths = [max(len(name), *(len(row[name]) for row in rows)) if rows else len(name) for name in columns]
-    for row in [dict(zip(columns, columns, strict=True)), *rows]:
-        click.echo("  ".join(row[name].ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
-
-
-for command in (data, diff, vectors, verify, compare):
+for command in (data, diff, vectors, verify, compare, evaluate, runs):
     main.add_command(command)
 
 

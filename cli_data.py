@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from cli_terminal import LongJob
+from cli_terminal import LongJob, styled
 from word2vec.vectors import WordVectors
+
+COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @click.group()
@@ -27,20 +31,56 @@ def fetch(name: str, folder: str) -> None:
         click.echo(str(path))
 
 
+def columns_of(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the word and the tag stand."""
+    for name, default in (("tag", -1), ("word", 0)):
+        help = f"Column of the {name}, from 0, or from the end if negative."
+        command = click.option(f"--{name}-column", type=int, default=default, show_default=True, help=help)(command)
+    return command
+
+
 @data.command("check", epilog="\b\nExample:\n  python cli.py data check data/sample/train.conll data/sample/test.conll")
 @click.argument("files", type=click.Path(), nargs=-1, required=True)
 @click.option("--vectors", "vectors_file", metavar="FILE", help="Count the words that these word vectors lack.")
+@columns_of
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def check(files: tuple[str, ...], vectors_file: str | None, as_json: bool) -> None:
-    """Look for what is wrong with labelled files: schemes, overlap, odd characters; ends with 1 if something is."""
-    from ner.data_check import data_check
-    from ner.embeddings import find
+def check(files: tuple[str, ...], vectors_file: str | None, word_column: int, tag_column: int, as_json: bool) -> None:
+    """Look for what is wrong with labelled files: schemes, overlap, odd characters; ends with 1 if something is.
 
-    known = WordVectors.load(vectors_file) if vectors_file else None
-    has_vector = None if known is None else lambda word: find(known, word) is not None
-    found = data_check(files, has_vector)
-    click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else found.to_text())
+    A folder stands for its train, valid and test files. Nothing is changed: see data repair.
+    """
+    from ner.conll import Columns
+    from ner.data_check import data_check
+    from ner.embeddings import Views, vector_test
+    from ner.splits import find_splits
+
+    paths = [path for name in files for path in (find_splits(name) if Path(name).is_dir() else [Path(name)])]
+    has_vector = vector_test(Views([_load(vectors_file)])) if vectors_file else None
+    found = data_check(paths, has_vector, columns=Columns(word_column, tag_column), progress=LongJob())
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        for line in found.to_text().splitlines():
+            level = line.partition(":")[0]
+            click.echo(line.replace(level, styled(level, COLOURS[level], bold=True), 1) if level in COLOURS else line)
     click.get_current_context().exit(0 if found.ok else 1)
+
+
+@data.command("repair", epilog="\b\nExample:\n  python cli.py data repair broken.conll mended.conll")
+@click.argument("source", type=click.Path())
+@click.argument("target", type=click.Path())
+@click.option("--scheme", help="Write the tags in this scheme.  [default: that of SOURCE]")
+@columns_of
+def repair(source: str, target: str, scheme: str | None, word_column: int, tag_column: int) -> None:
+    """Write SOURCE to TARGET with well-formed tags, and say how many were changed, and why.
+
+    There is one policy, conlleval's reading: an entity begins at B- and S-, and at an I- or E- that cannot go on with what
+    stands before it; it ends where another begins, after E- and S-, and before O.
+    """
+    from ner.conll import Columns
+    from ner.data_repair import repair_file
+
+    click.echo(repair_file(source, target, scheme, Columns(word_column, tag_column)).to_text())
 
 
 @click.group()

@@ -1,15 +1,17 @@
 """What the terminal shows: progress bars with rate, time left and metrics; plain lines where there is no terminal.
 
-With ``--quiet`` nothing but errors, with ``--json-log`` a JSON object a line. click leaves colours out where the output is
-no terminal.
+With ``--quiet`` nothing but errors, with ``--json-log`` a JSON object a line. There are colours only on a terminal where
+NO_COLOR (https://no-color.org) is not set.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -19,15 +21,41 @@ from training.loop import Trainer
 from training.task import Task
 
 
+class Pace:
+    """How fast the training of an epoch goes, validation left out."""
+
+    def __init__(self) -> None:
+        self.units, self.seconds, self.begun = 0, 0.0, time.perf_counter()
+
+    def begin(self) -> None:
+        """A batch begins."""
+        self.begun = time.perf_counter()
+
+    def end(self, units: int) -> None:
+        """It has ended, and was so much work."""
+        self.seconds += time.perf_counter() - self.begun
+        self.units += units
+
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        return self.units / self.seconds if self.seconds else 0.0
+
+
 class ProgressBar(Callback):
-    """A bar an epoch with the metrics beside it; a line an epoch where the output is no terminal."""
+    """A bar an epoch with rate, time left and metrics; a line an epoch where the output is no terminal."""
 
     def __init__(self) -> None:
         self.bar: Any = None
         self.terminal = sys.stderr.isatty()
+        self.pace = Pace()
 
     def on_train_epoch_start(self, trainer: Trainer, task: Task) -> None:
+        self.pace = Pace()
         self._open(trainer, done=0)
+
+    def on_train_batch_start(self, trainer: Trainer, task: Task, batch: Any, batch_idx: int) -> None:
+        self.pace.begin()
 
     def _open(self, trainer: Trainer, done: int) -> None:
         if not self.terminal:
@@ -36,7 +64,7 @@ class ProgressBar(Callback):
         self.bar = click.progressbar(
             length=trainer.num_training_batches,
             label=f"epoch {trainer.current_epoch + 1}/{epochs}" if epochs > 0 else f"epoch {trainer.current_epoch + 1}",
-            item_show_func=lambda item: shown(item) if item else "",
+            item_show_func=lambda item: item or "",
             show_pos=True,
             file=sys.stderr,
             update_min_steps=max(1, trainer.num_training_batches // 200),
@@ -44,10 +72,11 @@ class ProgressBar(Callback):
         self.bar.update(done)
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.pace.end(task.units(batch))
         if self.bar is None:
             self._open(trainer, done=batch_idx)  # a resumed run begins inside an epoch
         if self.bar is not None:
-            self.bar.update(1, trainer.progress_bar_metrics)
+            self.bar.update(1, f"{self._rate(task)} {shown(trainer.progress_bar_metrics)}")
 
     def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
         if self.bar is not None:
@@ -56,7 +85,11 @@ class ProgressBar(Callback):
             click.echo(err=True)
         else:
             metrics = shown(trainer.callback_metrics | trainer.progress_bar_metrics)
-            click.echo(f"epoch {trainer.current_epoch + 1}/{trainer.config.max_epochs}: {metrics}", err=True)
+            of = f"/{trainer.config.max_epochs}" if trainer.config.max_epochs > 0 else ""
+            click.echo(f"epoch {trainer.current_epoch + 1}{of}: {self._rate(task)} {metrics}", err=True)
+
+    def _rate(self, task: Task) -> str:
+        return f"{self.pace.rate:,.0f} {task.unit}/s"
 
     def on_exception(self, trainer: Trainer, task: Task, exception: BaseException) -> None:
         if self.bar is not None:
@@ -66,17 +99,19 @@ class ProgressBar(Callback):
 
 
 def shown(metrics: dict[str, float]) -> str:
-    """Metrics in one line; those per type and per step are left out."""
+    """Metrics in one line, losses and F1 first; those per type and per step are left out."""
     kept = {k: v for k, v in metrics.items() if "/" not in k and not k.endswith("_step") and f"{k}_epoch" not in metrics}
-    return " ".join(f"{name}={value:.4g}" for name, value in kept.items())
+    first = sorted(kept, key=lambda name: not any(part in name for part in ("loss", "f1")))
+    return " ".join(f"{name}={kept[name]:.4g}" for name in first)
 
 
 class LongJob:
-    """Progress of work outside of training: ``job("reading", done, total)``; drawn only on a terminal."""
+    """Progress of work outside of training: ``job("reading", done, total)``; with rate and time left, on a terminal only."""
 
     def __init__(self) -> None:
         self.bar: Any = None
         self.what = ""
+        self.begun = 0.0
         self.terminal = sys.stderr.isatty()
 
     def __call__(self, what: str, done: int, total: int) -> None:
@@ -85,8 +120,12 @@ class LongJob:
         if self.bar is None or what != self.what:
             self.close()
             self.what = what
-            self.bar = click.progressbar(length=max(1, total), label=what, file=sys.stderr)
-        self.bar.update(min(done, total) - self.bar.pos)
+            self.begun = time.perf_counter()
+            self.bar = click.progressbar(
+                length=max(1, total), label=what, file=sys.stderr, item_show_func=lambda item: item or ""
+            )
+        rate = done / max(1e-9, time.perf_counter() - self.begun)
+        self.bar.update(min(done, total) - self.bar.pos, f"{short(rate)}/s")
         if done >= total:
             self.close()
 
@@ -96,6 +135,31 @@ class LongJob:
             self.bar.render_finish()
             click.echo(err=True)
             self.bar = None
+
+
+def short(number: float) -> str:
+    """A number of three digits: 950, 12.3k, 4.56M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
+
+
+def colours() -> bool:
+    """Whether standard output takes colours."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, colour: str | None = None, *, bold: bool = False) -> str:
+    """The text in a colour, where there are any."""
+    return click.style(text, fg=colour, bold=bold or None) if colours() else text
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with aligned columns, the header first."""
+    every = [header, *rows]
+    widths = [max(len(row[i]) for row in every) for i in range(len(header))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in every]
 
 
 class Voice(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +101,11 @@ class Views:
         """For each view ±√3 · (the root mean square of its vectors' elements): uniform values of the same spread."""
         samples = [each.matrix[: min(len(each.words), 10000)].double().numpy() for each in self.views]
         return [(3.0 * float((sample**2).mean())) ** 0.5 for sample in samples]
+
+
+def vector_test(vectors: Views | None) -> Callable[[str], bool] | None:
+    """Whether a raw word has a vector, as a function; None where there are no vectors."""
+    return None if vectors is None else vectors.has
 
 
 def word_matrix(

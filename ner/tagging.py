@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from ner.conll import Columns, format_sentence, iter_conll, read_conll, to_scheme
-from ner.metrics import Report, report
+from ner.embeddings import vector_test
 from ner.predict import TrainedTagger
+from ner.report import Evaluation, evaluation
 from ner.splits import split_of
 from training.errors import ConfigError, DataError
 
+Progress = Callable[[str, int, int], None]
 CONLL_SUFFIXES = (".conll", ".conll03", ".conll2003", ".bio", ".iob", ".iob2", ".iobes", ".bioes", ".tsv")
 
 
@@ -68,13 +71,23 @@ def _text(tagger: TrainedTagger, stream: BinaryIO, source: str, output: str) -> 
                 yield "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
 
 
-def evaluate_file(tagger: TrainedTagger, path: str) -> Report:
-    """seqeval's reports for any labelled file, whose scheme is detected; its types may be others than the tagger's."""
-    config = tagger.config
+def evaluate_file(tagger: TrainedTagger, path: str, progress: Progress | None = None) -> Evaluation:
+    """Judge the tags for any labelled file, whose scheme is detected; its types may be others than the tagger's.
+
+    ``progress(what, done, total)`` is told how many sentences are tagged.
+    """
+    config, indexer = tagger.config, tagger.indexer
     read = read_conll(path, columns=tagger.columns, docstart=config.docstart)
     gold, _ = to_scheme(read, config.scheme, mend=config.repair)
-    predicted = [tags for _, tags in tagger.tag_sentences(gold)]
-    return report([s.tags for s in gold], predicted, config.scheme)
+    trained = set(islice(indexer.words, len(indexer.words) - len(tagger.model.words.extra)))  # none that was met later
+    predicted: list[list[str]] = []
+    for _, tags in tagger.tag_sentences(gold):
+        predicted.append(tags)
+        if progress:
+            progress(f"tagging {path}", len(predicted), len(gold))
+    return evaluation(
+        gold, predicted, config.scheme, lambda word: indexer.rule.word(word) in trained, vector_test(tagger.vectors)
+    )
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from ner.batches import Batch, replace_rare
 from ner.config import TaggerConfig
 from ner.metrics import SpanCounter, SpanCounts
 from ner.model import Masks, Tagger
+from ner.scheme import parse_tag
 from training.randomness import keep_mask
 from training.task import Task
 
@@ -32,6 +33,11 @@ class TaggerTask(Task):
         self.counts = {"train": SpanCounts(), "val": SpanCounts(), "test": SpanCounts()}
         self.predicted: dict[int, list[int]] = {}
         """Sentence number → label ids, filled by test_step."""
+        self.type_probabilities: dict[int, Tensor] = {}
+        """Sentence number → (words, types): how probable it is that a word is part of an entity of each of ``types``."""
+        kinds = [parse_tag(label)[1] if label != "O" else None for label in self.labels]
+        self.types = sorted({kind for kind in kinds if kind is not None})
+        self._labels_of = [[i for i, kind in enumerate(kinds) if kind == name] for name in self.types]
 
     def configure_optimizers(self) -> Any:
         c = self.config
@@ -91,22 +97,31 @@ class TaggerTask(Task):
 
     def on_test_epoch_start(self) -> None:
         self.counts["test"] = SpanCounts()
-        self.predicted = {}
+        self.predicted, self.type_probabilities = {}, {}
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        labels = self._evaluate("test", batch)
-        for number, part in zip(batch.sentences.tolist(), torch.split(labels.cpu(), batch.lengths.tolist()), strict=True):
+        scores, labels = self._evaluate("test", batch)
+        lengths = batch.lengths.tolist()
+        parts = (torch.split(each.cpu(), lengths) for each in (labels, self._of_types(scores, batch)))
+        for number, part, probabilities in zip(batch.sentences.tolist(), *parts, strict=True):
             self.predicted[number] = part.tolist()
+            self.type_probabilities[number] = probabilities
+
+    def _of_types(self, scores: Tensor, batch: Batch) -> Tensor:
+        """P(word is part of an entity of type t), (N, T): the sum over the type's labels, of marginals with a CRF."""
+        crf = self.model.crf
+        each = torch.softmax(scores.float(), 1) if crf is None else crf.marginals(scores.float(), batch.plan)
+        return torch.stack([each[:, labels].sum(1) for labels in self._labels_of], 1) if self.types else each[:, :0]
 
     def on_test_epoch_end(self) -> None:
         self._log_f1("test")
 
-    def _evaluate(self, split: str, batch: Batch) -> Tensor:
+    def _evaluate(self, split: str, batch: Batch) -> tuple[Tensor, Tensor]:
         scores = self.model(batch)
         labels = self.model.decode(scores, batch)
         self._count(split, batch, labels)
         self.log(f"{split}_loss", self.model.loss(scores, batch), batch_size=len(batch.labels), prog_bar=split == "val")
-        return labels
+        return scores, labels
 
     def _count(self, split: str, batch: Batch, predicted: Tensor) -> None:
         gold, lengths = batch.labels.cpu().numpy(), batch.lengths.cpu().numpy()

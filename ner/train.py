@@ -13,10 +13,11 @@ from ner.batches import Encoded, SentenceBatches
 from ner.config import TaggerConfig
 from ner.conll import Sentence, write_conll
 from ner.data import Dataset, encode, read_dataset, word_counts
-from ner.embeddings import RAW, Coverage, Views, attach_unseen, word_matrix
+from ner.embeddings import RAW, Coverage, Views, attach_unseen, vector_test, word_matrix
 from ner.indexer import FIRST, Indexer
-from ner.metrics import Report, report
 from ner.model import Tagger
+from ner.report import evaluation
+from ner.run_report import show_precision_recall, write_test_report
 from ner.scheme import allowed_transitions
 from ner.task import TaggerTask
 from training import checkpoint
@@ -25,7 +26,7 @@ from training.callbacks import Callback, EarlyStopping
 from training.digest import weights_sha256
 from training.errors import ConfigError
 from training.experiment import Experiment, RunOptions, already_finished, experiment
-from training.files import atomic_write, sha256_file
+from training.files import sha256_file
 from training.loop import Trainer
 from training.model_checkpoint import ModelCheckpoint
 from training.run import newest_finished
@@ -63,7 +64,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         if found:
             options.tell(results_table(found, "test"))
         results["best_val_f1"] = best
-        _finish(run, trainer.global_step, config, task, dataset, trained, results)
+        _finish(run, trainer.global_step, config, task, dataset, trained, results, vectors)
     return run.run.path
 
 
@@ -180,24 +181,27 @@ def _finish(
     dataset: Dataset,
     indexer: Indexer,
     results: dict[str, float],
+    vectors: Views | None,
 ) -> None:
     """Report, predictions, TensorBoard's pages, and the manifest last."""
     tested = [i for i in range(len(dataset.test)) if i in task.predicted]  # not all with limit_test_batches
     predicted = [indexer.decode(task.predicted[i]) for i in tested]
     sentences = [dataset.test[i] for i in tested]
-    scores = report([sentence.tags for sentence in sentences], predicted, config.scheme)
-    text = report_text(scores)
-    atomic_write(run.run.path / "test_report.txt", text)
+    seen = set(indexer.words)
+    found = evaluation(
+        sentences, predicted, config.scheme, lambda word: indexer.rule.word(word) in seen, vector_test(vectors)
+    )
     plain = [Sentence(s.words, s.tags, separator="\t") for s in sentences]
     write_conll(run.run.path / "predictions.conll", plain, predicted)
-    run.run.text("test/report", f"```\n{text}\n```", step)
+    outputs = write_test_report(run.run, found, step)
+    show_precision_recall(run.run, sentences, [task.type_probabilities[i] for i in tested], task.types, step)
     _show_words(run, task, indexer, step)
     shown = {name: value for name, value in results.items() if name in ("best_val_f1", "test_f1", "test_loss")}
     run.run.hyperparameters(config.to_dict(), shown, step)
     digest = weights_sha256(task)
     run.run.manifest["labels"] = list(indexer.labels)
-    run.run.finish(digest, results, ["test_report.txt", "predictions.conll", "indexer.json"])
-    run.options.tell(text)
+    run.run.finish(digest, results, [*outputs, "predictions.conll", "indexer.json"])
+    run.options.tell(found.to_text(worst=3))
     run.options.tell(f"weights: SHA-256 {digest}")
 
 
@@ -210,16 +214,6 @@ def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) 
     probes = [word for word in words if word.isalpha() and len(word) > 3][:12]
     lines = [f"- **{probe}**: {', '.join(word for word, _ in shown.nearest(probe, 8))}" for probe in probes]
     run.run.text("words/neighbours", "\n".join(lines) or "none", step)
-
-
-def report_text(scores: Report) -> str:
-    """Both reports, for people."""
-    return (
-        "seqeval, strict: an entity counts if its type and both its ends are right and it is well formed\n\n"
-        f"{scores.text}\n\n"
-        "as conlleval reads: ill-formed tags count as the entities that they begin\n\n"
-        f"{scores.conlleval_text}\n"
-    )
 
 
 def _tell_data(options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:

@@ -137,28 +137,3 @@ def changed_files(run: Path) -> list[str]:
         for name, was, now in differences(described["config"], read_settings(settings)):
             found.append(f"{settings}: {name} is {plain(now)}, and was {plain(was)} in the run")
     return found
-
-
-def list_runs(root: Path) -> list[dict[str, Any]]:
-    """One row for each run below ``root``, by kind and number: name, status, best F1, level, threads, digest."""
-    rows = []
-    for path in sorted(root.glob("*/[!.]*/manifest.json"), key=lambda p: (p.parts[-3], _number(p.parts[-2]), p.parts[-2])):
-        described = read_manifest(path.parent)
-        metrics = described.get("metrics", {})
-        environment = described.get("environment", {})
-        rows.append(
-            {
-                "run": str(path.parent),
-                "status": described["status"],
-                "test F1": f"{metrics['test_f1']:.4f}" if "test_f1" in metrics else "",
-                "level": environment.get("level", ""),
-                "threads": str(environment.get("threads", "")),
-                "weights": described.get("weights_sha256", "")[:12],
-            }
-        )
-    return rows
-
-
-def _number(name: str) -> int:
-    digits = name.rpartition("_")[2]
-    return int(digits) if digits.isdigit() else -1

@@ -118,6 +118,10 @@ class Run:
         """A text for TensorBoard's text page."""
         self.writer.add_text(tag, markdown, step)
 
+    def pr_curve(self, tag: str, labels: torch.Tensor, probabilities: torch.Tensor, step: int = 0) -> None:
+        """For the PR CURVES page: precision and recall by threshold, of n boolean labels and their probabilities."""
+        self.writer.add_pr_curve(tag, labels.cpu(), probabilities.float().cpu(), step)
+
     def embedding(self, tag: str, matrix: torch.Tensor, labels: Sequence[str], step: int = 0) -> None:
         """Vectors (n, d) with n labels for TensorBoard's projector."""
         # A tab or a line break would break the table, and lines are split at more than \n.

@@ -4,12 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner.conll import Columns
-from ner.data_check import DataCheck, Finding, data_check
+import cli
+from ner.conll import Columns, read_conll
+from ner.data_check import data_check
+from ner.data_repair import repair_file
+from ner.findings import DataCheck, Finding
 from ner.odd_words import oddities
+from ner.scheme import check as check_tags
+from ner.scheme import to_spans
+from training.errors import ConfigError
 
 LONG = "one O\ntwo O\nthree O\nfour O\nfive O\nsix O\nseven O\nEight B-LOC\n\n"
 
@@ -223,3 +230,97 @@ def test_any_files_give_a_report(tmp_path_factory: pytest.TempPathFactory, conte
     json.dumps(found.to_dict())
     assert found.to_text().strip()
     assert len(found.files) == len(paths) or not found.ok
+
+
+def test_marks_and_line_ends_are_noted(tmp_path: Path) -> None:
+    found = check(tmp_path, some=b"\xef\xbb\xbfAda B-PER\r\nran O\r\n\r\n", other=b"Bo B-PER\n")
+    notes = [each.text for each in found.findings if each.kind == "encoding"]
+    assert notes == [
+        f"{tmp_path}/some.conll: begins with a byte-order mark, which is left out",
+        f"{tmp_path}/some.conll: lines that end with CRLF, which is read as LF: 3",
+    ]
+    assert found.ok
+    assert found.files[0].words == 2
+
+
+def sums(marks: int) -> str:
+    """A made-up file with as many sentences, words and entities as CoNLL-2003's test split, and so many articles."""
+    sentences, words, entities = 3453, 46435, 5648
+    rows = [["w O"] * (words // sentences) for _ in range(sentences)]
+    rows[0] += ["w O"] * (words - sentences * (words // sentences))
+    flat = [(i, j) for i in range(sentences) for j in range(0, len(rows[i]), 2)][:entities]
+    for i, j in flat:
+        rows[i][j] = "w B-X"
+    return "-DOCSTART- O\n\n" * marks + "\n\n".join("\n".join(each) for each in rows) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("marks", "level", "said"),
+    [
+        (231, "note", "; with the -DOCSTART- rows 3,684 sentences"),
+        (0, "note", "0 -DOCSTART- rows where 231 were published"),
+        (7, "warning", "7 -DOCSTART- rows where 231 were published"),
+    ],
+)
+def test_known_sums_with_the_docstart_rows(tmp_path: Path, marks: int, level: str, said: str) -> None:
+    finding = only(check(tmp_path, some=sums(marks)), "known sums")
+    assert finding.level == level
+    assert said in finding.text
+
+
+def test_repair_writes_what_conlleval_reads_and_counts(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.conll", tmp_path / "b.conll"
+    source.write_text("-DOCSTART- -X- O\n\n# a comment\nAda x I-PER\nran y O\nBo z B-PER\nLi z I-ORG\n\nOslo q B-LOC\n")
+    done = repair_file(source, target)
+    assert (done.tags, done.sentences, done.scheme) == (2, 1, "IOB2")
+    assert done.faults == {"I-ORG cannot follow B-PER": 1, "I-PER cannot begin a sentence": 1}
+    assert done.places == (f"{source}:4: I-PER cannot begin a sentence", f"{source}:7: I-ORG cannot follow B-PER")
+    assert target.read_text() == (
+        "-DOCSTART- -X- O\n\nAda x B-PER\nran y O\nBo z B-PER\nLi z B-ORG\n\nOslo q B-LOC\n\n"
+    )
+    again = repair_file(target, tmp_path / "c.conll")
+    assert (again.tags, again.faults) == (0, {})
+    other = repair_file(target, tmp_path / "d.conll", "iobes")
+    assert other.written == "IOBES"
+    assert "Ada x S-PER\n" in (tmp_path / "d.conll").read_text()
+    assert "2 tags in 1 sentences were changed" in done.to_text()
+    with pytest.raises(ConfigError, match="exists already"):
+        repair_file(source, target)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        repair_file(source, tmp_path / "none" / "x.conll")
+
+
+TAG = st.sampled_from("O B-X I-X E-X S-X B-Y I-Y".split())
+TAGS = st.lists(st.lists(TAG, min_size=1, max_size=5), min_size=1, max_size=4)
+
+
+@given(TAGS)
+@settings(max_examples=100)
+def test_a_repaired_file_has_the_same_entities_and_no_fault(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
+) -> None:
+    folder = tmp_path_factory.mktemp("repair")
+    source, target = folder / "a.conll", folder / "b.conll"
+    source.write_text("\n\n".join("\n".join(f"w\t{tag}" for tag in row) for row in rows) + "\n")
+    done = repair_file(source, target)
+    before, after = read_conll(source), read_conll(target)
+    assert [to_spans(s.tags) for s in after] == [to_spans(s.tags) for s in before]
+    assert all(check_tags(s.tags, done.scheme) == [] for s in after)
+    assert done.tags == sum(a != b for s, t in zip(before, after, strict=True) for a, b in zip(s.tags, t.tags, strict=True))
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"{name}.conll").write_text("1 Ada B-PER x\n2 ran O x\n")
+    columns = ["--word-column", "1", "--tag-column", "2"]
+    result = CliRunner().invoke(cli.main, ["data", "check", str(tmp_path), *columns])
+    assert result.exit_code == 0, result.output
+    assert result.output.count(": 1 sentences, 2 words") == 3, "a folder stands for its splits"
+    (tmp_path / "bad.txt").write_text("Ada I-PER\nran O\n\nBo B-PER\n")
+    result = CliRunner().invoke(cli.main, ["data", "check", str(tmp_path / "bad.txt")])
+    assert result.exit_code == 1
+    assert "data repair mends them" in result.output
+    result = CliRunner().invoke(cli.main, ["data", "repair", str(tmp_path / "bad.txt"), str(tmp_path / "good.txt")])
+    assert result.exit_code == 0, result.output
+    assert "1 tags in 1 sentences were changed" in result.output
+    assert CliRunner().invoke(cli.main, ["data", "check", str(tmp_path / "good.txt")]).exit_code == 0

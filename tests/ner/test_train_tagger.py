@@ -77,7 +77,7 @@ def test_prediction_from_the_folder_equals_the_test(finished: Path, small_data: 
     test = read_conll(small_data / "test.conll", docstart="drop")
     lines = [line.split("\t") for line in (finished / "predictions.conll").read_text().splitlines() if line]
     assert [tag for row in tagger.tag([s.words for s in test]) for tag in row] == [line[2] for line in lines]
-    f1 = evaluate_file(tagger, str(small_data / "test.conll")).strict["micro avg"]["f1-score"]
+    f1 = evaluate_file(tagger, str(small_data / "test.conll")).scores.strict["micro avg"]["f1-score"]
     assert f1 == pytest.approx(read_manifest(finished)["metrics"]["test_f1"], abs=1e-12)
 
 

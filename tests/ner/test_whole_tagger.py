@@ -97,7 +97,7 @@ def test_prediction_from_the_file_equals_the_test(finished: Path, small_data: Pa
     wanted = [line.split("\t")[2] for line in (finished / "predictions.conll").read_text().splitlines() if line]
     rows = "".join(predict_stream(tagger, str(small_data / "test.conll"))).splitlines()
     assert [row.split()[-1] for row in rows if row and "-DOCSTART-" not in row] == wanted
-    f1 = evaluate_file(tagger, str(small_data / "test.conll")).strict["micro avg"]["f1-score"]
+    f1 = evaluate_file(tagger, str(small_data / "test.conll")).scores.strict["micro avg"]["f1-score"]
     assert f1 == pytest.approx(read_manifest(finished)["metrics"]["test_f1"], abs=1e-12)
 
 

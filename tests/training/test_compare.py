@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.compare import compare, list_runs
+from training.compare import compare
 from training.config import TrainConfig
 from training.errors import DataError
 from training.ledger import chained, first_break
@@ -74,11 +74,3 @@ def test_shorter_runs_differ(tmp_path: Path) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a run folder"):
         compare(make_run(tmp_path), tmp_path)
-
-
-def test_runs_are_listed_in_order(tmp_path: Path) -> None:
-    for _ in range(11):
-        make_run(tmp_path)
-    rows = list_runs(tmp_path)
-    assert [Path(row["run"]).name for row in rows] == [f"version_{i}" for i in range(11)]
-    assert rows[0]["test F1"] == "0.5000"

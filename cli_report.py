@@ -1,0 +1,82 @@
+"""Looking at what came out: ``evaluate``, and ``runs list``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from cli_terminal import LongJob, styled, table
+from ner.config import TaggerConfig
+from ner.run_list import list_runs
+from training.errors import ConfigError
+from training.files import atomic_write
+from word2vec.config import Word2VecConfig
+
+DEFAULTS = {"ner": TaggerConfig(), "w2v": Word2VecConfig()}
+STATUS_COLOURS = {"finished": "green", "failed": "red", "unreadable": "red"}
+
+
+@click.command(epilog="\b\nExample:\n  python cli.py evaluate runs/ner/version_0 data/sample/test.conll --html report.html")
+@click.argument("run", type=click.Path())
+@click.argument("file", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--html", "html", type=click.Path(), metavar="FILE", help="Write a page with all sentences marked, too.")
+@click.option("--worst", type=click.IntRange(0), default=10, show_default=True, help="Show so many of the worst sentences.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
+)
+def evaluate(run: str, file: str, as_json: bool, html: str | None, worst: int, device: str) -> None:
+    """Score a trained run on any labelled file, and show where it is wrong.
+
+    By seqeval's strict reading and by conlleval's, for each type; for words that training saw or not; errors by kind;
+    confusion between types; the worst sentences.
+    """
+    from ner.predict import TrainedTagger
+    from ner.report_page import page
+    from ner.tagging import evaluate_file
+
+    if html and not Path(html).absolute().parent.is_dir():
+        raise ConfigError(f"--html: expected a file in a folder that is there, got {html}")
+    found = evaluate_file(TrainedTagger.load(run, device), file, LongJob())
+    if html:
+        try:
+            atomic_write(html, page(found, "Evaluation", {"run": run, "file": file}))
+        except OSError as error:
+            raise ConfigError(f"--html: {html} cannot be written: {error.strerror}; give another file") from None
+        click.echo(f"written: {html}", err=True)
+    click.echo(json.dumps(found.to_dict(worst), indent=2, ensure_ascii=False) if as_json else found.to_text(worst))
+
+
+@click.group()
+def runs() -> None:
+    """The runs that there are."""
+
+
+@runs.command("list", epilog="\b\nExample:\n  python cli.py runs list")
+@click.option("--root", type=click.Path(), default="runs", show_default=True, help="The folder of all runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_all(root: str, as_json: bool) -> None:
+    """A table of all runs, and of groups of them: status, settings, F1, level of determinism, digest of the weights.
+
+    Settings are those that are not the defaults. A group's F1 is the median of its finished runs.
+    """
+    rows = list_runs(Path(root), DEFAULTS)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        click.echo(f"no runs in {root}; train-w2v and train-ner make some")
+        return
+    shown = [{**row, "settings": _short(row["settings"])} for row in rows]
+    lines = table(list(shown[0]), [list(row.values()) for row in shown])
+    click.echo(lines[0])
+    for row, line in zip(rows, lines[1:], strict=True):
+        status = row["status"]
+        colour = STATUS_COLOURS.get(status.split(" ")[0])
+        click.echo(line.replace(f"  {status}", f"  {styled(status, colour)}", 1) if colour else line)
+
+
+def _short(settings: str, width: int = 60) -> str:
+    return settings if len(settings) <= width else settings[: width - 1] + "…"

@@ -1,0 +1,87 @@
+"""Every command that README, docs/ and the help texts show is run, on small data with tiny settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from doc_commands import CODES, EXCUSED, PAGES, ROOT, Playground, blocks, commands_of, examples
+
+SHOWN = {command: str(page.relative_to(ROOT)) for page in reversed(PAGES) for command in commands_of(page)}
+ALL = sorted({*SHOWN, *examples()} - set(EXCUSED))
+PYTHON = [(block.place, "\n".join(block.lines)) for page in PAGES for block in blocks(page) if block.language == "python"]
+
+
+@pytest.fixture(scope="module")
+def playground(
+    small_data: Path, small_text: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Playground]:
+    """A small world with trained runs; the working folder while these tests run."""
+    made = Playground(tmp_path_factory.mktemp("docs"), small_data, small_text)
+    before = Path.cwd()
+    os.chdir(made.folder)
+    try:
+        made.train()
+        yield made
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_a_shown_command_runs(playground: Playground, command: str) -> None:
+    words = shlex.split(command)
+    name = words[2] if words[:2] == ["python", "cli.py"] and len(words) > 2 else ""
+    code, output = playground.run(command)
+    assert code == CODES.get(name, 0), output
+    assert "Traceback" not in output
+    assert not re.search(r"(^|\s)[A-Z]{2,}_[AB]\b", playground.filled(command)), "a place that nothing was put into"
+
+
+@pytest.mark.parametrize(("place", "code"), PYTHON, ids=[place for place, _ in PYTHON])
+def test_shown_python_runs(playground: Playground, place: str, code: str) -> None:
+    exec(compile(code, place, "exec"), {})
+
+
+def test_commands_are_found() -> None:
+    """The extraction itself: a page's blocks, tables and sentences."""
+    readme = commands_of(ROOT / "README.md")
+    assert "python cli.py train-ner --deterministic" in readme
+    assert "python cli.py evaluate RUN FILE" in readme
+    assert PYTHON
+    assert len(examples()) >= 10
+
+
+def test_the_excuses_are_needed() -> None:
+    """Only what is shown is excused; of our own commands, only those that download; and make's targets exist."""
+    assert set(EXCUSED) <= {*SHOWN, *examples()}
+    for command, reason in EXCUSED.items():
+        if "cli.py" in command:
+            assert command.startswith("python cli.py data fetch "), command
+        if reason == "needs the network":
+            assert command.startswith(("pip install ", "python cli.py data fetch ")), command
+        if command.startswith("make "):
+            done = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+    others = [command for command in EXCUSED if not command.startswith(("make ", "pip ", "python cli.py data fetch "))]
+    assert others == ["tensorboard --logdir runs"]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """Relative links: the file is there, and the heading too."""
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = (page.parent / name).resolve() if name else page
+            assert path.exists(), f"{page.relative_to(ROOT)}: {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+                slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                assert anchor in slugs, f"{page.relative_to(ROOT)}: {target}"
