@@ -72,7 +72,7 @@ class TrainerCore:
         self.accumulate_grad_batches = config.accumulate_grad_batches
         self.optimizers: list[CountingOptimizer] = []
         self.schedulers: list[Scheduler] = []
-        self.fitting = self.sanity_checking = self.should_stop = self.validates = self.validated = False
+        self.fitting = self.sanity_checking = self.should_stop = self.validates = self.validated = self.accumulating = False
         self.current_epoch = self.epochs_processed = self.global_step = 0
         self.batches_that_stepped = self.total_batches = 0
         self.batch_idx, self.stage = 0, "start"
@@ -241,9 +241,8 @@ class TrainerCore:
         """Whether there is a validation to run in the current epoch."""
         return self.num_val_batches > 0 and cadence.validates_in(self.current_epoch, self.check_val_every_n_epoch)
 
-    @property
-    def accumulating(self) -> bool:
-        """Whether the current batch only adds to the gradients, without an optimizer step."""
+    def accumulates(self) -> bool:
+        """Whether the current batch only adds to the gradients, without an optimizer step: ``accumulating``, looked up."""
         ready = self.batch_idx + 1
         return ready % self.accumulate_grad_batches != 0 and ready != self.num_training_batches
 

@@ -65,6 +65,7 @@ class Trainer(Evaluator):
         with self._attached(task, "fit"), torch.enable_grad():
             restore_weights(self, found)
             self.num_training_batches = found["num_training_batches"]
+            self.accumulating = self.accumulates()
             self.call("on_fit_start")
             batch = self.place(nonfinite.rebuilt(found["batch"], batch_type))
             try:
@@ -95,7 +96,8 @@ class Trainer(Evaluator):
             if self.stage == "finish":
                 self._finish_batch()
                 self.stage = self._next_stage()
-            self.boundary()
+            if self.keep_going is not None:
+                self.boundary()
         if self.stage == "end":
             if self.uncollected:
                 self.collect()
@@ -114,6 +116,7 @@ class Trainer(Evaluator):
         if self.may_skip and self.in_batch and self.uncollected:
             self.collect()  # now, since what is logged in a batch that is then skipped does not count
         self.in_batch = self.uncollected = True
+        self.accumulating = self.accumulate_grad_batches > 1 and self.accumulates()
         if self.call("on_train_batch_start", batch, self.batch_idx) == SKIP_EPOCH:
             self.total_batches += 1
             self.uncollected = False

@@ -83,6 +83,7 @@ def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
             each.optimizer.load_state_dict(optimizer_state)
         for scheduler, scheduler_state in zip(trainer.schedulers, checkpoint["schedulers"], strict=True):
             scheduler.scheduler.load_state_dict(scheduler_state)
+    trainer.accumulating = trainer.accumulates()
     trainer.eval_steps = dict(checkpoint["eval_steps"])
     trainer.callback_values = dict(checkpoint["metrics"])
     trainer.bar_values = dict(checkpoint["bar_metrics"])
