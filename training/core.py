@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from training.hooks import Hooks
 from training.optimization import CountingOptimizer, Scheduler
 from training.precision import convert, precision
 from training.results import Results
-from training.state import capture, capture_weights, restore
+from training.state import capture, capture_weights, restore_model
 from training.task import Task
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class TrainerCore:
         self.limits = cadence.limits(config)
         self.fast_dev_run = quick = config.fast_dev_run
         self.max_epochs, self.max_steps = (1, quick) if quick else (config.max_epochs, config.max_steps)
+        self.step_limit = math.inf if self.max_steps == -1 else self.max_steps
         self.val_check_interval = 1.0 if quick else config.val_check_interval
         self.check_val_every_n_epoch = 1 if quick else config.check_val_every_n_epoch
         self.has_loggers = bool(loggers)
@@ -70,11 +72,13 @@ class TrainerCore:
         self.accumulate_grad_batches = config.accumulate_grad_batches
         self.optimizers: list[CountingOptimizer] = []
         self.schedulers: list[Scheduler] = []
-        self.fitting = self.sanity_checking = self.should_stop = self.validates = self.validated = False
+        self.fitting = self.sanity_checking = self.should_stop = self.validates = self.validated = self.accumulating = False
         self.current_epoch = self.epochs_processed = self.global_step = 0
         self.batches_that_stepped = self.total_batches = 0
         self.batch_idx, self.stage = 0, "start"
         self.num_training_batches = self.num_val_batches = self.validation_interval = 0
+        self.take_step: Callable[[Trainer, Any, int], Any] = optimization.automatic_step
+        self.may_skip = False  # whether the task has an on_train_batch_start
         self.eval_steps: dict[int, int] = {}
         """Evaluation batches run so far, by source: the step at which their metrics are logged."""
         self.own_gradients = False
@@ -107,8 +111,8 @@ class TrainerCore:
         return self._task
 
     @contextmanager
-    def _attached(self, task: Task, stage: str) -> Iterator[None]:
-        """Set the task up on the device, with optimizers for a fit; tell the callbacks of an exception; tear down."""
+    def _attached(self, task: Task, stage: str, state: dict[str, Any] | None = None) -> Iterator[None]:
+        """Set the task up on the device, as in ``state``, with optimizers for a fit; callbacks hear of errors; tear down."""
         task._trainer, self._task, self._chains, self.hook = self._me, task, {}, ""
         self.eval_steps, self.resume_point = {}, None
         self.results, self.in_batch, self.uncollected = self.train_results, False, False
@@ -124,8 +128,11 @@ class TrainerCore:
             task.to(self.device)
             if self.config.precision == "64-true":
                 task.double()
+            if state is not None:
+                restore_model(self._me, state)
             if stage == "fit":
                 self._configure_optimizers(task)
+                self.take_step = optimization.automatic_step if task.automatic_optimization else optimization.manual_step
             self.own_gradients = type(task).ledger_tensors is not Task.ledger_tensors
             task.zero_grad()
             yield
@@ -138,7 +145,7 @@ class TrainerCore:
     def _configure_optimizers(self, task: Task) -> None:
         given = self.call("configure_optimizers")
         optimizers, self.schedulers = optimization.configure(given, task.automatic_optimization)
-        self.optimizers = [CountingOptimizer(each, self._me) for each in optimizers]
+        self.optimizers = [CountingOptimizer(each, self._me, task.automatic_optimization) for each in optimizers]
 
     def call(self, hook: str, *arguments: Any) -> Any:
         """Run a hook: the callbacks' first, then the task's, whose result is returned.
@@ -163,8 +170,9 @@ class TrainerCore:
     def _chain(self, hook: str) -> Chain | tuple[()]:
         """The functions of a hook; those that are not overridden are left out, for speed: () where there are none."""
         own = getattr(self.task, hook, None)
-        if own is not None and getattr(own, "__func__", None) is getattr(Hooks, hook, own):
-            own = None
+        function = getattr(own, "__func__", None)
+        unclipped = function is Task.configure_gradient_clipping and self.config.gradient_clip_val == 0
+        own = None if unclipped or function is getattr(Hooks, hook, own) else own
         default = getattr(Callback, hook, None)
         callbacks = [c for c in self.callbacks if default is not None and getattr(type(c), hook) is not default]
         late = [c for c in callbacks if c.monitors and hook == "on_train_epoch_end"]
@@ -190,7 +198,8 @@ class TrainerCore:
 
     def place(self, batch: Any) -> Any:
         """The batch on the device, in the configured precision."""
-        batch = move(batch, self.device)
+        if self.device.type != "cpu":
+            batch = move(batch, self.device)
         return convert(batch) if self.config.precision == "64-true" else batch
 
     def forget_norm(self, optimizer: Optimizer) -> None:
@@ -232,9 +241,8 @@ class TrainerCore:
         """Whether there is a validation to run in the current epoch."""
         return self.num_val_batches > 0 and cadence.validates_in(self.current_epoch, self.check_val_every_n_epoch)
 
-    @property
-    def accumulating(self) -> bool:
-        """Whether the current batch only adds to the gradients, without an optimizer step."""
+    def accumulates(self) -> bool:
+        """Whether the current batch only adds to the gradients, without an optimizer step: ``accumulating``, looked up."""
         ready = self.batch_idx + 1
         return ready % self.accumulate_grad_batches != 0 and ready != self.num_training_batches
 
@@ -305,10 +313,6 @@ class TrainerCore:
     def state(self) -> dict[str, Any]:
         """All that is needed to go on from here: weights, optimizers, schedulers, counters, metrics, callbacks."""
         return capture(self._me)
-
-    def load_state(self, checkpoint: dict[str, Any]) -> None:
-        """Back to where ``state`` was taken."""
-        restore(self._me, checkpoint)
 
     def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
         """Write the state, or with ``weights_only`` the weights and counters alone."""

@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
-from training import cadence, checkpoint, nonfinite, optimization
+from training import cadence, checkpoint, nonfinite
 from training.errors import ConfigError, NonFiniteError
 from training.evaluation import Batches, Evaluator, FixedBatches, Sources, overrides, source_list
 from training.learning_rates import step_schedulers
-from training.state import restore_weights
+from training.state import restore, restore_weights
 from training.task import Task
 
 __all__ = ["Batches", "FixedBatches", "Sources", "Trainer"]
@@ -40,9 +40,9 @@ class Trainer(Evaluator):
         self.fitting, self.should_stop = True, False
         try:
             self._check_limits(task, train, sources)
-            with self._attached(task, "fit"), torch.enable_grad():
+            with self._attached(task, "fit", state), torch.enable_grad():
                 if state is not None:
-                    self.load_state(state)
+                    restore(self, state)
                 self.call("on_fit_start")
                 if state is None:
                     self._sanity_check(sources)
@@ -65,11 +65,11 @@ class Trainer(Evaluator):
         with self._attached(task, "fit"), torch.enable_grad():
             restore_weights(self, found)
             self.num_training_batches = found["num_training_batches"]
+            self.accumulating = self.accumulates()
             self.call("on_fit_start")
             batch = self.place(nonfinite.rebuilt(found["batch"], batch_type))
-            step = optimization.automatic_step if task.automatic_optimization else optimization.manual_step
             try:
-                step(self, batch, self.batch_idx)
+                self.take_step(self, batch, self.batch_idx)
             except NonFiniteError as error:
                 error.batch, error.ids, error.path = batch, found["ids"], Path(path)
                 return error
@@ -86,15 +86,18 @@ class Trainer(Evaluator):
             if self.stage == "batch":
                 self._train_batch(plan[self.batch_idx])
             if self.stage == "stepped":
-                self._log_step()
+                if self.loggers:
+                    self._log_step()
                 self.stage = "validate"
             if self.stage == "validate":
-                self._validate_if_due(val)
+                if self.validates:
+                    self._validate_if_due(val)
                 self.stage = "finish"
             if self.stage == "finish":
                 self._finish_batch()
                 self.stage = self._next_stage()
-            self.boundary()
+            if self.keep_going is not None:
+                self.boundary()
         if self.stage == "end":
             if self.uncollected:
                 self.collect()
@@ -110,9 +113,10 @@ class Trainer(Evaluator):
     def _train_batch(self, batch: Any) -> None:
         """A batch's step and its hooks."""
         batch = self.place(batch)
-        if self.in_batch and self.uncollected and overrides(self.task, "on_train_batch_start"):
+        if self.may_skip and self.in_batch and self.uncollected:
             self.collect()  # now, since what is logged in a batch that is then skipped does not count
         self.in_batch = self.uncollected = True
+        self.accumulating = self.accumulate_grad_batches > 1 and self.accumulates()
         if self.call("on_train_batch_start", batch, self.batch_idx) == SKIP_EPOCH:
             self.total_batches += 1
             self.uncollected = False
@@ -120,26 +124,26 @@ class Trainer(Evaluator):
             step_schedulers(self, "epoch", on_plateau=False)
             self.batch_idx, self.stage = self.num_training_batches, "end"
             return
-        step = optimization.automatic_step if self.task.automatic_optimization else optimization.manual_step
         try:
-            outputs = step(self, batch, self.batch_idx)
+            outputs = self.take_step(self, batch, self.batch_idx)
         except NonFiniteError as error:
             nonfinite.keep(self, batch, error)
             raise
-        step_schedulers(self, "step", on_plateau=False)
-        if self.batch_idx + 1 == self.num_training_batches:
-            step_schedulers(self, "epoch", on_plateau=False)
+        if self.schedulers:
+            step_schedulers(self, "step", on_plateau=False)
+            if self.batch_idx + 1 == self.num_training_batches:
+                step_schedulers(self, "epoch", on_plateau=False)
         self.stage = "stepped"
         self.call("on_train_batch_end", outputs, batch, self.batch_idx)
 
     def _log_step(self) -> None:
-        if self.loggers and not self.accumulating and self.should_log:
+        if not self.accumulating and self.should_log:
             self.log_metrics(self.collect())
 
     def _validate_if_due(self, val: list[Batches]) -> None:
         stopping = self.should_stop and self._can_stop_early()
         every = self.check_val_every_n_epoch
-        if not self.validates or not cadence.validation_due(
+        if not cadence.validation_due(
             self.batch_idx, self.total_batches, self.current_epoch, self.validation_interval, every, stopping
         ):
             return
@@ -151,7 +155,8 @@ class Trainer(Evaluator):
         self._evaluate("validation", val, self._limits("val", val))
 
     def _finish_batch(self) -> None:
-        step_schedulers(self, "step", on_plateau=True)
+        if self.schedulers:
+            step_schedulers(self, "step", on_plateau=True)
         if not self.accumulating:
             self.batches_that_stepped += 1
         self.batch_idx += 1
@@ -182,6 +187,7 @@ class Trainer(Evaluator):
             warnings.warn("fit: there are batches to validate on, but no validation_step: no validation", stacklevel=3)
         if len(train.plan(0)) == 0:
             raise ConfigError("fit: expected training batches, got none")
+        self.may_skip = overrides(task, "on_train_batch_start")
         n = self.num_training_batches = self._limits("train", [train])[0]
         self.validates = bool(val) and self.limits["val"][1] > 0 and overrides(task, "validation_step")
         self.num_val_batches = sum(self._limits("val", val)) if self.validates else 0
@@ -206,7 +212,7 @@ class Trainer(Evaluator):
 
     def _next_stage(self) -> str:
         """"batch", or "end" where the epoch's batches, max_steps or a stop is reached."""
-        over = self.batch_idx >= self.num_training_batches or self._steps_reached()
+        over = self.batch_idx >= self.num_training_batches or self.global_step >= self.step_limit
         return "end" if over or (self.should_stop and self._can_stop_early()) else "batch"
 
     def _done(self) -> bool:
@@ -215,13 +221,10 @@ class Trainer(Evaluator):
             return False
         return (
             self.num_training_batches == 0
-            or self._steps_reached()
+            or self.global_step >= self.step_limit
             or (self.max_epochs != -1 and self.epochs_processed >= self.max_epochs)
             or (self.should_stop and self._can_stop_early())
         )
-
-    def _steps_reached(self) -> bool:
-        return self.max_steps != -1 and self.global_step >= self.max_steps
 
     def _can_stop_early(self) -> bool:
         min_epochs, min_steps = self.config.min_epochs, self.config.min_steps

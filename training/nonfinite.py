@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -39,7 +39,7 @@ def check_loss(trainer: Trainer, loss: Tensor, what: str = "no step was taken") 
 
 def check_gradients(trainer: Trainer, optimizer: Optimizer) -> None:
     """NonFiniteError that names the gradients that are not finite; of a task that makes its own, of those."""
-    if all_finite(trainer.task.ledger_tensors().values() if trainer.own_gradients else gradients(optimizer)):
+    if all_finite([*trainer.task.ledger_tensors().values()] if trainer.own_gradients else gradients(optimizer)):
         return
     bad = [name for name, tensor in trainer.task.ledger_tensors().items() if not bool(tensor.isfinite().all())]
     names = ", ".join(bad) or "a parameter that is not the task's"
@@ -48,17 +48,19 @@ def check_gradients(trainer: Trainer, optimizer: Optimizer) -> None:
 
 def gradients(optimizer: Optimizer) -> list[Tensor]:
     """The gradients that the optimizer's step will use."""
-    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return [g for group in optimizer.param_groups for p in group["params"] if (g := p.grad) is not None]
 
 
-def all_finite(tensors: Iterable[Tensor]) -> bool:
+def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether no number of them is NaN or infinite: exact, and read once. All on one device."""
-    dense = [t._values() if t.is_sparse else t for t in tensors]
-    if not dense:
+    if not tensors:
         return True
-    found, one = _buffers(dense[0].device)
+    found, one = _buffers(tensors[0].device)
     # Made for gradients that were scaled up; scaled by one, it changes none of their bits.
-    torch._amp_foreach_non_finite_check_and_unscale_(dense, found, one)
+    try:
+        torch._amp_foreach_non_finite_check_and_unscale_(tensors, found, one)
+    except NotImplementedError:  # some are sparse
+        return all_finite([t._values() if t.is_sparse else t for t in tensors])
     if not found.item():
         return True
     found.zero_()

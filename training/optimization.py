@@ -18,6 +18,8 @@ from training.errors import ConfigError
 if TYPE_CHECKING:
     from training.loop import Trainer
 
+# Optimizers of torch that call a closure once, before all else: so it is called here, without what they do around it.
+CALLS_FIRST = {torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.SGD}
 SMALL = 32768  # elements up to which torch reduces in one thread (its GRAIN_SIZE)
 
 
@@ -43,36 +45,41 @@ class Scheduler:
 class CountingOptimizer:
     """What ``Task.optimizers`` hands out: ``step`` runs the hooks and counts global_step. Else as the optimizer itself."""
 
-    def __init__(self, optimizer: Optimizer, trainer: Trainer) -> None:
-        self.optimizer, self._trainer = optimizer, trainer
+    def __init__(self, optimizer: Optimizer, trainer: Trainer, automatic: bool) -> None:
+        self.optimizer, self._trainer, self._automatic = optimizer, trainer, automatic
+        self._calls_first = type(optimizer) in CALLS_FIRST
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """The closure, on_before_optimizer_step, the guard, with automatic optimization clipping, and the step."""
-        trainer, optimizer = self._trainer, self.optimizer
-        automatic = trainer.task.automatic_optimization
-
-        def before() -> None:
-            trainer.call("on_before_optimizer_step", optimizer)
-            nonfinite.check_gradients(trainer, optimizer)
-            trainer.forget_norm(optimizer)
-            if automatic:
-                c = trainer.config
-                trainer.call("configure_gradient_clipping", optimizer, c.gradient_clip_val, c.gradient_clip_algorithm)
-
         if closure is None:
-            before()
-            result = optimizer.step()
+            self._prepare()
+            result = self.optimizer.step()
+        elif self._calls_first:
+            result = self._evaluate(closure)
+            self.optimizer.step()
         else:
-
-            def closure_and_hooks() -> Any:
-                result = closure()
-                before()
-                return result
-
-            result = optimizer.step(closure_and_hooks)
-        if not automatic:
-            trainer.global_step += 1
+            result = self.optimizer.step(lambda: self._evaluate(closure))
+        if not self._automatic:
+            self._trainer.global_step += 1
         return result
+
+    def _evaluate(self, closure: Callable[[], Any]) -> Any:
+        if torch.is_grad_enabled():
+            result = closure()
+        else:  # torch's optimizers turn gradients on for it, others may not
+            with torch.enable_grad():
+                result = closure()
+        self._prepare()
+        return result
+
+    def _prepare(self) -> None:
+        trainer, optimizer = self._trainer, self.optimizer
+        trainer.call("on_before_optimizer_step", optimizer)
+        nonfinite.check_gradients(trainer, optimizer)
+        trainer.forget_norm(optimizer)
+        if self._automatic:
+            c = trainer.config
+            trainer.call("configure_gradient_clipping", optimizer, c.gradient_clip_val, c.gradient_clip_algorithm)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.optimizer, name)
@@ -140,25 +147,23 @@ def _scheduler(given: Any, monitor: str | None, automatic: bool) -> Scheduler:
 
 def automatic_step(trainer: Trainer, batch: Any, batch_idx: int) -> Any:
     """training_step, zero_grad, backward; and where the accumulation window ends, clip and step. Returns the outputs."""
-    wrapped = trainer.optimizers[0]
+    wrapped, accumulating = trainer.optimizers[0], trainer.accumulating
     outputs: Any = None
 
     def closure() -> torch.Tensor | None:
         nonlocal outputs
-        with torch.enable_grad():
-            loss, outputs = _forward(trainer, batch, batch_idx)
-            if batch_idx % trainer.accumulate_grad_batches == 0:
-                trainer.call("on_before_zero_grad", wrapped.optimizer)
-                trainer.call("optimizer_zero_grad", trainer.current_epoch, batch_idx, wrapped.optimizer)
-            if loss is not None:
-                trainer.backward(loss)
+        loss, outputs = _forward(trainer, batch, batch_idx)
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            trainer.call("on_before_zero_grad", wrapped.optimizer)
+            trainer.call("optimizer_zero_grad", trainer.current_epoch, batch_idx, wrapped.optimizer)
         if loss is not None:
+            trainer.backward(loss)
             nonfinite.check_loss(trainer, loss)  # after backward: on a GPU it costs less to wait here
-            if trainer.accumulating:  # at the window's end it would be too late to say which batch it was
+            if accumulating:  # at the window's end it would be too late to say which batch it was
                 nonfinite.check_gradients(trainer, wrapped.optimizer)
         return loss
 
-    if trainer.accumulating:
+    if accumulating:
         closure()
     else:
         trainer.call("optimizer_step", trainer.current_epoch, batch_idx, wrapped, closure)

@@ -5,6 +5,8 @@ Nothing random is drawn from a generator (see training/randomness.py), so that t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from training.errors import CheckpointError
@@ -63,30 +65,43 @@ def restore_weights(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         setattr(trainer, name, checkpoint["progress"][name])
 
 
-def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-    """Back to where ``capture`` was called."""
-    task = trainer.task
-    try:
+def restore_model(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Weights, counters and callbacks back to where ``capture`` was called; before there are optimizers, as in Lightning."""
+    with _fitting():
         restore_weights(trainer, checkpoint)
+    for callback in trainer.callbacks:
+        callback.on_load_checkpoint(trainer, trainer.task, checkpoint)
+    for callback in trainer.callbacks:
+        if callback.state_key() in checkpoint["callbacks"]:
+            callback.load_state_dict(checkpoint["callbacks"][callback.state_key()])
+
+
+def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """All the rest: optimizers, schedulers, metrics, open gradients."""
+    with _fitting():
         for each, optimizer_state in zip(trainer.optimizers, checkpoint["optimizers"], strict=True):
             each.optimizer.load_state_dict(optimizer_state)
         for scheduler, scheduler_state in zip(trainer.schedulers, checkpoint["schedulers"], strict=True):
             scheduler.scheduler.load_state_dict(scheduler_state)
-    except (RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"the checkpoint is of another model, other data or other settings: {said}") from None
+    trainer.accumulating = trainer.accumulates()
     trainer.eval_steps = dict(checkpoint["eval_steps"])
-    for callback in trainer.callbacks:
-        callback.on_load_checkpoint(trainer, task, checkpoint)
-        if callback.state_key() in checkpoint["callbacks"]:
-            callback.load_state_dict(checkpoint["callbacks"][callback.state_key()])
     trainer.callback_values = dict(checkpoint["metrics"])
     trainer.bar_values = dict(checkpoint["bar_metrics"])
     trainer.train_results.load_state(checkpoint["results"])
     trainer.in_batch = trainer.stage in (*IN_BATCH, "end") or (trainer.stage == "batch" and trainer.batch_idx > 0)
-    parameters = dict(task.named_parameters())
+    parameters = dict(trainer.task.named_parameters())
     for name, gradient in checkpoint["gradients"].items():
         parameters[name].grad = gradient.to(parameters[name].device)
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """A state that does not fit becomes one line."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"the checkpoint is of another model, other data or other settings: {said}") from None
 
 
 def _open_gradients(trainer: Trainer) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def settings(draw: st.DrawFn, n_train: int) -> dict[str, Any]:
         "min_steps": st.integers(1, 6),
         "limit_train_batches": st.integers(0, n_train + 1) | FRACTIONS,
         "limit_val_batches": st.integers(0, 4) | FRACTIONS,
+        "limit_test_batches": st.integers(0, 4) | FRACTIONS,
         "num_sanity_val_steps": st.sampled_from([-1, 0, 1, 3]),
         "log_every_n_steps": st.integers(0, 4),
         "gradient_clip_val": st.sampled_from([0.01, 0.25]),
@@ -93,6 +94,7 @@ def log_arguments(draw: st.DrawFn, hook: str) -> tuple[tuple[str, Any], ...]:
         "prog_bar": st.booleans(),
         "logger": st.booleans(),
         "reduce_fx": REDUCTIONS,
+        "add_dataloader_idx": st.booleans(),
     }
     names = draw(st.lists(st.sampled_from(sorted(choices)), unique=True, max_size=4))
     found = {name: draw(choices[name]) for name in names if not choices[name].is_empty}
