@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from cli_data import data, vectors
-from cli_groups import compare, train_group
+from cli_groups import compare, share_cores, train_group
 from cli_options import config_options, make_config
 from cli_report import evaluate, runs
 from cli_terminal import voice as voice_of
@@ -19,7 +19,7 @@ from cli_verify import diff, verify
 from ner.config import PRESETS, TaggerConfig
 from ner.groups import is_group, open_group
 from training import portable
-from training.errors import Preempted, SamebitsError
+from training.errors import ConfigError, Preempted, SamebitsError
 from training.experiment import RunOptions, reopen
 from word2vec.config import Word2VecConfig
 
@@ -141,6 +141,10 @@ def train_ner(
     """Train a tagger, test it, and report. With --seeds: a group of runs, in runs/ner/group_N."""
     from ner.train import train_tagger
 
+    if seeds is None and jobs > 1 and not (resume and is_group(Path(resume))):
+        raise ConfigError("jobs: expected --seeds N, too, or --resume of a group of runs; a single run has one job")
+    if resume and seeds is not None:
+        raise ConfigError(f"seeds: {resume} keeps the seeds that it began with; leave --seeds out to resume it")
     if resume and is_group(Path(resume)):
         train_group(Path(resume), jobs, _options("train-ner", "", resume, allow_changes, voice, typed["progress"]))
         return
@@ -148,7 +152,7 @@ def train_ner(
     portable.begin(config.portable)
     options = _options("train-ner", path, resume, allow_changes, voice, config.progress)
     if seeds is not None:
-        train_group(open_group(config, seeds, path, options.root), jobs, options)
+        train_group(open_group(share_cores(config, jobs), seeds, path, options.root), jobs, options)
         return
     options.tell(f"finished: {train_tagger(config, options)}")
 

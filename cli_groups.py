@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +16,17 @@ from pathlib import Path
 import click
 
 from ner.config import TaggerConfig
-from ner.groups import Group, as_rows, compare_groups, compare_sentences, is_group, read_group, run_group, seeds_of
+from ner.groups import (
+    Group,
+    as_rows,
+    compare_groups,
+    compare_sentences,
+    is_group,
+    read_group,
+    run_group,
+    seeds_of,
+    tested_on,
+)
 from ner.significance import Summary
 from training.errors import DataError, Preempted
 from training.experiment import RunOptions
@@ -41,25 +53,47 @@ def train_group(folder: Path, jobs: int, options: RunOptions) -> None:
     options.tell(f"finished: {folder}")
 
 
+def share_cores(config: TaggerConfig, jobs: int) -> TaggerConfig:
+    """A group's settings: for runs side by side a share of the cores each, where no number of threads is asked for."""
+    return config if config.threads or jobs == 1 else replace(config, threads=max(1, (os.cpu_count() or 1) // jobs))
+
+
 def _side_by_side(folder: Path, jobs: int, options: RunOptions) -> None:
-    """Train the seeds in processes of their own, with a share of the cores each; Preempted if one was stopped."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    """Train the seeds in processes of their own; Preempted if one was stopped, or this process is told to stop."""
+    children: list[subprocess.Popen[bytes]] = []
+    stopping = threading.Event()
 
     def one(seed: int) -> int:
+        if stopping.is_set():
+            return Preempted.exit_code
         run = folder / f"seed_{seed}"
         command = [sys.executable, str(Path(__file__).with_name("cli.py")), "train-ner", "--no-progress"]
         if (run / "manifest.json").is_file():
             command += ["--resume", str(run), *(["--allow-changes"] if options.allow_changes else [])]
         else:
             command += ["--config", str(folder / "config.json"), "--seed", str(seed), "--run", str(run)]
-            command += ["--threads", str(threads)]
         with open(folder / f"seed_{seed}.log", "a", encoding="utf-8") as log:
-            code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+            options.tell(f"seed {seed}: begun, {log.name}")
+            # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
+            child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            children.append(child)
+            code = child.wait()
         options.tell(f"seed {seed}: {'finished' if code == 0 else f'exit code {code}'}, {run}")
-        return code
+        return Preempted.exit_code if code < 0 and stopping.is_set() else code  # told so before it could listen
 
-    with ThreadPoolExecutor(jobs) as pool:
-        codes = list(pool.map(one, seeds_of(folder)))
+    def stop(number: int, frame: object) -> None:
+        stopping.set()
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with ThreadPoolExecutor(jobs) as pool:
+            codes = list(pool.map(one, seeds_of(folder)))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if Preempted.exit_code in codes:
         stopped = Preempted(f"{codes.count(Preempted.exit_code)} of {len(codes)} seeds were stopped")
         stopped.run = str(folder)
@@ -100,6 +134,8 @@ def compare(first: str, second: str, as_json: bool) -> None:
         p = "" if row.p is None else f"{row.p:7.4f}"
         change = row.second.median - row.first.median
         click.echo(f"{row.metric:24} {_short(row.first):>26} {_short(row.second):>26} {change:+8.4f} {p}".rstrip())
+    if tested_on(groups[0]) != tested_on(groups[1]):
+        click.echo("A and B were tested on different files: their scores say nothing about which is better")
     if over_sentences is not None:
         click.echo(f"test_f1: p = {over_sentences:.4f}, randomization over the test sentences")
     elif all(row.p is None for row in rows):

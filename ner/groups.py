@@ -16,7 +16,8 @@ import numpy as np
 
 from ner.config import TaggerConfig
 from ner.conll import Columns, read_conll
-from ner.metrics import SpanCounter
+from ner.error_kinds import strict_spans
+from ner.scheme import Span
 from ner.significance import Counts, Summary, permutation_test, randomization_test
 from training.errors import ConfigError, DataError
 from training.files import atomic_write
@@ -123,32 +124,30 @@ def compare_groups(first: Group, second: Group) -> list[Difference]:
 def compare_sentences(first: Path, second: Path) -> float:
     """The p-value of the difference in strict F1 of two runs on one test set (ner/significance.py).
 
-    DataError where their predictions.conll do not hold the same sentences with the same gold tags.
+    Each run is read in the scheme that it was trained in. DataError where their predictions.conll do not hold the same
+    sentences with the same gold entities.
     """
-    tables = [_predictions(run) for run in (first, second)]
-    if [row[0] for row in tables[0]] != [row[0] for row in tables[1]]:
-        raise DataError(f"{first} and {second}: expected the same test sentences and gold tags, got different ones")
-    return randomization_test(_counts(tables[0]), _counts(tables[1]))
+    ours, theirs = (_predictions(run) for run in (first, second))
+    if ours[0] != theirs[0]:
+        raise DataError(f"{first} and {second}: expected the same test sentences and gold entities, got different ones")
+    return randomization_test(ours[1], theirs[1])
 
 
-def _predictions(run: Path) -> list[tuple[tuple[Sequence[str], Sequence[str]], Sequence[str]]]:
-    """((words, gold tags), predicted tags) of each sentence."""
-    path = run / "predictions.conll"
-    gold = read_conll(path, columns=Columns(word=0, tag=1))
-    return [((a.words, a.tags), b.tags) for a, b in zip(gold, read_conll(path), strict=True)]
+def _predictions(run: Path) -> tuple[list[tuple[Sequence[str], list[Span]]], Counts]:
+    """Each sentence's (words, gold entities), and its strict counts of right, predicted and gold ones, (S, 3)."""
+    path, scheme = run / "predictions.conll", read_manifest(run)["config"]["scheme"]
+    sentences = read_conll(path, columns=Columns(word=0, tag=1))
+    gold = strict_spans([s.tags for s in sentences], scheme)
+    predicted = strict_spans([s.tags for s in read_conll(path)], scheme)
+    rows = [(len(set(g) & set(p)), len(p), len(g)) for g, p in zip(gold, predicted, strict=True)]
+    described: list[tuple[Sequence[str], list[Span]]] = [(s.words, g) for s, g in zip(sentences, gold, strict=True)]
+    return described, np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
-def _counts(table: list[tuple[tuple[Sequence[str], Sequence[str]], Sequence[str]]]) -> Counts:
-    """Each sentence's true positives, predicted and gold entities, (S, 3), as the strict reading has them."""
-    labels = sorted({"O", *(tag for (_, gold), predicted in table for tag in (*gold, *predicted))})
-    ids = {label: i for i, label in enumerate(labels)}
-    counter = SpanCounter(labels)
-    rows = []
-    for (_, gold), predicted in table:
-        sides = [np.array([ids[tag] for tag in tags], dtype=np.int64) for tags in (gold, predicted)]
-        counts = counter.count(sides[0], sides[1], np.array([len(gold)])).by_type.values()
-        rows.append([sum(column) for column in zip(*counts, strict=True)] if counts else [0, 0, 0])
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+def tested_on(group: Group) -> set[str]:
+    """The digests of the test files of a group's runs."""
+    runs = [group.path / f"seed_{seed}" for seed in group.metrics] if is_group(group.path) else [group.path]
+    return {str(read_manifest(run)["inputs"].get("test", {}).get("sha256")) for run in runs}
 
 
 def as_rows(differences: Sequence[Difference]) -> list[dict[str, Any]]:

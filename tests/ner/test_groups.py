@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from itertools import permutations
+import shutil
+import subprocess
+import sys
+import time
+from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import main
+from ner.conll import read_conll, write_conll
 from ner.groups import compare_sentences, read_group
 from ner.significance import Summary, permutation_test, randomization_test
 from training.errors import DataError
 
+ROOT = Path(__file__).resolve().parents[2]
 VALUES = st.lists(st.integers(0, 8).map(float), min_size=1, max_size=3)
 
 
@@ -49,6 +55,26 @@ def test_randomization_over_sentences() -> None:
     assert randomization_test(good, worse, rounds=1000) == randomization_test(good, worse, rounds=1000)
     with pytest.raises(DataError, match=r"expected two tables of \(sentences, 3\) counts"):
         randomization_test(good, worse[1:])
+
+
+def test_randomization_is_the_one_that_tries_every_exchange() -> None:
+    """Beside all 2^8 exchanges of few sentences: the share of random ones is within four standard errors."""
+    gold = np.array([3, 2, 4, 1, 2, 3, 2, 1])
+    found = np.array([3, 2, 3, 1, 1, 3, 2, 0]), np.array([2, 2, 4, 0, 1, 1, 1, 0])
+    sides = [np.stack([right, gold, gold], axis=1) for right in found]
+
+    def f1(table: np.ndarray) -> float:
+        right, predicted, wanted = table.sum(0)
+        return 2.0 * right / (predicted + wanted)
+
+    observed = abs(f1(sides[0]) - f1(sides[1]))
+    extreme = 0
+    for exchange in product([False, True], repeat=8):
+        mixed = [np.where(np.array(exchange)[:, None], a, b) for a, b in (sides, sides[::-1])]
+        extreme += abs(f1(mixed[0]) - f1(mixed[1])) >= observed - 1e-12
+    exact = extreme / 2**8
+    assert 0.02 < exact < 0.98
+    assert abs(randomization_test(*sides) - exact) < 4 * math.sqrt(exact * (1 - exact) / 10_000)
 
 
 def test_a_summary() -> None:
@@ -111,6 +137,56 @@ def test_compare(group: Path, small_data: Path, tmp_path: Path) -> None:
     assert "randomization" in command("compare", str(group / "seed_4"), str(other / "seed_0"))
     assert "no test" in command("compare", str(group), str(other / "seed_0"))
     assert compare_sentences(group / "seed_4", group / "seed_4") == 1.0
+
+
+def test_runs_of_two_schemes_are_compared_by_their_entities(group: Path, small_data: Path, tmp_path: Path) -> None:
+    """The same predictions written in IOBES and in IOB2 are no different; and IOB2 is not read as IOBES."""
+    copy = tmp_path / "iob2"
+    shutil.copytree(group / "seed_4", copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["config"]["scheme"] = "IOB2"
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    gold = read_conll(small_data / "test.conll", docstart="drop")
+    write_conll(copy / "predictions.conll", gold, [s.tags for s in gold])  # all right
+    assert compare_sentences(group / "seed_4", copy) < 0.01
+    assert compare_sentences(copy, copy) == 1.0
+
+
+def test_groups_tested_on_different_files_are_told_apart(group: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(group, other)
+    for run in other.glob("seed_*"):
+        manifest = json.loads((run / "manifest.json").read_text())
+        manifest["inputs"]["test"]["sha256"] = "0"
+        (run / "manifest.json").write_text(json.dumps(manifest))
+    assert "tested on different files" in command("compare", str(group), str(other))
+    assert "tested on different files" not in command("compare", str(group), str(group))
+
+
+def test_what_cannot_be_asked_together_is_said(group: Path) -> None:
+    for arguments in (["--jobs", "2"], ["--resume", str(group), "--seeds", "3"]):
+        result = CliRunner().invoke(main, ["train-ner", *arguments])
+        assert result.exit_code == 2
+        assert "--seeds" in result.output
+
+
+def test_told_to_stop_it_stops_all_its_runs_and_goes_on_later(small_data: Path, tmp_path: Path) -> None:
+    """SIGTERM to the one process that trains side by side: exit code 75, no run left behind at work."""
+    folder = tmp_path / "group"
+    words = [sys.executable, str(ROOT / "cli.py"), "train-ner", "--data", str(small_data), *QUICK, "--max-epochs", "100000"]
+    words += ["--seeds", "2", "--jobs", "2", "--run", str(folder)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not all((folder / f"seed_{seed}" / "ledger.jsonl").is_file() for seed in (0, 1)):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.terminate()
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, said
+    assert f"--resume {folder}" in said
+    for seed in (0, 1):
+        assert json.loads((folder / f"seed_{seed}" / "manifest.json").read_text())["status"] == "stopped"
 
 
 def test_what_cannot_be_compared_is_said(group: Path, tmp_path: Path) -> None:
