@@ -118,7 +118,8 @@ class SentenceBatches:
 
     ``batching`` "length": sentences are shuffled, sorted by length within pools of fifty batches, cut into batches, and
     the batches shuffled. "random": shuffled and cut. Without ``shuffle``: in order of length, or of the file.
-    Of a split with documents, those are shuffled instead, and cut into batches of about ``batch_size`` sentences.
+    Of a split with documents, those are shuffled instead, and as many go into each batch as make ``batch_size`` sentences
+    on the average.
     """
 
     def __init__(
@@ -158,9 +159,8 @@ class SentenceBatches:
         sizes = np.diff(starts, append=len(documents))
         n = len(starts)
         order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
-        before = np.cumsum(sizes[order]) - sizes[order]
-        cuts = np.flatnonzero(np.diff(before // self.batch_size, prepend=-1))[1:]
-        return [_ranges(starts[part], sizes[part]) for part in np.split(order, cuts) if len(part)]
+        batches = min(n, -(-len(documents) // self.batch_size))  # as many in every epoch
+        return [_ranges(starts[part], sizes[part]) for part in np.array_split(order, batches)] if n else []
 
 
 class Plan(Sequence[Batch]):

@@ -29,6 +29,7 @@ class TaggerConfig(TrainConfig):
         "vectors", "words as the vectors' text was normalized, or as they stand in the file", choices=("vectors", "raw")
     )
     unseen_vectors: bool = option(True, "at validation and later, use the vectors of words that training never saw")
+    affix_vectors: bool = option(False, "give a word without a vector the mean of words that end and begin alike")
     freeze_vectors: bool = option(False, "leave the word vectors as they are")
     tune_min_count: int = option(1, "train the vectors of words that training has so often; rarer ones stay as they are")
     word_dim: int = option(100, "size of random word vectors, where none are given")

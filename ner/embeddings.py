@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ner.affixes import Affixes
 from ner.indexer import FIRST, Indexer
 from training.errors import DataError
 from training.randomness import uniform
@@ -52,13 +53,15 @@ def find(vectors: WordVectors, word: str) -> int | None:
 class Views:
     """Several sets of word vectors side by side, each with a form of its own: a word has the vectors of all of them.
 
-    A view that lacks a word gives the mean of its vectors, which is like no word in particular.
+    A view that lacks a word gives the mean of its vectors, which is like no word in particular; with ``affixes`` that of
+    words which end and begin alike, if there are any (see ner/affixes.py): then the word has a vector.
     """
 
-    def __init__(self, views: Sequence[WordVectors]) -> None:
+    def __init__(self, views: Sequence[WordVectors], *, affixes: bool = False) -> None:
         self.views = list(views)
         if not self.views or any(len(each.words) == 0 for each in self.views):
             raise DataError("vectors: expected at least one word vector, got none")
+        self.affixes = [Affixes(each) for each in self.views] if affixes else []
         self.means = [torch.from_numpy(v.matrix.numpy().mean(axis=0, dtype=np.float64)).float() for v in self.views]
 
     @property
@@ -78,8 +81,9 @@ class Views:
         return [each.matrix.shape[1] for each in self.views]
 
     def has(self, word: str) -> bool:
-        """Whether any view has the word, in any of its forms (see ``find``)."""
-        return any(find(each, word) is not None for each in self.views)
+        """Whether any view has the word, in any of its forms (see ``find``), or guesses it."""
+        found = any(find(each, word) is not None for each in self.views)
+        return found or any(each.guess(word) is not None for each in self.affixes)
 
     def as_it_stands(self, word: str) -> bool:
         """Whether any view has the word in just this form."""
@@ -88,12 +92,16 @@ class Views:
     def rows(self, words: Sequence[str]) -> Tensor:
         """The vectors (len(words), sum of ``sizes``)."""
         blocks = []
-        for view, mean in zip(self.views, self.means, strict=True):
+        for number, (view, mean) in enumerate(zip(self.views, self.means, strict=True)):
             block = mean.repeat(len(words), 1)
-            places = [(i, row) for i, word in enumerate(words) if (row := find(view, word)) is not None]
+            found = [find(view, word) for word in words]
+            places = [(i, row) for i, row in enumerate(found) if row is not None]
             if places:
                 target, source = torch.tensor(places).T
                 block[target] = view.matrix[source]
+            for i, row in enumerate(found if self.affixes else []):
+                if row is None and (guess := self.affixes[number].guess(words[i])) is not None:
+                    block[i] = guess
             blocks.append(block)
         return torch.cat(blocks, 1)
 

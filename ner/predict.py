@@ -71,7 +71,7 @@ class TrainedTagger:
         allowed = allowed_transitions(indexer.labels, indexer.scheme)
         model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed, len(rows[0]))
         model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
-        vectors = _vectors(described["inputs"]) if config.unseen_vectors else None
+        vectors = _vectors(described["inputs"], config.affix_vectors) if config.unseen_vectors else None
         return cls(config, model, indexer, vectors, device)
 
     @torch.no_grad()
@@ -143,7 +143,7 @@ def _entities(text: str, tokens: Sequence[Token], tags: Sequence[str]) -> Iterat
         yield Entity(span.type, start, end, text[start:end])
 
 
-def _vectors(inputs: dict[str, Any]) -> Views | None:
+def _vectors(inputs: dict[str, Any], affixes: bool) -> Views | None:
     """The vectors that the tagger was trained with, view by view; None where it had none."""
     views: list[WordVectors] = []
     while described := inputs.get(f"vectors {len(views) + 1}" if views else "vectors"):
@@ -157,4 +157,4 @@ def _vectors(inputs: dict[str, Any]) -> Views | None:
                 f"{path}: the tagger was trained with other word vectors (SHA-256 {described['sha256'][:12]}…)"
             )
         views.append(WordVectors.load(path))
-    return Views(views) if views else None
+    return Views(views, affixes=affixes) if views else None

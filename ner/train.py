@@ -44,7 +44,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         return finished
     config = resolve_vectors(config, options)
     dataset = read_dataset(config)
-    vectors = Views([WordVectors.load(path) for path in vector_files(config)]) if config.vectors != "none" else None
+    vectors = load_views(config)
     indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
     _tell_data(options, dataset, indexer)
     task, coverage = build_task(config, dataset, indexer, vectors)
@@ -66,6 +66,12 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         results["best_val_f1"] = best
         _finish(run, trainer.global_step, config, task, dataset, trained, results, vectors)
     return run.run.path
+
+
+def load_views(config: TaggerConfig) -> Views | None:
+    """The settings' word vectors, or None."""
+    views = [WordVectors.load(path) for path in vector_files(config)]
+    return Views(views, affixes=config.affix_vectors) if views else None
 
 
 def vector_files(config: TaggerConfig) -> list[str]:

@@ -114,7 +114,8 @@ def test_batches_hold_whole_documents(sizes: list[int], batch_size: int, shuffle
     assert sorted(int(i) for b in batches for i in b.sentences) == list(range(n))
     where = [set(numbers[b.sentences.numpy()].tolist()) for b in batches]
     assert sum(len(each) for each in where) == len(sizes)  # no document is in two batches
-    assert all(len(b.sentences) < batch_size + 4 for b in batches)
+    assert len(batches) == min(len(sizes), -(-n // batch_size)) == len(source.plan(2))
+    assert max(map(len, where)) - min(map(len, where)) <= 1
     for batch in batches:
         assert batch.surroundings is not None
         assert len(set(batch.surroundings.document.tolist())) == len(set(numbers[batch.sentences.numpy()].tolist()))
