@@ -18,6 +18,7 @@ from training.device import choose_device
 from training.errors import CheckpointError, Preempted, ReproducibilityError
 from training.files import atomic_write
 from training.ledger import Ledger
+from training.lock import check_free
 from training.loop import Batches, Trainer
 from training.resume import Keeper, Position, go_back
 from training.run import Run
@@ -96,22 +97,31 @@ def experiment(
     device = choose_device(config.device)
     with determinism(config) as level:
         described = manifest.describe(inputs, device, level)
-        with _disk_errors():
+        with _disk_errors(), _folder(kind, config, options, described) as run:
+            opened = Experiment(run, config, options)
             if options.resume:
-                run = Run.reopen(Path(options.resume))
                 changes = _changes(run, config, described, options)
-                opened = Experiment(run, config, options)
                 opened.checkpoint = go_back(run, opened.store, options.tell)
                 opened.keeper.last_step = opened.checkpoint["progress"]["global_step"] if opened.checkpoint else 0
                 opened.resumed = changes, described
-            else:
-                run = Run.create(kind, config, path=options.path, root=options.root, argv=options.argv, facts=described)
-                opened = Experiment(run, config, options)
             options.tell(f"run: {run.path} (determinism: {level})")
             with _status(run), opened.keeper.signals():
                 yield opened
             if run.manifest["status"] == "finished":
                 opened.store.clear()
+
+
+@contextmanager
+def _folder(kind: str, config: TrainConfig, options: RunOptions, described: dict[str, Any]) -> Iterator[Run]:
+    """The run's folder, a new one or the one to go on with, kept from other processes."""
+    if options.resume:
+        run = Run.take_up(Path(options.resume))
+    else:
+        run = Run.create(kind, config, path=options.path, root=options.root, argv=options.argv, facts=described)
+    try:
+        yield run
+    finally:
+        run.unlock()
 
 
 @contextmanager
@@ -144,8 +154,9 @@ def _disk_errors() -> Iterator[None]:
 
 
 def reopen(path: str, kind: str) -> Run:
-    """A run of this kind, to go on with. DataError for what is no run, CheckpointError for one of another kind."""
+    """A run of this kind, to go on with. DataError for what is no run, CheckpointError for another kind, or one in use."""
     run = Run.reopen(Path(path))
+    check_free(run.path)
     if run.manifest.get("kind") != kind:
         command = {"ner": "train-ner", "w2v": "train-w2v"}.get(str(run.manifest.get("kind")), "another command")
         raise CheckpointError(

@@ -14,6 +14,7 @@ from training.callbacks import Callback
 from training.checkpoint import ResumeStore
 from training.errors import CheckpointError, ConfigError, DataError
 from training.files import atomic_write, sha256_file
+from training.lock import check_free
 from training.resume import Keeper
 from training.run import LEDGER, METRICS, Run, read_manifest
 
@@ -26,12 +27,14 @@ REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "devi
 
 
 def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
-    """The manifest of a run that can be repeated here. DataError where it cannot, before any work is done.
+    """The manifest of a run that can be repeated here. DataError where it cannot, before any work is done; CheckpointError
+    where a process is still working on it.
 
     Inputs must be there, and be what they were unless ``allow_changes``.
     """
     described = read_manifest(run)
     if described["status"] != "finished":
+        check_free(run)
         command = {"ner": "train-ner", "w2v": "train-w2v"}.get(described.get("kind", ""), "")
         raise DataError(
             f"{run}: expected a finished run, got one that is {described['status']}; "

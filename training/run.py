@@ -20,8 +20,9 @@ import torch
 
 from training import manifest
 from training.config import TrainConfig
-from training.errors import ConfigError, DataError
+from training.errors import CheckpointError, ConfigError, DataError
 from training.files import append_line, atomic_folder, atomic_write, sha256_file, sync
+from training.lock import RunLock
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -31,12 +32,13 @@ EVENTS = "events.out.tfevents.*"
 
 
 class Run:
-    """One run's folder, open for writing. Use ``Run.create`` for a new one, ``Run.reopen`` to go on with one."""
+    """One run's folder, open for writing. Use ``Run.create`` for a new one, ``Run.take_up`` to go on with one."""
 
     def __init__(self, path: Path, described: dict[str, Any]) -> None:
         self.path = path
         self.manifest = described
         self.started = time.time()
+        self._lock: RunLock | None = None
         self._writer: SummaryWriter | None = None
         self._purge_step = 0  # from the first: TensorBoard takes its first session for no restart, whatever it says
 
@@ -53,7 +55,7 @@ class Run:
     ) -> Run:
         """A new folder: ``path`` if given (ConfigError where it exists), else the next ``root/kind/version_N``.
 
-        It appears with its settings and its manifest in it, to which ``facts`` are added, or not at all.
+        It appears with its settings and its manifest in it, to which ``facts`` are added, and locked; or not at all.
         """
         folder = Path(path) if path else next_version(Path(root) / kind)
         described = {"kind": kind, "status": "running", "argv": list(argv), "config": config.to_dict(), "inputs": {}}
@@ -65,9 +67,11 @@ class Run:
             if folder.exists() or folder.is_symlink():
                 raise ConfigError(taken)
             run.path.mkdir()
+            run._lock = RunLock(run.path)
             atomic_write(run.path / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
             run.write_manifest()
             atomic_folder(run.path, folder)
+            run.path = folder
         except FileExistsError as error:
             raise ConfigError(f"run: expected a folder to put the run in, got the file {error.filename}") from None
         except OSError as error:
@@ -75,14 +79,32 @@ class Run:
                 raise ConfigError(taken) from None  # another run took the name meanwhile
             raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
         finally:
-            shutil.rmtree(run.path, ignore_errors=True)
-        run.path = folder
+            if run.path != folder:
+                run.unlock()
+                shutil.rmtree(run.path, ignore_errors=True)
         return run
 
     @classmethod
     def reopen(cls, path: Path) -> Run:
-        """An existing folder, to go on with; its manifest is read."""
+        """An existing folder; its manifest is read."""
         return cls(path, read_manifest(path))
+
+    @classmethod
+    def take_up(cls, path: Path) -> Run:
+        """An existing folder to go on with, locked. CheckpointError where another process works on it or has finished it."""
+        run = cls.reopen(path)
+        run._lock = RunLock(path)
+        run.manifest = read_manifest(path)  # as it is now that no other process can change it
+        if run.manifest["status"] == "finished":
+            run.unlock()
+            raise CheckpointError(f"{path}: another process has just finished this run; there is nothing left to do")
+        return run
+
+    def unlock(self) -> None:
+        """Let other processes have it."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 

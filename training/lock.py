@@ -1,0 +1,52 @@
+"""One process at a time works on a run: two that resumed it would write into each other's files.
+
+The lock is the kernel's (flock), on a file in the run's folder. It ends with the process that holds it, however that ends:
+there is no stale one to remove.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from training.errors import CheckpointError
+
+FILE = ".lock"
+
+
+class RunLock:
+    """Holds the run's folder from when it is made until ``release``; CheckpointError where another process holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise CheckpointError(_taken(folder)) from None
+        except OSError:
+            self.release()  # a file system without locks is an error of the disk
+            raise
+
+    def release(self) -> None:
+        """Let others have it."""
+        os.close(self._descriptor)
+
+
+def check_free(folder: Path) -> None:
+    """CheckpointError where a process is working on the run; the lock is not taken, and nothing is written."""
+    try:
+        descriptor = os.open(folder / FILE, os.O_RDONLY)
+    except OSError:
+        return  # no process has worked on it, or not one that we may look at: who writes will find out
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CheckpointError(_taken(folder)) from None
+    finally:
+        os.close(descriptor)
+
+
+def _taken(folder: Path) -> str:
+    return f"{folder}: another process is working on this run; let it finish, or stop it (fuser {folder / FILE} names it)"
