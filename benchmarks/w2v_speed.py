@@ -1,10 +1,10 @@
-"""train-w2v beside gensim on the same text: words a second and quality, in alternating runs.
+"""train-w2v beside gensim on the same text: words a second, in alternating runs.
 
 Raw words a second = words in the file × epochs ÷ wall time of training; the time from file to vectors is shown too, and
 words per second of CPU time, which says more on a machine that others use. Each run is a process of its own.
 
 Example:
-  python benchmarks/w2v_speed.py text.txt --seeds 5 --sets EN-WS-353-ALL.txt EN-MEN-TR-3k.txt questions-words.txt
+  python benchmarks/w2v_speed.py text8like.txt --lr 0.075 --gensim-lr 0.05
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def main() -> None:
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     found: dict[str, list[dict[str, Any]]] = {}
     names = [f"samebits lr={lr}" for lr in arguments.lr] + [f"gensim lr={lr}" for lr in arguments.gensim_lr]
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for name in names:
             tool, _, lr = name.partition(" lr=")
             command = [sys.executable, __file__, *sys.argv[1:], "--one", tool, "--seed", str(seed), "--rate", lr]
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add = command.add_argument
     add("corpus", help="plain text, a sentence a line, words separated by spaces")
     add("--seeds", type=int, default=3)
+    add("--first-seed", type=int, default=0)
     add("--threads", type=int, default=2, help="our threads and gensim's workers")
     add("--epochs", type=int, default=5)
     add("--dim", type=int, default=100)
@@ -69,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
     add("--gensim-lr", type=float, nargs="*", default=[0.025, 0.05])
     add("--sets", nargs="*", default=[], help="similarity and analogy sets to score the vectors on")
     add("--option", nargs="*", default=[], metavar="NAME=VALUE", help="more settings for ours")
-    add("--one", choices=["samebits", "gensim"], help=argparse.SUPPRESS)
+    add("--folder", type=Path, help="keep each run's vectors and scores there, as w2v_quality.py does")
+    add("--one", help=argparse.SUPPRESS)
     add("--seed", type=int, default=0, help=argparse.SUPPRESS)
     add("--rate", type=float, default=0.05, help=argparse.SUPPRESS)
     return command
@@ -89,7 +92,9 @@ def one(arguments: argparse.Namespace) -> dict[str, float]:
             "file to vectors, s": whole,
             "resident, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
-        return {**figures, **scores(path, arguments.sets)}
+        if arguments.folder:
+            record(arguments, name_of(arguments, arguments.one, arguments.rate, arguments.seed), path, cpu)
+        return figures
 
 
 def samebits(arguments: argparse.Namespace, folder: Path) -> tuple[int, float, float, Path]:
@@ -140,6 +145,30 @@ def gensim(arguments: argparse.Namespace, folder: Path) -> tuple[int, float, flo
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     model.wv.save_word2vec_format(str(folder / "gensim.bin"), binary=True)
     return model.corpus_total_words, wall, cpu, folder / "gensim.bin"
+
+
+def name_of(arguments: argparse.Namespace, tool: str, rate: float, seed: int) -> str:
+    """What tells a run from all others."""
+    shape = f"{arguments.architecture}-{arguments.loss}-d{arguments.dim}-e{arguments.epochs}-s{arguments.sample:g}"
+    options = "".join(f",{each}" for each in arguments.option) if tool == "samebits" else ""
+    return f"{tool} {shape} lr={rate:g}{options} seed={seed}"
+
+
+def record(arguments: argparse.Namespace, name: str, path: Path, cpu: float) -> None:
+    """Keep the vectors of a run in the folder, and append their scores to its runs.jsonl."""
+    if name in {run["name"] for run in recorded(arguments.folder)}:
+        return
+    kept = arguments.folder / (name.replace(" ", "_").replace("/", "_") + ".bin")
+    shutil.move(path, kept)
+    found = {"name": name, "scores": scores(kept, arguments.sets), "cpu": round(cpu, 1), "date": time.strftime("%F %T")}
+    with open(arguments.folder / "runs.jsonl", "a") as stream:
+        stream.write(json.dumps(found) + "\n")
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    """The runs that are written down in a folder."""
+    path = folder / "runs.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def scores(path: Path, sets: list[str]) -> dict[str, float]:

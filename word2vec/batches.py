@@ -63,21 +63,20 @@ class TextBatches:
         seed, end = self.config.seed, self.end
         raw = self._raw(index)
         draws = randomness.words32(len(raw), seed, "subsample", epoch, index)
-        kept = raw[draws <= self.threshold[raw]]
-        is_word = kept != end
-        words = kept[is_word]
-        sentence = np.cumsum(~is_word)[is_word]
-        lengths = np.bincount(sentence, minlength=1)
-        after = np.cumsum(lengths)[sentence]  # the first position behind the sentence
+        kept = raw[draws <= self.threshold.take(raw)]
+        words = kept[kept != end]
+        ends = np.flatnonzero(kept == end)
+        after = (ends - np.arange(len(ends))).astype(np.int32)  # words before each end
+        lengths = np.diff(after, prepend=np.int32(0))
         n = len(words)
-        position = np.arange(n)
+        position = np.arange(n, dtype=np.int32)
         reach = self._windows(n, epoch, index)
         padded = max(1, -(-n // self.config.noise_words)) * self.config.noise_words
         batch_words = np.zeros(padded, dtype=np.int64)
         left, right = np.zeros(padded, dtype=np.int8), np.zeros(padded, dtype=np.int8)
         batch_words[:n] = words
-        left[:n] = np.minimum(reach, position - (after - lengths[sentence]))
-        right[:n] = np.minimum(reach, after - 1 - position)
+        left[:n] = np.minimum(reach, position - np.repeat(after - lengths, lengths))
+        right[:n] = np.minimum(reach, np.repeat(after, lengths) - 1 - position)
         read = int((raw != end).sum())
         return Batch(torch.from_numpy(batch_words), torch.from_numpy(left), torch.from_numpy(right), n, read)
 
@@ -90,10 +89,10 @@ class TextBatches:
         raw[-1, : len(last)] = last
         return raw.ravel()
 
-    def _windows(self, n: int, epoch: int, index: int) -> npt.NDArray[np.int64]:
+    def _windows(self, n: int, epoch: int, index: int) -> npt.NDArray[np.int32]:
         """How far each word's window reaches: uniform in 1 … window (Mikolov et al. 2013a, §3.2), from 16 bits a word."""
         raw = randomness.words32((n + 1) // 2, self.config.seed, "window", epoch, index)
-        return 1 + ((raw.view(np.uint16)[:n].astype(np.int64) * self.config.window) >> 16)
+        return 1 + ((raw.view(np.uint16)[:n].astype(np.int32) * self.config.window) >> 16)
 
 
 class _Plan(Sequence[Batch]):

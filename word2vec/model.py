@@ -54,6 +54,8 @@ class Word2Vec(nn.Module):
         weight = noise_weights(vocab, config) if config.loss == "negative" else torch.zeros(0)
         self.noise_weight: Tensor
         self.register_buffer("noise_weight", weight, persistent=False)
+        self.windows: Tensor
+        self.register_buffer("windows", negative.windows(config.window), persistent=False)
         self.gradients: dict[str, RowGradient] = {}
 
     @torch.no_grad()
@@ -66,14 +68,15 @@ class Word2Vec(nn.Module):
     def _skipgram(self, batch: Batch) -> Tensor:
         config, words = self.config, batch.words
         x = self.input.index_select(0, words)
-        many = (batch.left + batch.right).sum() / batch.n if batch.n else x.new_zeros(())
-        curvature = many * mean_square(x)
+        size = (batch.left + batch.right).to(x.dtype)
+        curvature = size.sum() / max(1, batch.n) * mean_square(x)
         if config.loss == "negative":
             u = negative.with_margin(self.output, words, config.window)
+            mask = negative.band(batch.left, batch.right, self.windows, config.block)
+            weight = self._noise_weight(batch)
             dx, du, loss = negative.skipgram(
-                x, u, batch.left, batch.right, self._noise_weight(batch),
-                negative=config.negative, window=config.window, block=config.block, noise=config.noise_words,
-            )  # fmt: skip
+                x, u, mask, size, weight, negative=config.negative, noise=config.noise_words
+            )
             output = RowGradient(words[: batch.n], du[: batch.n], curvature)
         elif self.tree is not None:
             dx, nodes, loss = hierarchical.skipgram(
@@ -83,12 +86,12 @@ class Word2Vec(nn.Module):
         else:
             dx, dtable, loss = softmax.skipgram(x, self.output, words, batch.left, batch.right, config.window)
             output = self._every_row(batch, dtable, curvature)
-        return self._found(batch, dx, many, output, loss)
+        return self._found(batch, dx, size.sum() / max(1, batch.n), output, loss)
 
     def _cbow(self, batch: Batch) -> Tensor:
         config, words, block = self.config, batch.words, self.config.block
         wide = negative.halo(negative.with_margin(self.input, words, config.window), config.window, block)
-        inside = negative.band(batch.left, batch.right, config.window, block).to(wide.dtype)
+        inside = negative.band(batch.left, batch.right, self.windows, block)
         size = (batch.left + batch.right).to(wide.dtype)
         mean = inside / size.clamp(min=1.0).view(-1, block, 1)
         h = torch.bmm(mean, wide).view(len(words), config.dim)

@@ -51,12 +51,27 @@ def fold(blocks: Tensor, window: int, block: int) -> Tensor:
     return rows[window : window + n * block]
 
 
-def band(left: Tensor, right: Tensor, window: int, block: int) -> Tensor:
-    """Which of its block's halo a position's window holds: bool (n, B, H); a position is not in its own window."""
-    at = torch.arange(block + 2 * window, dtype=torch.int16, device=left.device) - window
-    offset = (at - torch.arange(block, dtype=torch.int16, device=left.device)[:, None]).to(torch.int8)
-    inside = (offset >= -left.view(-1, block, 1)) & (offset <= right.view(-1, block, 1))
-    return inside.logical_and_(offset != 0)
+def windows(window: int) -> Tensor:
+    """Row l·(window + 1) + r: which offsets −window … window a window of l words before and r after holds; 1 or 0.
+
+    float32 ((window + 1)², 2·window + 1). A position is not in its own window.
+    """
+    offset, reach = torch.arange(-window, window + 1), torch.arange(window + 1)
+    before, after = offset >= -reach.unsqueeze(1), offset <= reach.unsqueeze(1)
+    inside = before.unsqueeze(1) & after & (offset != 0)
+    return inside.view(-1, 2 * window + 1).float()
+
+
+def band(left: Tensor, right: Tensor, table: Tensor, block: int) -> Tensor:
+    """Which of its block's halo a position's window holds: 1 or 0, (n, B, H), from the table that ``windows`` makes."""
+    width = table.shape[1]
+    halo_width = block + width - 1
+    inside = table.new_zeros(len(left) // block, block, halo_width)
+    rows = table.index_select(0, left.long().mul_((width + 1) // 2).add_(right))
+    # Along the diagonal, since position b of a block has its own place at b + window of the halo.
+    diagonal = inside.as_strided((len(inside), block, width), (block * halo_width, halo_width + 1, 1))
+    diagonal.copy_(rows.view(-1, block, width))
+    return inside
 
 
 def noise_view(rows: Tensor, noise: int) -> Tensor:
@@ -65,20 +80,21 @@ def noise_view(rows: Tensor, noise: int) -> Tensor:
 
 
 def skipgram(
-    x: Tensor, u: Tensor, left: Tensor, right: Tensor, weight: Tensor, *, negative: int, window: int, block: int, noise: int
+    x: Tensor, u: Tensor, mask: Tensor, size: Tensor, weight: Tensor, *, negative: int, noise: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each word predicts the words in its window.
 
-    ``x`` (P, d): input rows. ``u`` (P + 2·window, d): output rows of the same words, with margins. ``left``, ``right`` (P,):
-    the windows. ``weight`` (P,): P(w)/Q(w) of each position's word as noise, 0 for padding. ``noise`` is M, ``block`` B.
-    Returns the gradients for the input rows and the output rows, each (P, d), and the mean loss of a prediction.
+    ``x`` (P, d): input rows. ``u`` (P + 2·window, d): output rows of the same words, with margins. ``mask`` (n, B, H): the
+    windows, from ``band``. ``size`` (P,): how many words each holds. ``weight`` (P,): P(w)/Q(w) of each position's word as
+    noise, 0 for padding. ``noise`` is M. Returns the gradients for the input rows and the output rows, each (P, d), and the
+    mean loss of a prediction.
     """
     p, d = x.shape
+    block, window = mask.shape[1], (len(u) - p) // 2
     blocks, wide = x.view(-1, block, d), halo(u, window, block)
     own = u[window : window + p]
     many, others, apart = x.view(-1, noise, d), noise_view(own, noise), noise_view(weight, noise).unsqueeze(1)
-    share = (left + right).to(x.dtype).mul_(negative / noise).view(-1, noise, 1)
-    mask = band(left, right, window, block)
+    share = (size * (negative / noise)).view(-1, noise, 1)
 
     hit = torch.bmm(blocks, wide.transpose(1, 2)).sigmoid_()
     miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()
@@ -107,7 +123,7 @@ def cbow(
 
     hit = torch.linalg.vecdot(h, u).sigmoid_()
     miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()
-    loss = _loss(hit.view(-1, noise, 1), counted.view(-1, noise, 1) > 0, miss, share, apart)
+    loss = _loss(hit.view(-1, noise, 1), counted.view(-1, noise, 1), miss, share, apart)
     pull = hit.sub_(1.0).mul_(counted).unsqueeze(1)
     miss.mul_(share).mul_(apart)
 
@@ -122,9 +138,9 @@ def _loss(hit: Tensor, mask: Tensor, miss: Tensor, share: Tensor, apart: Tensor)
     first = -(-LOSS_WORDS // miss.shape[1])  # so many groups of M words, and the blocks of just these words
     blocks = first * miss.shape[1] // hit.shape[1]
     hit, mask, miss, share, apart = hit[:blocks], mask[:blocks], miss[:first], share[:first], apart[:first]
-    pull = total(torch.where(mask, hit, 1.0).clamp_(min=torch.finfo(hit.dtype).tiny).log_())
+    pull = total(hit.clamp(min=torch.finfo(hit.dtype).tiny).log_().mul_(mask))
     push = total((1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share).mul_(apart))
-    return (pull + push).neg_() / mask.sum().clamp(min=1)
+    return (pull + push).neg_() / mask.sum().clamp_(min=1.0)
 
 
 def total(values: Tensor) -> Tensor:
