@@ -13,6 +13,7 @@ from ner.batches import Batch, replace_rare
 from ner.config import TaggerConfig
 from ner.metrics import SpanCounter, SpanCounts
 from ner.model import Masks, Tagger
+from training.memory import keep_freed_memory
 from training.randomness import keep_mask
 from training.task import Task
 
@@ -38,6 +39,7 @@ class TaggerTask(Task):
         return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=self.config.lr, fused=True)
 
     def on_fit_start(self) -> None:
+        keep_freed_memory()
         self.rare = self.rare.to(self.device)
 
     # -- training -----------------------------------------------------------------------------------------------------
