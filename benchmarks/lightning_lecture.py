@@ -1,7 +1,10 @@
 """The lecture's experiment on PyTorch Lightning 2.6, beside `--preset lecture`.
 
-    python benchmarks/lightning_lecture.py DATA --vectors FILE            # an epoch's time of both, and F1
-    python benchmarks/lightning_lecture.py DATA --vectors FILE --same 236  # the losses of both, over 236 steps (2 epochs)
+    python benchmarks/lightning_lecture.py DATA --vectors FILE --rounds 3   # an epoch's time, F1 and memory of each
+    python benchmarks/lightning_lecture.py DATA --vectors FILE --same 236   # the losses of both, over 236 steps (2 epochs)
+
+The sides (Lightning; ours with random batches; ours with batches of like lengths) take turns, each in a process of its own.
+Memory is the most that was resident while training, and how much more that is than was resident before.
 
 Lightning's side is the lecture's program: padded batches of 128 sentences drawn at random, nn.Embedding, nn.LSTM, nn.Linear,
 validation after each quarter of an epoch, strict seqeval F1 of train and valid. With ``--same`` both get the same initial
@@ -12,7 +15,10 @@ then the losses of all steps must agree, and loss and F1 of all validations.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import statistics
+import subprocess
 import sys
 import time
 import warnings
@@ -35,10 +41,12 @@ from ner.indexer import Indexer
 from ner.task import UNKNOWN, TaggerTask
 from ner.train import RAW, build_task
 from training.callbacks import Callback
+from training.determinism import determinism
 from training.loop import Trainer
 from word2vec.vectors import WordVectors
 
 PAD_LABEL = -100
+SIDES = ("Lightning", "samebits-random", "samebits-length")
 
 
 class Padded(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -167,13 +175,21 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--same", type=int, default=0, metavar="STEPS")
-    parser.add_argument("--batching", choices=["random", "length"], default="random", help="ours; Lightning's is random")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--one", choices=SIDES, help="run this side alone, and print its figures as JSON")
     options = parser.parse_args()
+    if not (options.one or options.same):
+        compare(options.rounds, options.sides)
+        return
     torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)  # Lightning's order of sentences
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     settings = {**PRESETS["lecture"], "data": options.data, "vectors": options.vectors, "hidden_size": options.hidden_size}
-    settings |= {"max_epochs": options.epochs, "batching": options.batching, "threads": options.threads}
+    settings |= {"max_epochs": options.epochs, "threads": options.threads, "seed": options.seed, "deterministic": True}
+    settings["batching"] = "length" if options.one == SIDES[2] else "random"
     if options.same:
         settings |= {"max_epochs": 1000, "max_steps": options.same, "num_sanity_val_steps": 0, "shuffle_valid": False}
     config = TaggerConfig.from_dict(settings)
@@ -184,8 +200,44 @@ def main() -> None:
     if options.same:
         same_losses(config, dataset, indexer, vectors, train, valid)
         return
-    time_lightning(config, dataset, indexer, vectors, train, valid)
-    time_ours(config, dataset, indexer, vectors, train, valid)
+    run = run_lightning if options.one == SIDES[0] else run_ours
+    print(json.dumps(run(config, ours(config, dataset, indexer, vectors), train, valid)))
+
+
+def compare(rounds: int, sides: list[str]) -> None:
+    """Each side in a process of its own, in turn; then a line for each with median, least and most."""
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    for _ in range(rounds):
+        for side in sides:
+            command = [sys.executable, *sys.argv, "--one", side]
+            line = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+            found[side].append(json.loads(line))
+            print(side, line, flush=True)
+    for side, results in found.items():
+        cells = []
+        for name in results[0]:
+            values = [each[name] for each in results]
+            cells.append(f"{name} {statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})")
+        print(f"{side}: {', '.join(cells)}")
+
+
+def begin() -> tuple[float, float]:
+    """The time, and the MB that are resident; the count of the most resident memory begins anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return time.perf_counter(), memory("VmRSS")
+
+
+def memory(field: str) -> float:
+    """This process's VmRSS (resident now) or VmHWM (the most since ``begin``), in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def figures(config: TaggerConfig, start: float, resident: float, f1: float) -> dict[str, float]:
+    """What is reported of a side; ``start`` and ``resident`` as ``begin`` returned them."""
+    seconds = (time.perf_counter() - start) / config.max_epochs
+    most = memory("VmHWM")
+    return {"seconds an epoch": seconds, "valid F1": f1, "MB at most": most, "MB more than before": most - resident}
 
 
 def ours(config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None) -> TaggerTask:
@@ -229,32 +281,27 @@ def same_losses(
     print(f"{len(gaps)} steps; largest relative difference of a loss {max(gaps):.2e}")
 
 
-def time_lightning(
-    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None, train: Encoded, valid: Encoded
-) -> None:
-    module = lightning(ours(config, dataset, indexer, vectors), config, packed=False)
+def run_lightning(config: TaggerConfig, task: TaggerTask, train: Encoded, valid: Encoded) -> dict[str, float]:
+    module = lightning(task, config, packed=False)
     loader = torch.utils.data.DataLoader
     loaders = [loader(Padded(part), config.batch_size, shuffle=True, collate_fn=collate) for part in (train, valid)]
     trainer = pl_trainer(config, val_check_interval=0.25)
-    start = time.perf_counter()
+    del task
+    start, resident = begin()
     trainer.fit(module, loaders[0], loaders[1])
-    seconds = (time.perf_counter() - start) / config.max_epochs
-    print(f"Lightning: {seconds:.1f} s an epoch, valid F1 {float(trainer.callback_metrics['val_f1']):.4f}")
+    return figures(config, start, resident, float(trainer.callback_metrics["val_f1"]))
 
 
-def time_ours(
-    config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None, train: Encoded, valid: Encoded
-) -> None:
-    task = ours(config, dataset, indexer, vectors)
+def run_ours(config: TaggerConfig, task: TaggerTask, train: Encoded, valid: Encoded) -> dict[str, float]:
     sources = [
         SentenceBatches(part, config.batch_size, batching=config.batching, seed=config.seed, purpose=purpose)
         for part, purpose in ((train, "order"), (valid, "order/valid"))
     ]
-    trainer = Trainer(config)
-    start = time.perf_counter()
-    trainer.fit(task, sources[0], sources[1])
-    seconds = (time.perf_counter() - start) / config.max_epochs
-    print(f"samebits ({config.batching}): {seconds:.1f} s an epoch, valid F1 {trainer.callback_metrics['val_f1']:.4f}")
+    with determinism(config):
+        trainer = Trainer(config)
+        start, resident = begin()
+        trainer.fit(task, sources[0], sources[1])
+    return figures(config, start, resident, float(trainer.callback_metrics["val_f1"]))
 
 
 if __name__ == "__main__":

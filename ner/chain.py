@@ -95,9 +95,7 @@ def edges(plan: Packing) -> tuple[Tensor, Tensor]:
     return flags[0, :-1], flags[1, :-1]
 
 
-def _gold(
-    scores: Tensor, labels: Tensor, pairs: Tensor, start: Tensor, end: Tensor, first: Tensor, last: Tensor
-) -> Tensor:
+def _gold(scores: Tensor, labels: Tensor, pairs: Tensor, start: Tensor, end: Tensor, first: Tensor, last: Tensor) -> Tensor:
     """What each token (N,) adds to its sentence's score under ``labels``. DataError if they are not allowed."""
     before = labels.roll(1)
     gold = scores.gather(1, labels.unsqueeze(1)).squeeze(1)
@@ -136,17 +134,25 @@ def _pair_counts(a: Tensor, b: Tensor, pairs: Tensor, weights: Tensor, every: in
 class ChainLoss(torch.autograd.Function):
     """Scores (N, L), transitions (L, L), start and end (L,) in float64 → the negative log-likelihoods (b_0,).
 
-    Sentences that have tokens are in their order; slots that are left over are 0.
+    Sentences that have tokens are in their order; slots that are left over are 0. ``directions`` 2 where there will be a
+    backward pass, else 1.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, scores: Tensor, pairs: Tensor, start: Tensor, end: Tensor, labels: Tensor, plan: Packing, every: int
+        ctx: Any,
+        scores: Tensor,
+        pairs: Tensor,
+        start: Tensor,
+        end: Tensor,
+        labels: Tensor,
+        plan: Packing,
+        every: int,
+        directions: int,
     ) -> Tensor:
         n, size = scores.shape[0], plan.sizes[0]
         first, last = edges(plan)
         gold = _gold(scores, labels, pairs, start, end, first, last)
-        directions = 2 if any(ctx.needs_input_grad) else 1
         states, increments = recursion(scores, pairs, start, end, plan, every, directions)
         each = nn.functional.pad(increments - gold, (0, 1))
         final = plan.tokens[1, :size]  # the last tokens; N for spare rows
@@ -169,7 +175,7 @@ class ChainLoss(torch.autograd.Function):
         ends = nn.functional.pad(d_scores, (0, 0, 0, 1))[plan.tokens[:, : plan.sizes[0]]]
         inner = weights.masked_fill(first.unsqueeze(1), 0.0)[1:]
         d_pairs = _pair_counts(a[:-1], b[1:], pairs, inner, ctx.every).sub_(gold[:-1].T @ (gold[1:] * inner))
-        return d_scores, d_pairs, sum_rows(ends[0]), sum_rows(ends[1]), None, None, None
+        return d_scores, d_pairs, sum_rows(ends[0]), sum_rows(ends[1]), None, None, None, None
 
 
 def best_sequences(scores: Array, pairs: Array, start: Array, end: Array, plan: Packing) -> npt.NDArray[np.int64]:

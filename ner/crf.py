@@ -95,7 +95,8 @@ class CRF(nn.Module):
 
     def _losses(self, scores: Tensor, labels: Tensor, plan: Packing) -> Tensor:
         """The negative log-likelihoods in float64: of the sentences that have tokens, in order, and possibly some zeros."""
-        args = (scores.double(), *self._masked(torch.float64), labels, plan, self._every(scores))
+        directions = 2 if torch.is_grad_enabled() else 1
+        args = (scores.double(), *self._masked(torch.float64), labels, plan, self._every(scores), directions)
         result: Tensor = ChainLoss.apply(*args)  # type: ignore[no-untyped-call]
         return result
 

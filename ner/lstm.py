@@ -87,22 +87,25 @@ def _tanh(x: Tensor, minus_one: Tensor, out: Tensor) -> Tensor:
 
 
 def _run(
-    rows: Tensor, weights: Sequence[Tensor], size: int, sizes: tuple[int, ...]
+    rows: Tensor, weights: Sequence[Tensor], size: int, sizes: tuple[int, ...], keep: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Run both directions; return the gates (2, P', 4H), and cells, their tanh and the hidden states, each (2, P', H).
+    """Run both directions; return the hidden states (2, P', H), and what the backward pass needs.
 
+    That is, for all steps if ``keep``, else of the last one: the gates (2, P', 4H), cells and their tanh (2, P', H).
     ``rows`` (2, P', D+1+H) hold each step's inputs beside the hidden states of the step before, which are filled in here;
     ``weights`` are those of both, packed, for each direction (4H, D+1+H): its step is one product.
     """
-    gates = rows.new_empty(2, rows.shape[1], 4 * size)
-    cells, squashed, hidden = rows.new_empty(3, 2, rows.shape[1], size)
+    room = rows.shape[1] if keep else sizes[0]
+    gates, hidden = rows.new_empty(2, room, 4 * size), rows.new_empty(2, rows.shape[1], size)
+    cells, squashed = rows.new_empty(2, 2, room, size)
     before = rows[:, :, -size:]
     before[:, : sizes[0]] = 0
     minus_one = rows.new_tensor(-1)
-    parts = [_steps(part, sizes) for part in gates.view(2, -1, 4, size).unbind(2)]
-    kept = [_steps(x, sizes) for x in (rows, gates, before, cells, squashed, hidden)]
+    states = (gates, cells, squashed, *gates.view(2, room, 4, size).unbind(2))
+    kept = [_steps(x, sizes) if keep else [x[:, :batch] for batch in sizes] for x in states]
     h_before = c_before = None
-    for row, gate, h_row, c, tanh_c, h, i, f, g, o in zip(*kept, *parts, strict=True):
+    views = zip(*(_steps(x, sizes) for x in (rows, before, hidden)), *kept, strict=True)
+    for row, h_row, h, gate, c, tanh_c, i, f, g, o in views:
         batch = row.shape[1]
         if h_before is not None:
             h_row.copy_(h_before[:, :batch])
@@ -115,12 +118,14 @@ def _run(
             torch.mul(f, c_before[:, :batch], out=c).addcmul_(i, g)
         torch.mul(o, _tanh(c, minus_one, tanh_c), out=h)
         h_before, c_before = h, c
-    return gates, cells, squashed, hidden
+    return hidden, gates, cells, squashed
 
 
-def _run_back(d_hidden: Tensor, w_hh: Tensor, plan: Packing, gates: Tensor, cells: Tensor, squashed: Tensor) -> Tensor:
+def _run_back(
+    d_hidden: Tensor, w_hh: Sequence[Tensor], plan: Packing, gates: Tensor, cells: Tensor, squashed: Tensor
+) -> Tensor:
     """Backpropagation through time: the gradient (2, P', 4H) of the pre-activations. Overwrites ``d_hidden`` (2, P, H)."""
-    size, sizes, total = w_hh.shape[-1], plan.sizes, d_hidden.shape[1]
+    size, sizes, total = w_hh[0].shape[-1], plan.sizes, d_hidden.shape[1]
     i, f, g, o = gates.view(2, -1, 4, size)[:, :total].unbind(2)
     cells, squashed = cells[:, :total], squashed[:, :total]
     d_gates = torch.empty_like(gates)
@@ -170,17 +175,20 @@ def _rows(tokens: Tensor, plan: Packing, size: int) -> Tensor:
 
 
 class _BiLSTM(torch.autograd.Function):
-    """tokens (N, D), weights stacked by direction: (2, G, D), (2, G, H), (2, G) -> (N, 2H)."""
+    """tokens (N, D), and of each direction the weights (4H, D), (4H, H) and both biases (4H,) -> (N, 2H)."""
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, plan: Packing) -> Tensor:
-        size = w_hh.shape[-1]
+    def forward(ctx: Any, tokens: Tensor, plan: Packing, keep: bool, *parameters: Tensor) -> Tensor:
+        size = parameters[1].shape[-1]
         rows = _rows(tokens, plan, size)
-        weights = torch.cat([w_ih, bias.unsqueeze(2), w_hh], 2)
-        weights[:, 2 * size : 3 * size] *= 2  # g = tanh(z) = 2 sigmoid(2z) - 1
-        gates, cells, squashed, hidden = _run(rows, [packed(each) for each in weights], size, plan.sizes)
+        weights = []
+        for w_ih, w_hh, b_ih, b_hh in (parameters[:4], parameters[4:]):
+            joined = torch.cat([w_ih, (b_ih + b_hh).unsqueeze(1), w_hh], 1)
+            joined[2 * size : 3 * size] *= 2  # g = tanh(z) = 2 sigmoid(2z) - 1
+            weights.append(packed(joined))
+        hidden, *states = _run(rows, weights, size, plan.sizes, keep)
         ctx.plan = plan
-        ctx.save_for_backward(w_ih, w_hh, rows, gates, cells, squashed)
+        ctx.save_for_backward(rows, *states, *parameters)
         # The two directions of a token are neighbours in the output, and a whole table apart in ``hidden``.
         return _gather(hidden.flatten(0, 1), plan.rows.T + plan.rows.new_tensor([0, hidden.shape[1]])).flatten(1)
 
@@ -188,18 +196,22 @@ class _BiLSTM(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
         plan: Packing = ctx.plan
-        w_ih, w_hh, rows, gates, cells, squashed = ctx.saved_tensors
-        n, inputs = d_output.shape[0], w_ih.shape[-1]
+        rows, gates, cells, squashed, *parameters = ctx.saved_tensors
+        n, inputs = d_output.shape[0], parameters[0].shape[-1]
         places = (2 * plan.tokens + plan.tokens.new_tensor([[0], [1]])).clamp_(max=2 * n - 1)
         d_hidden = _gather(d_output.reshape(2 * n, -1), places)
         d_hidden.index_fill_(1, (plan.tokens[0] == n).nonzero().flatten(), 0)  # nobody reads the spare rows
-        d_gates = _run_back(d_hidden, w_hh, plan, gates, cells, squashed)
+        d_gates = _run_back(d_hidden, parameters[1::4], plan, gates, cells, squashed)
         d_tokens = None
         if ctx.needs_input_grad[0]:
-            d_inputs = [product(d_gate, w.T) for d_gate, w in zip(d_gates, w_ih, strict=True)]
+            d_inputs = [product(d_gate, w.T) for d_gate, w in zip(d_gates, parameters[::4], strict=True)]
             d_tokens = _gather(d_inputs[0], plan.rows[0]).add_(_gather(d_inputs[1], plan.rows[1]))
-        d_weights = torch.stack([product(row.T, d_gate.T).T for row, d_gate in zip(rows, d_gates, strict=True)])
-        return d_tokens, d_weights[..., :inputs], d_weights[..., inputs + 1 :], d_weights[..., inputs], None
+        d_parameters: list[Tensor] = []
+        for row, d_gate in zip(rows, d_gates, strict=True):
+            d_weights = product(row.T, d_gate.T).T
+            d_bias = d_weights[:, inputs]
+            d_parameters += [d_weights[:, :inputs], d_weights[:, inputs + 1 :], d_bias, d_bias]
+        return d_tokens, None, None, *d_parameters
 
 
 class BiLSTM(nn.Module):
@@ -239,8 +251,6 @@ class BiLSTM(nn.Module):
             raise DataError(f"tokens: expected shape {wanted}, got {tuple(tokens.shape)}")
         if not plan.sizes:
             return tokens.new_zeros(0, 2 * self.hidden_size)
-        w_ih = torch.stack([self.weight_ih_l0, self.weight_ih_l0_reverse])
-        w_hh = torch.stack([self.weight_hh_l0, self.weight_hh_l0_reverse])
-        bias = torch.stack([self.bias_ih_l0 + self.bias_hh_l0, self.bias_ih_l0_reverse + self.bias_hh_l0_reverse])
-        result: Tensor = _BiLSTM.apply(tokens, w_ih, w_hh, bias, plan)  # type: ignore[no-untyped-call]
+        keep = torch.is_grad_enabled()
+        result: Tensor = _BiLSTM.apply(tokens, plan, keep, *self.parameters())  # type: ignore[no-untyped-call]
         return result

@@ -14,6 +14,7 @@ from ner.config import TaggerConfig
 from ner.metrics import SpanCounter, SpanCounts
 from ner.model import Masks, Tagger
 from ner.scheme import parse_tag
+from training.memory import keep_freed_memory
 from training.randomness import keep_mask
 from training.task import Task
 
@@ -48,6 +49,7 @@ class TaggerTask(Task):
         return [adam], [torch.optim.lr_scheduler.LambdaLR(adam, lambda epoch: max(0.0, 1.0 - epoch / c.max_epochs))]
 
     def on_fit_start(self) -> None:
+        keep_freed_memory()
         self.rare = self.rare.to(self.device)
 
     # -- training -----------------------------------------------------------------------------------------------------
