@@ -76,7 +76,7 @@ class ProgressBar(Callback):
         if self.bar is None:
             self._open(trainer, done=batch_idx)  # a resumed run begins inside an epoch
         if self.bar is not None:
-            self.bar.update(1, f"{self._rate(task)} {shown(trainer.progress_bar_metrics)}")
+            self.bar.update(1, f"{self._rate(task)} {shown(trainer.progress_bar_metrics, running=True)}")
 
     def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
         if self.bar is not None:
@@ -98,9 +98,11 @@ class ProgressBar(Callback):
             click.echo(err=True)
 
 
-def shown(metrics: dict[str, float]) -> str:
-    """Metrics in one line, losses and F1 first; those per type and per step are left out."""
-    kept = {k: v for k, v in metrics.items() if "/" not in k and not k.endswith("_step") and f"{k}_epoch" not in metrics}
+def shown(metrics: dict[str, float], running: bool = False) -> str:
+    """Metrics in one line, losses and F1 first, without those per type; ``running``: the step's values, else the epoch's."""
+    other = "_epoch" if running else "_step"
+    kept = {k: v for k, v in metrics.items() if "/" not in k and not k.endswith(other) and f"{k}_epoch" not in metrics}
+    kept = {name.removesuffix("_step"): value for name, value in kept.items()}
     first = sorted(kept, key=lambda name: not any(part in name for part in ("loss", "f1")))
     return " ".join(f"{name}={kept[name]:.4g}" for name in first)
 

@@ -20,6 +20,7 @@ from ner.scheme import Span, check
 
 Known = Callable[[str], bool]
 WORST = 10  # sentences shown in full
+SHOWN = 5  # errors of a sentence that are put into words
 MISSED, SPURIOUS = "missed", "spurious"
 
 
@@ -169,7 +170,8 @@ class Evaluation:
     def sentence_text(self, number: int) -> str:
         """A sentence with its entities in brackets, gold and predicted, and what is wrong."""
         sentence, judged = self.sentences[number], self.judged[number]
-        wrong = ", ".join(said(sentence, m) for m in judged.mistakes)
+        wrong = ", ".join(said(sentence, m) for m in judged.mistakes[:SHOWN])
+        wrong += f", and {len(judged.mistakes) - SHOWN:,} more" if len(judged.mistakes) > SHOWN else ""
         return "\n".join([
             f"  {_place(sentence, number)}: {wrong}",
             f"    gold       {bracketed(sentence.words, judged.gold)}",

@@ -35,6 +35,7 @@ from word2vec.text import TextRule
 from word2vec.vectors import WordVectors, rule_path
 
 SHOWN_WORDS = 1000  # in the projector
+MAIN = ("characters", "decoder", "dropout", "hidden_size", "seed")  # on TensorBoard's page of settings
 
 
 def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Path:
@@ -203,7 +204,7 @@ def _finish(
     show_precision_recall(run.run, sentences, [task.type_probabilities[i] for i in tested], task.types, step)
     _show_words(run, task, indexer, step)
     shown = {name: value for name, value in results.items() if name in ("best_val_f1", "test_f1", "test_loss")}
-    run.run.hyperparameters(config.to_dict(), shown, step)
+    run.run.hyperparameters(config.to_dict(), shown, step, MAIN)
     digest = weights_sha256(task)
     run.run.manifest["labels"] = list(indexer.labels)
     run.run.finish(digest, results, [*outputs, "predictions.conll", "indexer.json"])

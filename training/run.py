@@ -150,12 +150,24 @@ class Run:
         clean = [" ".join(label.split()) or " " for label in labels]
         self.writer.add_embedding(matrix.float().cpu(), metadata=clean, tag=tag, global_step=step)
 
-    def hyperparameters(self, settings: Mapping[str, Any], metrics: Mapping[str, float], step: int) -> None:
-        """Settings with their final metrics for the HPARAMS page, in this run itself (add_hparams would make a sub-run)."""
+    def hyperparameters(
+        self, settings: Mapping[str, Any], metrics: Mapping[str, float], step: int, first: Sequence[str] = ()
+    ) -> None:
+        """Settings with their final metrics for the HPARAMS page, in this run itself (add_hparams would make a sub-run).
+
+        The page shows five settings at once: those of ``first``, in order of their names, come before all others.
+        """
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
         from torch.utils.tensorboard.summary import hparams
 
         plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items()}
-        for summary in hparams(plain, {f"hp/{name}": value for name, value in metrics.items()}):  # type: ignore[no-untyped-call]
+        summaries = hparams(plain, {f"hp/{name}": value for name, value in metrics.items()})  # type: ignore[no-untyped-call]
+        described = summaries[0].value[0].metadata.plugin_data
+        data = HParamsPluginData.FromString(described.content)
+        for info in data.experiment.hparam_infos:
+            info.differs = info.name in first  # what the page sorts by before the name
+        described.content = data.SerializeToString()
+        for summary in summaries:
             self.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
         for name, value in metrics.items():
             self.writer.add_scalar(f"hp/{name}", value, step)

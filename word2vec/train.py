@@ -29,6 +29,7 @@ IDS, VOCAB = "corpus.ids", "vocab.tsv"
 OUTPUTS = ("vectors.txt", "vectors.bin", "vectors.rule.json", VOCAB)
 PROBES, NEIGHBOURS = 12, 8
 IN_PROJECTOR = 5000
+MAIN = ("architecture", "dim", "loss", "lr", "negative")  # on TensorBoard's page of settings
 ANALOGY_WORDS = NEIGHBOUR_WORDS = 30_000
 
 
@@ -164,7 +165,7 @@ def _finish(
         vectors.save(folder / name, form)
     run.run.embedding("words", matrix[:IN_PROJECTOR], vocab.words[:IN_PROJECTOR], trainer.global_step)
     results = {"train_loss": float(trainer.callback_metrics["train_loss_epoch"])}
-    run.run.hyperparameters(config.to_dict(), results, trainer.global_step)
+    run.run.hyperparameters(config.to_dict(), results, trainer.global_step, MAIN)
     digest = weights_sha256(task)
     run.run.finish(digest, results, OUTPUTS)
     corpus.delete()
