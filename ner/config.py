@@ -51,7 +51,7 @@ class TaggerConfig(TrainConfig):
     shuffle_valid: bool = option(False, "validate in a random order")
     lr: float = option(2e-3, "Adam's learning rate")
     lr_schedule: str = option("linear", "how it falls, epoch by epoch", choices=("constant", "linear"))
-    average: float = option(0.99, "validate and test a running mean of the weights, which keeps this much a step; 0 for none")
+    average: float = option(0.99, "validate and test a running mean of the weights that keeps this share a step; 0 for none")
     patience: int = option(0, "stop after so many checks without a better valid F1; 0 for never")
     test_weights: str = option("best", "the weights that are tested", choices=("best", "last"))
     max_epochs: int = option(12, "epochs to train at most")
