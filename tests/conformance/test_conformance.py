@@ -167,6 +167,18 @@ NAMED = {
     "a stop asked for before the first batch": Case(stop_at=("on_train_epoch_start", 0, 0), logs=ALWAYS),
     "a metric that was never logged": Case(early_stopping=(("monitor", "nowhere"),), logs=ALWAYS),
     "gradient clipping with manual optimization": Case(manual=True, settings=(("gradient_clip_val", 1.0),)),
+    "an optimizer that evaluates its closure again": Case(optimizer="lbfgs", logs=ALWAYS),
+    "an optimizer that evaluates its closure again, clipped": Case(
+        optimizer="lbfgs", settings=(("gradient_clip_val", 0.01), ("accumulate_grad_batches", 2)), n_train=5, logs=ALWAYS
+    ),
+    "an optimizer of one's own": Case(optimizer="own", logs=ALWAYS, lr_monitor=()),
+    "limits of the test": Case(
+        n_val=(3, 2), settings=(("limit_test_batches", 0.5), ("limit_val_batches", 1)), logs=ALWAYS,
+        then=("test", "validate"),
+    ),
+    "several sources under one name": Case(
+        n_val=(2, 2), logs=(Log("validation_step", "val", (1.0, 2.0), 1, (("add_dataloader_idx", False),)),)
+    ),
     "layers in eval mode stay so": Case(eval_parts=True, logs=ALWAYS, then=("validate",)),
 }
 
