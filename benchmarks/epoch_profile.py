@@ -1,11 +1,11 @@
 """Where the time of the tagger's first epoch goes, part by part, beside the floor.
 
-    PYTHONPATH=. python benchmarks/epoch_profile.py DATA [--kind lecture|best] [--batching length|random] [--threads 2]
+    PYTHONPATH=. python benchmarks/epoch_profile.py DATA [--preset lecture|conll2003] [--batching length|random]
 
-"lecture": the lecture's experiment with 256 units, four validations an epoch. "best": character CNN, CRF, dropout, 200
-units, 32 sentences a batch, one validation. Parts do not overlap: what one calls of another counts for the other. The floor
-is the number of multiplications and additions of the LSTM's products (for training three times those of the forward pass),
-over the rate of a large product on this machine, by the library that we use, in the same run.
+The lecture's experiment has 256 units here, and four validations an epoch. Parts do not overlap: what one calls of another
+counts for the other. The floor is the number of multiplications and additions of the LSTM's products (for training three
+times those of the forward pass), over the rate of a large product on this machine, by the library that we use, in the same
+run.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from training import core, loop, nonfinite, optimization
 from training.determinism import determinism
 from training.loop import Trainer
 from training.randomness import uniform
-
-BEST = {"characters": "cnn", "decoder": "crf", "hidden_size": 200, "batch_size": 32, "docstart": "drop"}
 
 
 class Parts:
@@ -97,20 +95,20 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--kind", choices=["lecture", "best"], default="lecture")
+    parser.add_argument("--preset", choices=["lecture", "conll2003"], default="lecture")
     parser.add_argument("--batching", choices=["length", "random"], default="length")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dim", type=int, default=100, help="size of the word vectors, which are random")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    chosen = BEST if options.kind == "best" else {**PRESETS["lecture"], "hidden_size": 256}
+    chosen = {**PRESETS[options.preset], **({"hidden_size": 256} if options.preset == "lecture" else {})}
     config = TaggerConfig.from_dict(
         {**chosen, "data": options.data, "vectors": "none", "word_dim": options.dim, "batching": options.batching,
          "threads": options.threads, "deterministic": True, "max_epochs": 1}
     )  # fmt: skip
     dataset = read_dataset(config)
     indexer = Indexer.build(dataset.train, RAW, config.scheme)
-    train, valid = (encode(part, indexer, characters=options.kind == "best") for part in (dataset.train, dataset.valid))
+    train, valid = (encode(part, indexer, config) for part in (dataset.train, dataset.valid))
     task, _ = build_task(config, dataset, indexer, None)
     sources = [SentenceBatches(part, config.batch_size, batching=options.batching) for part in (train, valid)]
     with determinism(config):
