@@ -108,8 +108,8 @@ def main() -> None:
     )  # fmt: skip
     dataset = read_dataset(config)
     indexer = Indexer.build(dataset.train, RAW, config.scheme)
-    train, valid = (encode(part, indexer, config) for part in (dataset.train, dataset.valid))
     task, _ = build_task(config, dataset, indexer, None)
+    train, valid = (encode(part, indexer, config) for part in (dataset.train, dataset.valid))
     sources = [SentenceBatches(part, config.batch_size, batching=options.batching) for part in (train, valid)]
     with determinism(config):
         speed = rate()
