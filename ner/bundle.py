@@ -235,9 +235,10 @@ def _vectors(folder: Path, affixes: bool) -> Views:
     index = _load(path)
     if not isinstance(index, list) or not index or not all(map(_is_view, index)):
         raise DataError(f"{path}: expected a dimension, a text rule and words for each view, got something else")
-    numbers = np.frombuffer((folder / "vectors.bin").read_bytes(), "<f4").astype(np.float32)
+    data = (folder / "vectors.bin").read_bytes()
     cuts = np.cumsum([view["dim"] * len(view["words"]) for view in index])
-    if cuts[-1] != len(numbers) or not np.isfinite(numbers).all():
+    numbers = np.frombuffer(data, "<f4", len(data) // 4).astype(np.float32)
+    if 4 * cuts[-1] != len(data) or not np.isfinite(numbers).all():
         raise DataError(f"{folder / 'vectors.bin'}: expected {cuts[-1]} finite numbers, as vectors.json says")
     views = []
     for view, part in zip(index, np.split(numbers, cuts[:-1]), strict=True):

@@ -17,9 +17,35 @@ import torch
 from ner.bundle import MANIFEST, _digest, _json
 from tests.fuzz.mutate import change_value, mutate, mutate_json, mutate_json_lines, odd_text
 
-QUICK = ["--max-epochs", "1", "--hidden-size", "4", "--word-dim", "4", "--no-progress", "--threads", "1", "--device", "cpu",
-         "--limit-train-batches", "1", "--limit-val-batches", "1", "--limit-test-batches", "1", "--char-hidden", "4",
-         "--features-dim", "0", "--topic-dim", "0", "--max-steps", "2", "--max-time", "20s", "--precision", "32-true"]  # fmt: skip
+QUICK = [
+    "--max-epochs",
+    "1",
+    "--hidden-size",
+    "4",
+    "--word-dim",
+    "4",
+    "--no-progress",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+    "--limit-train-batches",
+    "1",
+    "--limit-val-batches",
+    "1",
+    "--limit-test-batches",
+    "1",
+    "--char-hidden",
+    "4",
+    "--features-dim",
+    "0",
+    "--topic-dim",
+    "0",
+    "--max-steps",
+    "2",
+    "--precision",
+    "32-true",
+]
 
 
 @dataclass(frozen=True)
@@ -68,7 +94,9 @@ def conll(rng: Random, good: Good, at: Path) -> Case:
     files = [bad, *[str(good.data / f"{name}.conll") for name in ("valid", "test")]]
     rng.shuffle(files)
     named = [word for name, file in zip(("--train", "--valid", "--test"), files, strict=True) for word in (name, file)]
-    return Case(["train-ner", *named, "--vectors", "none", "--run", str(at / "run"), *rng.choice(([], ["--repair"])), *QUICK])
+    return Case(
+        ["train-ner", *named, "--vectors", "none", "--run", str(at / "run"), *rng.choice(([], ["--repair"])), *QUICK]
+    )
 
 
 def _format(rng: Random) -> list[str]:
@@ -96,9 +124,11 @@ def vectors(rng: Random, good: Good, at: Path) -> Case:
 
 def jsonl(rng: Random, good: Good, at: Path) -> Case:
     lines = [
-        {"text": odd_text(rng), "id": 1}, {"tokens": ["Ada", "won", "."], "tags": ["O"]}, {"text": "Ada won.\n\nBo lost."},
+        {"text": odd_text(rng), "id": 1},
+        {"tokens": ["Ada", "won", "."], "tags": ["O"]},
+        {"text": "Ada won.\n\nBo lost."},
         {"tokens": [odd_text(rng)[:9] for _ in range(4)], "meta": {"a": [1, {"b": None}]}},
-    ]  # fmt: skip
+    ]
     data = b"".join(json.dumps(line, ensure_ascii=rng.random() < 0.5).encode() + b"\n" for line in lines)
     options = [*_format(rng), *rng.choice(([], ["--threshold", "0.5"], ["--key", "text"], ["--key", odd_text(rng)[:9]]))]
     options = [word.replace("\x00", "") for word in options]
@@ -126,8 +156,23 @@ def text(rng: Random, good: Good, at: Path) -> Case:
 def config(rng: Random, good: Good, at: Path) -> Case:
     bad = _written(at / "config.json", mutate_json(rng, (good.run / "config.json").read_bytes()))
     if rng.random() < 0.6:
-        return Case(["train-ner", "--config", bad, "--data", str(at / "nowhere"), "--run", str(at / "run"), "--vectors", "none"])
-    typed = ["--data", str(good.data), "--train", "", "--valid", "", "--test", "", "--vectors", "none", "--run", str(at / "run")]
+        return Case(
+            ["train-ner", "--config", bad, "--data", str(at / "nowhere"), "--run", str(at / "run"), "--vectors", "none"]
+        )
+    typed = [
+        "--data",
+        str(good.data),
+        "--train",
+        "",
+        "--valid",
+        "",
+        "--test",
+        "",
+        "--vectors",
+        "none",
+        "--run",
+        str(at / "run"),
+    ]
     return Case(["train-ner", "--config", bad, *typed, *QUICK])
 
 
@@ -139,12 +184,17 @@ def _use(rng: Random, good: Good, run: Path, at: Path) -> Case:
     """A command that reads a run's folder."""
     test = str(good.data / "test.conll")
     choices = [
-        ["predict", str(run), test], ["evaluate", str(run), test], ["runs", "list", "--root", str(run.parent.parent)],
-        ["diff", str(good.run), str(run)], ["diff", str(run), str(good.other_run)], ["compare", str(run), str(good.other_run)],
-        ["compare", str(good.other_run), str(run), "--json"], ["export", str(run), str(at / "bundle")],
+        ["predict", str(run), test],
+        ["evaluate", str(run), test],
+        ["runs", "list", "--root", str(run.parent.parent)],
+        ["diff", str(good.run), str(run)],
+        ["diff", str(run), str(good.other_run)],
+        ["compare", str(run), str(good.other_run)],
+        ["compare", str(good.other_run), str(run), "--json"],
+        ["export", str(run), str(at / "bundle")],
         ["train-ner", "--resume", str(run), "--no-progress"],
         *([["verify", str(run), "--to-step", "1"]] if rng.random() < 0.2 else []),
-    ]  # fmt: skip
+    ]
     chosen = rng.choice(choices)
     return Case(chosen, target=at / "bundle" if chosen[0] == "export" else None)
 
@@ -179,8 +229,17 @@ def _odd_checkpoint(rng: Random, value: Any) -> Any:
             return {key: each for key, each in value.items() if key != name}
         return {**value, name: _odd_checkpoint(rng, value[name])}
     if isinstance(value, torch.Tensor) and rng.random() < 0.9:
-        return rng.choice((value[:-1] if value.dim() else value[None], value.double(), value.to(torch.int64), value * float("nan"),
-                           value[None], torch.zeros(0), value.to(torch.bfloat16)))  # fmt: skip
+        return rng.choice(
+            (
+                value[:-1] if value.dim() else value[None],
+                value.double(),
+                value.to(torch.int64),
+                value * float("nan"),
+                value[None],
+                torch.zeros(0),
+                value.to(torch.bfloat16),
+            )
+        )
     return change_value(rng, value)
 
 
@@ -196,7 +255,7 @@ def checkpoints(rng: Random, good: Good, at: Path) -> Case:
     if rng.random() < 0.8:
         _sealed(path)
     if stopped:
-        return Case(["train-ner", "--resume", str(run), "--no-progress", "--max-time", "20s"])
+        return Case(["train-ner", "--resume", str(run), "--no-progress"])
     return _use(rng, good, run, at)
 
 
@@ -215,7 +274,9 @@ def bundles(rng: Random, good: Good, at: Path) -> Case:
     if rng.random() < 0.7:
         _reseal(bundle)
     test = str(good.data / "test.conll")
-    return Case(rng.choice((["predict", str(bundle), test], ["evaluate", str(bundle), test], ["export", str(bundle), str(at / "b")])))
+    return Case(
+        rng.choice((["predict", str(bundle), test], ["evaluate", str(bundle), test], ["export", str(bundle), str(at / "b")]))
+    )
 
 
 def _reseal(bundle: Path) -> None:
@@ -239,11 +300,21 @@ def groups(rng: Random, good: Good, at: Path) -> Case:
 
 
 PLACES: dict[str, Maker] = {
-    "conll": conll, "vectors": vectors, "jsonl": jsonl, "text": text, "config": config, "manifest": manifest,
-    "records": records, "checkpoints": checkpoints, "bundles": bundles, "groups": groups,
-}  # fmt: skip
+    "conll": conll,
+    "vectors": vectors,
+    "jsonl": jsonl,
+    "text": text,
+    "config": config,
+    "manifest": manifest,
+    "records": records,
+    "checkpoints": checkpoints,
+    "bundles": bundles,
+    "groups": groups,
+}
 
 
 def left_behind(folder: Path) -> list[str]:
     """Temporary files and folders below ``folder``."""
-    return [os.path.join(at, name) for at, folders, names in os.walk(folder) for name in (*folders, *names) if ".part" in name]
+    return [
+        os.path.join(at, name) for at, folders, names in os.walk(folder) for name in (*folders, *names) if ".part" in name
+    ]

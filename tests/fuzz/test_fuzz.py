@@ -1,6 +1,6 @@
 """Thousands of files made wrong: every command ends in an orderly way, with one line where it refuses something.
 
-    python -m pytest -m soak tests/fuzz          # FUZZ_CASES of each kind, 1,500 by default; FUZZ_SEED draws others
+python -m pytest -m soak tests/fuzz          # FUZZ_CASES of each kind, 1,500 by default; FUZZ_SEED draws others
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.fuzz.places import PLACES, QUICK, Good, left_behind
 from word2vec.text import TextRule, tokenize
 from word2vec.vectors import WordVectors
 
-SECONDS = 60  # a case that takes longer hangs
+SECONDS = 60  # of processor time: a case that takes longer hangs
 
 
 def run(arguments: list[str], stdin: bytes = b"") -> Any:
@@ -47,8 +47,23 @@ def good(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Good:
     files = {"text": root / "v.txt", "binary": root / "b.bin", "glove": root / "g.txt"}
     for form, path in files.items():
         table.save(path, form)
-    settings = ["--data", str(data), "--vectors", str(files["binary"]), "--decoder", "crf", "--characters", "cnn",
-                "--char-dim", "4", "--batch-size", "4", "--ledger-every", "1", *QUICK]  # fmt: skip
+    settings = [
+        "--data",
+        str(data),
+        "--vectors",
+        str(files["binary"]),
+        "--decoder",
+        "crf",
+        "--characters",
+        "cnn",
+        "--char-dim",
+        "4",
+        "--batch-size",
+        "4",
+        "--ledger-every",
+        "1",
+        *QUICK,
+    ]
     results = {
         "run": run(["train-ner", *settings, "--run", str(root / "run")]),
         "other": run(["train-ner", *settings, "--run", str(root / "other"), "--seed", "1"]),
@@ -66,10 +81,10 @@ def _alarm() -> Iterator[None]:
     def hangs(*_: object) -> None:
         raise TimeoutError(f"a case took more than {SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, hangs)
+    before = signal.signal(signal.SIGPROF, hangs)
     yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.signal(signal.SIGPROF, before)
 
 
 def fault(result: Any, target: Path | None, folder: Path) -> str:
@@ -99,9 +114,9 @@ def attempt(kind: str, seeds: range, good: Good, folder: Path) -> Counter[str]:
         at = folder / str(seed)
         at.mkdir()
         case = PLACES[kind](rng, good, at)
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         result = run(case.arguments, case.stdin)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         ended[f"exit code {result.exit_code}"] += 1
         if what := fault(result, case.target, at):
             bad.append(f"{kind}/{seed}: {' '.join(case.arguments)[:300]}\n{what}")
@@ -109,7 +124,8 @@ def attempt(kind: str, seeds: range, good: Good, folder: Path) -> Counter[str]:
     if bad:
         report = os.environ.get("FUZZ_REPORT")
         if report:
-            Path(report).open("a").write("\n\n".join(bad) + "\n\n")
+            with open(report, "a", encoding="utf-8", errors="replace") as stream:
+                stream.write("\n\n".join(bad) + "\n\n")
         raise AssertionError(f"{len(bad)} of {len(seeds)} cases ended badly:\n\n" + "\n\n".join(bad[:5]))
     return ended
 

@@ -37,9 +37,16 @@ def run(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     matrix = torch.randn(len(words), 12, generator=torch.Generator().manual_seed(0))
     WordVectors(words, matrix, TextRule(False, False, "zero")).save(folder / "vectors.bin", "binary")
     config = TaggerConfig(
-        data=str(small_data), vectors=str(folder / "vectors.bin"), max_epochs=1, hidden_size=12, batch_size=8,
-        decoder="crf", characters="cnn", char_hidden=10, progress=False,
-    )  # fmt: skip
+        data=str(small_data),
+        vectors=str(folder / "vectors.bin"),
+        max_epochs=1,
+        hidden_size=12,
+        batch_size=8,
+        decoder="crf",
+        characters="cnn",
+        char_hidden=10,
+        progress=False,
+    )
     return train_tagger(config, RunOptions(path=str(folder / "run")))
 
 
@@ -205,13 +212,13 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "a word twice": edit("vectors.json", lambda v: [{**v[0], "words": [v[0]["words"][0], *v[0]["words"][:-1]]}]),
     "a rule that is none": edit("vectors.json", lambda v: [{**v[0], "rule": {"tokenize": 3}}]),
     "no JSON": lambda folder: (folder / "weights.json").write_text("[" * 100_000) and None,  # type: ignore[func-returns-value]
-    "not a number": lambda folder: (folder / "weights.bin").write_bytes(
-        b"\xff" * (folder / "weights.bin").stat().st_size
-    ) and None,  # type: ignore[func-returns-value]
-    "vectors that are no numbers": lambda folder: (folder / "vectors.bin").write_bytes(
-        b"\xff" * (folder / "vectors.bin").stat().st_size
-    ) and None,  # type: ignore[func-returns-value]
-}  # fmt: skip
+    "not a number": lambda folder: (
+        (folder / "weights.bin").write_bytes(b"\xff" * (folder / "weights.bin").stat().st_size) and None
+    ),  # type: ignore[func-returns-value]
+    "vectors that are no numbers": lambda folder: (
+        (folder / "vectors.bin").write_bytes(b"\xff" * (folder / "vectors.bin").stat().st_size) and None
+    ),  # type: ignore[func-returns-value]
+}
 
 
 @pytest.mark.parametrize("case", HOSTILE)

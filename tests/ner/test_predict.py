@@ -140,15 +140,27 @@ def passages(data: bytes, form: str, **settings: object) -> list[tuple[str, list
 
 
 def test_forms_by_name() -> None:
-    names = {"a.txt": "text", "-": "text", "x/eng.testa": "conll", "a.conll": "conll", "a.JSONL": "jsonl", "train": "text",
-             "train.json": "text", "b.ndjson": "jsonl", "dev.tsv": "conll"}  # fmt: skip
+    names = {
+        "a.txt": "text",
+        "-": "text",
+        "x/eng.testa": "conll",
+        "a.conll": "conll",
+        "a.JSONL": "jsonl",
+        "train": "text",
+        "train.json": "text",
+        "b.ndjson": "jsonl",
+        "dev.tsv": "conll",
+    }
     assert {name: form_of(name) for name in names} == names
 
 
 def test_text_sentences_json_and_conll_are_read() -> None:
     two = [["Ada", "won", "."], ["Bo", "lost", "."]]
     assert passages(b"\xef\xbb\xbfAda won. Bo lost.\r\n\nx", "text") == [
-        ("Ada won. Bo lost.", two), ("", []), ("x", [["x"]])]  # fmt: skip
+        ("Ada won. Bo lost.", two),
+        ("", []),
+        ("x", [["x"]]),
+    ]
     assert passages(b"Ada won. Bo lost.\n", "sentences") == [("Ada won. Bo lost.", [[*two[0], *two[1]]])]
     assert passages(b"Ada's, won.\n", "sentences", split_words=True) == [("Ada's, won.", [["Ada's,", "won."]])]
     lines = b'{"text": "Ada won. Bo lost."}\n\n{"tokens": ["Ada", "a b"], "id": 1}\n{"text": "", "tokens": ["x"]}\n'
@@ -159,7 +171,9 @@ def test_text_sentences_json_and_conll_are_read() -> None:
 
 def test_a_blank_line_ends_a_sentence_and_a_page_of_numbers_is_cut() -> None:
     assert [[t.text for t in part] for part in cut_text("Headline here\n\nIt\nwent on")] == [
-        ["Headline", "here"], ["It", "went", "on"]]  # fmt: skip
+        ["Headline", "here"],
+        ["It", "went", "on"],
+    ]
     long = cut_text("7 " * (2 * LONGEST_SENTENCE + 5))
     assert [len(part) for part in long] == [LONGEST_SENTENCE, LONGEST_SENTENCE, 5]
 
