@@ -22,7 +22,7 @@ import torch
 from training import manifest
 from training.config import TrainConfig
 from training.errors import CheckpointError, ConfigError, DataError
-from training.files import append_line, atomic_folder, atomic_write, sha256_file, sync
+from training.files import append_line, atomic_folder, atomic_write, parse_json, sha256_file, sync
 from training.lock import RunLock
 
 if TYPE_CHECKING:
@@ -295,12 +295,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise DataError(f"{path}: expected a run folder, got {'a file' if path.exists() else 'nothing'}")
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))
+        described = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise DataError(f"{path}: expected a run folder with a manifest.json in it, got none that can be read") from None
-    if not isinstance(described, dict) or "status" not in described:
-        raise DataError(f"{file}: expected the manifest of a run, got other JSON")
-    return described
+    if (wrong := manifest.wrong_entry(described)) is not None:
+        raise DataError(f"{file}: expected the manifest of a run, got other JSON or another {wrong}")
+    return dict(described)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -316,7 +316,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             if not line.endswith("\n"):
                 break
             try:
-                value = json.loads(line)
+                value = parse_json(line)
             except ValueError:
                 value = None
             if not isinstance(value, dict):
