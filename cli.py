@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import click
 from cli_data import data, vectors
 from cli_groups import compare, share_cores, train_group
 from cli_options import config_options, make_config
+from cli_predict import export, predict
 from cli_report import evaluate, runs
 from cli_terminal import voice as voice_of
 from cli_verify import diff, verify
@@ -47,7 +49,7 @@ class Commands(click.Group):
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
         except BrokenPipeError:  # the reader of our output went away, as `head` does
-            sys.stderr.close()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed at the exit
             ctx.exit(0)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
@@ -162,29 +164,7 @@ def _file(file: str | None, resume: str, kind: str) -> str | None:
     return str(reopen(resume, kind).path / "config.json") if resume else file
 
 
-@main.command(
-    epilog='\b\nExample:\n  echo "Ada Marlow flew to Oslo." | python cli.py predict runs/ner/version_0 --format jsonl'
-)
-@click.argument("run", type=click.Path())
-@click.argument("source", type=click.Path(), default="-", metavar="[FILE|-]")
-@click.option("--input", "form", type=click.Choice(["auto", "text", "conll"]), default="auto", show_default=True,
-              help="What the source is; auto goes by its name: .conll, .txt and the like.")  # fmt: skip
-@click.option("--format", "output", type=click.Choice(["text", "conll", "jsonl"]), default=None,
-              help="What is written.  [default: conll for CoNLL, else text]")  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
-)
-def predict(run: str, source: str, form: str, output: str | None, device: str) -> None:
-    """Tag a text (a paragraph a line) or a CoNLL file with a trained run."""
-    from ner.predict import TrainedTagger
-    from ner.tagging import predict_stream
-
-    tagger = TrainedTagger.load(run, device)
-    for piece in predict_stream(tagger, source, form, output):
-        click.echo(piece, nl=False)
-
-
-for command in (data, diff, vectors, verify, compare, evaluate, runs):
+for command in (data, diff, vectors, verify, compare, evaluate, runs, predict, export):
     main.add_command(command)
 
 

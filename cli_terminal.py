@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -192,15 +192,27 @@ def _json_progress(what: str, done: int, total: int) -> None:
 
 
 class JsonLog(Callback):
-    """The JSON log of the training: an object at each validation's and each epoch's end."""
+    """The JSON log of the training: an object at each validation's end, and at each epoch's, with the training's rate."""
+
+    def __init__(self) -> None:
+        self.pace = Pace()
+
+    def on_train_epoch_start(self, trainer: Trainer, task: Task) -> None:
+        self.pace = Pace()
+
+    def on_train_batch_start(self, trainer: Trainer, task: Task, batch: Any, batch_idx: int) -> None:
+        self.pace.begin()
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.pace.end(task.units(batch))
 
     def on_validation_end(self, trainer: Trainer, task: Task) -> None:
         if not trainer.sanity_checking:
             self._log("validation", trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
-        self._log("epoch", trainer)
+        self._log("epoch", trainer, {f"{task.unit}_per_second": round(self.pace.rate, 1)})
 
-    def _log(self, kind: str, trainer: Trainer) -> None:
+    def _log(self, kind: str, trainer: Trainer, more: Mapping[str, float] | None = None) -> None:
         metrics = {name: value if math.isfinite(value) else str(value) for name, value in trainer.callback_metrics.items()}
-        event(kind, epoch=trainer.current_epoch, step=trainer.global_step, metrics=metrics)
+        event(kind, epoch=trainer.current_epoch, step=trainer.global_step, metrics=metrics, **(more or {}))

@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--one", choices=SIDES, help="run this side alone, and print its figures as JSON")
     options = parser.parse_args()
     if not (options.one or options.same):
-        compare(options.rounds, options.sides)
+        compare(options.rounds, options.sides, options.seed)
         return
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)  # Lightning's order of sentences
@@ -204,12 +204,12 @@ def main() -> None:
     print(json.dumps(run(config, ours(config, dataset, indexer, vectors), train, valid)))
 
 
-def compare(rounds: int, sides: list[str]) -> None:
-    """Each side in a process of its own, in turn; then a line for each with median, least and most."""
+def compare(rounds: int, sides: list[str], seed: int) -> None:
+    """Each side in a process of its own, in turn, each round with the next seed; then median, least and most of each."""
     found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-    for _ in range(rounds):
+    for number in range(rounds):
         for side in sides:
-            command = [sys.executable, *sys.argv, "--one", side]
+            command = [sys.executable, *sys.argv, "--one", side, "--seed", str(seed + number)]
             line = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
             found[side].append(json.loads(line))
             print(side, line, flush=True)

@@ -2,11 +2,11 @@
 
     python benchmarks/mode_costs.py [--work tagger lecture w2v] [--data data/sample] [--rounds 5]
 
-One thread; training alone is timed (no reading, no test), in processor time and in wall time. A round runs every mode once,
-in another order each time, and gives each mode's ratio to the plain run of the same round. Printed: median, minimum and
-maximum over the rounds. Then, from one more run of each work, the share of processor time inside the randomness functions
-and inside the ledger, as a wrapper around them sees it: steadier than the ratios where other processes are at work. With
---rounds 0 only these shares are measured.
+One thread but where two are named; training alone is timed (no reading, no test), in processor time and in wall time. A
+round runs every mode once, in another order each time, and gives each mode's ratio to the plain run of the same round
+(--any-threads on two threads: to the plain run on two). Printed: median, minimum and maximum over the rounds. Then, from one
+more run of each work, the share of processor time inside the randomness functions and inside the ledger, as a wrapper around
+them sees it: steadier than the ratios where other processes are at work. With --rounds 0 only these shares are measured.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ MODES: dict[str, dict[str, Any]] = {
     "checkpoint every 50 steps": {"checkpoint_every": "50"},
     "--any-threads": {"any_threads": True},
     "--portable": {"portable": True},  # in a process of its own, started with its settings
+    "two threads": {"threads": 2},
+    "two threads, --any-threads": {"threads": 2, "any_threads": True},
 }
+BESIDE = {"two threads, --any-threads": "two threads"}  # what a mode is a ratio to, where that is not the plain run
 DRAWS = "stream words words32 permutation unit below uniform keep_mask".split()
 WRITES = "on_before_optimizer_step on_train_batch_end on_validation_end on_train_end".split()
 
@@ -158,9 +161,10 @@ def main() -> None:
             typical = f", plain {statistics.median(each.cpu for each in plain):.2f} s of processor time" if plain else ""
             print(f"{work}{typical}", flush=True)
             for name, found in times.items() if plain else ():
-                cpu = spread([a.cpu / b.cpu for a, b in zip(found, plain, strict=True)])
-                wall = spread([a.wall / b.wall for a, b in zip(found, plain, strict=True)])
-                print(f"  {name:26s} processor {cpu}   wall {wall}")
+                beside = times[BESIDE.get(name, "plain")]
+                cpu = spread([a.cpu / b.cpu for a, b in zip(found, beside, strict=True)])
+                wall = spread([a.wall / b.wall for a, b in zip(found, beside, strict=True)])
+                print(f"  {name:27s} processor {cpu}   wall {wall}")
             for name in ("ledger, every step", "ledger, as by default"):
                 random, ledger = Share(), Share()
                 with watched(random, ledger):

@@ -20,7 +20,7 @@ from ner.error_kinds import strict_spans
 from ner.scheme import Span
 from ner.significance import Counts, Summary, permutation_test, randomization_test
 from training.errors import ConfigError, DataError
-from training.files import atomic_write
+from training.files import atomic_write, parse_json
 from training.run import next_version, read_manifest
 
 Train = Callable[[TaggerConfig, Path, bool], None]
@@ -75,9 +75,9 @@ def run_group(folder: Path, train: Train) -> Group:
 def seeds_of(folder: Path) -> list[int]:
     """The seeds of a group. DataError where its group.json is not one."""
     try:
-        seeds = json.loads((folder / "group.json").read_text(encoding="utf-8"))["seeds"]
+        seeds = parse_json((folder / "group.json").read_text(encoding="utf-8"))["seeds"]
         return [int(seed) for seed in seeds]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         raise DataError(f"{folder / 'group.json'}: expected a group's list of seeds, got something else") from None
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ner.conll import Sentence
 from ner.scheme import labels_of, parse_tag, scheme_named, to_spans
 from training.errors import ConfigError, DataError
-from training.files import atomic_write
+from training.files import atomic_write, parse_json
 from word2vec.text import TextRule
 
 PAD, UNK = 0, 1
@@ -172,11 +172,11 @@ class Indexer:
     def load(cls, path: str | Path) -> Indexer:
         """Read what ``save`` wrote; DataError for a missing or damaged file."""
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = parse_json(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise DataError(f"{path}: expected an indexer, cannot read it: {error.strerror}") from None
         except ValueError as error:  # bad JSON or bad UTF-8
-            raise DataError(f"{path}: expected an indexer as JSON, got {error}") from None
+            raise DataError(f"{path}: expected an indexer as JSON, got {str(error)[:200]}") from None
         return cls.from_dict(values, str(path))
 
 

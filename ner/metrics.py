@@ -32,6 +32,7 @@ _CLASSES = {
 _START, _INSIDE, _END = 1, 2, 4
 _CELLS = ("precision", "recall", "f1-score", "support")
 Ids = npt.NDArray[np.integer]
+Table = dict[str, dict[str, float]]
 
 
 def _letters(tag: str, scheme: str) -> str:
@@ -168,15 +169,25 @@ class SpanCounter:
 
 @dataclass(frozen=True)
 class Report:
-    """seqeval's reports, as text of four digits and as {row: {"precision", "recall", "f1-score", "support"}}.
+    """seqeval's reports: {row: {"precision", "recall", "f1-score", "support"}}.
 
     Rows are the types that occur and "micro avg", "macro avg", "weighted avg".
     """
 
-    text: str
-    strict: dict[str, dict[str, float]]
-    conlleval_text: str
-    conlleval: dict[str, dict[str, float]]
+    strict: Table
+    conlleval: Table
+
+    def to_text(self) -> str:
+        """The strict one as seqeval prints it, with four digits."""
+        from seqeval.reporters import StringReporter
+
+        writer = StringReporter(width=max(map(len, self.strict)), digits=4)
+        for number, (row, cells) in enumerate(self.strict.items()):
+            if number and number == len(self.strict) - 3:  # the averages stand apart
+                writer.write_blank()
+            writer.write(row, *cells.values())
+        writer.write_blank()
+        return str(writer.report())
 
 
 def report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: str = "IOBES") -> Report:
@@ -192,15 +203,12 @@ def report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], sc
     known = {tag: _letters(tag, scheme) for sentences in (gold, predicted) for row in sentences for tag in row}
     sides = [[[known[tag] for tag in row] for row in sentences] for sentences in (gold, predicted)]
     strict = {"mode": "strict", "scheme": _CLASSES[scheme]}
-    return Report(*_seqeval(sides[0], sides[1], strict), *_seqeval(sides[0], sides[1], {}))
+    return Report(_seqeval(sides[0], sides[1], strict), _seqeval(sides[0], sides[1], {}))
 
 
-def _seqeval(
-    gold: list[list[str]], predicted: list[list[str]], mode: dict[str, Any]
-) -> tuple[str, dict[str, dict[str, float]]]:
-    """seqeval's classification_report as text and dict of plain numbers, computed once (it takes seconds)."""
+def _seqeval(gold: list[list[str]], predicted: list[list[str]], mode: dict[str, Any]) -> Table:
+    """seqeval's classification_report as plain numbers, computed once (it takes seconds)."""
     from seqeval.metrics import classification_report  # here, since it imports scikit-learn, which takes a second
-    from seqeval.reporters import StringReporter
 
     rows = (row for sentences in (gold, predicted) for row in sentences)
     if mode:
@@ -210,14 +218,7 @@ def _seqeval(
     table = {f"{name} avg": dict.fromkeys(_CELLS, 0) for name in ("micro", "macro", "weighted")}
     if some:  # seqeval fails where there is none
         table = classification_report(gold, predicted, zero_division=0, output_dict=True, **mode)
-    kept = {
+    return {
         row: {name: int(cells[name]) if name == "support" else float(cells[name]) for name in _CELLS}
         for row, cells in table.items()
     }
-    writer = StringReporter(width=max(map(len, kept)), digits=4)
-    for number, (row, cells) in enumerate(kept.items()):
-        if number and number == len(kept) - 3:  # the averages stand apart
-            writer.write_blank()
-        writer.write(row, *cells.values())
-    writer.write_blank()
-    return writer.report(), kept

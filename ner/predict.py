@@ -1,100 +1,134 @@
-"""Using a trained tagger: words → tags, text → entities with their offsets."""
+"""Using a trained tagger: words → tags, text → entities with their offsets and how sure it is of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
-from ner.batches import Plan, SentenceBatches
-from ner.config import TaggerConfig
+from ner.batches import Batch, Plan, SentenceBatches
+from ner.bundle import is_bundle, read_bundle
+from ner.confidence import continuations, span_confidence
 from ner.conll import Columns, Sentence
 from ner.context import Numbering
 from ner.data import encode
-from ner.embeddings import Views, attach_unseen
-from ner.indexer import Indexer
-from ner.model import Tagger
-from ner.scheme import allowed_transitions, to_spans
-from training import checkpoint
+from ner.embeddings import attach_unseen
+from ner.passages import cut_text
+from ner.products import FEWEST_ROWS
+from ner.saved import Saved, read_run
+from ner.scheme import Span, to_spans
 from training.device import choose_device, move
-from training.errors import DataError
-from training.files import sha256_file
-from training.run import read_manifest
-from word2vec.text import Token, sentences, tokenize
-from word2vec.vectors import WordVectors
+from word2vec.text import Token
 
 CHUNK = 512  # sentences that are sorted by length and tagged together
+BATCH = 64  # sentences; more are hardly faster
+MOST_ATTACHED = 20_000  # vectors of words that training did not see, kept from one call to the next
 
 
 @dataclass(frozen=True)
 class Entity:
-    """A span of the text, characters ``start`` (included) to ``end`` (excluded)."""
+    """A span of the text, characters ``start`` (included) to ``end`` (excluded); ``confidence`` is its probability."""
 
     type: str
     start: int
     end: int
     text: str
+    confidence: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"type": self.type, "start": self.start, "end": self.end, "text": self.text}
+        return {
+            "type": self.type,
+            "start": self.start,
+            "end": self.end,
+            "text": self.text,
+            "confidence": round(self.confidence, 4),
+        }
+
+
+class Tagged(NamedTuple):
+    """A sentence's tags, and its entities with the probability of each."""
+
+    tags: list[str]
+    spans: list[Span]
+    confidences: list[float]
+
+    def above(self, threshold: float) -> Tagged:
+        """The same with the entities of at least this confidence; the words of the others are O."""
+        if all(confidence >= threshold for confidence in self.confidences):
+            return self
+        tags = list(self.tags)
+        kept = []
+        for span, confidence in zip(self.spans, self.confidences, strict=True):
+            if confidence >= threshold:
+                kept.append((span, confidence))
+            else:
+                tags[span.start : span.end] = ["O"] * (span.end - span.start)
+        return Tagged(tags, [span for span, _ in kept], [confidence for _, confidence in kept])
 
 
 class TrainedTagger:
-    """A tagger from a run's folder. ``TrainedTagger.load("runs/ner/version_0").entities("Ada met Bo in Rome.")``"""
+    """A tagger from a run's folder or a bundle. ``TrainedTagger.load("runs/ner/version_0").entities("Ada met Bo.")``"""
 
-    def __init__(
-        self, config: TaggerConfig, model: Tagger, indexer: Indexer, vectors: Views | None, device: str
-    ) -> None:
-        self.config, self.indexer, self.vectors = config, indexer, vectors
+    def __init__(self, saved: Saved, device: str = "cpu") -> None:
+        self.config, self.indexer, self.vectors = saved.config, saved.indexer, saved.vectors
         self.device = choose_device(device)
-        self.model = model.to(self.device).eval()
-        self._asked: set[str] = set()
+        self.model = saved.model().to(self.device).eval()
+        for layer in (self.model.linear, self.model.topic):
+            if layer is not None:
+                layer.register_forward_pre_hook(_whole_rows)
+        self._trained_words = len(self.indexer.words)
+        self._continues = continuations(self.indexer.labels).to(self.device)
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "cpu") -> TrainedTagger:
-        """Read a finished run. DataError where it is none, or its word vectors' file is gone or has changed."""
-        folder = Path(run)
-        described = read_manifest(folder)
-        if described.get("kind") != "ner":
-            raise DataError(f"{folder}: expected a tagger's run, got one of kind {described.get('kind')}")
-        if described["status"] != "finished":
-            raise DataError(f"{folder}: expected a finished run, got one that is {described['status']}; resume it first")
-        config = TaggerConfig.load(folder / "config.json")
-        indexer = Indexer.load(folder / "indexer.json")
-        weights = checkpoint.load(folder / "checkpoints" / "model.ckpt")["weights"]
-        rows = [weights[name] for name in ("model.words.weight", "model.words.fixed") if name in weights]
-        matrix = torch.zeros_like(torch.cat(rows))
-        allowed = allowed_transitions(indexer.labels, indexer.scheme)
-        model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed, len(rows[0]))
-        model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
-        vectors = _vectors(described["inputs"], config.affix_vectors) if config.unseen_vectors else None
-        return cls(config, model, indexer, vectors, device)
+    def load(cls, folder: str | Path, device: str = "cpu") -> TrainedTagger:
+        """Read a finished run (RUN) or what ``export`` made of one (a bundle).
 
-    @torch.no_grad()
+        DataError or CheckpointError where it is neither, damaged, or a run whose word vectors' file is gone or changed.
+        """
+        folder = Path(folder)
+        return cls(read_bundle(folder) if is_bundle(folder) else read_run(folder), device)
+
+    @property
+    def columns(self) -> Columns:
+        """Where the training files have words and tags."""
+        return Columns(self.config.word_column, self.config.tag_column)
+
     def tag(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> list[list[str]]:
         """The tags of each sentence, given as its words; an empty sentence has none.
 
         ``numbers`` say which document each sentence is of (from 1, never falling), for a tagger that reads sentences with
         their document; 0, and no numbers at all, let each stand alone.
         """
-        self._attach(word for sentence in words for word in sentence)
-        numbers = [0] * len(words) if numbers is None else numbers
-        given = [Sentence(tuple(sentence), document=n) for sentence, n in zip(words, numbers, strict=True)]
-        encoded = encode(given, self.indexer, self.config, labels=False)
-        plan: Plan = SentenceBatches(encoded, self.config.batch_size, shuffle=False).plan(0)
-        tags: list[list[str]] = [[] for _ in given]
-        for cpu_batch in plan:
-            batch = move(cpu_batch, self.device)
-            labels = self.model.decode(self.model(batch), batch).cpu()
-            for number, part in zip(
-                cpu_batch.sentences.tolist(), torch.split(labels, cpu_batch.lengths.tolist()), strict=True
-            ):
-                tags[number] = self.indexer.decode(part.tolist())
+        tags: list[list[str]] = [[] for _ in words]
+        for batch, _, labels in self._batches(words, numbers):
+            for number, part in zip(batch.sentences.tolist(), _by_sentence(labels, batch), strict=True):
+                tags[number] = self.indexer.decode(part)
         return tags
+
+    def predict(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> list[Tagged]:
+        """As ``tag``, with the entities and their confidence."""
+        found = [Tagged([], [], []) for _ in words]
+        for batch, scores, labels in self._batches(words, numbers):
+            rows = [self.indexer.decode(part) for part in _by_sentence(labels, batch)]
+            spans = [to_spans(tags) for tags in rows]
+            begins = (batch.lengths.cumsum(0) - batch.lengths).tolist()
+            places = [(at + s.start, at + s.end) for at, row in zip(begins, spans, strict=True) for s in row]
+            sure = iter(self._confidence(batch, scores, labels, places))
+            for number, tags, row in zip(batch.sentences.tolist(), rows, spans, strict=True):
+                found[number] = Tagged(tags, row, [next(sure) for _ in row])
+        return found
+
+    def entities(self, text: str, threshold: float = 0.0) -> list[Entity]:
+        """The entities of raw text, of at least this confidence; offsets are into ``text``. A blank line ends a sentence."""
+        parts = cut_text(text)
+        tagged = self.predict([[token.text for token in part] for part in parts], [1] * len(parts))
+        pairs = zip(parts, tagged, strict=True)
+        return [entity for part, found in pairs for entity in entities_of(text, part, found.above(threshold))]
 
     def tag_sentences(self, sentences: Iterable[Sentence]) -> Iterator[tuple[Sentence, list[str]]]:
         """(sentence, tags) in order and in constant memory: some hundred at a time, but never a document in two parts."""
@@ -112,49 +146,60 @@ class TrainedTagger:
         tags = self.tag([sentence.words for sentence in given], [number + 1 for _, number in chunk])
         yield from zip(given, tags, strict=True)
 
-    @property
-    def columns(self) -> Columns:
-        """Where the training files have words and tags."""
-        return Columns(self.config.word_column, self.config.tag_column)
+    @torch.no_grad()
+    def _batches(
+        self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None
+    ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
+        """Batches of sentences of like lengths, on the device, with scores (N, L) and the best labels (N,)."""
+        self._attach(word for sentence in words for word in sentence)
+        numbers = [0] * len(words) if numbers is None else numbers
+        given = [Sentence(tuple(sentence), document=n) for sentence, n in zip(words, numbers, strict=True)]
+        encoded = encode(given, self.indexer, self.config, labels=False)
+        plan: Plan = SentenceBatches(encoded, BATCH, shuffle=False).plan(0)
+        for batch in plan:
+            batch = move(batch, self.device)
+            scores = self.model(batch)[: len(batch.words)]
+            yield batch, scores, self.model.decode(scores, batch)
 
-    def tagged_sentences(self, text: str) -> list[tuple[list[str], list[str]]]:
-        """(words, tags) of each sentence of raw text."""
-        parts = [[token.text for token in part] for part in sentences(tokenize(text))]
-        return list(zip(parts, self.tag(parts, [1] * len(parts)), strict=True))
-
-    def entities(self, text: str) -> list[Entity]:
-        """The entities of raw text, which is tokenized and split into sentences; offsets are into ``text``."""
-        parts = sentences(tokenize(text))
-        tags = self.tag([[token.text for token in part] for part in parts], [1] * len(parts))
-        return [entity for part, row in zip(parts, tags, strict=True) for entity in _entities(text, part, row)]
+    def _confidence(
+        self, batch: Batch, scores: torch.Tensor, labels: torch.Tensor, places: list[tuple[int, int]]
+    ) -> list[float]:
+        if not places:
+            return []
+        starts, ends = torch.tensor(places, device=self.device).T
+        sure = span_confidence(self.model, scores, batch.plan, labels, starts, ends, self._continues)
+        values: list[float] = sure.tolist()
+        return values
 
     def _attach(self, words: Iterable[str]) -> None:
-        """Look up words that were not met before."""
+        """Look up the vectors of words that training did not see; forget them where they have become many."""
         if self.vectors is None:
             return
-        new = [word for word in dict.fromkeys(words) if word not in self._asked]
-        self._asked.update(new)
-        attach_unseen(self.model.words, self.indexer, self.vectors, new)
+        table = self.model.words
+        if len(table.extra) > MOST_ATTACHED:
+            for _ in range(len(self.indexer.words) - self._trained_words):
+                self.indexer.words.popitem()  # the newest
+            table.extra = table.extra[:0]
+        attach_unseen(table, self.indexer, self.vectors, words)
 
 
-def _entities(text: str, tokens: Sequence[Token], tags: Sequence[str]) -> Iterator[Entity]:
-    for span in to_spans(tags):
+def _whole_rows(layer: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
+    """Rows (N, K) made a multiple of four in number by rows of zeros.
+
+    MKL rounds the rows that are left over in another way, and differently by threads: now a sentence gets the same bits
+    in any batch, whatever is read with it.
+    """
+    (x,) = inputs
+    return nn.functional.pad(x, (0, 0, 0, -len(x) % FEWEST_ROWS))
+
+
+def _by_sentence(labels: torch.Tensor, batch: Batch) -> list[list[int]]:
+    parts = torch.split(labels.cpu(), batch.lengths.tolist())
+    return [part.tolist() for part in parts]
+
+
+def entities_of(text: str, tokens: Sequence[Token], found: Tagged) -> Iterator[Entity]:
+    """The entities of one sentence's tokens, with their offsets in ``text``."""
+    for span, confidence in zip(found.spans, found.confidences, strict=True):
         start, end = tokens[span.start].start, tokens[span.end - 1].end
-        yield Entity(span.type, start, end, text[start:end])
-
-
-def _vectors(inputs: dict[str, Any], affixes: bool) -> Views | None:
-    """The vectors that the tagger was trained with, view by view; None where it had none."""
-    views: list[WordVectors] = []
-    while described := inputs.get(f"vectors {len(views) + 1}" if views else "vectors"):
-        path = Path(described["path"])
-        if not path.is_file():
-            raise DataError(
-                f"{path}: the tagger was trained with these word vectors and looks unseen words up in them; put them back"
-            )
-        if sha256_file(path) != described["sha256"]:
-            raise DataError(
-                f"{path}: the tagger was trained with other word vectors (SHA-256 {described['sha256'][:12]}…)"
-            )
-        views.append(WordVectors.load(path))
-    return Views(views, affixes=affixes) if views else None
+        yield Entity(span.type, start, end, text[start:end], confidence)

@@ -12,6 +12,7 @@ from ner.groups import is_group, seeds_of
 from ner.significance import Summary
 from training.config import TrainConfig
 from training.errors import DataError
+from training.files import parse_json
 from training.run import read_manifest
 
 # Shown in columns of their own, or no part of the experiment.
@@ -53,7 +54,7 @@ def _run_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:
 def _group_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:
     try:
         runs = [path / f"seed_{seed}" for seed in seeds_of(path)]
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((path / "config.json").read_text(encoding="utf-8"))
         begun = [read_manifest(run) for run in runs if (run / "manifest.json").is_file()]
     except (DataError, OSError, ValueError):
         return _row(path, "unreadable")

@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 
 from ner.conll import Sentence
-from ner.report import Evaluation
+from ner.report import WORST, Evaluation
 from ner.report_page import page
 from ner.scheme import to_spans
 from training.files import atomic_write
 from training.run import Run
+
+
+def full_text(found: Evaluation, worst: int = WORST) -> str:
+    """seqeval's own strict report, and then all of ours."""
+    return f"seqeval's report, strict\n\n{found.scores.to_text()}\n\n{found.to_text(worst)}"
 
 
 def write_test_report(run: Run, found: Evaluation, step: int) -> list[str]:
@@ -20,7 +25,7 @@ def write_test_report(run: Run, found: Evaluation, step: int) -> list[str]:
 
     The run's place and the data's are left out, so that the same run elsewhere gives the same bytes.
     """
-    files = {"test_report.txt": found.to_text(), "test_report.html": page(found, "Test report", {})}
+    files = {"test_report.txt": full_text(found), "test_report.html": page(found, "Test report", {})}
     for name, content in files.items():
         atomic_write(run.path / name, content)
     for name, table in found.tables().items():

@@ -1,74 +1,88 @@
-"""Files and streams through a trained tagger: text and CoNLL in; text, CoNLL and JSON lines out."""
+"""Files and streams through a trained tagger, in order and in constant memory; labelled files scored."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
-from typing import BinaryIO
 
-from ner.conll import Columns, format_sentence, iter_conll, read_conll, to_scheme
+from ner.conll import read_conll, to_scheme
 from ner.embeddings import vector_test
-from ner.predict import TrainedTagger
+from ner.outputs import FORMATS, Writer
+from ner.passages import FORMS, Lines, Passage, form_of, opened, read_passages
+from ner.predict import CHUNK, Tagged, TrainedTagger
 from ner.report import Evaluation, evaluation
-from ner.splits import split_of
-from training.errors import ConfigError, DataError
+from training.errors import ConfigError
 
 Progress = Callable[[str, int, int], None]
-CONLL_SUFFIXES = (".conll", ".conll03", ".conll2003", ".bio", ".iob", ".iob2", ".iobes", ".bioes", ".tsv")
+CHUNK_TOKENS = 20_000  # or fewer, where they have so many tokens
 
 
-def predict_stream(tagger: TrainedTagger, source: str, form: str = "auto", output: str | None = None) -> Iterator[str]:
-    """Tag ``source`` (a path, or "-" for standard input) and yield what is to be written, piece by piece.
+def predict_stream(
+    tagger: TrainedTagger,
+    sources: str | Sequence[str],
+    form: str = "auto",
+    output: str | None = None,
+    *,
+    threshold: float = 0.0,
+    key: str | None = None,
+    split_words: bool = False,
+    color: bool = False,
+) -> Iterator[str]:
+    """Tag files ("-" is standard input) and yield what is to be written, piece by piece, in the order that they have.
 
-    ``form``: "text" (a paragraph a line), "conll", or "auto" by the file's name. ``output``: "text", "jsonl" (a line for
-    each line of text, with its entities and their offsets), "conll". DataError for a file that cannot be read as such.
+    ``form``: one of passages.FORMS, or "auto" by each file's name. ``output``: one of outputs.FORMATS, or None for CoNLL
+    and JSON lines as they came, else text. ``threshold``: entities of at least this confidence. ``key``, ``split_words``:
+    see ``read_passages``. ConfigError for settings that are none, DataError (file:line) for what cannot be read.
     """
-    if form == "auto":
-        name = Path(source).name
-        form = (
-            "conll"
-            if name.lower().endswith(CONLL_SUFFIXES) or (source != "-" and "." in name and _is_split(name))
-            else "text"
-        )
-    output = output or ("conll" if form == "conll" else "text")
-    with _opened(source) as stream:
-        if form == "conll":
-            yield from _conll(tagger, stream, source, output)
-        else:
-            yield from _text(tagger, stream, source, output)
+    if form not in ("auto", *FORMS) or output not in (None, *FORMATS) or not 0.0 <= threshold <= 1.0:
+        expected = f"input auto, {', '.join(FORMS)}; format {', '.join(FORMATS)}; a threshold from 0 to 1"
+        raise ConfigError(f"predict: expected {expected}, got {form}, {output} and {threshold}")
+    files = [sources] if isinstance(sources, str) else list(sources)
+    forms = [form_of(source) if form == "auto" else form for source in files]
+    output = output or (forms[0] if forms[0] in ("conll", "jsonl") else "text")
+    writer = Writer(output, color)
+    if beginning := writer.begin():
+        yield beginning
+    for source, each in zip(files, forms, strict=True):
+        with opened(source) as lines:
+            for chunk in _chunks(read_passages(lines, each, tagger.columns, key, split_words), lines):
+                for passage, tagged in _tag(tagger, chunk, threshold):
+                    if output == "conll" or not (passage.rows and passage.rows.is_docstart):
+                        yield writer.piece(passage, tagged)
+    if ending := writer.end():
+        yield ending
 
 
-def _is_split(name: str) -> bool:
-    return split_of(name) is not None and not name.lower().endswith((".txt", ".json", ".jsonl"))
+def _chunks(passages: Iterator[Passage], lines: Lines) -> Iterator[list[Passage]]:
+    """Passages that are tagged together, documents whole: fewer where the next one has to be waited for."""
+    chunk: list[Passage] = []
+    tokens = 0
+    for passage in passages:
+        if (len(chunk) >= CHUNK or tokens >= CHUNK_TOKENS) and passage.document != chunk[-1].document:
+            yield chunk
+            chunk, tokens = [], 0
+        chunk.append(passage)
+        tokens += sum(map(len, passage.sentences))
+        if not (passage.rows and passage.rows.document) and lines.waiting():
+            yield chunk
+            chunk, tokens = [], 0
+    if chunk:
+        yield chunk
 
 
-def _conll(tagger: TrainedTagger, stream: BinaryIO, source: str, output: str) -> Iterator[str]:
-    if output != "conll":
-        raise ConfigError(f"predict: a CoNLL file is written as conll, not as {output}; give --input text for raw text")
-    sentences = iter_conll(stream, source, columns=Columns(tagger.config.word_column, None))
-    for sentence, tags in tagger.tag_sentences(sentences):
-        yield format_sentence(sentence, tags)
-
-
-def _text(tagger: TrainedTagger, stream: BinaryIO, source: str, output: str) -> Iterator[str]:
-    for line in _lines(stream, source):
-        entities = tagger.entities(line)
-        if output == "jsonl":
-            found = [entity.to_dict() for entity in entities]
-            yield json.dumps({"text": line, "entities": found}, ensure_ascii=False) + "\n"
-        elif output == "text":
-            marked, at = "", 0
-            for entity in entities:
-                marked += line[at : entity.start] + f"[{entity.text}]{{{entity.type}}}"
-                at = entity.end
-            yield marked + line[at:] + "\n"
-        else:
-            for words, tags in tagger.tagged_sentences(line):
-                yield "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
+def _tag(tagger: TrainedTagger, chunk: list[Passage], threshold: float) -> Iterator[tuple[Passage, list[Tagged]]]:
+    """Each passage with its tagged sentences. A -DOCSTART- row is O, unless the tagger was trained on such rows."""
+    kept = tagger.config.docstart == "keep"
+    words = [
+        [] if passage.rows and passage.rows.is_docstart and not kept else [token.text for token in sentence]
+        for passage in chunk
+        for sentence in passage.sentences
+    ]
+    numbers = [passage.document for passage in chunk for _ in passage.sentences]
+    found = iter(tagger.predict(words, numbers))
+    for passage in chunk:
+        tagged = [next(found).above(threshold) for _ in passage.sentences]
+        yield passage, [each if each.tags else Tagged(["O"], [], []) for each in tagged]
 
 
 def evaluate_file(tagger: TrainedTagger, path: str, progress: Progress | None = None) -> Evaluation:
@@ -88,26 +102,3 @@ def evaluate_file(tagger: TrainedTagger, path: str, progress: Progress | None = 
     return evaluation(
         gold, predicted, config.scheme, lambda word: indexer.rule.word(word) in trained, vector_test(tagger.vectors)
     )
-
-
-def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    for number, line in enumerate(stream, 1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{name}:{number}: expected UTF-8, got byte {error.object[error.start]:#04x}") from None
-
-
-@contextmanager
-def _opened(source: str) -> Iterator[BinaryIO]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = open(source, "rb")  # noqa: SIM115 - closed below
-    except IsADirectoryError:
-        raise DataError(f"{source}: expected a file to tag, got a folder") from None
-    except OSError as error:
-        raise DataError(f"{source}: expected a file to tag, cannot read it: {error.strerror}") from None
-    with stream:
-        yield stream

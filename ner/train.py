@@ -17,7 +17,7 @@ from ner.embeddings import RAW, Coverage, Views, attach_unseen, vector_test, wor
 from ner.indexer import FIRST, Indexer
 from ner.model import Tagger
 from ner.report import evaluation
-from ner.run_report import show_precision_recall, write_test_report
+from ner.run_report import full_text, show_precision_recall, write_test_report
 from ner.scheme import allowed_transitions
 from ner.task import TaggerTask
 from training import checkpoint
@@ -208,7 +208,7 @@ def _finish(
     digest = weights_sha256(task)
     run.run.manifest["labels"] = list(indexer.labels)
     run.run.finish(digest, results, [*outputs, "predictions.conll", "indexer.json"])
-    run.options.tell(found.to_text(worst=3))
+    run.options.tell(full_text(found, worst=3))
     run.options.tell(f"weights: SHA-256 {digest}")
 
 

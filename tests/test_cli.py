@@ -284,5 +284,6 @@ def test_quiet_and_json_lines(small_data: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in outputs["json-log"].splitlines()]
     assert {"message", "validation", "epoch"} <= {line["event"] for line in lines}
     assert all("val_f1" in line["metrics"] for line in lines if line["event"] == "validation")
+    assert all(line["tokens_per_second"] > 0 for line in lines if line["event"] == "epoch")
     digests = {json.loads((tmp_path / name / "manifest.json").read_text())["weights_sha256"] for name in outputs}
     assert len(digests) == 1

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from training.errors import ConfigError
+from training.files import parse_json
 from training.randomness import check_seed
 
 ConfigT = TypeVar("ConfigT", bound="TrainConfig")
@@ -127,13 +128,15 @@ class TrainConfig:
 def read_settings(path: str | Path) -> dict[str, Any]:
     """The JSON object in ``path``; ConfigError (file, line) where it cannot be read."""
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = parse_json(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}:{error.lineno}: expected JSON, got {error.msg}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: expected UTF-8 JSON, got other bytes") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
+    except ValueError as error:  # a number too long, lists too deep
+        raise ConfigError(f"{path}: expected JSON, got {str(error)[:200]}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a JSON object of options, got {type(values).__name__}")
     return values

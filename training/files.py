@@ -49,6 +49,14 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
         temporary.write_bytes(data)
 
 
+def parse_json(text: str) -> Any:
+    """The value of a JSON text. ValueError, with line and column, for any text that is none, also one nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deep") from None
+
+
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
     """Add a line of JSON. A kill may leave a part of it: who reads such a file goes by the line ends."""
     with open(path, "a", encoding="utf-8", newline="\n") as stream:

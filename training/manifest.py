@@ -23,6 +23,35 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("cli*.py", "training/*.py", "word2vec/*.py", "ner/*.py")
 
 
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "kind": str, "status": str, "config": dict, "inputs": dict, "code": dict, "environment": dict, "outputs": dict,
+    "metrics": dict, "weights_sha256": str, "changes": list, "argv": list, "labels": list, "seconds": (int, float),
+}  # fmt: skip
+_INSIDE: dict[str, type | tuple[type, ...]] = {"inputs": dict, "outputs": str, "metrics": (int, float)}
+
+
+def wrong_entry(described: Any) -> str | None:
+    """The first entry of a manifest that is not of its kind, or that it lacks; None if all are as they should be."""
+    if not isinstance(described, dict) or "status" not in described:
+        return "status"
+    for name, kind in _KINDS.items():
+        if name in described and not isinstance(described[name], kind):
+            return name
+    for name, kind in _INSIDE.items():
+        for key, value in described.get(name, {}).items():
+            if not isinstance(value, kind):
+                return f"{name}: {key}"
+    for name, value in described.get("inputs", {}).items():
+        if not all(isinstance(value.get(each), str) for each in ("path", "sha256")):
+            return f"inputs: {name}"
+    for change in described.get("changes", []):
+        if not isinstance(change, dict) or not all(isinstance(line, str) for line in change.get("changed", [None])):
+            return "changes"
+    if not isinstance(described.get("environment", {}).get("packages", {}), dict):
+        return "environment: packages"
+    return None
+
+
 def describe(inputs: Mapping[str, str | Path], device: torch.device, level: str) -> dict[str, Any]:
     """The manifest's inputs, code, environment, and the folder that relative paths begin in."""
     return {

@@ -12,6 +12,7 @@ Purposes are short strings such as "init", "order", "dropout"; counters are non-
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 
 import numpy as np
@@ -96,7 +97,7 @@ def uniform(
 
     Initial weights are uniform because normal draws go through libm, and QR through LAPACK: neither is portable.
     """
-    n = int(np.prod(shape, dtype=np.int64))
+    n = math.prod(shape)
     span = np.float32(high) - np.float32(low)
     values = unit(n, seed, purpose, *counters) * span + np.float32(low)
     return torch.from_numpy(values).reshape(shape)
@@ -110,7 +111,7 @@ def keep_mask(shape: tuple[int, ...], drop: float, seed: int, purpose: str, *cou
     """
     if not 0.0 <= drop < 1.0:
         raise ConfigError(f"dropout: expected a probability in [0, 1), got {drop}")
-    n = int(np.prod(shape, dtype=np.int64))
+    n = math.prod(shape)
     if drop * 256 == int(drop * 256):
         raw = words((n + 7) // 8, seed, purpose, *counters).astype("<u8", copy=False).view(np.uint8)[:n]
         threshold, total = int(drop * 256), 256

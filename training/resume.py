@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.callbacks import Callback
 from training.checkpoint import Checkpoint, ResumeStore
-from training.errors import ConfigError, Preempted
+from training.errors import CheckpointError, ConfigError, Preempted
 from training.files import fault_point, remove_partial
 from training.run import Run
 
@@ -135,7 +135,13 @@ def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkp
         tell(f"{run.path} has no checkpoint to resume from yet: it begins anew")
         return None
     path, checkpoint = found
-    progress = checkpoint["progress"]
-    run.cut_back(checkpoint["run"], max(0, progress["batches_that_stepped"] - 1))
+    try:
+        progress = checkpoint["progress"]
+        sizes = {str(name): int(size) for name, size in checkpoint["run"].items()}
+        next_step = max(0, int(progress["batches_that_stepped"]) - 1)
+        int(progress["global_step"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: expected a run's counters and its files' sizes, got none ({error!r})") from None
+    run.cut_back(sizes, next_step)
     tell(f"resuming from {path} (epoch {progress['current_epoch']}, batch {progress['batch_idx']})")
     return checkpoint

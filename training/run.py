@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,7 @@ import torch
 from training import manifest
 from training.config import TrainConfig
 from training.errors import CheckpointError, ConfigError, DataError
-from training.files import append_line, atomic_folder, atomic_write, sha256_file, sync
+from training.files import append_line, atomic_folder, atomic_write, parse_json, sha256_file, sync
 from training.lock import RunLock
 
 if TYPE_CHECKING:
@@ -130,11 +131,24 @@ class Run:
     def writer(self) -> SummaryWriter:
         """TensorBoard's writer into this folder, opened when first used."""
         if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._wait_for_a_later_name()
-            self._writer = SummaryWriter(str(self.path), purge_step=self._purge_step)
+            self._writer = self._open_writer()
         return self._writer
+
+    def _open_writer(self) -> SummaryWriter:
+        """TensorBoard reads its files in the order of their names, which begin with the second they were made in.
+
+        This one gets a later second than all that are there, also where the clock was put back meanwhile.
+        """
+        from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
+        from torch.utils.tensorboard import SummaryWriter
+
+        first = 1 + max((int(path.name.split(".")[3]) for path in self.path.glob(EVENTS)), default=0)
+        clock = event_file_writer.time
+        event_file_writer.time = SimpleNamespace(time=lambda: max(first, time.time()))
+        try:
+            return SummaryWriter(str(self.path), purge_step=self._purge_step)
+        finally:
+            event_file_writer.time = clock
 
     def text(self, tag: str, markdown: str, step: int = 0) -> None:
         """A text for TensorBoard's text page."""
@@ -259,12 +273,6 @@ class Run:
                     kept.append(event)
         return kept
 
-    def _wait_for_a_later_name(self) -> None:
-        """TensorBoard reads its files in the order of their names, which begin with the second: wait for the next one."""
-        seconds = [int(path.name.split(".")[3]) for path in self.path.glob(EVENTS)]
-        while seconds and 0 <= max(seconds) - int(time.time()) < 2:
-            time.sleep(0.02)
-
 
 def next_version(folder: Path, name: str = "version") -> Path:
     """``folder/NAME_N`` with N one above the highest there."""
@@ -287,12 +295,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise DataError(f"{path}: expected a run folder, got {'a file' if path.exists() else 'nothing'}")
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))
+        described = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise DataError(f"{path}: expected a run folder with a manifest.json in it, got none that can be read") from None
-    if not isinstance(described, dict) or "status" not in described:
-        raise DataError(f"{file}: expected the manifest of a run, got other JSON")
-    return described
+    if (wrong := manifest.wrong_entry(described)) is not None:
+        raise DataError(f"{file}: expected the manifest of a run, got other JSON or another {wrong}")
+    return dict(described)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -308,7 +316,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             if not line.endswith("\n"):
                 break
             try:
-                value = json.loads(line)
+                value = parse_json(line)
             except ValueError:
                 value = None
             if not isinstance(value, dict):

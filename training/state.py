@@ -62,7 +62,11 @@ def restore_weights(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     trainer.task.on_load_checkpoint(checkpoint)
     trainer.task.load_state_dict(checkpoint["weights"])
     for name in COUNTERS:
-        setattr(trainer, name, checkpoint["progress"][name])
+        value = checkpoint["progress"][name]
+        if type(value) is not type(getattr(trainer, name)) and name != "gradient_norm":
+            kind = type(getattr(trainer, name)).__name__
+            raise CheckpointError(f"the checkpoint's {name}: expected {kind}, got {value!r}"[:300])
+        setattr(trainer, name, value)
 
 
 def restore_model(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
@@ -71,9 +75,10 @@ def restore_model(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         restore_weights(trainer, checkpoint)
     for callback in trainer.callbacks:
         callback.on_load_checkpoint(trainer, trainer.task, checkpoint)
-    for callback in trainer.callbacks:
-        if callback.state_key() in checkpoint["callbacks"]:
-            callback.load_state_dict(checkpoint["callbacks"][callback.state_key()])
+    with _fitting():
+        for callback in trainer.callbacks:
+            if callback.state_key() in checkpoint["callbacks"]:
+                callback.load_state_dict(checkpoint["callbacks"][callback.state_key()])
 
 
 def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
@@ -83,15 +88,15 @@ def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
             each.optimizer.load_state_dict(optimizer_state)
         for scheduler, scheduler_state in zip(trainer.schedulers, checkpoint["schedulers"], strict=True):
             scheduler.scheduler.load_state_dict(scheduler_state)
+        trainer.eval_steps = dict(checkpoint["eval_steps"])
+        trainer.callback_values = dict(checkpoint["metrics"])
+        trainer.bar_values = dict(checkpoint["bar_metrics"])
+        trainer.train_results.load_state(checkpoint["results"])
+        parameters = dict(trainer.task.named_parameters())
+        for name, gradient in checkpoint["gradients"].items():
+            parameters[name].grad = gradient.to(parameters[name].device)
     trainer.accumulating = trainer.accumulates()
-    trainer.eval_steps = dict(checkpoint["eval_steps"])
-    trainer.callback_values = dict(checkpoint["metrics"])
-    trainer.bar_values = dict(checkpoint["bar_metrics"])
-    trainer.train_results.load_state(checkpoint["results"])
     trainer.in_batch = trainer.stage in (*IN_BATCH, "end") or (trainer.stage == "batch" and trainer.batch_idx > 0)
-    parameters = dict(trainer.task.named_parameters())
-    for name, gradient in checkpoint["gradients"].items():
-        parameters[name].grad = gradient.to(parameters[name].device)
 
 
 @contextmanager
@@ -99,7 +104,7 @@ def _fitting() -> Iterator[None]:
     """A state that does not fit becomes one line."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         said = " ".join(str(error).split())[:200]
         raise CheckpointError(f"the checkpoint is of another model, other data or other settings: {said}") from None
 

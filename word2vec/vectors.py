@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from training.errors import DataError
-from training.files import atomic_write
+from training.files import atomic_write, parse_json
 from word2vec.text import TextRule
 from word2vec.vector_files import Progress, read_table, write_table
 
@@ -154,7 +154,7 @@ def read_rule(path: str | Path) -> TextRule | None:
     """The rule recorded beside the vectors ``path``, None where there is none; DataError where it cannot be understood."""
     beside = rule_path(path)
     try:
-        values = json.loads(beside.read_text(encoding="utf-8"))
+        values = parse_json(beside.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

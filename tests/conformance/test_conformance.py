@@ -1,11 +1,17 @@
 """The same runs on the installed Lightning and on ours, compared hook by hook.
 
-Cases are generated: some hundred in the fast suite, always the same ones; thousands, always others, with ``-m soak``.
+Cases are generated: some hundred in the fast suite, always the same ones; thousands, always others, with ``-m soak``:
+
+    python -m pytest -m soak tests/conformance
+    SOAK_SEED=301 SOAK_CASES=1500 python -m pytest -m soak tests/conformance    # those of that seed again
+
+A soak that is ended by SIGTERM fails with Lightning's SIGTERMException, since Lightning takes that signal for itself.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import random
 import tempfile
 import time
@@ -64,12 +70,13 @@ def test_generated_runs_are_the_same(case: Case) -> None:
 
 @pytest.mark.soak
 def test_many_generated_runs_are_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    begun, start = time.monotonic(), random.SystemRandom().randrange(2**32)
+    begun, many = time.monotonic(), int(os.environ.get("SOAK_CASES", MANY))
+    start = int(os.environ.get("SOAK_SEED", random.SystemRandom().randrange(2**32)))
     distinct: set[str] = set()
 
     @seed(start)
     @settings(
-        max_examples=MANY, deadline=None, derandomize=False, database=None, suppress_health_check=list(HealthCheck),
+        max_examples=many, deadline=None, derandomize=False, database=None, suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
     )
     @given(cases())
@@ -78,7 +85,7 @@ def test_many_generated_runs_are_the_same(capsys: pytest.CaptureFixture[str]) ->
         compare(case)
 
     with capsys.disabled():
-        print(f"\n{MANY} runs on both, drawn from seed {start}: ", end="", flush=True)
+        print(f"\n{many} runs on both, drawn from seed {start}: ", end="", flush=True)
         run()
         print(f"{len(distinct)} different ones, {time.monotonic() - begun:.0f} s")
 
@@ -167,6 +174,18 @@ NAMED = {
     "a stop asked for before the first batch": Case(stop_at=("on_train_epoch_start", 0, 0), logs=ALWAYS),
     "a metric that was never logged": Case(early_stopping=(("monitor", "nowhere"),), logs=ALWAYS),
     "gradient clipping with manual optimization": Case(manual=True, settings=(("gradient_clip_val", 1.0),)),
+    "an optimizer that evaluates its closure again": Case(optimizer="lbfgs", logs=ALWAYS),
+    "an optimizer that evaluates its closure again, clipped": Case(
+        optimizer="lbfgs", settings=(("gradient_clip_val", 0.01), ("accumulate_grad_batches", 2)), n_train=5, logs=ALWAYS
+    ),
+    "an optimizer of one's own": Case(optimizer="own", logs=ALWAYS, lr_monitor=()),
+    "limits of the test": Case(
+        n_val=(3, 2), settings=(("limit_test_batches", 0.5), ("limit_val_batches", 1)), logs=ALWAYS,
+        then=("test", "validate"),
+    ),
+    "several sources under one name": Case(
+        n_val=(2, 2), logs=(Log("validation_step", "val", (1.0, 2.0), 1, (("add_dataloader_idx", False),)),)
+    ),
     "layers in eval mode stay so": Case(eval_parts=True, logs=ALWAYS, then=("validate",)),
 }
 

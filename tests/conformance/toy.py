@@ -102,6 +102,18 @@ def batches(n: int, offset: int = 0) -> list[torch.Tensor]:
             for i in range(n)]
 
 
+class OwnOptimizer(torch.optim.SGD):
+    """Calls its closure with gradients off, and after something of its own."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            group["lr"] *= 0.75
+        loss = closure() if closure is not None else None
+        super().step()
+        return loss
+
+
 class Behaviour(nn.Module):
     """The toy; combined with LightningModule or Task."""
 
@@ -167,6 +179,8 @@ class Behaviour(nn.Module):
             "sgd": lambda g: torch.optim.SGD(g, lr=0.125),
             "momentum": lambda g: torch.optim.SGD(g, lr=0.125, momentum=0.5),
             "adam": lambda g: torch.optim.Adam(g, lr=0.125),
+            "lbfgs": lambda g: torch.optim.LBFGS(g, lr=0.125, max_iter=3),
+            "own": lambda g: OwnOptimizer(g, lr=0.125),
         }[case.optimizer]
         optimizers = [make(parts[0]), make(parts[1])] if case.two_optimizers else [make(groups)]
         if not case.schedulers:

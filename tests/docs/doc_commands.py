@@ -33,6 +33,7 @@ EXCUSED = {
     "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu": "needs the network",
     "pip install -c constraints.txt -e .": "needs the network",
     "tensorboard --logdir runs": "a server, which does not end by itself",
+    "tensorboard --logdir runs/ner": "a server, which does not end by itself",
     "python cli.py data fetch glove": "needs the network",
     "python cli.py data fetch glove --to data": "needs the network",
     "python cli.py data fetch text8 --to data": "needs the network",
@@ -149,7 +150,7 @@ class Playground:
         letters = re.sub(r"[^a-z]+", " ", text.lower())
         (folder / "data" / "text8").write_text(letters, encoding="utf-8")
         (folder / "EN-WS-353-ALL.txt").write_text("he she 7\nthe a 5\nsaid in 1\n", encoding="utf-8")
-        (folder / "broken.conll").write_text("Ada I-PER\nMarlow B-PER\nran O\n\nin O\nOslo I-LOC\n", encoding="utf-8")
+        (folder / "broken.conll").write_text("Ada I-PER\nran O\n\nin O\nOslo B-LOC\n", encoding="utf-8")
 
     def train(self) -> None:
         """The runs that commands name."""

@@ -65,8 +65,7 @@ def test_the_excuses_are_needed() -> None:
         if command.startswith("make "):
             done = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
-    others = [command for command in EXCUSED if not command.startswith(("make ", "pip ", "python cli.py data fetch "))]
-    assert others == ["tensorboard --logdir runs"]
+    assert all(c.startswith(("make ", "pip ", "python cli.py data fetch ", "tensorboard ")) for c in EXCUSED)
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -146,8 +146,8 @@ def test_report_is_seqevals_own() -> None:
     found = report(GOLD, GUESS)
     options = {"digits": 4, "zero_division": 0}
     strict = {"mode": "strict", "scheme": seqeval_scheme.IOBES}
-    assert found.text == seqeval.metrics.classification_report(GOLD, GUESS, **options, **strict)
-    assert found.conlleval_text == seqeval.metrics.classification_report(GOLD, GUESS, **options)
+    assert found.to_text() == seqeval.metrics.classification_report(GOLD, GUESS, **options, **strict)
+    assert found.conlleval == seqeval.metrics.classification_report(GOLD, GUESS, output_dict=True, **options)
     assert found.strict == seqeval.metrics.classification_report(GOLD, GUESS, output_dict=True, **options, **strict)
     assert found.strict["PER"]["recall"] == 0.0
     assert found.conlleval["PER"]["recall"] == 1.0
@@ -159,7 +159,7 @@ def test_report_without_entities(rows: Tags) -> None:
     found = report(rows, rows)
     zeros = {"precision": 0.0, "recall": 0.0, "f1-score": 0.0, "support": 0}
     assert found.strict == found.conlleval == {f"{name} avg": zeros for name in ("micro", "macro", "weighted")}
-    assert found.text.split("\n")[2] == "   micro avg     0.0000    0.0000    0.0000         0"
+    assert found.to_text().split("\n")[2] == "   micro avg     0.0000    0.0000    0.0000         0"
 
 
 def test_report_of_ill_formed_tags_only() -> None:

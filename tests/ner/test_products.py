@@ -55,6 +55,17 @@ def test_float64_is_computed_in_float64() -> None:
     torch.testing.assert_close(sigmoid_product(x, packed(w)), (x @ w.T).sigmoid(), rtol=1e-14, atol=0)
 
 
+def test_portable_runs_do_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = _given(9, 30, 20)
+    monkeypatch.setattr(products.portable, "is_set", lambda: True)
+    products._onednn.cache_clear()
+    try:
+        assert torch.equal(packed(w), w)
+        assert torch.equal(product(x, w), x @ w.T)
+    finally:
+        products._onednn.cache_clear()
+
+
 def test_a_logistic_function_at_its_ends() -> None:
     x, w = torch.tensor([[1e4], [-1e4], [200.0], [-200.0]]), torch.ones(3, 1)
     assert torch.equal(sigmoid_product(x, w), torch.tensor([1.0, 0.0, 1.0, 0.0])[:, None].expand(4, 3))

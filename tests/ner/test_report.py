@@ -190,8 +190,9 @@ def test_evaluate_says_what_the_test_said(finished: Path, small_data: Path, tmp_
     file, html = str(small_data / "test.conll"), tmp_path / "report.html"
     text = run("evaluate", str(finished), file)
     assert text.exit_code == 0
-    tables = (finished / "test_report.txt").read_text(encoding="utf-8").split("Worst sentences")[0]
-    assert text.output.startswith(tables)
+    written = (finished / "test_report.txt").read_text(encoding="utf-8")
+    assert "precision    recall  f1-score   support" in written, "seqeval's own"
+    assert text.output.startswith(written[written.index("Scores (seqeval)") : written.index("Worst sentences")])
     found = json.loads(run("evaluate", str(finished), file, "--json", "--html", str(html)).stdout)
     assert {"strict", "conlleval", "by_words", "errors", "confusion", "worst", "broken_tags"} <= set(found)
     assert set(found["errors"]["by_kind"]) == set(KINDS)

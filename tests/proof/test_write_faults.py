@@ -23,7 +23,8 @@ NO_SPACE = OSError(28, "No space left on device")
 TORCH_FULL = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0\nframe #0: ...")
 
 CHECKPOINTS = [f"{name}.ckpt{end}" for name in ("resume-N", "best", "last", "model") for end in ("", ".sha256")]
-WHOLE = ["config.json", "manifest.json", "indexer.json", "test_report.txt", "predictions.conll", *CHECKPOINTS]
+REPORTS = ["test_report.txt", "test_report.html", "predictions.conll"]
+WHOLE = ["config.json", "manifest.json", "indexer.json", *REPORTS, *CHECKPOINTS]
 GROWING = ["metrics.jsonl", "ledger.jsonl", "timings.jsonl"]
 CALLS = [
     *(f"{call} {name}" for name in WHOLE for call in ("write", "fsync", "rename")),

@@ -296,6 +296,19 @@ def test_finite_gradients_with_a_huge_norm_are_no_error() -> None:
 # -- hooks -----------------------------------------------------------------------------------------------------------
 
 
+def test_overfit_batches_are_those_of_the_first_plan() -> None:
+    class Seen(Line):
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            seen.append(batch)
+            return self.loss(batch)
+
+    seen: list[Tensor] = []
+    trainer(max_epochs=3, overfit_batches=2).fit(Seen(), Shuffled())
+    first = Shuffled().plan(0)[:2]
+    assert len(seen) == 6
+    assert all(torch.equal(batch, first[i % 2]) for i, batch in enumerate(seen))
+
+
 def test_hooks_that_are_not_overridden_are_not_called() -> None:
     made = trainer()
     made.fit(Line(), fixed(), fixed())

@@ -177,6 +177,46 @@ class Manual(Line):
         return loss
 
 
+class Told(torch.optim.SGD):
+    """Says whether it was given a closure."""
+
+    given: bool | None = None
+
+    def step(self, closure: Any = None) -> Any:
+        self.given = closure is not None
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad,
+                                  torch.optim.RMSprop, Told])
+def test_where_closures_are_called(kind: Any) -> None:
+    """Before the step of those of torch that call it first themselves, and else inside it: the same weights."""
+
+    class Own(Line):
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            return self.loss(batch)
+
+        def configure_optimizers(self) -> Any:
+            return kind(self.parameters(), lr=0.01)
+
+    task = Own()
+    trainer(max_epochs=1).fit(task, fixed(4))
+    twin = Own()
+    optimizer = twin.configure_optimizers()
+    for batch in fixed(4).plan(0):
+
+        def closure(batch: Any = batch) -> Any:
+            optimizer.zero_grad()
+            loss = twin.training_step(batch, 0)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        optimizer.step(closure)
+    assert weights_sha256(task) == weights_sha256(twin)
+    if kind is Told:
+        assert task.trainer.optimizers[0].given is True
+
+
 def test_manual_steps_are_counted_for_all_optimizers() -> None:
     seen: list[dict[str, Any]] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,27 @@ def test_cut_back_keeps_and_doubles_no_time_and_no_text(tmp_path: Path) -> None:
             shown(run.path, "lost")
     again.cut_back({}, 0)
     assert not list(run.path.glob("events*"))
+
+
+def test_a_clock_that_was_put_back_loses_and_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create("ner", TrainConfig(), root=str(tmp_path))
+    for step in range(4):
+        run.log_metrics({"loss": 1.0}, step)
+    kept = run.position()
+    run.log_metrics({"loss": 2.0}, 4)
+    run.close()
+    now = time.time()
+    for step in (4, 5):  # each time an hour earlier
+        now -= 3600
+        monkeypatch.setattr(time, "time", lambda: now)  # noqa: B023
+        again = Run.reopen(run.path)
+        again.cut_back(kept, next_step=step)
+        again.log_metrics({"loss": 1.0}, step)
+        kept = again.position()
+        again.log_metrics({"loss": 2.0}, step + 1)
+        again.close()
+        assert shown(run.path, "loss") == list(range(step + 2))
+    assert [line["step"] for line in read_jsonl(run.path / "metrics.jsonl")] == list(range(7))
 
 
 def test_a_run_folder_is_there_with_its_manifest_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,160 @@
+"""What predict writes: text with the entities marked, for a terminal in colours, CoNLL, JSON lines, a page of HTML."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ner.conll import Sentence, format_sentence
+from ner.passages import Passage
+from ner.predict import Entity, Tagged, entities_of
+from training.errors import DataError
+
+FORMATS = ("text", "conll", "jsonl", "html")
+Marker = Callable[[Entity], str]
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_ANSI = (32, 36, 35, 33, 34, 31)  # green, cyan, magenta, yellow, blue, red: readable on dark and on light
+_KNOWN = {"PER": 1, "LOC": 0, "ORG": 2, "MISC": 3}
+
+
+class Writer:
+    """Turns tagged passages into one of FORMATS, piece by piece: ``begin``, ``piece`` for each, ``end``."""
+
+    def __init__(self, output: str, color: bool = False) -> None:
+        self.output, self.color = output, color
+        self.counts: Counter[str] = Counter()
+
+    def begin(self) -> str:
+        """What stands before all passages."""
+        return _PAGE_BEGINS if self.output == "html" else ""
+
+    def piece(self, passage: Passage, tagged: Sequence[Tagged]) -> str:
+        """One passage, whose sentences are tagged. DataError (file:line) for words that CoNLL's columns cannot hold."""
+        if self.output == "conll":
+            return _conll(passage, tagged)
+        pairs = list(zip(passage.sentences, tagged, strict=True))
+        entities = [entity for tokens, found in pairs for entity in entities_of(passage.text, tokens, found)]
+        if self.output == "jsonl":
+            return _json_line(passage, tagged, entities)
+        self.counts.update(entity.type for entity in entities)
+        if self.output == "html":
+            return f"<p>{marked(passage.text, entities, _html_mark, _escaped)}</p>\n"
+        if self.color:
+            return marked(passage.text, entities, _color_mark, visible) + "\n"
+        return marked(passage.text, entities, _plain_mark) + "\n"
+
+    def end(self) -> str:
+        """What stands after all passages."""
+        if self.output != "html":
+            return ""
+        rows = (f'<li><mark style="{_style(kind)}">{_escaped(kind or "_")}</mark> {n:,}</li>' for kind, n in self._sorted())
+        return f"<ul>{''.join(rows)}</ul>\n</main></body></html>\n"
+
+    def _sorted(self) -> list[tuple[str, int]]:
+        return sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def marked(text: str, entities: Sequence[Entity], mark: Marker, plain: Callable[[str], str] = str) -> str:
+    """The text with each entity as ``mark`` writes it, and what stands between as ``plain`` does."""
+    parts, at = [], 0
+    for entity in entities:
+        parts += [plain(text[at : entity.start]), mark(entity)]
+        at = entity.end
+    return "".join([*parts, plain(text[at:])])
+
+
+def visible(text: str) -> str:
+    """Text for a terminal: control characters as pictures, since they could move its cursor or change its title."""
+    return _CONTROLS.sub(lambda found: chr(0x2400 + ord(found[0])) if found[0] < " " else "\N{SYMBOL FOR DELETE}", text)
+
+
+def _plain_mark(entity: Entity) -> str:
+    return f"[{entity.text}]{{{_label(entity)}}}"
+
+
+def _color_mark(entity: Entity) -> str:
+    color = _ANSI[_color(entity.type)]
+    label = f"{visible(entity.type)} {entity.confidence:.2f}".strip()
+    return f"\x1b[1;4;{color}m{visible(entity.text)}\x1b[0m\x1b[{color}m {label}\x1b[0m"
+
+
+def _label(entity: Entity) -> str:
+    return f"{entity.type} {entity.confidence:.2f}".strip()
+
+
+def _color(kind: str) -> int:
+    """The same number for the same type, in any text."""
+    return _KNOWN.get(kind.upper(), hashlib.sha256(kind.encode("utf-8", "replace")).digest()[0] % len(_ANSI))
+
+
+# -- CoNLL and JSON ---------------------------------------------------------------------------------------------------
+
+
+def _conll(passage: Passage, tagged: Sequence[Tagged]) -> str:
+    if passage.rows is not None:
+        return format_sentence(passage.rows, tagged[0].tags)
+    rows = []
+    for tokens, found in zip(passage.sentences, tagged, strict=True):
+        try:
+            rows.append(format_sentence(Sentence(tuple(t.text for t in tokens), separator="\t"), found.tags))
+        except DataError as error:
+            raise DataError(f"{passage.where}: {str(error).partition(': ')[2]}; write --format jsonl instead") from None
+    return "".join(rows)
+
+
+def _json_line(passage: Passage, tagged: Sequence[Tagged], entities: Sequence[Entity]) -> str:
+    values = dict(passage.values)
+    found: list[dict[str, Any]] = [entity.to_dict() for entity in entities]
+    if passage.given:
+        values |= {"tokens": [t.text for tokens in passage.sentences for t in tokens]} if passage.rows else {}
+        values["tags"] = [tag for each in tagged for tag in each.tags]
+        spans = (span for each in tagged for span in each.spans)
+        found = [{**entity, "tokens": [span.start, span.end]} for entity, span in zip(found, spans, strict=True)]
+    values["entities"] = found
+    try:
+        line = json.dumps(values, ensure_ascii=False)
+        line.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair in an entry that is passed through
+        line = json.dumps(values)
+    return line + "\n"
+
+
+# -- HTML -------------------------------------------------------------------------------------------------------------
+
+
+def _escaped(text: str) -> str:
+    return html.escape(visible(text))
+
+
+def _style(kind: str) -> str:
+    hue = (130, 200, 300, 45, 230, 0)[_color(kind)]
+    return f"--hue:{hue}"
+
+
+def _html_mark(entity: Entity) -> str:
+    sure = f"{entity.confidence:.2f}"
+    kind = _escaped(entity.type or "_")
+    unsure = ' class="unsure"' if entity.confidence < 0.5 else ""
+    label = f'<mark{unsure} style="{_style(entity.type)}" title="{kind}, confidence {sure}">'
+    return f"{label}{_escaped(entity.text)}<small>{kind} {sure}</small></mark>"
+
+
+_PAGE_BEGINS = """<!DOCTYPE html>
+<html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Entities</title><style>
+:root { color-scheme: light dark; --ground: 92%; --line: 45%; }
+@media (prefers-color-scheme: dark) { :root { --ground: 22%; --line: 60%; } }
+body { font: 17px/1.9 Georgia, "DejaVu Serif", serif; margin: 2rem auto; max-width: 44rem; padding: 0 1rem; }
+p { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 .6em; min-height: 1em; }
+mark { color: inherit; background: hsl(var(--hue) 60% var(--ground)); border-radius: 3px;
+  border-bottom: 2px solid hsl(var(--hue) 60% var(--line)); padding: .1em .25em;
+  box-decoration-break: clone; -webkit-box-decoration-break: clone; }
+mark.unsure { border-bottom-style: dotted; }
+mark small { font: 600 .62em/1 system-ui, "DejaVu Sans", sans-serif; margin-left: .4em; opacity: .75; white-space: nowrap; }
+ul { list-style: none; padding: 1rem 0; border-top: 1px solid #8886; display: flex; gap: 1.5rem; flex-wrap: wrap; }
+</style></head><body><main>
+"""

@@ -1,0 +1,228 @@
+"""What predict reads: text, sentences, CoNLL files and JSON lines, as a stream of passages with their tokens.
+
+- ``text``       a paragraph a line, cut into sentences
+- ``sentences``  a sentence a line
+- ``conll``      CoNLL's columns (ner/conll.py); the tag column is optional and not read
+- ``jsonl``      a JSON object a line; one entry holds the text (a paragraph) or the tokens of a sentence
+
+Lines end with LF or CRLF, everything is UTF-8, with or without a byte-order mark. A passage is what is written back
+together: a line, or a CoNLL sentence. Only one passage is held at a time.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import select
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ner.conll import Columns, Sentence, iter_conll
+from ner.context import Numbering
+from ner.splits import split_of
+from training.errors import DataError
+from training.files import parse_json
+from word2vec.text import Token, pretokenized, sentences, tokenize
+
+FORMS = ("text", "sentences", "conll", "jsonl")
+CONLL_SUFFIXES = (".conll", ".conll03", ".conll2003", ".bio", ".iob", ".iob2", ".iobes", ".bioes", ".tsv")
+JSONL_SUFFIXES = (".jsonl", ".ndjson")
+LONGEST = 1 << 24  # bytes of a line
+LONGEST_SENTENCE = 1000  # tokens; text without a sentence's end for so long is cut there
+KEYS = ("text", "tokens")
+STDIN = "standard input"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text with the tokens of its sentences, ``text[t.start:t.end] == t.text``.
+
+    ``values`` are the entries that its JSON line begins with. ``rows`` is the CoNLL sentence it was, None for others;
+    ``given`` says that its tokens, not its text, are what was read: the text is then the tokens with spaces between.
+    Passages of one ``document``, a number from 1 that never falls, are to be tagged together: a CoNLL file has such.
+    """
+
+    text: str
+    sentences: list[list[Token]]
+    where: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sentence | None = None
+    given: bool = False
+    document: int = 0
+
+
+def form_of(source: str) -> str:
+    """The form that a file's name tells: .jsonl, .conll and the like, or a split's (eng.testa); else text."""
+    name = Path(source).name.lower()
+    if name.endswith(JSONL_SUFFIXES):
+        return "jsonl"
+    is_split = source != "-" and "." in name and split_of(name) is not None and not name.endswith((".txt", ".json"))
+    return "conll" if name.endswith(CONLL_SUFFIXES) or is_split else "text"
+
+
+class Lines:
+    """The lines of a stream as bytes, with their ends, as soon as they are there. DataError for one that is too long."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self.stream, self.name = stream, name
+        self._ready: list[bytes] = []  # whole lines, the next one last
+        self._rest = b""
+        self._number = 0
+        self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            while self._ready:
+                self._number += 1
+                yield self._ready.pop()
+            block = self._read(1 << 16)
+            if not block:
+                break
+            *lines, rest = block.split(b"\n")
+            if lines:
+                lines[0] = self._rest + lines[0]
+                self._ready = [line + b"\n" for line in reversed(lines)]
+                self._rest = rest
+            else:
+                self._rest += rest
+            if len(self._rest) > LONGEST:
+                at = f"{self.name}:{self._number + len(self._ready) + 1}"
+                raise DataError(f"{at}: expected lines of at most {LONGEST:,} bytes, got a longer one; a paragraph a line")
+        if self._rest:
+            self._number += 1
+            yield self._rest
+
+    def waiting(self) -> bool:
+        """Whether the next line would have to be waited for, as where somebody types."""
+        if self._ready:
+            return False
+        try:
+            return not select.select([self.stream], [], [], 0)[0]
+        except (OSError, ValueError, TypeError):  # no file descriptor: it is all there
+            return False
+
+
+def read_passages(
+    lines: Lines, form: str, columns: Columns, key: str | None = None, split_words: bool = False
+) -> Iterator[Passage]:
+    """The passages of a stream in one of FORMS.
+
+    ``key``: the JSON entry that holds the text or the tokens; None takes "text", or else "tokens". ``split_words``: words
+    are apart by white space already. DataError (file:line) for what is not of the form.
+    """
+    if form == "conll":
+        number = Numbering()
+        for sentence in iter_conll(lines, lines.name, columns=Columns(columns.word, None)):
+            yield Passage(*_joined(sentence.words), sentence.where(), {}, sentence, True, number(sentence) + 1)
+        return
+    offset = 0
+    for count, (where, line, end) in enumerate(_decoded(lines), 1):
+        if form == "jsonl":
+            if line.strip():
+                yield replace(_json_passage(line, where, key, split_words), document=count)
+        else:
+            tokens = _tokens(line, split_words)
+            parts = [tokens] if form == "sentences" and tokens else _sentences(tokens)
+            yield Passage(line, parts, where, {"text": line, "offset": offset}, document=count)
+        offset += len(line) + len(end)
+
+
+def _decoded(lines: Lines) -> Iterator[tuple[str, str, str]]:
+    """(file:line, the line without its end, its end)."""
+    for number, raw in enumerate(lines, 1):
+        where = f"{lines.name}:{number}"
+        try:
+            text = (raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).decode()
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            raise DataError(f"{where}: expected UTF-8, got byte {byte:#04x}; convert the file to UTF-8") from None
+        line = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+        yield where, line, text[len(line) :]
+
+
+def cut_text(text: str, split_words: bool = False) -> list[list[Token]]:
+    """The sentences of raw text; a blank line ends one, a single line end is a space."""
+    tokens = _tokens(text, split_words)
+    if "\n" not in text:
+        return _sentences(tokens)
+    begins = [0, *(i for i in range(1, len(tokens)) if text.count("\n", tokens[i - 1].end, tokens[i].start) > 1)]
+    pairs = zip(begins, [*begins[1:], len(tokens)], strict=True)
+    return [part for first, last in pairs for part in _sentences(tokens[first:last])]
+
+
+def _tokens(text: str, split_words: bool) -> list[Token]:
+    if not split_words:
+        return tokenize(text)
+    tokens, end = [], 0
+    for word in pretokenized(text):
+        start = text.index(word, end)
+        end = start + len(word)
+        tokens.append(Token(word, start, end))
+    return tokens
+
+
+def _sentences(tokens: list[Token]) -> list[list[Token]]:
+    """The sentences of a paragraph, the longest cut: a page of numbers is not one sentence."""
+    parts = sentences(tokens)
+    return [part[i : i + LONGEST_SENTENCE] for part in parts for i in range(0, len(part), LONGEST_SENTENCE)]
+
+
+def _joined(words: tuple[str, ...] | list[str]) -> tuple[str, list[list[Token]]]:
+    """Words with a space between, and where each of them stands."""
+    tokens, at = [], 0
+    for word in words:
+        tokens.append(Token(word, at, at + len(word)))
+        at += len(word) + 1
+    return " ".join(words), [tokens] if tokens else []
+
+
+def _json_passage(line: str, where: str, key: str | None, split_words: bool) -> Passage:
+    try:
+        values = parse_json(line)
+    except ValueError as error:
+        raise DataError(f"{where}: expected a JSON object, got {str(error)[:200]}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{where}: expected a JSON object, got {type(values).__name__}")
+    wanted = [key] if key else list(KEYS)
+    found = next((name for name in wanted if name in values), None)
+    if found is None:
+        there = json.dumps(list(values))[:80]
+        raise DataError(f"{where}: expected an entry {' or '.join(wanted)}, got {there}; name the right one with --key")
+    given = values[found]
+    words = given if isinstance(given, list) else [given]
+    if not all(isinstance(word, str) and _is_unicode(word) for word in words) or (words is given and "" in words):
+        expected = f"expected {found} to be a text, or a list of words"
+        raise DataError(f"{where}: {expected}, got {json.dumps(given)[:80]}")
+    if isinstance(given, list):
+        return Passage(*_joined(given), where, values, None, True)
+    return Passage(given, cut_text(given, split_words), where, values)
+
+
+def _is_unicode(text: str) -> bool:
+    """Not so where JSON names half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def opened(source: str) -> Iterator[Lines]:
+    """The lines of a file, or of standard input for "-". DataError where it cannot be read."""
+    if source == "-":
+        yield Lines(sys.stdin.buffer, STDIN)
+        return
+    try:
+        stream = open(source, "rb")  # noqa: SIM115 - closed below
+    except IsADirectoryError:
+        raise DataError(f"{source}: expected a file to tag, got a folder") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{source}: expected a file to tag, cannot read it: {reason}") from None
+    with stream:
+        yield Lines(stream, source)

@@ -1,0 +1,105 @@
+"""A trained tagger as it is kept: settings, tables, weights, word vectors; read from a run's folder and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ner.config import TaggerConfig
+from ner.embeddings import Views
+from ner.indexer import Indexer
+from ner.model import Tagger
+from ner.scheme import allowed_transitions
+from training import checkpoint
+from training.errors import DataError
+from training.files import sha256_file
+from training.run import read_manifest
+from word2vec.vectors import WordVectors
+
+WEIGHTS = "model."  # what the task puts before the names of the model's weights
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The parts of a tagger. ``vectors`` are for words that training did not see; None where there are none to use."""
+
+    config: TaggerConfig
+    indexer: Indexer
+    weights: Mapping[str, Tensor]
+    vectors: Views | None
+    where: str
+    """The folder, for messages."""
+
+    def model(self) -> Tagger:
+        """The network with its weights. DataError where settings, tables and weights do not belong together."""
+        wrong = f"{self.where}: expected weights that fit the settings and the tables"
+        labels, c = self.indexer.labels, self.config
+        tables = [self.weights[name] for name in ("words.weight", "words.fixed") if name in self.weights]
+        if not tables or any(table.dim() != 2 or table.shape[1:] != tables[0].shape[1:] for table in tables) or not labels:
+            raise DataError(f"{wrong}, got {_shape(tables[0] if tables else None)} word vectors and {len(labels)} labels")
+        rows, dim = sum(map(len, tables)), tables[0].shape[1]
+        if rows != self.indexer.num_words:
+            raise DataError(f"{wrong}, got {rows} word vectors for {self.indexer.num_words} words")
+        # What is made below is as large as the settings say: they may not ask for more than the weights can fill.
+        elements = sum(tensor.numel() for tensor in self.weights.values())
+        spelled = c.char_hidden if c.characters != "none" else 0
+        inputs = dim + spelled + c.features_dim + c.topic_dim
+        if max(8 * c.hidden_size * (c.hidden_size + inputs), spelled * c.char_dim) > elements:
+            raise DataError(f"{wrong}, got {elements} numbers for {inputs} inputs and a hidden_size of {c.hidden_size}")
+        allowed = allowed_transitions(labels, self.indexer.scheme)
+        matrix = torch.zeros(rows, dim)
+        model = Tagger(c, matrix, self.indexer.num_characters, len(labels), allowed, len(tables[0]))
+        wanted = model.state_dict()
+        for name in sorted({*wanted, *self.weights}):
+            there, fits = self.weights.get(name), wanted.get(name)
+            if there is None or fits is None or there.shape != fits.shape or not there.is_floating_point():
+                raise DataError(f"{wrong}, got {_shape(there)} for {name} in place of {_shape(fits)}")
+            if not bool(there.isfinite().all()):
+                raise DataError(f"{self.where}: expected finite weights, got NaN or infinity in {name}")
+        if self.vectors is not None and sum(self.vectors.sizes) != dim:
+            raise DataError(f"{wrong}, got vectors of {sum(self.vectors.sizes)} numbers for words of {dim}")
+        model.load_state_dict(dict(self.weights))
+        return model
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.")
+
+
+def read_run(folder: Path) -> Saved:
+    """A finished run's tagger. DataError where it is none, or its word vectors' file is gone or has changed;
+    CheckpointError for damaged weights."""
+    described = read_manifest(folder)
+    if described.get("kind") != "ner":
+        raise DataError(f"{folder}: expected a tagger's run, got one of kind {described.get('kind')}")
+    if described["status"] != "finished":
+        raise DataError(f"{folder}: expected a finished run, got one that is {described['status']}; resume it first")
+    config = TaggerConfig.load(folder / "config.json")
+    indexer = Indexer.load(folder / "indexer.json")
+    path = folder / "checkpoints" / "model.ckpt"
+    weights = checkpoint.load(path).get("weights")
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise DataError(f"{path}: expected a tagger's weights, got something else")
+    named = {str(name).removeprefix(WEIGHTS): value for name, value in weights.items()}
+    vectors = _vectors(described.get("inputs", {}), config.affix_vectors) if config.unseen_vectors else None
+    return Saved(config, indexer, named, vectors, str(folder))
+
+
+def _vectors(inputs: dict[str, Any], affixes: bool) -> Views | None:
+    """The vectors that the tagger was trained with, view by view; None where it had none."""
+    views: list[WordVectors] = []
+    while described := inputs.get(f"vectors {len(views) + 1}" if views else "vectors"):
+        path = Path(described["path"])
+        if not path.is_file():
+            raise DataError(
+                f"{path}: the tagger was trained with these word vectors and looks unseen words up in them; put them back"
+            )
+        if sha256_file(path) != described["sha256"]:
+            raise DataError(f"{path}: the tagger was trained with other word vectors (SHA-256 {described['sha256'][:12]}…)")
+        views.append(WordVectors.load(path))
+    return Views(views, affixes=affixes) if views else None
