@@ -112,7 +112,8 @@ def test_the_document_is_read_and_sentences_alone_stay_alone(finished: Path) -> 
         plan = SentenceBatches(encoded, 8, shuffle=False).plan(0)
         assert len(plan) == 1
         scores.append(tagger.model(plan[0]).detach())
-    assert bool((scores[0] != scores[1]).any(dim=1).all())  # the topic reaches every token
+    changed = (scores[0] != scores[1]).any(dim=1)
+    assert bool(changed[[0, 3, 6]].all())  # Oslo is met elsewhere in the document
     assert len(encode([], tagger.indexer, tagger.config, labels=False)) == 0
 
 
