@@ -20,8 +20,8 @@ from ner.error_kinds import strict_spans
 from ner.scheme import Span
 from ner.significance import Counts, Summary, permutation_test, randomization_test
 from training.errors import ConfigError, DataError
-from training.files import atomic_write, parse_json
-from training.run import next_version, read_manifest
+from training.files import atomic_write, next_version, parse_json
+from training.run import read_manifest
 
 Train = Callable[[TaggerConfig, Path, bool], None]
 """Trains one seed's run: its settings, its folder, and whether it goes on with what is there."""
