@@ -33,14 +33,14 @@ class TaggerConfig(TrainConfig):
     freeze_vectors: bool = option(False, "leave the word vectors as they are")
     tune_min_count: int = option(1, "train the vectors of words that training has so often; rarer ones stay as they are")
     word_dim: int = option(100, "size of random word vectors, where none are given")
-    characters: str = option("none", "character encoder", choices=("none", "cnn", "lstm"))
+    characters: str = option("cnn", "character encoder", choices=("none", "cnn", "lstm"))
     char_dim: int = option(30, "size of character embeddings")
     char_hidden: int = option(50, "filters of the character CNN, or units of the character LSTM in all")
-    features_dim: int = option(0, "size of the embedding of spelling, place and use in the document; 0 for none")
+    features_dim: int = option(16, "size of the embedding of spelling, place and use in the document; 0 for none")
     topic_dim: int = option(0, "numbers that tell every token what its document is about; 0 for none")
-    mentions: bool = option(False, "score a word by its other mentions in the document, too")
+    mentions: bool = option(True, "score a word by its other mentions in the document, too")
     hidden_size: int = option(128, "units of the BiLSTM, per direction")
-    decoder: str = option("softmax", "how tags are scored and chosen", choices=("softmax", "crf"))
+    decoder: str = option("crf", "how tags are scored and chosen", choices=("softmax", "crf"))
     dropout: float = option(0.5, "dropout before and after the BiLSTM")
     word_dropout: float = option(0.0, "in training, read any word as unknown with this probability")
     unk_replace: float = option(0.3, "in training, read a word that occurs once as unknown with this probability")
@@ -50,8 +50,8 @@ class TaggerConfig(TrainConfig):
     train_f1: bool = option(True, "compute F1 of the training predictions too", numbers=False)
     shuffle_valid: bool = option(False, "validate in a random order")
     lr: float = option(2e-3, "Adam's learning rate")
-    lr_schedule: str = option("constant", "how it falls, epoch by epoch", choices=("constant", "linear"))
-    average: float = option(0.0, "validate and test a running mean of the weights, which keeps this much a step; 0 for none")
+    lr_schedule: str = option("linear", "how it falls, epoch by epoch", choices=("constant", "linear"))
+    average: float = option(0.99, "validate and test a running mean of the weights that keeps this share a step; 0 for none")
     patience: int = option(0, "stop after so many checks without a better valid F1; 0 for never")
     test_weights: str = option("best", "the weights that are tested", choices=("best", "last"))
     max_epochs: int = option(12, "epochs to train at most")
@@ -85,26 +85,21 @@ class TaggerConfig(TrainConfig):
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "conll2003": {
-        "characters": "cnn",
-        "features_dim": 16,
         "topic_dim": 32,
-        "mentions": True,
-        "hidden_size": 200,
-        "decoder": "crf",
         "word_dropout": 0.05,
         "unk_replace": 0.0,
         "tune_min_count": 2,
         "batch_size": 32,
-        "lr_schedule": "linear",
         "average": 0.999,
-        "max_epochs": 12,
-        "train_f1": False,
+        "max_epochs": 10,
     },
     "lecture": {
         "docstart": "keep",
         "word_form": "raw",
         "unseen_vectors": False,
         "characters": "none",
+        "features_dim": 0,
+        "mentions": False,
         "decoder": "softmax",
         "hidden_size": 500,
         "dropout": 0.0,
@@ -113,6 +108,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batching": "random",
         "shuffle_valid": True,
         "lr": 1e-3,
+        "lr_schedule": "constant",
+        "average": 0.0,
         "max_epochs": 10,
         "val_check_interval": 0.25,
         "gradient_clip_val": 0.0,

@@ -119,7 +119,7 @@ def same_results(first: Path, second: Path) -> None:
     assert manifest(first)["weights_sha256"] == manifest(second)["weights_sha256"]
 
 
-@pytest.mark.parametrize("preset", [{}, {"characters": "cnn", "decoder": "crf"}])
+@pytest.mark.parametrize("preset", [{}, {"characters": "none", "features_dim": 0, "mentions": False, "decoder": "softmax"}])
 def test_a_tagger_trained_with_any_threads(small_data: Path, tmp_path: Path, preset: dict[str, Any]) -> None:
     config = TaggerConfig(data=str(small_data), vectors="none", word_dim=30, hidden_size=25, batch_size=7, max_epochs=1,
                           any_threads=True, progress=False, **preset)  # fmt: skip

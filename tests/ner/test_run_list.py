@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
     for seed, f1 in enumerate((0.5, 0.7, 0.6)):
         write(group / f"seed_{seed}", f1, seed=seed)
     (group / "group.json").write_text(json.dumps({"kind": "group", "seeds": [0, 1, 2, 3]}))
-    (group / "config.json").write_text(json.dumps(TaggerConfig(decoder="crf").to_dict()))
+    (group / "config.json").write_text(json.dumps(TaggerConfig(decoder="softmax").to_dict()))
     return tmp_path
 
 
@@ -51,7 +51,7 @@ def test_rows_by_hand(root: Path) -> None:
     assert rows[0] == {
         "run": str(root / "ner" / "group_0"), "status": "3 of 4 finished", "best F1": "0.7000 (0.6000-0.8000)",
         "test F1": "0.6000 (0.5000-0.7000)", "level": "run", "threads": "1", "weights": "",
-        "settings": "4 seeds; decoder=crf",
+        "settings": "4 seeds; decoder=softmax",
     }  # fmt: skip
     assert rows[1]["best F1"] == "0.6000"
     assert rows[1]["weights"] == "abababababab"
