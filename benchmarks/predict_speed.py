@@ -32,7 +32,8 @@ for piece in predict_stream(tagger, sys.argv[2], output="jsonl"):
 seconds = time.perf_counter() - before
 with open(sys.argv[2], encoding="utf-8") as stream:
     tokens = sum(len(split(line)) for line in stream)
-print(json.dumps({"rate": tokens / seconds, "tokens": tokens, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"rate": tokens / seconds, "tokens": tokens, "mib": most}))
 """
 
 
@@ -70,7 +71,8 @@ def main() -> None:
             for threads in given.threads:
                 rates[threads].append(work(given.run, str(path), threads)["rate"])
         for threads, each in rates.items():
-            print(f"{threads} threads: {statistics.median(each):,.0f} ({min(each):,.0f} to {max(each):,.0f}) tokens a second")
+            spread = f"{min(each):,.0f} to {max(each):,.0f}"
+            print(f"{threads} threads: {statistics.median(each):,.0f} ({spread}) tokens a second")
 
 
 if __name__ == "__main__":

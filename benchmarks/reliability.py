@@ -44,7 +44,8 @@ class Scored:
             attach_unseen(tagger.model.words, tagger.indexer, tagger.vectors, words)
         encoded = encode(self.sentences, tagger.indexer, config)
         with torch.no_grad():
-            self.batches = [(b, tagger.model(b)) for b in SentenceBatches(encoded, 64, shuffle=False).plan(0)]
+            plan = SentenceBatches(encoded, 64, shuffle=False).plan(0)
+            self.batches = [(b, tagger.model(b)[: len(b.words)]) for b in plan]
 
 
 def warmer(model: Tagger, temperature: float) -> Tagger:

@@ -17,11 +17,11 @@ import numpy as np
 from ner.config import TaggerConfig
 from ner.conll import Columns, read_conll
 from ner.error_kinds import strict_spans
-from ner.scheme import Span
+from ner.scheme import Span, scheme_named
 from ner.significance import Counts, Summary, permutation_test, randomization_test
 from training.errors import ConfigError, DataError
-from training.files import atomic_write, parse_json
-from training.run import next_version, read_manifest
+from training.files import atomic_write, next_version, parse_json
+from training.run import read_manifest
 
 Train = Callable[[TaggerConfig, Path, bool], None]
 """Trains one seed's run: its settings, its folder, and whether it goes on with what is there."""
@@ -89,7 +89,9 @@ def read_group(path: Path) -> Group:
         described = read_manifest(run)
         if described["status"] != "finished" or described.get("kind") != "ner":
             raise DataError(f"{run}: expected a finished train-ner run, got one that is {described['status']}")
-        metrics[int(described["config"]["seed"])] = dict(described["metrics"])
+        if type(described.get("config", {}).get("seed")) is not int or "metrics" not in described:
+            raise DataError(f"{run}: expected a seed and metrics in its manifest.json, got none")
+        metrics[described["config"]["seed"]] = dict(described["metrics"])
     return Group(path, metrics)
 
 
@@ -135,7 +137,7 @@ def compare_sentences(first: Path, second: Path) -> float:
 
 def _predictions(run: Path) -> tuple[list[tuple[Sequence[str], list[Span]]], Counts]:
     """Each sentence's (words, gold entities), and its strict counts of right, predicted and gold ones, (S, 3)."""
-    path, scheme = run / "predictions.conll", read_manifest(run)["config"]["scheme"]
+    path, scheme = run / "predictions.conll", scheme_named(str(read_manifest(run)["config"].get("scheme")))
     sentences = read_conll(path, columns=Columns(word=0, tag=1))
     gold = strict_spans([s.tags for s in sentences], scheme)
     predicted = strict_spans([s.tags for s in read_conll(path)], scheme)
@@ -147,7 +149,7 @@ def _predictions(run: Path) -> tuple[list[tuple[Sequence[str], list[Span]]], Cou
 def tested_on(group: Group) -> set[str]:
     """The digests of the test files of a group's runs."""
     runs = [group.path / f"seed_{seed}" for seed in group.metrics] if is_group(group.path) else [group.path]
-    return {str(read_manifest(run)["inputs"].get("test", {}).get("sha256")) for run in runs}
+    return {str(read_manifest(run).get("inputs", {}).get("test", {}).get("sha256")) for run in runs}
 
 
 def as_rows(differences: Sequence[Difference]) -> list[dict[str, Any]]:

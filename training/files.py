@@ -73,6 +73,12 @@ def atomic_folder(written: Path, target: Path) -> None:
     sync(target.parent)
 
 
+def next_version(folder: Path, name: str = "version") -> Path:
+    """``folder/NAME_N`` with N one above the highest there."""
+    numbers = [int(p.name[len(name) + 1 :]) for p in folder.glob(f"{name}_*") if p.name[len(name) + 1 :].isdigit()]
+    return folder / f"{name}_{max(numbers, default=-1) + 1}"
+
+
 def remove_partial(folder: Path) -> None:
     """Delete what a killed process left half-written in ``folder`` itself: temporary files end in ``.part``."""
     for path in folder.glob("*.part"):

@@ -22,7 +22,7 @@ import torch
 from training import manifest
 from training.config import TrainConfig
 from training.errors import CheckpointError, ConfigError, DataError
-from training.files import append_line, atomic_folder, atomic_write, parse_json, sha256_file, sync
+from training.files import append_line, atomic_folder, atomic_write, next_version, parse_json, sha256_file, sync
 from training.lock import RunLock
 
 if TYPE_CHECKING:
@@ -272,12 +272,6 @@ class Run:
                 elif event.HasField("summary") and event.step >= first_step:
                     kept.append(event)
         return kept
-
-
-def next_version(folder: Path, name: str = "version") -> Path:
-    """``folder/NAME_N`` with N one above the highest there."""
-    numbers = [int(p.name[len(name) + 1 :]) for p in folder.glob(f"{name}_*") if p.name[len(name) + 1 :].isdigit()]
-    return folder / f"{name}_{max(numbers, default=-1) + 1}"
 
 
 def newest_finished(folder: Path) -> Path | None:

@@ -14,7 +14,7 @@ LARGEST_BATCH = 1 << 14  # sums over the positions of a batch stay below what to
 
 @dataclass(frozen=True)
 class Word2VecConfig(TrainConfig):
-    """What ``train-w2v`` can be told. The defaults suit the sample text; for tens of millions of words see the README."""
+    """What ``train-w2v`` can be told. The defaults suit the sample text; for tens of millions see docs/vectors.md."""
 
     corpus: tuple[str, ...] = option(("data/sample/text.txt",), "text to read, repeatable: plain, gz, bz2, xz; - is stdin")
     tokenize: bool = option(True, "split raw prose into words and sentences; off: words are separated by white space")

@@ -20,6 +20,7 @@ from word2vec.batches import TextBatches
 from word2vec.config import Word2VecConfig
 from word2vec.corpus import Corpus, encode
 from word2vec.evaluate import AnalogySet, SimilaritySet, as_metrics, evaluate, read_set
+from word2vec.heap import keep_freed_memory
 from word2vec.task import Word2VecTask
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
@@ -56,6 +57,7 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
             task = Word2VecTask(vocab, config, batches.batches_per_epoch)
             options.tell(str(ModelSummary(task, max_depth=2)))
             trainer = run.trainer([Progress(run.run, vocab, config, sets)])
+            keep_freed_memory()
             run.fit(trainer, task, batches)
             _finish(run, config, task, vocab, corpus, trainer)
     return run.run.path

@@ -192,7 +192,7 @@ def _use(rng: Random, good: Good, run: Path, at: Path) -> Case:
         ["compare", str(run), str(good.other_run)],
         ["compare", str(good.other_run), str(run), "--json"],
         ["export", str(run), str(at / "bundle")],
-        ["train-ner", "--resume", str(run), "--no-progress"],
+        ["train-ner", "--resume", str(run), "--no-progress", "--max-time", "1h"],
         *([["verify", str(run), "--to-step", "1"]] if rng.random() < 0.2 else []),
     ]
     chosen = rng.choice(choices)
@@ -255,7 +255,7 @@ def checkpoints(rng: Random, good: Good, at: Path) -> Case:
     if rng.random() < 0.8:
         _sealed(path)
     if stopped:
-        return Case(["train-ner", "--resume", str(run), "--no-progress"])
+        return Case(["train-ner", "--resume", str(run), "--no-progress", "--max-time", "1h"])
     return _use(rng, good, run, at)
 
 

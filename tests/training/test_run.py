@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from training import run as runs
 from training.config import TrainConfig
 from training.errors import ConfigError, DataError
-from training.run import Run, newest_finished, next_version, read_jsonl, read_manifest
+from training.files import next_version
+from training.run import Run, newest_finished, read_jsonl, read_manifest
 
 
 def scalars(path: Path, tag: str) -> list[tuple[int, float]]:

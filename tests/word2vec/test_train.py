@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from gensim.models import KeyedVectors
 
+import cli
 from training.callbacks import Callback
 from training.errors import ConfigError, DataError, SamebitsError
 from training.experiment import RunOptions
@@ -135,17 +137,40 @@ class Kill(Callback):
             raise KeyboardInterrupt
 
 
-def test_a_run_resumes_inside_an_epoch_and_ends_in_the_same_bits(tmp_path: Path, text: Path) -> None:
-    config = small(text, checkpoint_every="7")
+SIX = [(architecture, loss) for architecture in ("skipgram", "cbow") for loss in ("negative", "softmax", "hierarchical")]
+
+
+@pytest.mark.parametrize(
+    "model", [{"architecture": a, "loss": b} for a, b in SIX] + [{"architecture": "cbow", "cbow_gradient": "corrected"}]
+)
+def test_a_run_resumes_inside_an_epoch_and_ends_in_the_same_bits(tmp_path: Path, text: Path, model: dict[str, Any]) -> None:
+    config = small(text, checkpoint_every="7", max_epochs=2, ledger_every=3, sample=0.01, **model)
     whole = run(tmp_path / "runs", config)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "runs", config, callbacks=(Kill(step=61),))
+        run(tmp_path / "runs", config, callbacks=(Kill(step=31),))
     stopped = tmp_path / "runs/w2v/version_1"
     assert (stopped / "corpus.ids").is_file()
     assert train_word2vec(config, RunOptions(resume=str(stopped))) == stopped
     assert manifest(stopped)["weights_sha256"] == manifest(whole)["weights_sha256"]
     for name in ("metrics.jsonl", "ledger.jsonl", "vectors.txt"):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(("architecture", "loss"), SIX)
+def test_every_model_is_verified_and_a_changed_ledger_is_found(
+    tmp_path: Path, text: Path, architecture: str, loss: str
+) -> None:
+    config = small(text, architecture=architecture, loss=loss, max_epochs=1, ledger_every=1, progress=False)
+    folder = train_word2vec(config, RunOptions(path=str(tmp_path / "run"), root=str(tmp_path)))
+    result = CliRunner().invoke(cli.main, ["verify", str(folder)])
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "verified: same bits")
+    lines = (folder / "ledger.jsonl").read_text().splitlines()
+    line = json.loads(lines[10])
+    line["gradients"]["output"] = "0" * 16
+    (folder / "ledger.jsonl").write_text("\n".join([*lines[:10], json.dumps(line), *lines[11:]]) + "\n")
+    result = CliRunner().invoke(cli.main, ["verify", str(folder)])
+    assert result.exit_code == 1
+    assert "ledger" in result.output
 
 
 def test_stdin_is_read_and_kept_for_a_resume(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:

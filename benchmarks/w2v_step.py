@@ -1,0 +1,113 @@
+"""A step of train-w2v (negative sampling) beside its floor: the products, gathers and row updates that it cannot do without.
+
+Each part is timed by itself on tensors of the step's shapes; the whole step is timed in its own order, with real batches.
+
+Example:
+  python benchmarks/w2v_step.py text.txt --option noise_words=32 --threads 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from training.config import TrainConfig
+from training.determinism import determinism
+from word2vec import negative
+from word2vec.batches import TextBatches
+from word2vec.config import Word2VecConfig
+from word2vec.corpus import encode
+from word2vec.model import RowSGD, Word2Vec
+from word2vec.text import TextRule
+
+
+def main() -> None:
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("corpus", help="words separated by spaces")
+    command.add_argument("--steps", type=int, default=200)
+    command.add_argument("--threads", type=int, default=2)
+    command.add_argument("--option", nargs="*", default=[], metavar="NAME=VALUE", help="settings")
+    arguments = command.parse_args()
+    more = {key: json.loads(value) for key, _, value in (each.partition("=") for each in arguments.option)}
+    config = Word2VecConfig.from_dict({"sample": 1e-4, "tokenize": False, **more})
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        determinism(TrainConfig(deterministic=True, threads=arguments.threads)),
+        torch.no_grad(),
+    ):
+        vocab, corpus = encode([arguments.corpus], Path(folder) / "ids", TextRule(tokenize=False), min_count=5)
+        source, model = TextBatches(corpus, vocab, config), Word2Vec(vocab, config)
+        optimizer, plan = RowSGD(model, config.lr, config.damping), source.plan(0)
+        parts: dict[str, list[float]] = {"batch": [], "gradients": [], "row updates": []}
+        read = 0
+        for i in range(arguments.steps):
+            at = [time.perf_counter()]
+            batch = plan[i % len(plan)]
+            at.append(time.perf_counter())
+            model.step(batch)
+            at.append(time.perf_counter())
+            optimizer.step()
+            at.append(time.perf_counter())
+            for times, begin, end in zip(parts.values(), at, at[1:], strict=False):
+                times.append(end - begin)
+            read += batch.read
+        whole = {name: 1e3 * statistics.median(times) for name, times in parts.items()}
+        least = floor(model, batch.words)
+    print(f"{config.architecture}, {config.dim}-d, {len(batch.words)} places, {read / arguments.steps:.0f} raw words a step")
+    print("step, ms:", ", ".join(f"{name} {ms:.2f}" for name, ms in whole.items()), f"= {sum(whole.values()):.2f}")
+    print("floor, ms:", ", ".join(f"{name} {ms:.2f}" for name, ms in least.items()), f"= {sum(least.values()):.2f}")
+    print(f"the step takes {sum(whole.values()) / sum(least.values()):.2f} times its floor")
+
+
+def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
+    """ms of the products, the gathers and the row updates alone."""
+    config, p = model.config, len(words)
+    window, block, noise = config.window, config.block, config.noise_words
+    x = model.input.index_select(0, words)
+    wide = negative.halo(negative.with_margin(model.output, words, window), window, block)
+    blocks, many, others = x.view(-1, block, config.dim), x.view(-1, noise, config.dim), negative.noise_view(x, noise)
+    hit, miss = torch.bmm(blocks, wide.transpose(1, 2)), torch.bmm(many, others.transpose(1, 2))
+    rows, table = words.unsqueeze(1).expand(p, config.dim), torch.zeros_like(model.input)
+
+    def products() -> None:
+        if config.architecture == "skipgram":
+            torch.bmm(blocks, wide.transpose(1, 2))
+        torch.bmm(hit, wide)
+        torch.bmm(hit.transpose(1, 2), blocks)
+        torch.bmm(many, others.transpose(1, 2))
+        torch.bmm(miss, others)
+        torch.bmm(miss.transpose(1, 2), many)
+
+    def gathers() -> None:
+        model.input.index_select(0, words)
+        model.output.index_select(0, words)
+
+    def updates() -> None:
+        table.scatter_add_(0, rows, x)
+        table.scatter_add_(0, rows, x)
+
+    return {"products": timed(products), "gathers": timed(gathers), "row updates": timed(updates)}
+
+
+def timed(work: Callable[[], None], times: int = 100) -> float:
+    """The median time of ``work``, ms."""
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    main()
