@@ -22,7 +22,10 @@ SENTENCES = [
     Sentence(("Ada", "Marlow", "flew", "to", "Oslo", "."), ("B-PER", "E-PER", "O", "O", "S-LOC", "O")),
     Sentence(("Bo", "won", "in", "Rome", "and", "Oslo", "."), ("S-PER", "O", "O", "S-LOC", "O", "S-LOC", "O")),
 ]
-SETTINGS = TaggerConfig(word_dim=6, hidden_size=8, characters="cnn", char_dim=4, char_hidden=6, progress=False)
+SETTINGS = TaggerConfig(
+    word_dim=6, hidden_size=8, characters="cnn", char_dim=4, char_hidden=6, features_dim=0, mentions=False,
+    decoder="softmax", progress=False,
+)  # fmt: skip
 
 
 def saved(seed: int = 0, vectors: Views | None = None, **changes: object) -> Saved:
