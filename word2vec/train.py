@@ -13,6 +13,7 @@ from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
 from training.experiment import Experiment, RunOptions, already_finished, experiment
 from training.loop import Trainer
+from training.memory import keep_freed_memory
 from training.run import Run
 from training.summary import ModelSummary
 from training.task import Task
@@ -20,7 +21,6 @@ from word2vec.batches import TextBatches
 from word2vec.config import Word2VecConfig
 from word2vec.corpus import Corpus, encode
 from word2vec.evaluate import AnalogySet, SimilaritySet, as_metrics, evaluate, read_set
-from word2vec.heap import keep_freed_memory
 from word2vec.task import Word2VecTask
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
@@ -30,6 +30,7 @@ IDS, VOCAB = "corpus.ids", "vocab.tsv"
 OUTPUTS = ("vectors.txt", "vectors.bin", "vectors.rule.json", VOCAB)
 PROBES, NEIGHBOURS = 12, 8
 IN_PROJECTOR = 5000
+LARGEST_KEPT = 2**25  # bytes: a step's tensors are smaller, the tables of a large vocabulary are not
 MAIN = ("architecture", "dim", "loss", "lr", "negative")  # on TensorBoard's page of settings
 ANALOGY_WORDS = NEIGHBOUR_WORDS = 30_000
 
@@ -57,7 +58,7 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
             task = Word2VecTask(vocab, config, batches.batches_per_epoch)
             options.tell(str(ModelSummary(task, max_depth=2)))
             trainer = run.trainer([Progress(run.run, vocab, config, sets)])
-            keep_freed_memory()
+            keep_freed_memory(LARGEST_KEPT)
             run.fit(trainer, task, batches)
             _finish(run, config, task, vocab, corpus, trainer)
     return run.run.path
