@@ -36,7 +36,8 @@ def original(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A tagger's run of 10 steps that kept its checkpoints of every third one."""
     folder = tmp_path_factory.mktemp("verify")
     shutil.copytree(small_data, folder / "data")
-    keep = ["--checkpoint-every", 3, "--keep-checkpoints", "--val-check-interval", 2, "--max-time", "2h"]
+    keep = ["--checkpoint-every", 3, "--keep-checkpoints", "--val-check-interval", 2, "--max-time", "2h",
+            "--test-weights", "last"]
     result = run("train-ner", "--data", folder / "data", "--run", folder / "run", *TAGGER, *keep)
     assert result.exit_code == 0, result.output
     return folder / "run"

@@ -45,7 +45,7 @@ PHASES = (
 )  # fmt: skip
 
 
-def small_inputs(folder: Path, sentences: int = 60, paragraphs: int = 150) -> None:
+def small_inputs(folder: Path, sentences: int = 150, paragraphs: int = 150) -> None:
     """A part of the sample: train, valid and test for the tagger, text.txt for word2vec."""
     for name, count in (("train", sentences), ("valid", sentences // 3), ("test", sentences // 3)):
         parts = (SAMPLE / f"{name}.conll").read_text(encoding="utf-8").split("\n\n")[:count]
