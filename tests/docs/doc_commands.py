@@ -56,6 +56,7 @@ PLACES = {
     "GROUP_B": "runs/ner/group_1",
     "VECTORS": "runs/w2v/version_0/vectors.bin",
     "STEP": "4",
+    "BUNDLE": "made-bundle",
     "generate.py FOLDER": "made",
 }
 

@@ -49,7 +49,7 @@ def test_commands_are_found() -> None:
     """The extraction itself: a page's blocks, tables and sentences."""
     readme = commands_of(ROOT / "README.md")
     assert "python cli.py train-ner --deterministic" in readme
-    assert "python cli.py evaluate RUN FILE" in readme
+    assert "python cli.py evaluate RUN FILE --html report.html" in readme
     assert PYTHON
     assert len(examples()) >= 10
 
