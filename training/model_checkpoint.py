@@ -177,10 +177,12 @@ class ModelCheckpoint(Callback):
             current = math.inf if self.mode == "min" else -math.inf
         replaced = self.kth_best_model_path if full else ""
         self.best_k_models.pop(replaced, None)
+        # With all kept, as in Lightning: only a new name is looked at, not one that is written again.
+        complete = len(self.best_k_models) + 1 if self.save_top_k == -1 else self.save_top_k
         path = self._free_name(trainer, self.format_checkpoint_name(candidates), replaced)
         self.current_score = self.best_k_models[path] = current
         best, worst_of = (min, max) if self.mode == "min" else (max, min)
-        if self.save_top_k == -1 or len(self.best_k_models) == self.save_top_k:
+        if len(self.best_k_models) == complete:
             self.kth_best_model_path = worst_of(self.best_k_models, key=lambda name: self.best_k_models[name])
         self.best_model_path = best(self.best_k_models, key=lambda name: self.best_k_models[name])
         self.best_model_score = self.best_k_models[self.best_model_path]

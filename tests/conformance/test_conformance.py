@@ -136,6 +136,10 @@ NAMED = {
         n_train=6, settings=(("val_check_interval", 2), ("max_epochs", 2)), logs=ALWAYS,
         checkpoints=((("monitor", "val"), ("save_top_k", -1), ("filename", "best")),),
     ),
+    "a name that is written again, with all kept": Case(
+        n_train=2, settings=(("val_check_interval", 0.1),), logs=ALWAYS,
+        checkpoints=((("monitor", "loss"), ("save_top_k", -1), ("filename", "{epoch}"), ("enable_version_counter", False)),),
+    ),
     "two callbacks write the same names": Case(
         settings=(("max_epochs", 3),), logs=ALWAYS,
         checkpoints=((("save_top_k", -1),), (("monitor", "val"), ("save_top_k", 2), ("save_last", True))),
