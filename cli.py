@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -37,6 +38,9 @@ class Commands(click.Group):
     """A group whose commands end with one line, not a traceback, where the library refuses something."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):  # a damaged file may hold what no encoding can write: half a character
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except Preempted as stopped:

@@ -287,3 +287,13 @@ def test_quiet_and_json_lines(small_data: Path, tmp_path: Path) -> None:
     assert all(line["tokens_per_second"] > 0 for line in lines if line["event"] == "epoch")
     digests = {json.loads((tmp_path / name / "manifest.json").read_text())["weights_sha256"] for name in outputs}
     assert len(digests) == 1
+
+
+def test_what_no_encoding_can_write_is_written_escaped(tmp_path: Path) -> None:
+    run_folder = tmp_path / "ner" / "version_0"
+    run_folder.mkdir(parents=True)
+    manifest = {"kind": "ner", "status": "fin\ud800ished", "config": {}, "argv": [], "inputs": {}}
+    (run_folder / "manifest.json").write_text(json.dumps(manifest))
+    result = run("runs", "list", "--root", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "fin\\ud800ished" in result.output
