@@ -31,7 +31,7 @@ def list_runs(root: Path, defaults: Mapping[str, TrainConfig]) -> list[dict[str,
 def _order(path: Path) -> tuple[str, str, int, str]:
     """By kind, then by name with numbers as numbers."""
     stem, _, digits = path.name.rpartition("_")
-    return path.parent.name, stem, int(digits) if digits.isdigit() else -1, path.name
+    return path.parent.name, stem, int(digits) if digits.isdecimal() else -1, path.name
 
 
 def _run_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:

@@ -169,7 +169,7 @@ def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded
     folder = run.run.path / "checkpoints"
     checkpoint.save(folder / "last.ckpt", {"weights": dict(task.state_dict())})
     if config.test_weights == "best" and best.best_model_path:
-        task.load_state_dict(checkpoint.load(Path(best.best_model_path))["weights"])
+        task.load_state_dict(checkpoint.load_weights(Path(best.best_model_path)))
     checkpoint.save(folder / "model.ckpt", {"weights": dict(task.state_dict())})
     return trainer, float(best.best_model_score or 0.0)
 

@@ -57,6 +57,14 @@ def load(path: Path) -> Checkpoint:
     return _read(path)
 
 
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint, tensors by name. CheckpointError as of ``load``, and where it has none."""
+    weights = load(path).get("weights")
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path}: expected weights, tensors by name, got none")
+    return weights
+
+
 def _read(path: Path, mmap: bool = False) -> Checkpoint:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)

@@ -81,7 +81,7 @@ def _weights(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any]) ->
         return
     yield f"weights: {plain(x)} and {plain(y)}"
     if not any(checkpoint.verify(run / MODEL) for run in (first, second)):
-        ours, theirs = (checkpoint.load(run / MODEL)["weights"] for run in (first, second))
+        ours, theirs = (checkpoint.load_weights(run / MODEL) for run in (first, second))
         names = [n for n in {**ours, **theirs} if n not in ours or n not in theirs or not _equal(ours[n], theirs[n])]
         yield f"weights that differ: {', '.join(names)}"
 
@@ -128,7 +128,7 @@ def changed_files(run: Path) -> list[str]:
         fault = checkpoint.verify(run / MODEL)
         if fault:
             found.append(f"{run / MODEL}: {fault}")
-        elif weights_sha256(checkpoint.load(run / MODEL)["weights"]) != described["weights_sha256"]:
+        elif weights_sha256(checkpoint.load_weights(run / MODEL)) != described["weights_sha256"]:
             found.append(f"{run / MODEL}: its weights were changed after the run had finished")
     settings = run / "config.json"
     if not settings.is_file():

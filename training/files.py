@@ -75,7 +75,7 @@ def atomic_folder(written: Path, target: Path) -> None:
 
 def next_version(folder: Path, name: str = "version") -> Path:
     """``folder/NAME_N`` with N one above the highest there."""
-    numbers = [int(p.name[len(name) + 1 :]) for p in folder.glob(f"{name}_*") if p.name[len(name) + 1 :].isdigit()]
+    numbers = [int(p.name[len(name) + 1 :]) for p in folder.glob(f"{name}_*") if p.name[len(name) + 1 :].isdecimal()]
     return folder / f"{name}_{max(numbers, default=-1) + 1}"
 
 

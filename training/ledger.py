@@ -116,7 +116,7 @@ def compare(first: Path, second: Path, partial: bool = False) -> Iterator[str]:
         for name in names:
             if name != "gradients":
                 yield f"{name}: {plain(x.get(name))} and {plain(y.get(name))}"
-        ours, theirs = x.get("gradients") or {}, y.get("gradients") or {}
+        ours, theirs = (found if isinstance(found := each.get("gradients"), dict) else {} for each in (x, y))
         tensors = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
         if tensors:
             yield f"gradients that differ: {', '.join(tensors)}"
@@ -127,12 +127,13 @@ def compare(first: Path, second: Path, partial: bool = False) -> Iterator[str]:
 
 def _place(line: dict[str, Any]) -> tuple[Any, ...]:
     """What a line is about: a batch, a validation, or the end."""
-    return line.get("epoch"), line.get("batch"), line.get("step"), "weights" in line, "end" in line
+    counters = (str(line.get(name)) for name in ("epoch", "batch", "step"))  # of a changed file they may be anything
+    return *counters, "weights" in line, "end" in line
 
 
 def _where(line: dict[str, Any]) -> str:
     if "batch" in line:
-        return f"at epoch {line['epoch']}, batch {line['batch']}, step {line['step']}"
+        return f"at epoch {line.get('epoch')}, batch {line.get('batch')}, step {line.get('step')}"
     when = "at the end" if "end" in line else f"at the validation in epoch {line.get('epoch')}"
     return f"in the weights {when}, after step {line.get('step')}"
 

@@ -32,8 +32,11 @@ _INSIDE: dict[str, type | tuple[type, ...]] = {"inputs": dict, "outputs": str, "
 
 def wrong_entry(described: Any) -> str | None:
     """The first entry of a manifest that is not of its kind, or that it lacks; None if all are as they should be."""
-    if not isinstance(described, dict) or "status" not in described:
+    if not isinstance(described, dict):
         return "status"
+    for name in ("status", "kind", "config"):
+        if name not in described:
+            return name
     for name, kind in _KINDS.items():
         if name in described and not isinstance(described[name], kind):
             return name

@@ -62,11 +62,12 @@ class Keeper:
     def __init__(self, run: Run, store: ResumeStore, *, every: str, max_time: str) -> None:
         self.run, self.store = run, store
         self.every_steps = self.every_seconds = None
-        if every.isdigit():
+        counts = re.fullmatch(r"[0-9]{1,18}", every) is not None
+        if counts:
             self.every_steps = int(every)
         elif every != "never":
             self.every_seconds = seconds(every, "checkpoint_every")
-        if every == "0" or (not every.isdigit() and every != "never" and self.every_seconds is None):
+        if self.every_steps == 0 or (not counts and every != "never" and self.every_seconds is None):
             raise ConfigError(f"checkpoint_every: expected steps (200), a time (5m) or never, got {every!r}")
         self.limit = seconds(max_time, "max_time")
         self.reason = ""

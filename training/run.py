@@ -276,7 +276,7 @@ class Run:
 
 def newest_finished(folder: Path) -> Path | None:
     """The highest-numbered ``version_N`` whose manifest says "finished"; None where there is none."""
-    found = [p for p in folder.glob("version_*") if p.name[8:].isdigit() and (p / "manifest.json").is_file()]
+    found = [p for p in folder.glob("version_*") if p.name[8:].isdecimal() and (p / "manifest.json").is_file()]
     for path in sorted(found, key=lambda p: int(p.name[8:]), reverse=True):
         if read_manifest(path).get("status") == "finished":
             return path
