@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ class TrainedTagger:
         for layer in (self.model.linear, self.model.topic):
             if layer is not None:
                 layer.register_forward_pre_hook(_whole_rows)
-        self._trained_words = len(self.indexer.words)
+        self._trained_words = len(self.indexer.words)  # those that were met later stand behind them
         self._continues = continuations(self.indexer.labels).to(self.device)
 
     @classmethod
@@ -92,6 +93,11 @@ class TrainedTagger:
         """
         folder = Path(folder)
         return cls(read_bundle(folder) if is_bundle(folder) else read_run(folder), device)
+
+    @property
+    def trained_words(self) -> set[str]:
+        """The words, in their form, that training saw."""
+        return set(islice(self.indexer.words, self._trained_words))
 
     @property
     def columns(self) -> Columns:

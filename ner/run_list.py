@@ -43,7 +43,7 @@ def _run_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:
     return _row(
         path,
         str(described["status"]),
-        _settings(described.get("config", {}), defaults.get(str(described.get("kind")))),
+        _settings(described["config"], defaults.get(str(described.get("kind")))),
         *(f"{metrics[name]:.4f}" if name in metrics else "" for name in ("best_val_f1", "test_f1")),
         level=str(environment.get("level", "")),
         threads=str(environment.get("threads", "")),

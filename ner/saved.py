@@ -81,10 +81,7 @@ def read_run(folder: Path) -> Saved:
         raise DataError(f"{folder}: expected a finished run, got one that is {described['status']}; resume it first")
     config = TaggerConfig.load(folder / "config.json")
     indexer = Indexer.load(folder / "indexer.json")
-    path = folder / "checkpoints" / "model.ckpt"
-    weights = checkpoint.load(path).get("weights")
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise DataError(f"{path}: expected a tagger's weights, got something else")
+    weights = checkpoint.load_weights(folder / "checkpoints" / "model.ckpt")
     named = {str(name).removeprefix(WEIGHTS): value for name, value in weights.items()}
     vectors = _vectors(described.get("inputs", {}), config.affix_vectors) if config.unseen_vectors else None
     return Saved(config, indexer, named, vectors, str(folder))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 
 from ner.conll import read_conll, to_scheme
 from ner.embeddings import vector_test
@@ -93,7 +92,7 @@ def evaluate_file(tagger: TrainedTagger, path: str, progress: Progress | None = 
     config, indexer = tagger.config, tagger.indexer
     read = read_conll(path, columns=tagger.columns, docstart=config.docstart)
     gold, _ = to_scheme(read, config.scheme, mend=config.repair)
-    trained = set(islice(indexer.words, len(indexer.words) - len(tagger.model.words.extra)))  # none that was met later
+    trained = tagger.trained_words
     predicted: list[list[str]] = []
     for _, tags in tagger.tag_sentences(gold):
         predicted.append(tags)
