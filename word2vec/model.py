@@ -69,7 +69,8 @@ class Word2Vec(nn.Module):
         config, words = self.config, batch.words
         x = self.input.index_select(0, words)
         size = (batch.left + batch.right).to(x.dtype)
-        curvature = size.sum() / max(1, batch.n) * mean_square(x)
+        many = size.sum() / max(1, batch.n)
+        curvature = many * mean_square(x)
         if config.loss == "negative":
             u = negative.with_margin(self.output, words, config.window)
             mask = negative.band(batch.left, batch.right, self.windows, config.block)
@@ -86,7 +87,7 @@ class Word2Vec(nn.Module):
         else:
             dx, dtable, loss = softmax.skipgram(x, self.output, words, batch.left, batch.right, config.window)
             output = self._every_row(batch, dtable, curvature)
-        return self._found(batch, dx, size.sum() / max(1, batch.n), output, loss)
+        return self._found(batch, dx, many, output, loss)
 
     def _cbow(self, batch: Batch) -> Tensor:
         config, words, block = self.config, batch.words, self.config.block
