@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ner.crf import CRF
-from ner.lstm import packing
+from ner.packing import packing
 from ner.scheme import allowed_transitions, labels_of
 
 NAMES = labels_of(["LOC", "MISC", "ORG", "PER"], "IOBES")

@@ -18,17 +18,21 @@ from typing import Any
 
 import torch
 
-from ner import batches, characters, crf, embeddings, lstm, metrics, model
+from ner import batches, characters, crf, embeddings, metrics, model
 from ner.batches import SentenceBatches
 from ner.config import PRESETS, TaggerConfig
 from ner.data import encode, read_dataset
 from ner.indexer import Indexer
+from ner.lstm_rows import FusedLSTM
+from ner.lstm_steps import StepwiseLSTM
 from ner.products import product
 from ner.train import RAW, build_task
 from training import core, loop, nonfinite, optimization
 from training.determinism import determinism
 from training.loop import Trainer
 from training.randomness import uniform
+
+LSTMS = (FusedLSTM, StepwiseLSTM)
 
 
 class Parts:
@@ -58,7 +62,7 @@ class Parts:
                 self.switch()
                 self.open.pop()
 
-        setattr(holder, name, staticmethod(timed) if holder is lstm._BiLSTM else timed)
+        setattr(holder, name, staticmethod(timed) if holder in LSTMS else timed)
 
 
 def watch_all(parts: Parts) -> None:
@@ -66,8 +70,9 @@ def watch_all(parts: Parts) -> None:
     parts.watch(batches.Encoded, "batch", "batches: ids, packing")
     parts.watch(embeddings.WordTable, "forward", "word vectors, forward")
     parts.watch(characters.CharCNN, "forward", "character CNN, forward")
-    parts.watch(lstm._BiLSTM, "forward", "LSTM, forward (training and validation)")
-    parts.watch(lstm._BiLSTM, "backward", "LSTM, backward")
+    for each in LSTMS:
+        parts.watch(each, "forward", "LSTM, forward (training and validation)")
+        parts.watch(each, "backward", "LSTM, backward")
     parts.watch(model.Linear, "forward", "output layer, forward")
     parts.watch(model.Tagger, "loss", "loss, forward")
     parts.watch(model.Tagger, "decode", "decoding")

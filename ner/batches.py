@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ner.lstm import Packing, packing
+from ner.packing import Packing, packing
 from training.randomness import permutation, unit
 
 POOL = 50  # batches whose sentences are sorted by length together

@@ -1,6 +1,6 @@
 """The numerics of a linear-chain CRF: forward and backward recursions, the loss and its gradients.
 
-Shapes: N tokens in sentence-major order, P packed rows (see ner.lstm.Packing), L labels. The backward recursion is the
+Shapes: N tokens in sentence-major order, P packed rows (see ner.packing.Packing), L labels. The backward recursion is the
 forward one on the reversed sentence with the transitions transposed, so both step together over (2, b_t, L).
 
 Two recursions give the same numbers. The quick one multiplies probabilities, scaled now and then (Rabiner 1989,
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ner.lstm import Packing
+from ner.packing import Packing
 from training.errors import DataError
 
 Array = npt.NDArray[np.floating[Any]]

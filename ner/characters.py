@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from ner.chain import edges, split, sum_rows
 from ner.indexer import PAD
-from ner.lstm import BiLSTM, Packing, packing
+from ner.lstm import BiLSTM
+from ner.packing import Packing, packing
 from training.errors import ConfigError, DataError
 from training.randomness import uniform
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ner.chain import edges
-from ner.lstm import Packing
+from ner.packing import Packing
 from ner.model import Tagger
 from ner.scheme import ROLES, parse_tag
 

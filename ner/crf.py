@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ner.chain import FORBIDDEN, ChainLoss, best_sequences, edges, posterior, recursion
-from ner.lstm import Packing
+from ner.packing import Packing
 from ner.scheme import Transitions
 from training.errors import ConfigError, DataError
 from training.randomness import uniform

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ner.crf import CRF, WIDEST
-from ner.lstm import Packing, packing
+from ner.packing import Packing, packing
 from ner.scheme import Transitions, allowed_transitions, labels_of
 from tests.reference import crf_brute
 from training.errors import ConfigError, DataError

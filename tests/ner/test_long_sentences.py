@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ner.crf import CRF
-from ner.lstm import BiLSTM, packing
+from ner.lstm import BiLSTM
+from ner.packing import packing
 from ner.scheme import allowed_transitions, labels_of
 from training.randomness import below, uniform
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ner.lstm import FEWEST_ROWS, BiLSTM, packing
+from ner.lstm import BiLSTM
+from ner.packing import packing
+from ner.products import FEWEST_ROWS
 from training.errors import DataError
 from training.randomness import uniform
 

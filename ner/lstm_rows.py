@@ -1,0 +1,163 @@
+"""The BiLSTM by oneDNN's LSTM, which runs M rows of T steps at once, with many sentences one after another in each row.
+
+Between two sentences of a row, and after the last one, stand separators: steps with an input of their own that is 1 there
+and 0 at every token, and whose constant weights close the gates i, f and o. Their sigmoid is then exactly 0, and so are
+cell, state and all gradients: each sentence begins as if it were alone, and nothing flows back into the one before. The
+reverse direction has each sentence written backwards in its place.
+
+Bits: oneDNN's code for AVX-512 gives each row the same bits in whatever company of at least two, at any step, with any
+number of threads, and gradients that do not depend on that number (1, 2 and 4 are tested). Its code for AVX2 does not, so
+that ``serves`` asks for AVX-512.
+
+Shapes: N tokens, T steps, M rows, D inputs, H hidden units.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ner.packing import Packing
+
+CLOSED = -1e30  # what a separator adds to the gates i, f and o
+FEWEST_ROWS = 4
+FULL = 0.9  # of the steps of all rows: an arrangement with so many in use is good enough
+LSTM_MODE = 2  # torch's number for it among the recurrent networks
+
+
+@functools.cache
+def _trusted() -> bool:
+    """Whether oneDNN is there and will take its code for AVX-512."""
+    lowered = any(name in os.environ for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
+    with_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return with_mkldnn and not lowered and torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+def serves(tokens: Tensor) -> bool:
+    """Whether this implementation is the one for ``tokens``."""
+    plain = tokens.device.type == "cpu" and tokens.dtype == torch.float32
+    return plain and _trusted() and not torch.is_autocast_enabled("cpu")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the tokens of a batch stand in M rows of T steps; place t·M + m is step t of row m.
+
+    Row 0 of the index arrays is for the forward direction, row 1 for the reverse one.
+    """
+
+    steps: int
+    rows: int
+    tokens: Tensor  # (2, T·M) int64: place -> token; N for separators
+    places: Tensor  # (2, N) int64: token -> place
+
+
+def _fill(slots: Sequence[tuple[int, int]], rows: int) -> tuple[int, list[int], list[int]]:
+    """Each slot (size, sentence), largest first, to the emptiest row: T, and of each sentence its row and first step."""
+    heap = [(0, row) for row in range(rows)]
+    row_of, first = [0] * len(slots), [0] * len(slots)
+    for size, sentence in slots:
+        used, row = heap[0]
+        row_of[sentence], first[sentence] = row, used
+        heapq.heapreplace(heap, (used + size, row))
+    return max(heap)[0] - 1, row_of, first
+
+
+def _numbers_of_rows(sentences: int, needed: int, longest: int) -> Iterator[int]:
+    """Numbers worth trying: a row for each sentence, then powers of two that leave room for the longest one."""
+    alone = -(-sentences // 4) * 4
+    if needed >= FULL * alone * longest:
+        yield alone
+        return
+    rows = FEWEST_ROWS
+    while 2 * rows <= needed // longest:
+        rows *= 2
+    while rows >= FEWEST_ROWS:
+        yield rows
+        rows //= 2
+
+
+def arrange(lengths: Sequence[int]) -> Rows:
+    """Rows for sentences of ``lengths``, at least one of them not empty: as few steps of no use as is easily had."""
+    slots = sorted(((length + 1, s) for s, length in enumerate(lengths)), key=lambda slot: -slot[0])
+    needed = sum(lengths) + len(lengths)
+    best: tuple[int, int, list[int], list[int]] | None = None
+    for rows in _numbers_of_rows(len(slots), needed, slots[0][0]):
+        steps, row_of, first = _fill(slots, rows)
+        if best is None or rows * (steps + 1) < best[0] * (best[1] + 1):
+            best = rows, steps, row_of, first
+        if needed >= FULL * rows * (steps + 1):
+            break
+    assert best is not None
+    rows, steps, row_of, first = best
+    length = np.array(lengths, np.int64)
+    n = int(length.sum())
+    within = np.arange(n) - np.repeat(np.cumsum(length) - length, length)
+    begin, row = np.repeat(np.array(first, np.int64), length), np.repeat(np.array(row_of, np.int64), length)
+    places = (begin + np.stack([within, np.repeat(length, length) - 1 - within])) * rows + row
+    tokens = np.full((2, steps * rows), n, np.int64)
+    np.put_along_axis(tokens, places, np.arange(n)[None, :], axis=1)
+    return Rows(steps, rows, torch.from_numpy(tokens), torch.from_numpy(places))
+
+
+class FusedLSTM(torch.autograd.Function):
+    """tokens (N, D), and of each direction the weights (4H, D), (4H, H) and both biases (4H,) -> (N, 2H)."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, plan: Packing, keep: bool, *parameters: Tensor) -> Tensor:
+        n, inputs, size = *tokens.shape, parameters[1].shape[-1]
+        where = arrange(plan.lengths)
+        table = tokens.new_zeros(n + 1, inputs + 1)
+        table[:n, :inputs] = tokens
+        table[n, inputs] = 1
+        closed = tokens.new_full((4 * size, 1), CLOSED)
+        closed[2 * size : 3 * size] = 0
+        zero = tokens.new_zeros(1, where.rows, size)
+        output = tokens.new_empty(n, 2, size)
+        saved: list[Tensor] = []
+        for direction in (0, 1):
+            w_ih, *others = (each.detach() for each in parameters[4 * direction : 4 * direction + 4])
+            rows = table.index_select(0, where.tokens[direction]).view(where.steps, where.rows, -1)
+            weights = (torch.cat([w_ih, closed], 1), *others)
+            with torch.set_grad_enabled(keep):  # without it, torch leaves out what the backward pass needs
+                states, *rest = torch.ops.aten.mkldnn_rnn_layer(
+                    rows, *weights, zero, zero, False, [], LSTM_MODE, size, 1, True, False, False, keep
+                )
+            output[:, direction] = states.flatten(0, 1).index_select(0, where.places[direction])
+            saved += [rows, *weights, zero, zero, states, *rest]
+        ctx.where = where
+        ctx.save_for_backward(*saved)
+        return output.flatten(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
+        where: Rows = ctx.where
+        n, saved = d_output.shape[0], ctx.saved_tensors
+        half = len(saved) // 2
+        d_tokens: list[Tensor] = []
+        d_parameters: list[Tensor] = []
+        for direction in (0, 1):
+            *given, workspace = saved[direction * half : (direction + 1) * half]
+            rows, states, last, cell = given[0], *given[-3:]
+            size = states.shape[-1]
+            # What a separator's state gets as gradient is of no account: it is multiplied by zeros.
+            which = (2 * where.tokens[direction] + direction).clamp_(max=2 * n - 1)
+            d_states = d_output.reshape(2 * n, size).index_select(0, which).view(states.shape)
+            none = torch.zeros_like(last), torch.zeros_like(cell)
+            d_rows, d_w_ih, d_w_hh, d_b_ih, d_b_hh, *_ = torch.ops.aten.mkldnn_rnn_layer_backward(
+                *given, d_states, *none, False, LSTM_MODE, size, 1, True, True, False, [], False, workspace
+            )
+            d_parameters += [d_w_ih[:, :-1], d_w_hh, d_b_ih, d_b_hh]
+            if ctx.needs_input_grad[0]:
+                d_tokens.append(d_rows.flatten(0, 1).index_select(0, where.places[direction])[:, :-1])
+        return d_tokens[0] + d_tokens[1] if d_tokens else None, None, None, *d_parameters
