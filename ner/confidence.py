@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ner.chain import edges
-from ner.packing import Packing
 from ner.model import Tagger
+from ner.packing import Packing
 from ner.scheme import ROLES, parse_tag
 
 

@@ -4,8 +4,7 @@ Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000; both dir
 Parameters have the names, shapes and gate order (i, f, g, o) of ``torch.nn.LSTM``, so its state_dict loads as it is.
 
 Two implementations give the same numbers up to rounding: ner.lstm_rows, which is oneDNN's LSTM, where the CPU has AVX-512
-and numbers are float32; ner.lstm_steps everywhere else. By either, a sentence gets the same bits alone and in any batch, with
-any number of threads.
+and numbers are float32; ner.lstm_steps everywhere else. By either, a sentence gets the same bits alone and in any batch.
 """
 
 from __future__ import annotations

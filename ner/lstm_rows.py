@@ -5,9 +5,9 @@ and 0 at every token, and whose constant weights close the gates i, f and o. The
 cell, state and all gradients: each sentence begins as if it were alone, and nothing flows back into the one before. The
 reverse direction has each sentence written backwards in its place.
 
-Bits: oneDNN's code for AVX-512 gives each row the same bits in whatever company of at least two, at any step, with any
-number of threads, and gradients that do not depend on that number (1, 2 and 4 are tested). Its code for AVX2 does not, so
-that ``serves`` asks for AVX-512.
+Bits: oneDNN's code for AVX-512 gives a row's states the same bits in whatever company (of at least two rows), at any step
+and with any number of threads. Its code for AVX2 does not: so ``serves`` asks for AVX-512. Gradients were the same with 1
+to 6 threads, and others with 8 and 16: runs with ``any_threads`` do each operation in one (training/any_threads.py).
 
 Shapes: N tokens, T steps, M rows, D inputs, H hidden units.
 """
@@ -73,14 +73,13 @@ def _fill(slots: Sequence[tuple[int, int]], rows: int) -> tuple[int, list[int], 
 
 
 def _numbers_of_rows(sentences: int, needed: int, longest: int) -> Iterator[int]:
-    """Numbers worth trying: a row for each sentence, then powers of two that leave room for the longest one."""
+    """Numbers worth trying: a row for each sentence; what leaves room for the longest one, and its half, quarter, …"""
     alone = -(-sentences // 4) * 4
     if needed >= FULL * alone * longest:
         yield alone
         return
-    rows = FEWEST_ROWS
-    while 2 * rows <= needed // longest:
-        rows *= 2
+    rows = needed // longest
+    rows = max(FEWEST_ROWS, rows - rows % 8)
     while rows >= FEWEST_ROWS:
         yield rows
         rows //= 2
@@ -147,8 +146,8 @@ class FusedLSTM(torch.autograd.Function):
         d_tokens: list[Tensor] = []
         d_parameters: list[Tensor] = []
         for direction in (0, 1):
-            *given, workspace = saved[direction * half : (direction + 1) * half]
-            rows, states, last, cell = given[0], *given[-3:]
+            *given, workspace = list(saved[direction * half : (direction + 1) * half])
+            states, last, cell = given[-3:]
             size = states.shape[-1]
             # What a separator's state gets as gradient is of no account: it is multiplied by zeros.
             which = (2 * where.tokens[direction] + direction).clamp_(max=2 * n - 1)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from ner import lstm_rows
 from ner.lstm import BiLSTM
 from ner.packing import packing
 from ner.products import FEWEST_ROWS
@@ -20,8 +21,10 @@ LENGTHS = [3, 1, 6, 0, 3, 9, 2, 6]
 lengths_of_a_batch = st.lists(st.integers(0, 12), max_size=9).filter(any)
 
 
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
+@pytest.fixture(autouse=True, params=["by oneDNN where it can", "step by step"])
+def _implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if request.param == "step by step":
+        monkeypatch.setattr(lstm_rows, "serves", lambda tokens: False)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
