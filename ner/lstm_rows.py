@@ -27,9 +27,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ner.packing import Packing
+from ner.products import FEWEST_ROWS
 
 CLOSED = -1e30  # what a separator adds to the gates i, f and o
-FEWEST_ROWS = 4
 FULL = 0.9  # of the steps of all rows: an arrangement with so many in use is good enough
 LSTM_MODE = 2  # torch's number for it among the recurrent networks
 
