@@ -81,7 +81,9 @@ def features(sentences: Sequence[Sentence], numbers: Ids) -> Ids:
     sentence, in capitals inside a sentence that is not all in capitals.
     """
     kinds = {word: spelling(word) for word in {word for s in sentences for word in s.words}}
-    headline = [not any(c.islower() for word in s.words for c in word) for s in sentences]
+    with_lower = {word for word in kinds if any(c.islower() for c in word)}
+    headline = [with_lower.isdisjoint(s.words) for s in sentences]
+    form = {word: word.lower() for word in kinds}
     met: dict[tuple[int, str], list[int]] = {}
     for sentence, number, capitals in zip(sentences, numbers.tolist(), headline, strict=True):
         if capitals:
@@ -89,15 +91,16 @@ def features(sentences: Sequence[Sentence], numbers: Ids) -> Ids:
         for i, word in enumerate(sentence.words):
             how = _written(kinds[word], i)
             if how:
-                met.setdefault((number, word.lower()), [0, 0, 0])[how.bit_length() - 1] += 1
+                met.setdefault((number, form[word]), [0, 0, 0])[how.bit_length() - 1] += 1
+    nowhere = [0, 0, 0]
     rows: list[tuple[int, int, int]] = []
     for sentence, number, capitals in zip(sentences, numbers.tolist(), headline, strict=True):
         last = len(sentence.words) - 1
         for i, word in enumerate(sentence.words):
             place = (i == 0) + 2 * (i == last) + 4 * capitals
-            counts = met.get((number, word.lower()), [0, 0, 0])
-            own = 0 if capitals else _written(kinds[word], i)
-            elsewhere = sum(bit for bit, count in zip((LOWER, TITLE, UPPER), counts, strict=True) if count > (own == bit))
+            lower, title, upper = met.get((number, form[word]), nowhere)
+            own = 0 if capitals else _written(kinds[word], i)  # this very place is not elsewhere
+            elsewhere = LOWER * (lower > (own == LOWER)) + TITLE * (title > (own == TITLE)) + UPPER * (upper > (own == UPPER))
             rows.append((kinds[word], SPELLINGS + place, SPELLINGS + PLACES + elsewhere))
     return np.array(rows, np.int64).reshape(-1, 3)
 
