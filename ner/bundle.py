@@ -1,9 +1,10 @@
 """A tagger in a folder of its own: all that predicting needs, without its data, its run or the word vectors' file.
 
-The files of a bundle, format 1. All JSON is UTF-8; numbers are little-endian; there is nothing that could be run.
+The files of a bundle, version 2. All JSON is UTF-8; numbers are little-endian; there is nothing that could be run.
 
-- ``bundle.json``   {"format", "version", "digest", "files": {name: {"bytes", "sha256"}}, "source": {…}}; ``digest`` is the
-  SHA-256 of the same object without it, as JSON with sorted keys and no spaces
+- ``bundle.json``   {"format", "version", "digest", "files": {name: {"bytes", "sha256"}}, "source": {…}, "temperature"};
+  ``digest`` is the SHA-256 of the same object without it, as JSON with sorted keys and no spaces; ``temperature`` is that
+  of confidences (ner/calibration.py), which version 1 did not have
 - ``config.json``   the run's settings (ner/config.py)
 - ``indexer.json``  words, characters and labels in order of their ids, the scheme and the text rule (ner/indexer.py)
 - ``weights.json``  [{"name", "dtype", "shape"}, …] in the order in which ``weights.bin`` has them, one after the other
@@ -33,7 +34,7 @@ from torch import Tensor
 from ner.config import TaggerConfig
 from ner.embeddings import Views
 from ner.indexer import Indexer
-from ner.saved import Saved, read_run
+from ner.saved import Saved, is_temperature, read_run
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
 from training.files import atomic_folder, parse_json, sha256_file, sync
@@ -41,7 +42,7 @@ from training.run import read_manifest
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
 
-FORMAT, VERSION = "samebits-bundle", 1
+FORMAT, VERSION = "samebits-bundle", 2
 MANIFEST = "bundle.json"
 ALWAYS = ("config.json", "indexer.json", "weights.json", "weights.bin")
 WITH_VECTORS = ("vectors.json", "vectors.bin")
@@ -105,7 +106,9 @@ def _write(folder: Path, saved: Saved, described: Mapping[str, Any]) -> None:
         "weights_sha256": weights_sha256(saved.weights),
         "code_sha256": str(described.get("code", {}).get("source_sha256", "")),
     }
-    manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, "files": files, "source": source}
+    manifest: dict[str, Any] = {
+        "format": FORMAT, "version": VERSION, "files": files, "source": source, "temperature": saved.temperature
+    }  # fmt: skip
     _save(folder / MANIFEST, _json({**manifest, "digest": _digest(manifest)}))
 
 
@@ -133,23 +136,24 @@ def _raw(tensor: Tensor) -> bytes:
 
 def read_bundle(folder: Path) -> Saved:
     """A bundle's tagger. DataError for a foreign, newer, incomplete or damaged one, and for one whose parts do not fit."""
-    names = _verified(folder)
+    manifest = _verified(folder)
     config = TaggerConfig.load(folder / "config.json")
     indexer = Indexer.load(folder / "indexer.json")
     weights = _weights(folder)
-    vectors = _vectors(folder, config.affix_vectors) if "vectors.bin" in names else None
-    return Saved(config, indexer, weights, vectors, str(folder))
+    vectors = _vectors(folder, config.affix_vectors) if "vectors.bin" in manifest["files"] else None
+    return Saved(config, indexer, weights, vectors, str(folder), float(manifest["temperature"]))
 
 
-def _verified(folder: Path) -> list[str]:
-    """The names of the bundle's files, each of which is there and is what the manifest says."""
+def _verified(folder: Path) -> dict[str, Any]:
+    """The bundle's manifest, each of whose files is there and is what it says."""
     path = folder / MANIFEST
     manifest = _load(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{path}: expected a bundle (format {FORMAT}), got other JSON")
     version = manifest.get("version")
-    if isinstance(version, int) and version > VERSION:
-        raise DataError(f"{path}: expected a bundle of version {VERSION}, got version {version}: it needs a newer samebits")
+    if type(version) is int and version != VERSION:
+        remedy = "it needs a newer samebits" if version > VERSION else "export it again from its run"
+        raise DataError(f"{path}: expected a bundle of version {VERSION}, got version {version}: {remedy}")
     if not _is_manifest(manifest) or manifest["digest"] != _digest(manifest) or path.read_bytes() != _json(manifest):
         raise DataError(f"{path}: damaged: it does not have the digest that it names; copy or export the bundle again")
     files: dict[str, Any] = manifest["files"]
@@ -158,12 +162,14 @@ def _verified(folder: Path) -> list[str]:
         if name not in files:
             raise DataError(f"{folder / name}: expected only the bundle's files, got one more; move it away")
         _check(folder / name, files[name])
-    return sorted(files)
+    return manifest
 
 
 def _is_manifest(values: dict[str, Any]) -> bool:
     """Whether a manifest of this version has the entries that it must have, and no others."""
-    if set(values) != {"format", "version", "digest", "files", "source"} or values["version"] != VERSION:
+    if set(values) != {"format", "version", "digest", "files", "source", "temperature"} or values["version"] != VERSION:
+        return False
+    if not is_temperature(values["temperature"]):
         return False
     files, source = values["files"], values["source"]
     allowed = [sorted(ALWAYS), sorted(ALWAYS + WITH_VECTORS)]

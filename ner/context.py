@@ -100,7 +100,8 @@ def features(sentences: Sequence[Sentence], numbers: Ids) -> Ids:
             place = (i == 0) + 2 * (i == last) + 4 * capitals
             lower, title, upper = met.get((number, form[word]), nowhere)
             own = 0 if capitals else _written(kinds[word], i)  # this very place is not elsewhere
-            elsewhere = LOWER * (lower > (own == LOWER)) + TITLE * (title > (own == TITLE)) + UPPER * (upper > (own == UPPER))
+            elsewhere = LOWER * (lower > (own == LOWER)) + TITLE * (title > (own == TITLE))
+            elsewhere += UPPER * (upper > (own == UPPER))
             rows.append((kinds[word], SPELLINGS + place, SPELLINGS + PLACES + elsewhere))
     return np.array(rows, np.int64).reshape(-1, 3)
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ner.batches import Batch, Plan, SentenceBatches
+from ner.batches import Batch, SentenceBatches
 from ner.bundle import is_bundle, read_bundle
-from ner.confidence import continuations, span_confidence
+from ner.confidence import Confidence, Found, find_entities
 from ner.conll import Columns, Sentence
 from ner.context import Numbering
 from ner.data import encode
@@ -21,12 +21,12 @@ from ner.embeddings import attach_unseen
 from ner.passages import cut_text
 from ner.products import FEWEST_ROWS
 from ner.saved import Saved, read_run
-from ner.scheme import Span, to_spans
+from ner.scheme import Span
 from training.device import choose_device, move
 from word2vec.text import Token
 
 CHUNK = 512  # sentences that are sorted by length and tagged together
-BATCH = 64  # sentences; more are hardly faster
+BATCH = 256  # sentences; whole documents are of mixed lengths, and the more of them there are, the fuller is a step
 MOST_ATTACHED = 20_000  # vectors of words that training did not see, kept from one call to the next
 
 
@@ -83,7 +83,7 @@ class TrainedTagger:
             if layer is not None:
                 layer.register_forward_pre_hook(_whole_rows)
         self._trained_words = len(self.indexer.words)  # those that were met later stand behind them
-        self._continues = continuations(self.indexer.labels).to(self.device)
+        self.confidence = Confidence(self.model, self.indexer.labels, saved.temperature)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> TrainedTagger:
@@ -111,23 +111,19 @@ class TrainedTagger:
         their document; 0, and no numbers at all, let each stand alone.
         """
         tags: list[list[str]] = [[] for _ in words]
-        for batch, _, labels in self._batches(words, numbers):
-            for number, part in zip(batch.sentences.tolist(), _by_sentence(labels, batch), strict=True):
-                tags[number] = self.indexer.decode(part)
+        for batch, found in self._found(words, numbers):
+            for number, each in zip(batch.sentences.tolist(), found.tags, strict=True):
+                tags[number] = each
         return tags
 
     def predict(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> list[Tagged]:
         """As ``tag``, with the entities and their confidence."""
-        found = [Tagged([], [], []) for _ in words]
-        for batch, scores, labels in self._batches(words, numbers):
-            rows = [self.indexer.decode(part) for part in _by_sentence(labels, batch)]
-            spans = [to_spans(tags) for tags in rows]
-            begins = (batch.lengths.cumsum(0) - batch.lengths).tolist()
-            places = [(at + s.start, at + s.end) for at, row in zip(begins, spans, strict=True) for s in row]
-            sure = iter(self._confidence(batch, scores, labels, places))
-            for number, tags, row in zip(batch.sentences.tolist(), rows, spans, strict=True):
-                found[number] = Tagged(tags, row, [next(sure) for _ in row])
-        return found
+        tagged = [Tagged([], [], []) for _ in words]
+        for batch, found in self._found(words, numbers):
+            sure = iter(self.confidence(found, batch.plan).tolist())
+            for number, tags, spans in zip(batch.sentences.tolist(), found.tags, found.spans, strict=True):
+                tagged[number] = Tagged(tags, spans, [next(sure) for _ in spans])
+        return tagged
 
     def entities(self, text: str, threshold: float = 0.0) -> list[Entity]:
         """The entities of raw text, of at least this confidence; offsets are into ``text``. A blank line ends a sentence."""
@@ -152,30 +148,17 @@ class TrainedTagger:
         tags = self.tag([sentence.words for sentence in given], [number + 1 for _, number in chunk])
         yield from zip(given, tags, strict=True)
 
-    @torch.no_grad()
-    def _batches(
+    def _found(
         self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None
-    ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
-        """Batches of sentences of like lengths, on the device, with scores (N, L) and the best labels (N,)."""
+    ) -> Iterator[tuple[Batch, Found]]:
+        """Batches of sentences of like lengths, or of whole documents, on the device, with what is found in each."""
         self._attach(word for sentence in words for word in sentence)
         numbers = [0] * len(words) if numbers is None else numbers
         given = [Sentence(tuple(sentence), document=n) for sentence, n in zip(words, numbers, strict=True)]
         encoded = encode(given, self.indexer, self.config, labels=False)
-        plan: Plan = SentenceBatches(encoded, BATCH, shuffle=False).plan(0)
-        for batch in plan:
+        for batch in SentenceBatches(encoded, BATCH, shuffle=False).plan(0):
             batch = move(batch, self.device)
-            scores = self.model(batch)[: len(batch.words)]
-            yield batch, scores, self.model.decode(scores, batch)
-
-    def _confidence(
-        self, batch: Batch, scores: torch.Tensor, labels: torch.Tensor, places: list[tuple[int, int]]
-    ) -> list[float]:
-        if not places:
-            return []
-        starts, ends = torch.tensor(places, device=self.device).T
-        sure = span_confidence(self.model, scores, batch.plan, labels, starts, ends, self._continues)
-        values: list[float] = sure.tolist()
-        return values
+            yield batch, find_entities(self.model, self.indexer.labels, batch)
 
     def _attach(self, words: Iterable[str]) -> None:
         """Look up the vectors of words that training did not see; forget them where they have become many."""
@@ -197,11 +180,6 @@ def _whole_rows(layer: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
     """
     (x,) = inputs
     return nn.functional.pad(x, (0, 0, 0, -len(x) % FEWEST_ROWS))
-
-
-def _by_sentence(labels: torch.Tensor, batch: Batch) -> list[list[int]]:
-    parts = torch.split(labels.cpu(), batch.lengths.tolist())
-    return [part.tolist() for part in parts]
 
 
 def entities_of(text: str, tokens: Sequence[Token], found: Tagged) -> Iterator[Entity]:

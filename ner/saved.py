@@ -22,6 +22,7 @@ from training.run import read_manifest
 from word2vec.vectors import WordVectors
 
 WEIGHTS = "model."  # what the task puts before the names of the model's weights
+TEMPERATURE = "confidence_temperature"  # its name among a run's metrics
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Saved:
     vectors: Views | None
     where: str
     """The folder, for messages."""
+    temperature: float = 1.0
+    """Of confidences: what all scores are divided by (ner/calibration.py)."""
 
     def model(self) -> Tagger:
         """The network with its weights. DataError where settings, tables and weights do not belong together."""
@@ -84,7 +87,20 @@ def read_run(folder: Path) -> Saved:
     weights = checkpoint.load_weights(folder / "checkpoints" / "model.ckpt")
     named = {str(name).removeprefix(WEIGHTS): value for name, value in weights.items()}
     vectors = _vectors(described.get("inputs", {}), config.affix_vectors) if config.unseen_vectors else None
-    return Saved(config, indexer, named, vectors, str(folder))
+    return Saved(config, indexer, named, vectors, str(folder), _temperature(described, folder))
+
+
+def _temperature(described: dict[str, Any], folder: Path) -> float:
+    """The run's temperature of confidences; 1 where it has none, as where it did not validate."""
+    value = described.get("metrics", {}).get(TEMPERATURE, 1.0)
+    if not is_temperature(value):
+        raise DataError(f"{folder}: expected a positive {TEMPERATURE} in manifest.json, got {value!r}")
+    return float(value)
+
+
+def is_temperature(value: Any) -> bool:
+    """Whether scores can be divided by it."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1e-3 <= value <= 1e3
 
 
 def _vectors(inputs: dict[str, Any], affixes: bool) -> Views | None:

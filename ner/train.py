@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from ner.batches import Encoded, SentenceBatches
+from ner.calibration import fit_temperature
 from ner.config import TaggerConfig
 from ner.conll import Sentence, write_conll
 from ner.data import Dataset, encode, read_dataset, word_counts
@@ -18,11 +20,13 @@ from ner.indexer import FIRST, Indexer
 from ner.model import Tagger
 from ner.report import evaluation
 from ner.run_report import full_text, show_precision_recall, write_test_report
+from ner.saved import TEMPERATURE
 from ner.scheme import allowed_transitions
 from ner.task import TaggerTask
 from training import checkpoint
 from training.averaging import WeightAveraging
 from training.callbacks import Callback, EarlyStopping
+from training.device import move
 from training.digest import weights_sha256
 from training.errors import ConfigError
 from training.experiment import Experiment, RunOptions, already_finished, experiment
@@ -65,6 +69,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         if found:
             options.tell(results_table(found, "test"))
         results["best_val_f1"] = best
+        results |= _calibrate(run, config, task, splits[1], trainer)
         _finish(run, trainer.global_step, config, task, dataset, trained, results, vectors)
     return run.run.path
 
@@ -178,6 +183,20 @@ def _batches(config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: b
     return SentenceBatches(
         encoded, config.batch_size, batching=config.batching, shuffle=shuffle, seed=config.seed, purpose=purpose
     )
+
+
+def _calibrate(
+    run: Experiment, config: TaggerConfig, task: TaggerTask, valid: Encoded, trainer: Trainer
+) -> dict[str, float]:
+    """Fit the temperature of confidences on what was validated on; nothing where nothing was."""
+    batches = islice(_batches(config, valid, "order/valid", shuffle=False).plan(0), trainer.num_val_batches)
+    if not trainer.num_val_batches:
+        return {}
+    fitted = fit_temperature(task.model, task.labels, (move(batch, task.device) for batch in batches))
+    found = {TEMPERATURE: fitted.temperature}
+    run.run.log_metrics(found, trainer.global_step)
+    run.options.tell(f"confidence: {fitted}")
+    return found
 
 
 def _finish(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from ner.bundle import MANIFEST, _digest, _json, export, read_bundle
+from ner.bundle import MANIFEST, VERSION, _digest, _json, export, read_bundle
 from ner.config import TaggerConfig
 from ner.conll import read_conll
 from ner.predict import TrainedTagger
@@ -172,8 +172,11 @@ def test_one_file_more_a_newer_version_and_foreign_folders(copy: Path, tmp_path:
         TrainedTagger.load(copy)
     (copy / "model.pkl").unlink()
     manifest = json.loads((copy / MANIFEST).read_text())
-    (copy / MANIFEST).write_bytes(_json({**manifest, "version": 2, "more": {}}))
-    with pytest.raises(DataError, match="got version 2: it needs a newer samebits"):
+    (copy / MANIFEST).write_bytes(_json({**manifest, "version": VERSION + 1, "more": {}}))
+    with pytest.raises(DataError, match=f"got version {VERSION + 1}: it needs a newer samebits"):
+        TrainedTagger.load(copy)
+    (copy / MANIFEST).write_bytes(_json({**manifest, "version": 1}))
+    with pytest.raises(DataError, match="got version 1: export it again from its run"):
         TrainedTagger.load(copy)
     (copy / MANIFEST).write_text('{"format": "other"}')
     with pytest.raises(DataError, match="expected a bundle"):
@@ -228,6 +231,29 @@ def test_parts_that_do_not_fit_are_refused_though_their_digests_are_right(copy: 
     with pytest.raises((DataError, ConfigError)) as error:
         TrainedTagger.load(copy)
     assert "\n" not in str(error.value)
+
+
+def test_the_temperature_of_a_run_goes_with_its_bundle(run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "run"
+    shutil.copytree(run, again)
+    described = json.loads((again / "manifest.json").read_text())
+    described["metrics"]["confidence_temperature"] = 2.5
+    (again / "manifest.json").write_text(json.dumps(described))
+    assert TrainedTagger.load(again).confidence.temperature == 2.5
+    assert TrainedTagger.load(export(again, tmp_path / "bundle")).confidence.temperature == 2.5
+    for wrong in (0, -1.0, "hot", None, True):
+        described["metrics"]["confidence_temperature"] = wrong
+        (again / "manifest.json").write_text(json.dumps(described))
+        with pytest.raises(DataError, match=r"confidence_temperature|another metrics"):
+            TrainedTagger.load(again)
+
+
+@pytest.mark.parametrize("wrong", [0, -1.0, "hot", None, True, 1e9])
+def test_a_temperature_that_is_none_is_refused(copy: Path, wrong: object) -> None:
+    manifest = {**json.loads((copy / MANIFEST).read_text()), "temperature": wrong}
+    (copy / MANIFEST).write_bytes(_json({**manifest, "digest": _digest(manifest)}))
+    with pytest.raises(DataError, match="damaged"):
+        read_bundle(copy)
 
 
 def test_a_file_that_is_named_outside_is_not_read(copy: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -21,7 +22,7 @@ from ner.passages import LONGEST, LONGEST_SENTENCE, Lines, cut_text, form_of, re
 from ner.predict import TrainedTagger
 from ner.scheme import allowed_transitions, labels_of, to_spans
 from ner.tagging import CHUNK, predict_stream
-from tests.ner.small_tagger import RULE, some_words, tagger
+from tests.ner.small_tagger import RULE, saved, some_words, tagger
 from tests.reference import crf_brute
 from training.errors import ConfigError, DataError
 from word2vec.vectors import WordVectors
@@ -29,18 +30,19 @@ from word2vec.vectors import WordVectors
 TEXT = "Ada Marlow flew to Oslo. She won in Rome 2-1!\n\nBo won in Oslo\r\n  \nÜnsal 🇳🇴 — “Rome”\u200b.\n"
 
 
-def brute_confidence(found: TrainedTagger, words: list[str]) -> list[float]:
-    """The probability of each predicted entity by enumeration of all label sequences."""
+def brute_confidence(found: TrainedTagger, words: list[str], temperature: float) -> list[float]:
+    """The probability of each predicted entity by enumeration of all label sequences, whose scores are divided."""
     encoded = encode([Sentence(tuple(words))], found.indexer, found.config, labels=False)
     (batch,) = SentenceBatches(encoded, 1, shuffle=False).plan(0)
     with torch.no_grad():
-        scores = found.model(batch)[: len(words)].double().tolist()
+        scores = (found.model(batch)[: len(words)].double() / temperature).tolist()
     names, crf = found.indexer.labels, found.model.crf
     free = np.zeros((len(names), len(names)))
     start, pairs, end = free[0], free, free[0]
     if crf is not None:
         allowed = allowed_transitions(names, found.indexer.scheme)
-        given = [p.detach().double().numpy() for p in (crf.start_transitions, crf.transitions, crf.end_transitions)]
+        parameters = crf.start_transitions, crf.transitions, crf.end_transitions
+        given = [p.detach().double().numpy() / temperature for p in parameters]
         start, pairs, end = (np.where(mask, p, -math.inf) for mask, p in zip(allowed, given, strict=True))
     chain = crf_brute.Chain(scores, start.tolist(), pairs.tolist(), end.tolist())
     tags = found.tag([words])[0]
@@ -63,13 +65,14 @@ def brute_confidence(found: TrainedTagger, words: list[str]) -> list[float]:
 def test_confidence_is_that_of_enumeration(decoder: str, scheme: str) -> None:
     seen = set()
     for seed in range(12):
-        found = tagger(seed, decoder=decoder, scheme=scheme)
+        temperature = (1.0, 1.7, 0.6)[seed % 3]
+        found = TrainedTagger(dataclasses.replace(saved(seed, decoder=decoder, scheme=scheme), temperature=temperature))
         sentences = [some_words(length, seed + length) for length in (4, 1, 3, 2)]
         predicted = found.predict(sentences)
         for words, result in zip(sentences, predicted, strict=True):
             assert result.tags == found.tag([words])[0]
             assert result.spans == to_spans(result.tags)
-            assert result.confidences == pytest.approx(brute_confidence(found, words), abs=1e-6)
+            assert result.confidences == pytest.approx(brute_confidence(found, words, temperature), abs=1e-6)
             seen |= {span.end - span.start for span in result.spans}
     assert {1, 2, 3} <= seen, "entities of several lengths were met"
 
