@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,10 @@ def evaluate_vectors(file: str, sets: tuple[str, ...], restrict: int | None) -> 
     from word2vec.evaluate import evaluate as score
     from word2vec.evaluate import read_set
 
-    loaded = _load(file)
+    loaded, job = _load(file), LongJob()
     for path in sets:
-        click.echo(score(loaded, read_set(path), restrict=restrict).to_text())
+        progress = partial(job, f"answering {path}")
+        click.echo(score(loaded, read_set(path), restrict=restrict, progress=progress).to_text())
 
 
 @vectors.command(epilog="\b\nExample:\n  python cli.py vectors convert vectors.bin vectors.txt")

@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python benchmarks/bundle_elsewhere.py BUNDLE FILE --clone CLONE --cpu Nehalem Haswell EPYC
 
-CLONE is a clone with an environment of its own (`make .venv/.run`). There, and under qemu's user-mode emulation of other CPUs, a
-process in an empty folder, with an empty HOME and one thread, tags FILE (CoNLL). Printed: how many tags differ from
-those of this process, and the largest difference of a confidence.
+CLONE is a clone with an environment of its own (`make .venv/.run`). There, and under qemu's user-mode emulation of other
+CPUs, a process in an empty folder, with an empty HOME and one thread, tags FILE (CoNLL). Printed: how many tags differ
+from those of this process, and the largest difference of a confidence.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def compared(here: Any, there: Any) -> str:
     if isinstance(there, str):
         return there
     words = sum(len(tags) for tags, _ in here)
-    wrong = sum(a != b for (ours, _), (theirs, _) in zip(here, there, strict=True) for a, b in zip(ours, theirs, strict=True))
+    both = [each for (ours, _), (theirs, _) in zip(here, there, strict=True) for each in zip(ours, theirs, strict=True)]
+    wrong = sum(a != b for a, b in both)
     gaps = [abs(a - b) for (t, x), (u, y) in zip(here, there, strict=True) if t == u for a, b in zip(x, y, strict=True)]
     bits = "the same bits" if here == there else f"confidences differ by at most {max(gaps, default=0.0):.1e}"
     return f"{wrong} of {words:,} tags differ; {len(gaps):,} confidences: {bits}"

@@ -28,8 +28,9 @@ from training.errors import ConfigError, DataError
 from training.files import atomic_write
 
 DOCSTART = "-DOCSTART-"
+CONVERT = "convert the file to UTF-8 (iconv -f LATIN1 -t UTF-8 FILE, if it is in ISO-8859-1)"
 _BLANKS = re.compile("[ \t]+")
-_BOMS = ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
+_BOMS = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,11 @@ def iter_conll(
 
     With a list for ``problems``, what is wrong with rows is appended there, and their sentences are left out.
     """
-    columns = columns or Columns()
+    columns, unread = columns or Columns(), set[int]()
     if docstart not in ("keep", "drop") or separator not in ("auto", "tab", "space"):
         what = "expected docstart keep or drop and separator auto, tab or space"
         raise ConfigError(f"{name}: {what}, got {docstart!r} and {separator!r}")
-    form, numbered = _form(_decoded(lines, name, problems), name, columns, separator)
+    form, numbered = _form(_decoded(lines, name, problems, unread), name, columns, separator)
     row: list[Row] = []
     document, wrong = 0, False
     for number, line in numbered:
@@ -127,6 +128,7 @@ def iter_conll(
                 form.check_row(number, fields)
             except DataError as error:
                 wrong = _note(error, problems)
+            wrong = wrong or number in unread
             row.append((number, fields))
     if row and not wrong:
         yield form.sentence(row, document)
@@ -140,19 +142,19 @@ def _note(error: DataError, problems: list[str] | None) -> bool:
     return True
 
 
-def _decoded(lines: Iterable[bytes], name: str, problems: list[str] | None) -> Iterator[tuple[int, str]]:
-    """(line number, text without its end), the byte-order mark removed; DataError names a line that is not UTF-8."""
+def _decoded(lines: Iterable[bytes], name: str, problems: list[str] | None, unread: set[int]) -> Iterator[tuple[int, str]]:
+    """(line number, text without its end and a byte-order mark). One that is not UTF-8: DataError, or in ``unread``."""
     for number, raw in enumerate(lines, 1):
         if number == 1:
-            for mark, encoding in _BOMS:
-                if raw.startswith(mark):
-                    raise DataError(f"{name}:1: expected UTF-8, got {encoding}; convert the file to UTF-8")
+            if raw.startswith(_BOMS):
+                raise DataError(f"{name}:1: expected UTF-8, got UTF-16; convert the file to UTF-8 (iconv -f UTF-16)")
             raw = raw.removeprefix(codecs.BOM_UTF8)
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
             what = f"expected UTF-8, got byte 0x{raw[error.start]:02x} at column {error.start + 1}"
-            _note(DataError(f"{name}:{number}: {what}; convert the file to UTF-8"), problems)
+            _note(DataError(f"{name}:{number}: {what}; {CONVERT}"), problems)
+            unread.add(number)
             text = raw.decode(errors="replace")
         text = text.removesuffix("\n").rstrip("\r")
         if "\r" in text:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from ner.conll import Columns, Sentence, iter_conll
 from ner.data_overlap import between_files
-from ner.findings import LONG, SHOWN, DataCheck, FileCheck, Finding, by_count, finding, shown, text_of
+from ner.findings import LONG, SHOWN, DataCheck, FileCheck, Finding, by_count, counted, finding, shown, text_of
 from ner.odd_words import oddities
 from ner.scheme import detect, to_spans
 from training.errors import DataError
 from training.files import sha256_file
 
+Progress = Callable[[str, int, int], None]
+MEGABYTE = 1 << 20
 # Published sums: (sentences, words, entities) without the -DOCSTART- rows, and how many of these there are.
 KNOWN = {
     "eng.train": ("CoNLL-2003 English, training split", (14041, 203621, 23499), 946),
@@ -31,20 +35,19 @@ def data_check(
     has_vector: Callable[[str], bool] | None = None,
     *,
     columns: Columns | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> DataCheck:
     """Read files and say what they hold and what is wrong; each is judged by itself, then each against the others.
 
     ``has_vector`` says of a raw word whether word vectors know it. A file whose name says that it is a training split
     (ner/splits.py) gives the words and types that are "seen in training" for the others. Nothing is raised for what
-    stands in the files: a file that cannot be read is an error among the findings. ``progress`` is told (what, done, total).
+    stands in the files: a file that cannot be read is an error among the findings. ``progress`` is told what is read, and
+    how many of its bytes, (what, done, total).
     """
     read: list[tuple[FileCheck, list[Sentence]]] = []
     findings: list[Finding] = []
-    for number, path in enumerate(paths, 1):
-        if progress:
-            progress("checking", number - 1, len(paths))
-        sentences, problems = _read(path, columns)
+    for path in paths:
+        sentences, problems = _read(path, columns, progress)
         if problems:
             findings.append(finding("error", "form", f"{path}: what cannot be read", problems))
         if all(sentence.is_docstart for sentence in sentences):
@@ -60,24 +63,35 @@ def data_check(
         findings += _repetitions(check, sentences)
         if has_vector:
             findings.append(_without_vectors(check, sentences, has_vector))
-    if progress:
-        progress("checking", len(paths), len(paths))
     findings += between_files(read)
     return DataCheck([check for check, _ in read], findings)
 
 
-def _read(path: str | Path, columns: Columns | None) -> tuple[list[Sentence], list[str]]:
+def _read(path: str | Path, columns: Columns | None, progress: Progress | None) -> tuple[list[Sentence], list[str]]:
     """The sentences that can be read, -DOCSTART- rows too, and what is wrong with rows, or with the whole file."""
     problems: list[str] = []
     sentences: list[Sentence] = []
     try:
         with open(path, "rb") as stream:
-            sentences.extend(iter_conll(stream, str(path), columns=columns, problems=problems))
+            lines = _told(stream, f"reading {path}", progress) if progress else stream
+            sentences.extend(iter_conll(lines, str(path), columns=columns, problems=problems))
     except OSError as error:
         problems.append(f"{path}: expected a CoNLL file, cannot read it: {error.strerror}")
     except DataError as error:
         problems.append(str(error))
     return sentences, problems
+
+
+def _told(stream: BinaryIO, what: str, progress: Progress) -> Iterator[bytes]:
+    """The stream's lines; progress hears of each megabyte, and of the end."""
+    total, done, told = os.fstat(stream.fileno()).st_size, 0, 0
+    for line in stream:
+        done += len(line)
+        if done - told >= MEGABYTE:
+            told = done
+            progress(what, min(done, total - 1), total)
+        yield line
+    progress(what, total, total)
 
 
 def _describe(path: str | Path, sentences: list[Sentence]) -> FileCheck:
@@ -125,7 +139,11 @@ def _tag_findings(check: FileCheck, sentences: list[Sentence]) -> Iterator[Findi
 
 def _known_sums(check: FileCheck) -> Iterator[Finding]:
     sums = (check.sentences, check.words, sum(check.entities.values()))
-    as_words = "{:,} sentences, {:,} words, {:,} entities".format
+
+    def as_words(sentences: int, words: int, entities: int) -> str:
+        numbers = counted(sentences, "sentence"), counted(words, "word"), counted(entities, "entity", "entities")
+        return ", ".join(numbers)
+
     for name, (title, known, marks) in KNOWN.items():
         if sums == known:
             with_marks = f"; with the -DOCSTART- rows {check.sentences + check.documents:,} sentences"

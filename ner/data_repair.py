@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ner.conll import Columns, Sentence, read_conll, write_conll
-from ner.findings import SHOWN
+from ner.findings import SHOWN, counted
 from ner.scheme import check, convert, detect, repair, scheme_named
 from training.errors import ConfigError
 
@@ -27,7 +27,8 @@ class Repaired:
 
     def to_text(self) -> str:
         """For people: the counts, each kind of fault, and places."""
-        lines = [f"{self.source}: {self.tags:,} tags in {self.sentences:,} sentences were changed, as conlleval reads them"]
+        what = f"{counted(self.tags, 'tag')} in {counted(self.sentences, 'sentence')} changed"
+        lines = [f"{self.source}: {what}, as conlleval reads them"]
         lines += [f"  {what}: {count:,}" for what, count in self.faults.items()]
         lines += [f"  {place}" for place in self.places]
         scheme = self.scheme if self.scheme == self.written else f"{self.scheme} → {self.written}"

@@ -78,13 +78,19 @@ def _file_text(check: FileCheck) -> str:
     entities = ", ".join(f"{kind or '(no name)'} {count:,}" for kind, count in check.entities.items()) or "none"
     span = check.lengths
     return "\n".join([
-        f"{check.path}: {check.sentences:,} sentences, {check.words:,} words ({check.distinct_words:,} distinct), "
-        f"{check.documents:,} documents marked, scheme {check.scheme or 'not told (no entity)'}",
+        f"{check.path}: {counted(check.sentences, 'sentence')}, {counted(check.words, 'word')} "
+        f"({check.distinct_words:,} distinct), {counted(check.documents, 'document')} marked, "
+        f"scheme {check.scheme or 'not told (no entity)'}",
         f"  entities: {entities}",
         f"  tags: {tags}",
         f"  words a sentence: {span['min']:g} to {span['max']:g}, median {span['median']:g}, mean {span['mean']:.1f}",
         f"  SHA-256 {check.sha256}",
     ])  # fmt: skip
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """"1 sentence", "2,000 sentences"."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def finding(level: str, kind: str, text: str, places: Sequence[str], count: int | None = None) -> Finding:

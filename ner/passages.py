@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ner.conll import Columns, Sentence, iter_conll
+from ner.conll import CONVERT, Columns, Sentence, iter_conll
 from ner.context import Numbering
 from ner.splits import split_of
 from training.errors import DataError
@@ -139,7 +139,7 @@ def _decoded(lines: Lines) -> Iterator[tuple[str, str, str]]:
             text = (raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).decode()
         except UnicodeDecodeError as error:
             byte = error.object[error.start]
-            raise DataError(f"{where}: expected UTF-8, got byte {byte:#04x}; convert the file to UTF-8") from None
+            raise DataError(f"{where}: expected UTF-8, got byte {byte:#04x}; {CONVERT}") from None
         line = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
         yield where, line, text[len(line) :]
 

@@ -16,6 +16,7 @@ from ner.config import TaggerConfig
 from ner.conll import Sentence, write_conll
 from ner.data import Dataset, encode, read_dataset, word_counts
 from ner.embeddings import RAW, Coverage, Views, attach_unseen, vector_test, word_matrix
+from ner.findings import counted
 from ner.indexer import FIRST, Indexer
 from ner.model import Tagger
 from ner.report import evaluation
@@ -244,7 +245,7 @@ def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) 
 
 def _tell_data(options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:
     def size(sentences: Sequence[Sentence]) -> str:
-        return f"{len(sentences):,} sentences, {sum(len(s.words) for s in sentences):,} words"
+        return f"{counted(len(sentences), 'sentence')}, {counted(sum(len(s.words) for s in sentences), 'word')}"
 
     for name in ("train", "valid", "test"):
         options.tell(f"{name}: {getattr(dataset.paths, name)} ({size(getattr(dataset, name))})")

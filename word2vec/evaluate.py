@@ -9,7 +9,7 @@ the most frequent, stands for all. What has a word without a vector is not asked
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import torch
 from training.errors import DataError
 from word2vec.vectors import WordVectors, row_products, top_k, unit_rows
 
+Progress = Callable[[int, int], None]
 Pair = tuple[str, str, float]
 Question = tuple[str, str, str, str]
 
@@ -147,12 +148,20 @@ def _pair(where: str, fields: list[str], line: str) -> Pair:
 
 
 def evaluate(
-    vectors: WordVectors, questions: SimilaritySet | AnalogySet, *, restrict: int | None = None, ignore_case: bool = True
+    vectors: WordVectors,
+    questions: SimilaritySet | AnalogySet,
+    *,
+    restrict: int | None = None,
+    ignore_case: bool = True,
+    progress: Progress | None = None,
 ) -> SimilarityResult | AnalogyResult:
-    """Score vectors on a set; ``restrict`` keeps to the first so many words (30,000 is customary for analogies)."""
+    """Score vectors on a set; ``restrict`` keeps to the first so many words (30,000 is customary for analogies).
+
+    ``progress`` is told how many analogies are answered, (done, total).
+    """
     if isinstance(questions, SimilaritySet):
         return score_similarity(vectors, questions, restrict=restrict, ignore_case=ignore_case)
-    return score_analogies(vectors, questions, restrict=restrict, ignore_case=ignore_case)
+    return score_analogies(vectors, questions, restrict=restrict, ignore_case=ignore_case, progress=progress)
 
 
 def score_similarity(
@@ -168,12 +177,17 @@ def score_similarity(
 
 
 def score_analogies(
-    vectors: WordVectors, questions: AnalogySet, *, restrict: int | None = None, ignore_case: bool = True
+    vectors: WordVectors,
+    questions: AnalogySet,
+    *,
+    restrict: int | None = None,
+    ignore_case: bool = True,
+    progress: Progress | None = None,
 ) -> AnalogyResult:
     """Share of questions whose nearest word to b − a + c (3CosAdd, see WordVectors.analogy), none of a, b, c, is d."""
     known = _Vocabulary(vectors, restrict, ignore_case)
     unit = vectors.unit[: known.size]
-    results = []
+    results: list[SectionResult] = []
     for name, section in questions.sections:
         found = ([known.id(word) for word in question] for question in section)
         asked = [[i for i in ids if i is not None] for ids in found if None not in ids]
@@ -183,6 +197,9 @@ def score_analogies(
         answers = [known.first[ids[0]] if ids else -1 for ids, _ in top_k(unit, targets, 1, excluded)]
         correct = sum(answer == right for answer, right in zip(answers, d.tolist(), strict=True))
         results.append(SectionResult(name, len(section), len(asked), correct))
+        if progress:
+            total = sum(len(each) for _, each in questions.sections)
+            progress(sum(each.questions for each in results), total)
     return AnalogyResult(questions.name, known.size, tuple(results))
 
 

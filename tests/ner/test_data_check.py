@@ -43,7 +43,7 @@ def test_numbers_of_a_good_file(tmp_path: Path) -> None:
     assert only_file.tags == {"O": 2, "B-LOC": 1, "B-ORG": 1, "B-PER": 1, "I-PER": 1}
     assert only_file.entities == {"LOC": 1, "ORG": 1, "PER": 1}
     assert only_file.lengths == {"min": 2, "median": 3, "mean": 3, "max": 4}
-    assert "2 sentences, 6 words (6 distinct), 1 documents marked, scheme IOB2" in found.to_text()
+    assert "2 sentences, 6 words (6 distinct), 1 document marked, scheme IOB2" in found.to_text()
     assert found.to_text().endswith("0 errors, 0 warnings, 0 notes\n")
     assert json.loads(json.dumps(found.to_dict()))["ok"] is True
 
@@ -71,7 +71,7 @@ def test_rows_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
     finding = only(found, "form")
     assert finding.count == 3
     assert [place.split(":")[1] for place in finding.places] == ["3", "5", "7"]
-    assert found.files[0].words == 3
+    assert found.files[0].words == 2
     assert not found.ok
 
 
@@ -150,7 +150,7 @@ def test_known_sums_of_another_file(tmp_path: Path) -> None:
     finding = only(data_check([tmp_path / "eng.testb"]), "known sums")
     assert finding.level == "warning"
     assert "expected the sums of CoNLL-2003 English, test split, 3,453 sentences, 46,435 words" in finding.text
-    assert "got 1 sentences, 1 words, 1 entities" in finding.text
+    assert "got 1 sentence, 1 word, 1 entity" in finding.text
 
 
 def test_known_sums_are_confirmed(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_repair_writes_what_conlleval_reads_and_counts(tmp_path: Path) -> None:
     other = repair_file(target, tmp_path / "d.conll", "iobes")
     assert other.written == "IOBES"
     assert "Ada x S-PER\n" in (tmp_path / "d.conll").read_text()
-    assert "2 tags in 1 sentences were changed" in done.to_text()
+    assert "2 tags in 1 sentence changed" in done.to_text()
     with pytest.raises(ConfigError, match="exists already"):
         repair_file(source, target)
     with pytest.raises(ConfigError, match="cannot be written"):
@@ -315,12 +315,32 @@ def test_the_commands(tmp_path: Path) -> None:
     columns = ["--word-column", "1", "--tag-column", "2"]
     result = CliRunner().invoke(cli.main, ["data", "check", str(tmp_path), *columns])
     assert result.exit_code == 0, result.output
-    assert result.output.count(": 1 sentences, 2 words") == 3, "a folder stands for its splits"
+    assert result.output.count(": 1 sentence, 2 words") == 3, "a folder stands for its splits"
     (tmp_path / "bad.txt").write_text("Ada I-PER\nran O\n\nBo B-PER\n")
     result = CliRunner().invoke(cli.main, ["data", "check", str(tmp_path / "bad.txt")])
     assert result.exit_code == 1
     assert "data repair mends them" in result.output
     result = CliRunner().invoke(cli.main, ["data", "repair", str(tmp_path / "bad.txt"), str(tmp_path / "good.txt")])
     assert result.exit_code == 0, result.output
-    assert "1 tags in 1 sentences were changed" in result.output
+    assert "1 tag in 1 sentence changed" in result.output
     assert CliRunner().invoke(cli.main, ["data", "check", str(tmp_path / "good.txt")]).exit_code == 0
+
+
+def test_a_line_that_is_not_utf8_is_one_finding_and_its_sentence_is_left_out(tmp_path: Path) -> None:
+    """The characters that stand for its bytes are none of the file's: they are no finding of their own."""
+    path = tmp_path / "a.conll"
+    path.write_bytes("# España\nOslo B-LOC\n\nEspaña B-LOC\nwon O\n\n# Köln\nBo B-PER\n".encode("latin-1"))
+    told: list[tuple[str, int, int]] = []
+    found = data_check([path], progress=lambda *each: told.append(each))
+    assert [each.kind for each in found.findings if each.level != "note"] == ["form"]
+    (form,) = [each for each in found.findings if each.kind == "form"]
+    assert [place.split(": ")[0] for place in form.places] == [f"{path}:{line}" for line in (1, 4, 7)]
+    assert "iconv -f LATIN1" in form.places[1]
+    assert found.files[0].entities == {"LOC": 1, "PER": 1}
+    assert told == [(f"reading {path}", path.stat().st_size, path.stat().st_size)]
+
+
+def test_one_is_not_plural(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("-DOCSTART- O\n\nOslo B-LOC\n")
+    assert "1 sentence, 1 word (1 distinct), 1 document marked" in data_check([path]).to_text()
