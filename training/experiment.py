@@ -97,7 +97,8 @@ def experiment(
     device = choose_device(config.device)
     with determinism(config) as level:
         described = manifest.describe(inputs, device, level)
-        with _disk_errors(), _folder(kind, config, options, described) as run:
+        begun = manifest.digest([kind, config.settings(), _identity(described)])
+        with _disk_errors(), _folder(kind, config, options, {**described, "begun": begun}) as run:
             opened = Experiment(run, config, options)
             if options.resume:
                 changes = _changes(run, config, described, options)

@@ -25,7 +25,8 @@ SOURCES = ("cli*.py", "training/*.py", "word2vec/*.py", "ner/*.py")
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "kind": str, "status": str, "config": dict, "inputs": dict, "code": dict, "environment": dict, "outputs": dict,
-    "metrics": dict, "weights_sha256": str, "changes": list, "argv": list, "labels": list, "seconds": (int, float),
+    "metrics": dict, "weights_sha256": str, "changes": list, "argv": list, "labels": list, "begun": str,
+    "seconds": (int, float),
 }  # fmt: skip
 _INSIDE: dict[str, type | tuple[type, ...]] = {"inputs": dict, "outputs": str, "metrics": (int, float)}
 
@@ -103,6 +104,11 @@ def code() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no")
     return {"source_sha256": digest.hexdigest(), "git_commit": commit, "git_clean": None if commit is None else not changed}
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of plain values, as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

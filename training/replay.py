@@ -128,7 +128,8 @@ def _copy(run: Path, described: dict[str, Any], target: Path, source: Path) -> N
     # Of its inputs, code and environment it says nothing: they are those that it will go on with.
     settings = repeated_settings(described)
     atomic_write(target / "config.json", json.dumps(settings, indent=2) + "\n")
-    Run(target, {"kind": described["kind"], "config": settings, "status": "stopped"}).write_manifest()
+    begun = described.get("begun", "")
+    Run(target, {"kind": described["kind"], "config": settings, "status": "stopped", "begun": begun}).write_manifest()
 
 
 class StopAt(Callback):

@@ -39,6 +39,7 @@ def seconds(text: str, name: str) -> float | None:
 class Position(Callback):
     """Puts into each state how far the run's growing files were when it was taken: inside a validation, before it began.
 
+    And which run it is of: what that began with, as a digest.
     ``loaded`` is called once a resumed run's state is loaded.
     """
 
@@ -50,6 +51,7 @@ class Position(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
         checkpoint["run"] = self.run.position()
+        checkpoint["begun"] = self.run.manifest.get("begun", "")
 
 
 class Keeper:
@@ -136,6 +138,11 @@ def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkp
         tell(f"{run.path} has no checkpoint to resume from yet: it begins anew")
         return None
     path, checkpoint = found
+    if checkpoint.get("begun", "") != run.manifest.get("begun", ""):
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of this run, got one of a run that began with other settings, inputs, code or "
+            "versions; move it away, and put this run's own back"
+        )
     try:
         progress = checkpoint["progress"]
         sizes = {str(name): int(size) for name, size in checkpoint["run"].items()}
