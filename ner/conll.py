@@ -250,7 +250,7 @@ def _form(
     if fields and chosen and len(fields) < columns.needed():
         wanted = "a word" if columns.tag is None else "a word and its tag"
         raise DataError(
-            f"{name}:{number}: expected {wanted} in at least {columns.needed()} columns, "
+            f"{name}:{number}: expected {wanted} in at least {columns.needed()} columns, apart by tabs or spaces, "
             f"got {len(fields)}: {_short(fields)}"
         )
     judge = -1 if columns.tag is None and len(fields) > 1 and is_tag(fields[-1]) else columns.tag

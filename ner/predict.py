@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ner.batches import Batch, SentenceBatches
-from ner.bundle import is_bundle, read_bundle
+from ner.bundle import MANIFEST, is_bundle, read_bundle
 from ner.confidence import Confidence, Found, find_entities
 from ner.conll import Columns, Sentence
 from ner.context import Numbering
@@ -23,6 +23,7 @@ from ner.products import FEWEST_ROWS
 from ner.saved import Saved, read_run
 from ner.scheme import Span
 from training.device import choose_device, move
+from training.errors import DataError
 from word2vec.text import Token
 
 CHUNK = 512  # sentences that are sorted by length and tagged together
@@ -87,11 +88,14 @@ class TrainedTagger:
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> TrainedTagger:
-        """Read a finished run (RUN) or what ``export`` made of one (a bundle).
+        """Read a finished run's folder or what ``export`` made of one (a bundle).
 
         DataError or CheckpointError where it is neither, damaged, or a run whose word vectors' file is gone or changed.
         """
         folder = Path(folder)
+        if folder.is_dir() and not any((folder / name).exists() for name in ("manifest.json", MANIFEST)):
+            expected = f"expected a run's folder (with manifest.json) or a bundle (with {MANIFEST})"
+            raise DataError(f"{folder}: {expected}, got neither")
         return cls(read_bundle(folder) if is_bundle(folder) else read_run(folder), device)
 
     @property

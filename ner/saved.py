@@ -22,7 +22,7 @@ from training.run import read_manifest
 from word2vec.vectors import WordVectors
 
 WEIGHTS = "model."  # what the task puts before the names of the model's weights
-TEMPERATURE = "confidence_temperature"  # its name among a run's metrics
+TEMPERATURE = "confidence_temperature"  # its name in a run's manifest and metrics.jsonl
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def read_run(folder: Path) -> Saved:
 
 def _temperature(described: dict[str, Any], folder: Path) -> float:
     """The run's temperature of confidences; 1 where it has none, as where it did not validate."""
-    value = described.get("metrics", {}).get(TEMPERATURE, 1.0)
+    value = described.get(TEMPERATURE, 1.0)
     if not is_temperature(value):
         raise DataError(f"{folder}: expected a positive {TEMPERATURE} in manifest.json, got {value!r}")
     return float(value)

@@ -70,7 +70,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         if found:
             options.tell(results_table(found, "test"))
         results["best_val_f1"] = best
-        results |= _calibrate(run, config, task, splits[1], trainer)
+        _calibrate(run, config, task, splits[1], trainer)
         _finish(run, trainer.global_step, config, task, dataset, trained, results, vectors)
     return run.run.path
 
@@ -186,18 +186,15 @@ def _batches(config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: b
     )
 
 
-def _calibrate(
-    run: Experiment, config: TaggerConfig, task: TaggerTask, valid: Encoded, trainer: Trainer
-) -> dict[str, float]:
-    """Fit the temperature of confidences on what was validated on; nothing where nothing was."""
-    batches = islice(_batches(config, valid, "order/valid", shuffle=False).plan(0), trainer.num_val_batches)
+def _calibrate(run: Experiment, config: TaggerConfig, task: TaggerTask, valid: Encoded, trainer: Trainer) -> None:
+    """Fit the temperature of confidences on as many batches as were validated on; none where there was no validation."""
     if not trainer.num_val_batches:
-        return {}
+        return
+    batches = islice(_batches(config, valid, "order/valid", shuffle=False).plan(0), trainer.num_val_batches)
     fitted = fit_temperature(task.model, task.labels, (move(batch, task.device) for batch in batches))
-    found = {TEMPERATURE: fitted.temperature}
-    run.run.log_metrics(found, trainer.global_step)
+    run.run.manifest[TEMPERATURE] = fitted.temperature
+    run.run.log_metrics({TEMPERATURE: fitted.temperature}, trainer.global_step)
     run.options.tell(f"confidence: {fitted}")
-    return found
 
 
 def _finish(

@@ -17,7 +17,10 @@ from training.manifest import differences, plain
 from training.run import LEDGER, METRICS, read_jsonl, read_manifest
 
 # In the manifest but no part of what a run is: when and where it ran, how it was called, and what came out.
-INCIDENTAL = ("argv", "seconds", "status", "outputs", "weights_sha256", "metrics", "changes", "folder", "begun")
+INCIDENTAL = (
+    "argv", "seconds", "status", "outputs", "weights_sha256", "metrics", "confidence_temperature", "changes", "folder",
+    "begun",
+)  # fmt: skip
 MODEL = Path("checkpoints") / "model.ckpt"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -139,7 +140,9 @@ def test_a_damaged_file_is_named(copy: Path, name: str, how: str) -> None:
     with pytest.raises(DataError) as error:
         TrainedTagger.load(copy)
     assert "\n" not in str(error.value)
-    if not (name == MANIFEST and how == "missing"):  # then it is no bundle at all
+    if name == MANIFEST and how == "missing":  # then it is no bundle at all
+        assert f"{copy}: expected a run's folder (with manifest.json) or a bundle (with bundle.json)" in str(error.value)
+    else:
         assert str(copy / name) in str(error.value)
 
 
@@ -198,7 +201,18 @@ def first_shape(shape: list[int]) -> Callable[[Path], None]:
     return edit("weights.json", lambda index: [{**index[0], "shape": shape}, *index[1:]])
 
 
+class Pickled:
+    """Its pickle makes a file when it is loaded."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (OWNED,)
+
+
+OWNED = "owned-by-a-pickle"
 HOSTILE: dict[str, Callable[[Path], None]] = {
+    "pickled weights": lambda folder: (folder / "weights.bin").write_bytes(pickle.dumps(Pickled())) and None,  # type: ignore[func-returns-value]
+    "pickled vectors": lambda folder: (folder / "vectors.bin").write_bytes(pickle.dumps(Pickled())) and None,  # type: ignore[func-returns-value]
+    "pickled settings": lambda folder: (folder / "config.json").write_bytes(pickle.dumps(Pickled())) and None,  # type: ignore[func-returns-value]
     "a larger network": edit("config.json", lambda c: {**c, "hidden_size": 10**6}),
     "another network": edit("config.json", lambda c: {**c, "decoder": "softmax"}),
     "an unknown setting": edit("config.json", lambda c: {**c, "run": "rm -rf /"}),
@@ -225,26 +239,31 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_parts_that_do_not_fit_are_refused_though_their_digests_are_right(copy: Path, case: str) -> None:
+def test_parts_that_do_not_fit_are_refused_though_their_digests_are_right(
+    copy: Path, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     HOSTILE[case](copy)
     resealed(copy)
     with pytest.raises((DataError, ConfigError)) as error:
         TrainedTagger.load(copy)
     assert "\n" not in str(error.value)
+    assert not Path(OWNED).exists()
 
 
 def test_the_temperature_of_a_run_goes_with_its_bundle(run: Path, tmp_path: Path) -> None:
     again = tmp_path / "run"
     shutil.copytree(run, again)
     described = json.loads((again / "manifest.json").read_text())
-    described["metrics"]["confidence_temperature"] = 2.5
+    assert TrainedTagger.load(run).confidence.temperature == described["confidence_temperature"]
+    described["confidence_temperature"] = 2.5
     (again / "manifest.json").write_text(json.dumps(described))
     assert TrainedTagger.load(again).confidence.temperature == 2.5
     assert TrainedTagger.load(export(again, tmp_path / "bundle")).confidence.temperature == 2.5
     for wrong in (0, -1.0, "hot", None, True):
-        described["metrics"]["confidence_temperature"] = wrong
+        described["confidence_temperature"] = wrong
         (again / "manifest.json").write_text(json.dumps(described))
-        with pytest.raises(DataError, match=r"confidence_temperature|another metrics"):
+        with pytest.raises(DataError, match="expected a positive confidence_temperature"):
             TrainedTagger.load(again)
 
 
