@@ -57,6 +57,7 @@ PLACES = {
     "VECTORS": "runs/w2v/version_0/vectors.bin",
     "STEP": "4",
     "BUNDLE": "made-bundle",
+    "predict BUNDLE": "bundle",
     "generate.py FOLDER": "made",
 }
 
@@ -164,6 +165,7 @@ class Playground:
         ]
         for words in said:
             self.must(f"python cli.py {words}")
+        self.must("python cli.py export runs/ner/version_0 bundle")
         assert self.run("python cli.py train-ner --max-time 0s --run runs/ner/stopped")[0] == 75
         for name in ("bin", "txt"):
             shutil.copy(self.folder / "runs" / "w2v" / "version_0" / f"vectors.{name}", self.folder)
