@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from cli_terminal import LongJob
 from training.errors import ConfigError
 from training.files import atomic_path
 
@@ -69,6 +70,7 @@ def predict(
         key=key,
         split_words=split_words,
         color=colored,
+        progress=None if target is None and sys.stdout.isatty() else LongJob(),  # a bar between the lines would disturb
     )
     if target is None:
         _write_out(pieces)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import select
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -65,10 +66,13 @@ def form_of(source: str) -> str:
 
 
 class Lines:
-    """The lines of a stream as bytes, with their ends, as soon as they are there. DataError for one that is too long."""
+    """The lines of a stream as bytes, with their ends, as soon as they are there. DataError for one that is too long.
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
-        self.stream, self.name = stream, name
+    ``done`` counts the bytes of those that were taken; ``total`` is how many there are, 0 where that cannot be known.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, total: int = 0) -> None:
+        self.stream, self.name, self.total, self.done = stream, name, total, 0
         self._ready: list[bytes] = []  # whole lines, the next one last
         self._rest = b""
         self._number = 0
@@ -78,6 +82,7 @@ class Lines:
         while True:
             while self._ready:
                 self._number += 1
+                self.done += len(self._ready[-1])
                 yield self._ready.pop()
             block = self._read(1 << 16)
             if not block:
@@ -94,6 +99,7 @@ class Lines:
                 raise DataError(f"{at}: expected lines of at most {LONGEST:,} bytes, got a longer one; a paragraph a line")
         if self._rest:
             self._number += 1
+            self.done += len(self._rest)
             yield self._rest
 
     def waiting(self) -> bool:
@@ -225,4 +231,4 @@ def opened(source: str) -> Iterator[Lines]:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{source}: expected a file to tag, cannot read it: {reason}") from None
     with stream:
-        yield Lines(stream, source)
+        yield Lines(stream, source, os.fstat(stream.fileno()).st_size)

@@ -26,12 +26,15 @@ def predict_stream(
     key: str | None = None,
     split_words: bool = False,
     color: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[str]:
     """Tag files ("-" is standard input) and yield what is to be written, piece by piece, in the order that they have.
 
     ``form``: one of passages.FORMS, or "auto" by each file's name. ``output``: one of outputs.FORMATS, or None for CoNLL
     and JSON lines as they came, else text. ``threshold``: entities of at least this confidence. ``key``, ``split_words``:
-    see ``read_passages``. ConfigError for settings that are none, DataError (file:line) for what cannot be read.
+    see ``read_passages``. ``progress(what, done, total)`` is told how many bytes of a file are tagged.
+
+    ConfigError for settings that are none, DataError (file:line) for what cannot be read.
     """
     if form not in ("auto", *FORMS) or output not in (None, *FORMATS) or not 0.0 <= threshold <= 1.0:
         expected = f"input auto, {', '.join(FORMS)}; format {', '.join(FORMATS)}; a threshold from 0 to 1"
@@ -48,6 +51,10 @@ def predict_stream(
                 for passage, tagged in _tag(tagger, chunk, threshold):
                     if output == "conll" or not (passage.rows and passage.rows.is_docstart):
                         yield writer.piece(passage, tagged)
+                if progress and lines.done < lines.total:
+                    progress(f"tagging {source}", lines.done, lines.total)
+            if progress and lines.total:
+                progress(f"tagging {source}", lines.total, lines.total)
     if ending := writer.end():
         yield ending
 

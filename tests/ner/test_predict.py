@@ -278,6 +278,18 @@ def test_bad_settings_and_words_that_columns_cannot_hold(tmp_path: Path) -> None
         list(predict_stream(found, str(tmp_path / "gone.txt")))
 
 
+def test_progress_counts_the_bytes_of_the_files(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("Ada flew to Oslo.\n" * (2 * CHUNK) + "Bo won.", encoding="utf-8")
+    told: list[tuple[str, int, int]] = []
+    pieces = list(predict_stream(tagger(), str(file), progress=lambda *each: told.append(each)))
+    assert len(pieces) == 2 * CHUNK + 1
+    assert {(what, total) for what, _, total in told} == {(f"tagging {file}", file.stat().st_size)}
+    done = [each for _, each, _ in told]
+    assert done == sorted(set(done))
+    assert done[0] < done[-1] == file.stat().st_size
+
+
 def test_a_stream_is_read_only_as_far_as_it_is_written() -> None:
     """Memory does not grow with the input: what is read ahead is one chunk."""
     read = 0
