@@ -162,7 +162,7 @@ def test_bad_arguments(small_data: Path, finished: Path, tmp_path: Path) -> None
     config = tmp_path / "config.json"
     config.write_text('{"max_epoch": 3}')
     assert_one_line(run(*train, "--config", str(config)), "did you mean 'max_epochs'")
-    assert_one_line(run("predict", str(tmp_path)), "expected a run folder")
+    assert_one_line(run("predict", str(tmp_path)), "expected a run's folder (with manifest.json) or a bundle")
     assert_one_line(run("predict", str(finished), str(tmp_path / "gone.txt")), "gone.txt")
     assert_one_line(run("evaluate", str(finished), str(tmp_path)), "got a folder")
     assert_one_line(run("train-w2v", "--corpus", str(tmp_path / "gone.txt"), "--no-progress"), "gone.txt")
