@@ -104,6 +104,17 @@ def test_offsets_and_batches() -> None:
     assert found.predict([]) == []
 
 
+def test_under_a_crf_company_changes_no_tag_and_no_more_than_the_last_bits_of_a_confidence() -> None:
+    """The recursion's products round by the number of sentences in a batch (docs/data.md says so)."""
+    for seed in range(4):
+        found = tagger(seed, decoder="crf")
+        sentences = [some_words(1 + n % 9, n) for n in range(60)]
+        for words, together in zip(sentences, found.predict(sentences), strict=True):
+            alone = found.predict([words])[0]
+            assert (alone.tags, alone.spans) == (together.tags, together.spans)
+            assert alone.confidences == pytest.approx(together.confidences, rel=1e-14, abs=0)
+
+
 def test_above_a_threshold_tags_and_entities_agree() -> None:
     found = tagger(3).predict([some_words(30)])[0]
     for threshold in sorted({0.0, 1.0, *found.confidences}):
