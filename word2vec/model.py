@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.optim import Optimizer
 
 from training import randomness
-from word2vec import hierarchical, negative, softmax
+from word2vec import hierarchical, negative, softmax, windows
 from word2vec.batches import Batch
 from word2vec.config import Word2VecConfig
 from word2vec.vocab import Vocab
@@ -55,7 +56,11 @@ class Word2Vec(nn.Module):
         self.noise_weight: Tensor
         self.register_buffer("noise_weight", weight, persistent=False)
         self.windows: Tensor
-        self.register_buffer("windows", negative.windows(config.window), persistent=False)
+        kinds = windows.kinds(config.window)
+        self.register_buffer("windows", kinds, persistent=False)
+        means = kinds / kinds.sum(1, keepdim=True).clamp(min=1.0)
+        self.means: Tensor
+        self.register_buffer("means", means, persistent=False)
         self.gradients: dict[str, RowGradient] = {}
 
     @torch.no_grad()
@@ -66,56 +71,57 @@ class Word2Vec(nn.Module):
         return self._cbow(batch)
 
     def _skipgram(self, batch: Batch) -> Tensor:
-        config, words = self.config, batch.words
-        x = self.input.index_select(0, words)
-        size = (batch.left + batch.right).to(x.dtype)
-        many = size.sum() / max(1, batch.n)
-        curvature = many * mean_square(x)
+        config, words, window = self.config, batch.words, self.config.window
+        x = windows.margined(self.input, words, window)
+        own = x[window : window + len(words)]
+        many = (batch.left + batch.right).to(x.dtype).sum() / max(1, batch.n)
+        curvature = many * mean_square(own)
         if config.loss == "negative":
-            u = negative.with_margin(self.output, words, config.window)
-            mask = negative.band(batch.left, batch.right, self.windows, config.block)
-            weight = self._noise_weight(batch)
             dx, du, loss = negative.skipgram(
-                x, u, mask, size, weight, negative=config.negative, noise=config.noise_words
-            )
+                x, windows.margined(self.output, words, window),
+                windows.around(torch.arange(len(x), device=x.device), window),
+                windows.inside(batch.left, batch.right, self.windows), self._noise_weight(batch),
+                negative=config.negative, noise=config.noise_words, block=config.block,
+            )  # fmt: skip
             output = RowGradient(words[: batch.n], du[: batch.n], curvature)
         elif self.tree is not None:
             dx, nodes, loss = hierarchical.skipgram(
-                x, self.output, self.tree, words, batch.left, batch.right, config.window
+                own, self.output, self.tree, words, batch.left, batch.right, window
             )
             output = RowGradient(*nodes, curvature)
         else:
-            dx, dtable, loss = softmax.skipgram(x, self.output, words, batch.left, batch.right, config.window)
+            dx, dtable, loss = softmax.skipgram(own, self.output, words, batch.left, batch.right, window)
             output = self._every_row(batch, dtable, curvature)
         return self._found(batch, dx, many, output, loss)
 
     def _cbow(self, batch: Batch) -> Tensor:
-        config, words, block = self.config, batch.words, self.config.block
-        wide = negative.halo(negative.with_margin(self.input, words, config.window), config.window, block)
-        inside = negative.band(batch.left, batch.right, self.windows, block)
-        size = (batch.left + batch.right).to(wide.dtype)
-        mean = inside / size.clamp(min=1.0).view(-1, block, 1)
-        h = torch.bmm(mean, wide).view(len(words), config.dim)
+        config, words, window = self.config, batch.words, self.config.window
+        mean = windows.inside(batch.left, batch.right, self.means)
+        size = (batch.left + batch.right).to(mean.dtype)
+        around = windows.around(pad(words, (window, window)), window)
+        h = windows.weighted_sum(self.input, around, mean)
         counted = (size > 0).to(h.dtype)
         curvature = mean_square(h)
         if config.loss == "negative":
-            u = self.output.index_select(0, words)
-            weight = self._noise_weight(batch)
-            dh, du, loss = negative.cbow(h, u, counted, weight, negative=config.negative, noise=config.noise_words)
+            dh, du, loss = negative.cbow(
+                h, self.output.index_select(0, words), counted, self._noise_weight(batch),
+                negative=config.negative, noise=config.noise_words, window=window,
+            )  # fmt: skip
             output = RowGradient(words[: batch.n], du[: batch.n], curvature)
         elif self.tree is not None:
             dh, nodes, loss = hierarchical.predict(
                 h.unsqueeze(1), self.output, self.tree, words, counted.unsqueeze(1)
             )
-            output = RowGradient(*nodes, curvature)
+            dh, output = pad(dh.squeeze(1), (0, 0, window, window)), RowGradient(*nodes, curvature)
         else:
             dh, dtable, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
-            output = self._every_row(batch, dtable, curvature)
-        spread = mean if config.cbow_gradient == "corrected" else inside
-        dx = negative.fold(torch.bmm(spread.transpose(1, 2), dh.view(-1, block, config.dim)), config.window, block)
+            dh, output = pad(dh, (0, 0, window, window)), self._every_row(batch, dtable, curvature)
+        corrected = config.cbow_gradient == "corrected"
+        spread = mean if corrected else windows.inside(batch.left, batch.right, self.windows)
+        places = windows.around(torch.arange(len(dh), device=dh.device), window)
+        dx = windows.weighted_sum(dh, places, windows.turned(spread))
         # How far h moves when all its words do: by the mean of the moves, which are divided or not by the window's size.
-        share = size.mean() if config.cbow_gradient == "word2vec.c" else size.new_ones(())
-        return self._found(batch, dx, share, output, loss)
+        return self._found(batch, dx, size.new_ones(()) if corrected else size.mean(), output, loss)
 
     def _every_row(self, batch: Batch, dtable: Tensor, curvature: Tensor) -> RowGradient:
         rows = torch.arange(len(dtable), device=dtable.device)

@@ -1,0 +1,77 @@
+"""Which words a position's window holds, and weighted sums over windows.
+
+Shapes: P positions, w the largest reach of a window, d numbers. The 2w places around a position are the offsets −w … −1 and
+1 … w, in this order: a position is not in its own window. What stands beside the P positions is margin, w rows on each
+side, that no window reaches.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from training import portable
+
+
+def kinds(window: int) -> Tensor:
+    """Row l·(w + 1) + r: which of the 2w places a window of l words before and r after holds; float32, 1 or 0."""
+    before, after = torch.arange(window, 0, -1), torch.arange(1, window + 1)
+    reach = torch.arange(window + 1).unsqueeze(1)
+    left, right = (before <= reach).unsqueeze(1), (after <= reach).unsqueeze(0)
+    shape = (window + 1, window + 1, window)
+    return torch.cat([left.expand(shape), right.expand(shape)], 2).flatten(0, 1).float()
+
+
+def inside(left: Tensor, right: Tensor, kinds: Tensor) -> Tensor:
+    """Rows of ``kinds``, or of a table made from it, for windows of ``left`` and ``right`` words, int8 (P,) → (P, 2w)."""
+    return kinds.index_select(0, left.long().mul_(kinds.shape[1] // 2 + 1).add_(right))
+
+
+def margined(table: Tensor, words: Tensor, window: int) -> Tensor:
+    """The rows of ``words`` (P,) between two margins of zero rows, shape (P + 2w, d)."""
+    rows = empty(table, len(words), window)
+    torch.index_select(table, 0, words, out=rows[window : window + len(words)])
+    return rows
+
+
+def empty(like: Tensor, positions: int, window: int) -> Tensor:
+    """Room for the rows of P positions, between two margins of zero rows, shape (P + 2w, d)."""
+    rows = like.new_empty(positions + 2 * window, like.shape[1])
+    rows[:window] = 0.0
+    rows[window + positions :] = 0.0
+    return rows
+
+
+def around(values: Tensor, window: int) -> Tensor:
+    """For ``values`` (P + 2w,) of positions and margins, those around each position, (P, 2w)."""
+    (step,) = values.stride()
+    shape = (len(values) - 2 * window, 2, window)
+    return values.as_strided(shape, (step, (window + 1) * step, step), values.storage_offset()).reshape(-1, 2 * window)
+
+
+def turned(weights: Tensor) -> Tensor:
+    """(P, 2w) → (P, 2w): from what each position gives to those around it, to what each gets from those around it.
+
+    The entry at offset o of position p is that at offset −o of position p + o.
+    """
+    p, width = weights.shape
+    window = width // 2
+    wide = torch.nn.functional.pad(weights, (0, 0, window, window))
+    # Over o = −w … −1 the row is p + w + o and the column that of −o, the last one first; so too over o = 1 … w.
+    return wide.as_strided((p, 2, window), (width, window * (width - 1) + width, width - 1), width - 1).reshape(p, width)
+
+
+def weighted_sum(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Σ_j weights[p, j] · table[rows[p, j]]: table (R, d), rows and weights (P, m) → (P, d); added up in the order of j.
+
+    embedding_bag is several times as fast as small matrix products. Its code is made for the CPU, with fused
+    multiplications and additions where there are such: not with ``--portable``.
+    """
+    if not portable.is_set():
+        total: Tensor = embedding_bag(rows, table.detach(), mode="sum", per_sample_weights=weights)
+        return total
+    total = table.new_zeros(len(rows), table.shape[1])
+    for row, weight in zip(rows.unbind(1), weights.unbind(1), strict=True):
+        total += table.index_select(0, row).mul_(weight.unsqueeze(1))
+    return total
