@@ -7,7 +7,7 @@ word2vec/softmax.py) or the hierarchical softmax (2013b, eq. 3; word2vec/hierarc
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +20,25 @@ from word2vec.batches import Batch
 from word2vec.config import Word2VecConfig
 from word2vec.vocab import Vocab
 
-LARGEST = 10.0
+LARGEST = 1.0
 INIT_ROWS = 1 << 14
 SAMPLE = 512  # rows that stand for all where a mean length is needed
 
 
 class RowGradient(NamedTuple):
-    """The gradient of some rows of a table. A row may be there several times: its gradients add up."""
+    """The gradient of some rows of a table, scaled by each row's rate. A row may be there several times: they add up."""
 
     rows: Tensor  # int64 (r,)
     values: Tensor  # float32 (r, d)
-    curvature: Tensor  # a scalar: the second derivative that an occurrence adds to its row, roughly
-    seen: Tensor | None = None  # float32 (r,): how many occurrences of each row the batch holds; None: as many as here
+
+
+class Rate(Protocol):
+    """What to scale the gradients of rows by: from ``seen`` (r,), how often each is in the batch, and ``curvature``.
+
+    ``curvature`` is a scalar: the second derivative that an occurrence adds to its row, roughly.
+    """
+
+    def __call__(self, seen: Tensor, curvature: Tensor) -> Tensor: ...
 
 
 class Word2Vec(nn.Module):
@@ -62,84 +69,119 @@ class Word2Vec(nn.Module):
         self.means: Tensor
         self.register_buffer("means", means, persistent=False)
         self.gradients: dict[str, RowGradient] = {}
+        self._zeros, self._around = torch.zeros(0), torch.zeros(0, 0, dtype=torch.int64)
 
     @torch.no_grad()
-    def step(self, batch: Batch) -> Tensor:
-        """Compute ``gradients`` for a batch; returns the mean loss of a prediction, estimated from a few blocks."""
-        if self.config.architecture == "skipgram":
-            return self._skipgram(batch)
-        return self._cbow(batch)
+    def step(self, batch: Batch, rate: Rate = lambda seen, curvature: torch.ones_like(seen)) -> Tensor:
+        """Compute ``gradients`` for a batch, scaled by ``rate``.
 
-    def _skipgram(self, batch: Batch) -> Tensor:
+        Returns the mean loss of a prediction, estimated from the batch's first words.
+        """
+        if self.config.architecture == "skipgram":
+            return self._skipgram(batch, rate)
+        return self._cbow(batch, rate)
+
+    def _skipgram(self, batch: Batch, rate: Rate) -> Tensor:
         config, words, window = self.config, batch.words, self.config.window
         x = windows.margined(self.input, words, window)
         own = x[window : window + len(words)]
         many = (batch.left + batch.right).to(x.dtype).sum() / max(1, batch.n)
         curvature = many * mean_square(own)
+        seen = self._seen(words, batch.n, len(self.input))
         if config.loss == "negative":
+            u = windows.margined(self.output, words, window)
+            scale = rate(seen, many * mean_square(u[window : window + len(words)])), rate(seen, curvature)
+            inside = self.windows.index_select(0, windows.kind(batch.left, batch.right, window))
             dx, du, loss = negative.skipgram(
-                x, windows.margined(self.output, words, window),
-                windows.around(torch.arange(len(x), device=x.device), window),
-                windows.inside(batch.left, batch.right, self.windows), self._noise_weight(batch),
+                x, u, self._places(len(words)), inside, self._noise_weight(batch), scale,
                 negative=config.negative, noise=config.noise_words, block=config.block,
             )  # fmt: skip
-            output = RowGradient(words[: batch.n], du[: batch.n], curvature)
-        elif self.tree is not None:
-            dx, nodes, loss = hierarchical.skipgram(
+            return self._found(batch, dx, RowGradient(words[: batch.n], du[: batch.n]), loss)
+        if self.tree is not None:
+            dx, (nodes, du), loss = hierarchical.skipgram(
                 own, self.output, self.tree, words, batch.left, batch.right, window
             )
-            output = RowGradient(*nodes, curvature)
+            output, sampled = self._nodes(nodes, du, rate, curvature), nodes
         else:
-            dx, dtable, loss = softmax.skipgram(own, self.output, words, batch.left, batch.right, window)
-            output = self._every_row(batch, dtable, curvature)
-        return self._found(batch, dx, many, output, loss)
+            dx, table, loss = softmax.skipgram(own, self.output, words, batch.left, batch.right, window)
+            output, sampled = self._table(batch, table, rate, curvature), None
+        dx *= rate(seen, many * self._output_square(sampled)).unsqueeze(1)
+        return self._found(batch, dx, output, loss)
 
-    def _cbow(self, batch: Batch) -> Tensor:
+    def _cbow(self, batch: Batch, rate: Rate) -> Tensor:
         config, words, window = self.config, batch.words, self.config.window
-        mean = windows.inside(batch.left, batch.right, self.means)
+        kind = windows.kind(batch.left, batch.right, window)
+        mean = self.means.index_select(0, kind)
         size = (batch.left + batch.right).to(mean.dtype)
-        around = windows.around(pad(words, (window, window)), window)
-        h = windows.weighted_sum(self.input, around, mean)
+        h = windows.weighted_sum(self.input, windows.around(pad(words, (window, window)), window), mean)
         counted = (size > 0).to(h.dtype)
         curvature = mean_square(h)
+        seen = self._seen(words, batch.n, len(self.input))
         if config.loss == "negative":
+            u = self.output.index_select(0, words)
+            square = mean_square(u)
             dh, du, loss = negative.cbow(
-                h, self.output.index_select(0, words), counted, self._noise_weight(batch),
+                h, u, counted, self._noise_weight(batch), rate(seen, curvature),
                 negative=config.negative, noise=config.noise_words, window=window,
             )  # fmt: skip
-            output = RowGradient(words[: batch.n], du[: batch.n], curvature)
+            output = RowGradient(words[: batch.n], du[: batch.n])
         elif self.tree is not None:
-            dh, nodes, loss = hierarchical.predict(
+            dh, (nodes, du), loss = hierarchical.predict(
                 h.unsqueeze(1), self.output, self.tree, words, counted.unsqueeze(1)
             )
-            dh, output = pad(dh.squeeze(1), (0, 0, window, window)), RowGradient(*nodes, curvature)
+            square = self._output_square(nodes)
+            dh, output = pad(dh.squeeze(1), (0, 0, window, window)), self._nodes(nodes, du, rate, curvature)
         else:
-            dh, dtable, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
-            dh, output = pad(dh, (0, 0, window, window)), self._every_row(batch, dtable, curvature)
+            dh, table, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
+            square = self._output_square(None)
+            dh, output = pad(dh, (0, 0, window, window)), self._table(batch, table, rate, curvature)
         corrected = config.cbow_gradient == "corrected"
-        spread = mean if corrected else windows.inside(batch.left, batch.right, self.windows)
-        places = windows.around(torch.arange(len(dh), device=dh.device), window)
-        dx = windows.weighted_sum(dh, places, windows.turned(spread))
+        spread = windows.turned(mean if corrected else self.windows.index_select(0, kind))
         # How far h moves when all its words do: by the mean of the moves, which are divided or not by the window's size.
-        return self._found(batch, dx, size.new_ones(()) if corrected else size.mean(), output, loss)
+        across = square if corrected else size.mean() * square
+        dx = windows.weighted_sum(dh, self._places(len(words)), spread.mul_(rate(seen, across).unsqueeze(1)))
+        return self._found(batch, dx, output, loss)
 
-    def _every_row(self, batch: Batch, dtable: Tensor, curvature: Tensor) -> RowGradient:
-        rows = torch.arange(len(dtable), device=dtable.device)
-        seen = torch.zeros_like(dtable[:, 0])
-        seen.index_put_((batch.words[: batch.n],), seen.new_ones(batch.n), accumulate=True)
-        return RowGradient(rows, dtable, curvature, seen)
+    def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
+        rows = output.rows if self.config.loss == "negative" else batch.words[: batch.n]
+        self.gradients = {"input": RowGradient(rows, dx[: batch.n]), "output": output}
+        return loss
+
+    def _nodes(self, nodes: Tensor, du: Tensor, rate: Rate, curvature: Tensor) -> RowGradient:
+        """Of the rows ``nodes`` (r,), with their gradients (r, d)."""
+        scale = rate(self._seen(nodes, len(nodes), len(self.output)), curvature)
+        return RowGradient(nodes, du.mul_(scale.unsqueeze(1)))
+
+    def _table(self, batch: Batch, table: Tensor, rate: Rate, curvature: Tensor) -> RowGradient:
+        """Of the whole output table, whose gradient is ``table`` (V, d)."""
+        seen = table.new_zeros(len(table)).index_add_(0, batch.words[: batch.n], table.new_ones(batch.n))
+        return RowGradient(torch.arange(len(table), device=table.device), table.mul_(rate(seen, curvature).unsqueeze(1)))
+
+    def _output_square(self, rows: Tensor | None) -> Tensor:
+        """The mean squared length of some of these rows of the output table."""
+        return mean_square(self.output if rows is None else self.output.index_select(0, rows[:SAMPLE]))
+
+    def _seen(self, rows: Tensor, n: int, size: int) -> Tensor:
+        """How often each of ``rows`` (r,), of a table of ``size`` rows, is among the first n of them: float32 (r,)."""
+        if len(self._zeros) < size or self._zeros.device != rows.device:
+            self._zeros = torch.zeros(size, device=rows.device)
+        self._zeros.index_add_(0, rows[:n], self._zeros.new_ones(n))  # whole numbers: exact in any order
+        count = self._zeros.index_select(0, rows)
+        self._zeros.index_fill_(0, rows, 0.0)
+        return count
+
+    def _places(self, positions: int) -> Tensor:
+        """The rows around each position between margins: int64 (P, 2·window)."""
+        if len(self._around) < positions or self._around.device != self.input.device:
+            self._around = windows.around(
+                torch.arange(positions + 2 * self.config.window, device=self.input.device), self.config.window
+            )
+        return self._around[:positions]
 
     def _noise_weight(self, batch: Batch) -> Tensor:
         weight = self.noise_weight.index_select(0, batch.words)
-        weight[batch.n :] = 0.0
+        weight[batch.n :].zero_()
         return weight
-
-    def _found(self, batch: Batch, dx: Tensor, predictions: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
-        """Keep the gradients; ``predictions`` is how many an occurrence of an input word takes part in."""
-        rows = output.rows if self.config.loss == "negative" else batch.words[: batch.n]
-        curvature = predictions * mean_square(self.output.index_select(0, output.rows[:SAMPLE]))
-        self.gradients = {"input": RowGradient(rows, dx[: batch.n], curvature), "output": output}
-        return loss
 
 
 def mean_square(rows: Tensor) -> Tensor:
@@ -164,37 +206,27 @@ class RowSGD(Optimizer):
     occurs c times in a batch moves by the sum of its gradients ÷ (1 + (c − 1) · lr · ``damping`` · κ), where κ is how fast
     its gradient changes as it moves (``RowGradient.curvature``): what is left of the way if the occurrences came one by
     one, were each a Newton step along the same line. ``damping`` stands for the share of them that pull the same way.
-    No number of one occurrence's gradient counts for more than ±LARGEST: no text, however odd, makes the vectors overflow.
+    No number of an input vector moves by more than LARGEST for one occurrence: so no text, however odd, makes the two tables
+    drive each other up without end.
     """
 
     def __init__(self, model: Word2Vec, lr: float, damping: float) -> None:
         super().__init__(list(model.parameters()), {"lr": lr})
         self.model, self.damping = model, damping
-        self._zeros = torch.zeros(0)
+
+    def rate(self, seen: Tensor, curvature: Tensor) -> Tensor:
+        """−lr ÷ (1 + (c − 1) · lr · damping · κ) for rows seen c times (r,): what ``Word2Vec.step`` is to scale them by."""
+        lr = self.param_groups[0]["lr"]
+        rate: Tensor = (seen - 1.0).clamp_(min=0.0).mul_(curvature * (lr * self.damping)).add_(1.0).reciprocal_().mul_(-lr)
+        return rate
 
     @torch.no_grad()
     def step(self, closure: object = None) -> None:  # type: ignore[override]
-        """Apply the model's ``gradients``."""
-        lr = self.param_groups[0]["lr"]
-        counted: dict[int, Tensor] = {}  # both tables often have the same rows
-        for name, (rows, values, curvature, seen) in self.model.gradients.items():
+        """Add the model's ``gradients``, which ``rate`` has made into moves."""
+        self.model.gradients["input"].values.clamp_(-LARGEST, LARGEST)
+        for name, (rows, values) in self.model.gradients.items():
             table = self.model.get_parameter(name)
-            if seen is None:
-                if id(rows) not in counted:
-                    counted[id(rows)] = self._count(table, rows)
-                seen = counted[id(rows)]
-            rate = (seen - 1.0).clamp_(min=0.0).mul_(curvature * (lr * self.damping)).add_(1.0).reciprocal_().mul_(-lr)
-            change = values.clamp_(-LARGEST, LARGEST) * rate.unsqueeze(1)
             if table.is_cuda:  # sorts the rows, and so adds them up in a fixed order
-                table.index_put_((rows,), change, accumulate=True)
+                table.index_put_((rows,), values, accumulate=True)
             else:  # likewise, and several times as fast as index_add_
-                table.scatter_add_(0, rows.unsqueeze(1).expand_as(change), change)
-
-    def _count(self, table: Tensor, rows: Tensor) -> Tensor:
-        """How often each entry of ``rows`` is there, shape (r,)."""
-        if len(self._zeros) < len(table) or self._zeros.device != table.device:
-            self._zeros = torch.zeros(len(table), device=table.device)
-        self._zeros.index_put_((rows,), self._zeros.new_ones(len(rows)), accumulate=True)  # whole: exact in any order
-        count = self._zeros.index_select(0, rows)
-        self._zeros.index_fill_(0, rows, 0.0)
-        return count
+                table.scatter_add_(0, rows.unsqueeze(1).expand_as(values), values)

@@ -10,7 +10,8 @@ rows beyond those of the batch, and turns dot products into small matrix product
 Shapes: P positions = n blocks of B; H = B + 2·window, a block with the window's reach on both sides (its halo); M noise
 words for each word, a multiple of B; d numbers. P is a multiple of M. B is a matter of speed alone. What is around a
 position, and the margins beside the positions, are those of word2vec/windows.py.
-All functions return gradients of the loss (to be minimized), summed over positions, for every position's row.
+All functions return gradients of the loss (to be minimized), summed over positions, for every position's row. What a row
+is to be scaled by is multiplied into its coefficients, which are few, and not into d numbers.
 """
 
 from __future__ import annotations
@@ -46,19 +47,22 @@ def noise_view(rows: Tensor, noise: int) -> Tensor:
 
 
 def skipgram(
-    x: Tensor, u: Tensor, places: Tensor, inside: Tensor, weight: Tensor, *, negative: int, noise: int, block: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    x: Tensor, u: Tensor, places: Tensor, inside: Tensor, weight: Tensor, scale: tuple[Tensor, Tensor],
+    *, negative: int, noise: int, block: int,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Each word predicts the words in its window.
 
     ``x`` and ``u`` (P + 2·window, d): input and output rows of the words, with margins. ``places`` (P, 2·window): the rows
     around each position, as int64. ``inside`` (P, 2·window): 1 for those that its window holds, else 0. ``weight`` (P,):
-    P(w)/Q(w) of each position's word as noise, 0 for padding. ``noise`` is M, ``block`` B. Returns the gradients for the
+    P(w)/Q(w) of each position's word as noise, 0 for padding. ``scale``, (P,) each: what the gradients of the positions'
+    input and output rows are to be multiplied by. ``noise`` is M, ``block`` B. Returns the gradients, so scaled, for the
     input rows and the output rows, each (P, d), and the mean loss of a prediction.
     """
     p, window = len(places), places.shape[1] // 2
     own_x, own_u = x[window : window + p], u[window : window + p]
     many, others, apart = own_x.view(p // noise, noise, -1), noise_view(own_u, noise), noise_view(weight, noise).unsqueeze(1)
     share = (inside.sum(1) * (negative / noise)).view(-1, noise, 1)
+    scale_x, scale_u = scale
 
     hit = scores(own_x, u, window, block).sigmoid_()
     miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()
@@ -66,21 +70,23 @@ def skipgram(
     hit.sub_(1.0).mul_(inside)
     miss.mul_(share).mul_(apart)
 
-    dx = weighted_sum(u, places, hit)
-    dx.view(many.shape).baddbmm_(miss, others)
-    du = weighted_sum(x, places, turned(hit))
+    dx = weighted_sum(u, places, hit * scale_x.unsqueeze(1))
+    dx.view(many.shape).baddbmm_(miss * scale_x.view(-1, noise, 1), others)
+    du = weighted_sum(x, places, turned(hit).mul_(scale_u.unsqueeze(1)))
+    miss.mul_(noise_view(scale_u, noise).unsqueeze(1))
     noise_view(du, noise).add_(torch.bmm(miss.transpose(1, 2), many))
     return dx, du, loss
 
 
 def cbow(
-    h: Tensor, u: Tensor, counted: Tensor, weight: Tensor, *, negative: int, noise: int, window: int
+    h: Tensor, u: Tensor, counted: Tensor, weight: Tensor, scale: Tensor, *, negative: int, noise: int, window: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each position's hidden vector predicts its word.
 
     ``h`` (P, d): hidden vectors. ``u`` (P, d): output rows of the positions' words. ``counted`` (P,): 1, or 0 for a
-    position without a context, which predicts nothing. ``weight`` and ``noise`` as in ``skipgram``. Returns the gradients
-    for ``h``, between margins (P + 2·window, d), and for ``u`` (P, d), and the mean loss of a prediction.
+    position without a context, which predicts nothing. ``weight`` and ``noise`` as in ``skipgram``; ``scale`` (P,) is for
+    the output rows alone. Returns the gradients for ``h``, between margins (P + 2·window, d), and, scaled, for ``u`` (P, d),
+    and the mean loss of a prediction.
     """
     p, d = h.shape
     many, others, apart = h.view(-1, noise, d), noise_view(u, noise), noise_view(weight, noise).unsqueeze(1)
@@ -89,12 +95,13 @@ def cbow(
     hit = torch.linalg.vecdot(h, u).sigmoid_()
     miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()
     loss = _loss(hit.unsqueeze(1), counted.unsqueeze(1), miss, share, apart)
-    pull = hit.sub_(1.0).mul_(counted).unsqueeze(1)
+    pull = hit.sub_(1.0).mul_(counted)
     miss.mul_(share).mul_(apart)
 
     dh = empty(h, p, window)
-    torch.mul(pull, u, out=dh[window : window + p]).view(many.shape).baddbmm_(miss, others)
-    du = pull * h
+    torch.mul(pull.unsqueeze(1), u, out=dh[window : window + p]).view(many.shape).baddbmm_(miss, others)
+    du = (pull * scale).unsqueeze(1) * h
+    miss.mul_(noise_view(scale, noise).unsqueeze(1))
     noise_view(du, noise).add_(torch.bmm(miss.transpose(1, 2), many))
     return dh, du, loss
 

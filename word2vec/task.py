@@ -33,7 +33,7 @@ class Word2VecTask(Task):
         optimizer = self.optimizers()
         lr = self.learning_rate(self.current_epoch, batch_idx)
         optimizer.param_groups[0]["lr"] = lr
-        loss = self.model.step(batch)
+        loss = self.model.step(batch, optimizer.rate)
         self.check_finite(loss)
         optimizer.step()
         self.log("train_loss", loss, on_step=True, on_epoch=True, batch_size=batch.n, prog_bar=True)

@@ -23,9 +23,9 @@ def kinds(window: int) -> Tensor:
     return torch.cat([left.expand(shape), right.expand(shape)], 2).flatten(0, 1).float()
 
 
-def inside(left: Tensor, right: Tensor, kinds: Tensor) -> Tensor:
-    """Rows of ``kinds``, or of a table made from it, for windows of ``left`` and ``right`` words, int8 (P,) → (P, 2w)."""
-    return kinds.index_select(0, left.long().mul_(kinds.shape[1] // 2 + 1).add_(right))
+def kind(left: Tensor, right: Tensor, window: int) -> Tensor:
+    """Which row of ``kinds`` holds windows of ``left`` and ``right`` words, int8 (P,) → int64 (P,)."""
+    return left.long().mul_(window + 1).add_(right)
 
 
 def margined(table: Tensor, words: Tensor, window: int) -> Tensor:
@@ -38,8 +38,8 @@ def margined(table: Tensor, words: Tensor, window: int) -> Tensor:
 def empty(like: Tensor, positions: int, window: int) -> Tensor:
     """Room for the rows of P positions, between two margins of zero rows, shape (P + 2w, d)."""
     rows = like.new_empty(positions + 2 * window, like.shape[1])
-    rows[:window] = 0.0
-    rows[window + positions :] = 0.0
+    rows[:window].zero_()
+    rows[window + positions :].zero_()
     return rows
 
 

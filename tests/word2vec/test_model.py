@@ -82,7 +82,7 @@ def slow_loss(model: Word2Vec, v: Tensor, u: Tensor, batch: Batch) -> tuple[Tens
 
 
 def dense(model: Word2Vec, name: str) -> Tensor:
-    rows, values, _, _ = model.gradients[name]
+    rows, values = model.gradients[name]
     return torch.zeros_like(model.get_parameter(name).detach()).index_add_(0, rows, values)
 
 
@@ -160,26 +160,57 @@ def test_noise_weights_make_the_text_the_noise_distribution() -> None:
     np.testing.assert_allclose(reweighted, COUNTS**0.75 / (COUNTS**0.75).sum(), rtol=1e-6)
 
 
+@pytest.mark.parametrize(("architecture", "loss"), SETTINGS)
+def test_gradients_are_scaled_by_the_rate_of_their_rows(architecture: str, loss: str) -> None:
+    """Whatever the rate, and though it is multiplied in at different places of the six objectives."""
+    config = Word2VecConfig(architecture=architecture, loss=loss, dim=3, window=2, block=4, noise_words=4, damping=0.2)
+    model, batch = random_model(np.random.default_rng(5), config), random_batch(np.random.default_rng(6), config, 21)
+    model.step(batch)
+    plain = {name: dense(model, name) for name in ("input", "output")}
+    given: list[tuple[Tensor, Tensor]] = []
+    optimizer = RowSGD(model, lr=0.5, damping=config.damping)
+
+    def rate(seen: Tensor, curvature: Tensor) -> Tensor:
+        given.append((seen, curvature))
+        return optimizer.rate(seen, curvature)
+
+    model.step(batch, rate)
+    words = batch.words[: batch.n]
+    count = torch.bincount(words, minlength=len(VOCAB)).double()
+    assert len(given) == 2
+    curvatures = {float(curvature) for _, curvature in given}
+    for name in ("input", "output"):
+        if name == "output" and loss == "hierarchical":  # each of its rows is an inner node
+            nodes = model.gradients["output"].rows
+            count = torch.bincount(nodes, minlength=len(VOCAB) - 1).double()
+        scaled = dense(model, name)
+        expected = [plain[name] * -0.5 / (1 + (count - 1).clamp(min=0) * 0.5 * 0.2 * k).unsqueeze(1) for k in curvatures]
+        assert any(torch.allclose(scaled, one, rtol=1e-5, atol=1e-9) for one in expected)
+
+
 def test_a_row_that_occurs_often_is_damped() -> None:
+    optimizer = RowSGD(Word2Vec(VOCAB, Word2VecConfig(dim=2)), lr=0.5, damping=0.2)
+    rate = optimizer.rate(torch.tensor([0.0, 1.0, 2.0, 4.0]), torch.tensor(3.0))
+    per_repeat = 0.5 * 0.2 * 3.0
+    torch.testing.assert_close(rate, torch.tensor([-0.5, -0.5, -0.5 / (1 + per_repeat), -0.5 / (1 + 3 * per_repeat)]))
+
+
+def test_what_a_row_gets_several_times_is_added_up() -> None:
     model = Word2Vec(VOCAB, Word2VecConfig(dim=2))
     before = model.input.detach().clone()
-    rows, values = torch.tensor([5, 1, 5, 5, 5, 1, 2]), torch.arange(14.0).view(7, 2) / 2.0
-    model.gradients = {"input": RowGradient(rows, values, torch.tensor(3.0))}
+    rows, values = torch.tensor([5, 1, 5, 5, 5, 1, 2]), torch.arange(14.0).view(7, 2) / 20.0
+    model.gradients = {"input": RowGradient(rows, values)}
     RowSGD(model, lr=0.5, damping=0.2).step()
-    moved = before - model.input.detach()
-    per_repeat = 0.5 * 0.2 * 3.0
-    torch.testing.assert_close(moved[5], 0.5 * (values[0] + values[2] + values[3] + values[4]) / (1 + 3 * per_repeat))
-    torch.testing.assert_close(moved[1], 0.5 * (values[1] + values[5]) / (1 + per_repeat))
-    torch.testing.assert_close(moved[2], 0.5 * values[6])
-    assert not moved[[0, 3, 4, 6, 7, 8, 9, 10]].any()
+    moved = model.input.detach() - before
+    torch.testing.assert_close(moved, torch.zeros_like(moved).index_add_(0, rows, values))
 
 
 def test_a_huge_gradient_is_bounded() -> None:
     model = Word2Vec(VOCAB, Word2VecConfig(dim=2))
     before = model.input.detach().clone()
-    model.gradients = {"input": RowGradient(torch.tensor([3]), torch.tensor([[1e30, -2.0]]), torch.tensor(1.0))}
+    model.gradients = {"input": RowGradient(torch.tensor([3]), torch.tensor([[1e30, -0.5]]))}
     RowSGD(model, lr=0.5, damping=0.1).step()
-    torch.testing.assert_close(before[3] - model.input.detach()[3], torch.tensor([0.5 * LARGEST, -1.0]))
+    torch.testing.assert_close(model.input.detach()[3] - before[3], torch.tensor([LARGEST, -0.5]))
 
 
 def trained(config: Word2VecConfig, threads: int, steps: int = 4) -> Word2Vec:
@@ -192,7 +223,7 @@ def trained(config: Word2VecConfig, threads: int, steps: int = 4) -> Word2Vec:
         generator = np.random.default_rng(step)
         batch = random_batch(generator, config, 1000)
         batch.words[:1000] = torch.from_numpy(generator.zipf(1.3, 1000) % 2000)
-        model.step(batch)
+        model.step(batch, optimizer.rate)
         optimizer.step()
     return model
 
@@ -222,7 +253,7 @@ def test_text_of_one_single_word_stays_finite(architecture: str, loss: str) -> N
     left, right = reach.clone(), reach.clone()
     left[:5], right[-5:] = torch.arange(5).char(), torch.arange(4, -1, -1).char()
     for _ in range(100):
-        loss_value = model.step(Batch(words, left, right, 512, 512))
+        loss_value = model.step(Batch(words, left, right, 512, 512), optimizer.rate)
         optimizer.step()
         assert torch.isfinite(loss_value)
     assert model.input.isfinite().all()
