@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from training.loop import Trainer
 
 FILE = "nonfinite.ckpt"
+LARGE = 1 << 18  # numbers
 
 
 def check_loss(trainer: Trainer, loss: Tensor, what: str = "no step was taken") -> None:
@@ -52,6 +53,7 @@ def gradients(optimizer: Optimizer) -> list[Tensor]:
 
 def all_finite(tensors: list[Tensor]) -> bool:
     """Whether no number of them is NaN or infinite: exact, and read once. All on one device."""
+    tensors = [t for t in tensors if not _sum_is_finite(t)]
     if not tensors:
         return True
     found, one = _buffers(tensors[0].device)
@@ -64,6 +66,12 @@ def all_finite(tensors: list[Tensor]) -> bool:
         return True
     found.zero_()
     return False
+
+
+def _sum_is_finite(tensor: Tensor) -> bool:
+    """For a large tensor on the CPU: then all its terms are finite. Reading is faster than the other way, which also writes."""
+    large = tensor.device.type == "cpu" and not tensor.is_sparse and tensor.numel() >= LARGE
+    return large and math.isfinite(tensor.sum().item())
 
 
 @functools.cache
