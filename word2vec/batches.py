@@ -45,8 +45,10 @@ class TextBatches:
         self.ids = corpus.ids()
         self.end = len(vocab)
         keep = vocab.keep_probabilities(config.sample)
-        # Kept where a 32-bit word is not above the threshold; the last entry is for the ends of sentences, always kept.
-        self.threshold = np.append(np.ceil(keep * 2.0**32) - 1, 2.0**32 - 1).astype(np.uint32)
+        # Kept where a 32-bit word is not above the threshold; the last entry is for rare words and the ends of sentences,
+        # which are always kept: a short table stays in the caches.
+        always = int(np.count_nonzero(keep < 1.0))
+        self.threshold = np.append(np.ceil(keep[:always] * 2.0**32) - 1, 2.0**32 - 1).astype(np.uint32)
         kept = float(np.cumsum(keep * vocab.counts)[-1]) / corpus.tokens
         self.stream_length = length = -(-len(self.ids) // config.streams)
         whole = -(-len(self.ids) // length) - 1  # of a very short text there are fewer streams
@@ -63,7 +65,7 @@ class TextBatches:
         seed, end = self.config.seed, self.end
         raw = self._raw(index)
         draws = randomness.words32(len(raw), seed, "subsample", epoch, index)
-        kept = raw[draws <= self.threshold.take(raw)]
+        kept = raw[draws <= self.threshold.take(raw, mode="clip")]
         words = kept[kept != end]
         ends = np.flatnonzero(kept == end)
         after = (ends - np.arange(len(ends))).astype(np.int32)  # words before each end

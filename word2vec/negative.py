@@ -86,24 +86,27 @@ def cbow(
     ``h`` (P, d): hidden vectors. ``u`` (P, d): output rows of the positions' words. ``counted`` (P,): 1, or 0 for a
     position without a context, which predicts nothing. ``weight`` and ``noise`` as in ``skipgram``; ``scale`` (P,) is for
     the output rows alone. Returns the gradients for ``h``, between margins (P + 2·window, d), and, scaled, for ``u`` (P, d),
-    and the mean loss of a prediction.
+    and the mean loss of a prediction. The gradient for ``u`` takes the place of ``h``, and others have a common place, too:
+    the step's time goes to memory, and what was just there is still in a cache.
     """
     p, d = h.shape
     many, others, apart = h.view(-1, noise, d), noise_view(u, noise), noise_view(weight, noise).unsqueeze(1)
     share = (counted * (negative / noise)).view(-1, noise, 1)
 
-    hit = torch.linalg.vecdot(h, u).sigmoid_()
+    between = empty(h, p, window)
+    dh = between[window : window + p]
+    hit = torch.mul(h, u, out=dh).sum(1).sigmoid_()
     miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()
     loss = _loss(hit.unsqueeze(1), counted.unsqueeze(1), miss, share, apart)
     pull = hit.sub_(1.0).mul_(counted)
     miss.mul_(share).mul_(apart)
 
-    dh = empty(h, p, window)
-    torch.mul(pull.unsqueeze(1), u, out=dh[window : window + p]).view(many.shape).baddbmm_(miss, others)
-    du = (pull * scale).unsqueeze(1) * h
+    torch.mul(pull.unsqueeze(1), u, out=dh).view(many.shape).baddbmm_(miss, others)
     miss.mul_(noise_view(scale, noise).unsqueeze(1))
-    noise_view(du, noise).add_(torch.bmm(miss.transpose(1, 2), many))
-    return dh, du, loss
+    pushed = torch.bmm(miss.transpose(1, 2), many)
+    du = h.mul_(pull.mul_(scale).unsqueeze(1))
+    noise_view(du, noise).add_(pushed)
+    return between, du, loss
 
 
 def _loss(hit: Tensor, inside: Tensor, miss: Tensor, share: Tensor, apart: Tensor) -> Tensor:
