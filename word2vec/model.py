@@ -171,7 +171,7 @@ class Word2Vec(nn.Module):
         return count
 
     def _places(self, positions: int) -> Tensor:
-        """The rows around each position between margins: int64 (P, 2·window)."""
+        """The rows around each position between margins: int64 (P, 2·window + 1)."""
         if len(self._around) < positions or self._around.device != self.input.device:
             self._around = windows.around(
                 torch.arange(positions + 2 * self.config.window, device=self.input.device), self.config.window

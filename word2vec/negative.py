@@ -33,12 +33,12 @@ def halo(rows: Tensor, window: int, block: int) -> Tensor:
 
 
 def scores(x: Tensor, u: Tensor, window: int, block: int) -> Tensor:
-    """x_p · u_q for all q around p: ``x`` (P, d), ``u`` (P + 2·window, d) with margins → (P, 2·window)."""
+    """x_p · u_q for all q around p: ``x`` (P, d), ``u`` (P + 2·window, d) with margins → (P, W)."""
     d, width = x.shape[1], block + 2 * window
     product = torch.bmm(x.view(-1, block, d), halo(u, window, block).transpose(1, 2))
     # Along the diagonal, since position b of a block has its own place at b + window of the halo.
-    shape, stride = (len(product), block, 2, window), (block * width, width + 1, window + 1, 1)
-    return product.as_strided(shape, stride).reshape(-1, 2 * window)
+    shape = (len(product), block, 2 * window + 1)
+    return product.as_strided(shape, (block * width, width + 1, 1)).reshape(-1, 2 * window + 1)
 
 
 def noise_view(rows: Tensor, noise: int) -> Tensor:
@@ -52,8 +52,8 @@ def skipgram(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Each word predicts the words in its window.
 
-    ``x`` and ``u`` (P + 2·window, d): input and output rows of the words, with margins. ``places`` (P, 2·window): the rows
-    around each position, as int64. ``inside`` (P, 2·window): 1 for those that its window holds, else 0. ``weight`` (P,):
+    ``x`` and ``u`` (P + 2·window, d): input and output rows of the words, with margins. ``places`` (P, W): the rows
+    around each position, as int64. ``inside`` (P, W): 1 for those that its window holds, else 0. ``weight`` (P,):
     P(w)/Q(w) of each position's word as noise, 0 for padding. ``scale``, (P,) each: what the gradients of the positions'
     input and output rows are to be multiplied by. ``noise`` is M, ``block`` B. Returns the gradients, so scaled, for the
     input rows and the output rows, each (P, d), and the mean loss of a prediction.

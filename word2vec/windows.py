@@ -1,8 +1,8 @@
 """Which words a position's window holds, and weighted sums over windows.
 
-Shapes: P positions, w the largest reach of a window, d numbers. The 2w places around a position are the offsets −w … −1 and
-1 … w, in this order: a position is not in its own window. What stands beside the P positions is margin, w rows on each
-side, that no window reaches.
+Shapes: P positions, w the largest reach of a window, W = 2w + 1, d numbers. The W places around a position are the offsets
+−w … w, in this order; a position is not in its own window, so that the weight in the middle is 0. What stands beside the P
+positions is margin, w rows on each side, that no window reaches.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from training import portable
 
 
 def kinds(window: int) -> Tensor:
-    """Row l·(w + 1) + r: which of the 2w places a window of l words before and r after holds; float32, 1 or 0."""
-    before, after = torch.arange(window, 0, -1), torch.arange(1, window + 1)
-    reach = torch.arange(window + 1).unsqueeze(1)
-    left, right = (before <= reach).unsqueeze(1), (after <= reach).unsqueeze(0)
-    shape = (window + 1, window + 1, window)
-    return torch.cat([left.expand(shape), right.expand(shape)], 2).flatten(0, 1).float()
+    """Row l·(w + 1) + r: which of the W places a window of l words before and r after holds; float32, 1 or 0."""
+    offset, reach = torch.arange(-window, window + 1), torch.arange(window + 1)
+    before, after = offset >= -reach.unsqueeze(1), offset <= reach.unsqueeze(1)
+    inside = before.unsqueeze(1) & after & (offset != 0)
+    return inside.flatten(0, 1).float()
 
 
 def kind(left: Tensor, right: Tensor, window: int) -> Tensor:
@@ -44,22 +43,20 @@ def empty(like: Tensor, positions: int, window: int) -> Tensor:
 
 
 def around(values: Tensor, window: int) -> Tensor:
-    """For ``values`` (P + 2w,) of positions and margins, those around each position, (P, 2w)."""
-    (step,) = values.stride()
-    shape = (len(values) - 2 * window, 2, window)
-    return values.as_strided(shape, (step, (window + 1) * step, step), values.storage_offset()).reshape(-1, 2 * window)
+    """For ``values`` (P + 2w,) of positions and margins, those around each position, (P, W)."""
+    return values.unfold(0, 2 * window + 1, 1).contiguous()
 
 
 def turned(weights: Tensor) -> Tensor:
-    """(P, 2w) → (P, 2w): from what each position gives to those around it, to what each gets from those around it.
+    """(P, W) → (P, W): from what each position gives to those around it, to what each gets from those around it.
 
     The entry at offset o of position p is that at offset −o of position p + o.
     """
     p, width = weights.shape
     window = width // 2
     wide = torch.nn.functional.pad(weights, (0, 0, window, window))
-    # Over o = −w … −1 the row is p + w + o and the column that of −o, the last one first; so too over o = 1 … w.
-    return wide.as_strided((p, 2, window), (width, window * (width - 1) + width, width - 1), width - 1).reshape(p, width)
+    # Over o = −w … w the row is p + w + o, and the column that of −o, the last one first.
+    return wide.as_strided((p, width), (width, width - 1), width - 1).contiguous()
 
 
 def weighted_sum(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
