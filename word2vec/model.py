@@ -22,7 +22,7 @@ from word2vec.vocab import Vocab
 
 LARGEST = 1.0
 INIT_ROWS = 1 << 14
-SAMPLE = 512  # rows that stand for all where a mean length is needed
+SAMPLE = 1 << 14  # numbers that stand for all where a mean length is needed; a sum of so many is not split among threads
 
 
 class RowGradient(NamedTuple):
@@ -186,9 +186,8 @@ class Word2Vec(nn.Module):
 
 def mean_square(rows: Tensor) -> Tensor:
     """The mean squared length of the first rows: a scalar."""
-    first = rows[:SAMPLE]
-    squares: Tensor = torch.linalg.vecdot(first, first)
-    return squares.sum() / max(1, len(first))
+    first = rows[: max(1, SAMPLE // rows.shape[1])]
+    return first.square().sum().mul_(1.0 / max(1, len(first)))
 
 
 def noise_weights(vocab: Vocab, config: Word2VecConfig) -> Tensor:
