@@ -69,7 +69,7 @@ def ours_steps(model: Word2Vec, batches: list[Batch]) -> float:
     seconds = []
     for batch in batches:
         began = time.perf_counter()
-        model.step(batch)
+        model.step(batch, optimizer.rate)
         optimizer.step()
         seconds.append(time.perf_counter() - began)
     return 1e3 * statistics.median(seconds)

@@ -1,4 +1,6 @@
-"""A step of train-w2v (negative sampling) beside its floor: the products, gathers and row updates that it cannot do without.
+"""A step of train-w2v (negative sampling) beside its floor: what it cannot do without.
+
+That is the products, the sums over windows, the gathers and the row updates.
 
 Each part is timed by itself on tensors of the step's shapes; the whole step is timed in its own order, with real batches.
 
@@ -23,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from training.config import TrainConfig
 from training.determinism import determinism
-from word2vec import negative
+from word2vec import negative, windows
 from word2vec.batches import TextBatches
 from word2vec.config import Word2VecConfig
 from word2vec.corpus import encode
@@ -54,7 +56,7 @@ def main() -> None:
             at = [time.perf_counter()]
             batch = plan[i % len(plan)]
             at.append(time.perf_counter())
-            model.step(batch)
+            model.step(batch, optimizer.rate)
             at.append(time.perf_counter())
             optimizer.step()
             at.append(time.perf_counter())
@@ -70,23 +72,27 @@ def main() -> None:
 
 
 def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
-    """ms of the products, the gathers and the row updates alone."""
+    """ms of the products, the sums over windows, the gathers and the row updates alone."""
     config, p = model.config, len(words)
     window, block, noise = config.window, config.block, config.noise_words
-    x = model.input.index_select(0, words)
-    wide = negative.halo(negative.with_margin(model.output, words, window), window, block)
-    blocks, many, others = x.view(-1, block, config.dim), x.view(-1, noise, config.dim), negative.noise_view(x, noise)
-    hit, miss = torch.bmm(blocks, wide.transpose(1, 2)), torch.bmm(many, others.transpose(1, 2))
+    u = windows.margined(model.output, words, window)
+    x = u[window : window + p].clone()
+    many, others = x.view(-1, noise, config.dim), negative.noise_view(x, noise)
+    miss = torch.bmm(many, others.transpose(1, 2))
+    places = windows.around(torch.arange(len(u)), window)
+    weights = torch.ones(places.shape)
     rows, table = words.unsqueeze(1).expand(p, config.dim), torch.zeros_like(model.input)
 
     def products() -> None:
         if config.architecture == "skipgram":
-            torch.bmm(blocks, wide.transpose(1, 2))
-        torch.bmm(hit, wide)
-        torch.bmm(hit.transpose(1, 2), blocks)
+            negative.scores(x, u, window, block)
         torch.bmm(many, others.transpose(1, 2))
         torch.bmm(miss, others)
         torch.bmm(miss.transpose(1, 2), many)
+
+    def sums() -> None:
+        windows.weighted_sum(u, places, weights)
+        windows.weighted_sum(u, places, weights)
 
     def gathers() -> None:
         model.input.index_select(0, words)
@@ -96,7 +102,8 @@ def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
         table.scatter_add_(0, rows, x)
         table.scatter_add_(0, rows, x)
 
-    return {"products": timed(products), "gathers": timed(gathers), "row updates": timed(updates)}
+    timings = {"products": products, "sums over windows": sums, "gathers": gathers, "row updates": updates}
+    return {name: timed(work) for name, work in timings.items()}
 
 
 def timed(work: Callable[[], None], times: int = 100) -> float:

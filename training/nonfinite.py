@@ -69,7 +69,7 @@ def all_finite(tensors: list[Tensor]) -> bool:
 
 
 def _sum_is_finite(tensor: Tensor) -> bool:
-    """For a large tensor on the CPU: then all its terms are finite. Reading is faster than the other way, which also writes."""
+    """For a large tensor on the CPU: then all its terms are. Reading is faster than the other way, which also writes."""
     large = tensor.device.type == "cpu" and not tensor.is_sparse and tensor.numel() >= LARGE
     return large and math.isfinite(tensor.sum().item())
 

@@ -49,7 +49,7 @@ class Word2VecConfig(TrainConfig):
     damping: float = option(0.05, "how much words that occur often in a step are held back; 0 for not at all")
     probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")
     evaluate: tuple[str, ...] = option((), "sets to score after each epoch, repeatable: word similarities or analogies")
-    ledger_every: int = option(50, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
+    ledger_every: int = option(20, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy
 
 from word2vec.windows import empty, turned, weighted_sum
 
@@ -118,10 +117,9 @@ def _loss(hit: Tensor, inside: Tensor, miss: Tensor, share: Tensor, apart: Tenso
     first = -(-LOSS_WORDS // miss.shape[1])  # so many groups of M words, and just these words' predictions
     hit, inside = hit[: first * miss.shape[1]], inside[: first * miss.shape[1]]
     miss, share, apart = miss[:first], share[:first], apart[:first]
-    # Its logarithms are not below −100, where a float32's of a probability would be −∞.
-    pull = binary_cross_entropy(hit, torch.ones_like(hit), inside, reduction="sum")
-    push = binary_cross_entropy(miss, torch.zeros_like(miss), share * apart, reduction="sum")
-    return pull.add_(push) / inside.sum().clamp_(min=1.0)
+    pull = total(hit.clamp(min=torch.finfo(hit.dtype).tiny).log_().mul_(inside))
+    push = total((1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share * apart))
+    return (pull + push).neg_() / inside.sum().clamp_(min=1.0)
 
 
 def total(values: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from training.run import read_manifest
 from training.task import Task
 from word2vec.batches import Batch as TextBatch
 from word2vec.config import Word2VecConfig
+from word2vec.model import Rate
 from word2vec.task import Word2VecTask
 from word2vec.train import train_word2vec
 from word2vec.vocab import Vocab
@@ -257,8 +258,8 @@ class SpoiltGradient(Callback):
         assert isinstance(task, Word2VecTask)
         step = task.model.step
 
-        def spoilt(batch: TextBatch) -> Tensor:
-            loss = step(batch)
+        def spoilt(batch: TextBatch, rate: Rate) -> Tensor:
+            loss = step(batch, rate)
             next(iter(task.model.gradients.values())).values[-1, -1] = math.nan
             return loss
 
