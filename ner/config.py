@@ -91,6 +91,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tune_min_count": 2,
         "batch_size": 32,
         "average": 0.999,
+        "affix_vectors": True,
         "max_epochs": 10,
     },
     "lecture": {
