@@ -39,6 +39,7 @@ VARIANTS: dict[str, list[str]] = {
     "no word dropout": ["--word-dropout", "0"],
     "all vectors trained": ["--tune-min-count", "1"],
     "no vector trained": ["--freeze-vectors"],
+    "128 units": ["--hidden-size", "128"],
     "no affix vectors": ["--no-affix-vectors"],
     "first view alone": ["--more-vectors", ""],
     "no vectors": ["--vectors", "none", "--more-vectors", ""],

@@ -85,6 +85,7 @@ class TaggerConfig(TrainConfig):
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "conll2003": {
+        "hidden_size": 200,
         "topic_dim": 32,
         "word_dropout": 0.05,
         "unk_replace": 0.0,
