@@ -32,7 +32,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def started(bundle: Path, *arguments: str, stdout: int = subprocess.PIPE, **more: str) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-W", "error", str(ROOT / "cli.py"), "predict", str(bundle), "--threads", "1", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **more}
-    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, env=environment)
+    return subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell has its background jobs ignore it
+    )  # fmt: skip
 
 
 def test_it_answers_line_by_line_and_an_interrupt_ends_it_with_one_line(bundle: Path) -> None:
