@@ -132,7 +132,7 @@ def evaluate_vectors(file: str, sets: tuple[str, ...], restrict: int | None) -> 
 def convert(source: str, target: str, form: str | None) -> None:
     """Write vectors in another format: word2vec text or binary, or GloVe's text."""
     form = form or ("binary" if target.endswith((".bin", ".bin.gz")) else "text")
-    _load(source).save(target, form)
+    _load(source).save(target, form, partial(LongJob(), f"writing {target}"))
 
 
 def _load(file: str) -> WordVectors:

@@ -272,12 +272,14 @@ def _read_binary(path: str | Path, blocks: Iterable[bytes], n: int, d: int) -> T
 # --- writing
 
 
-def write_table(path: str | Path, words: list[str], matrix: Floats, form: str = "text") -> None:
+def write_table(
+    path: str | Path, words: list[str], matrix: Floats, form: str = "text", progress: Progress | None = None
+) -> None:
     """Write vectors (n, d) in one of FORMATS, compressed where the name ends in .gz; whole or not at all.
 
     Text holds the fewest digits that read back as the same float32. DataError for words that would not read back: empty,
     with a line end, with a space (GloVe's form allows it inside a word, where what follows is no number), not Unicode;
-    and for values that are not finite.
+    and for values that are not finite. ``progress(done, total)`` is called with words.
     """
     if form not in FORMATS:
         raise DataError(f"format of vectors: expected {', '.join(FORMATS)}, got {form!r}")
@@ -298,6 +300,8 @@ def write_table(path: str | Path, words: list[str], matrix: Floats, form: str = 
             part = matrix[i : i + step]
             rows = [row.tobytes() for row in part.astype("<f4")] if form == "binary" else decimals.format_rows(part)
             stream.write(b"".join(b"%b %b\n" % pair for pair in zip(raw[i : i + step], rows, strict=True)))
+            if progress is not None:
+                progress(min(i + step, n), n)
         if stream is not file:
             stream.close()
 

@@ -140,12 +140,15 @@ class WordVectors:
         table = read_table(path, form, progress)
         return cls(table.words, torch.from_numpy(table.matrix), read_rule(path), table.repeated)
 
-    def save(self, path: str | Path, form: str = "text") -> None:
-        """Write text, binary or glove, and the text rule beside it; whole or not at all, compressed for a name in .gz."""
+    def save(self, path: str | Path, form: str = "text", progress: Progress | None = None) -> None:
+        """Write text, binary or glove, and the text rule beside it; whole or not at all, compressed for a name in .gz.
+
+        ``progress(done, total)`` is called with words.
+        """
         beside = rule_path(path)
         if self.rule is None:
             beside.unlink(missing_ok=True)  # it would tell of the vectors that are being replaced
-        write_table(path, self.words, self.matrix.numpy(), form)
+        write_table(path, self.words, self.matrix.numpy(), form, progress)
         if self.rule is not None:
             atomic_write(beside, json.dumps(self.rule.to_dict(), indent=1) + "\n")
 
