@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 
 import cli
 from training import checkpoint, ledger
+from training.errors import DataError
 from training.files import sha256_file
+from training.replay import repeatable
 from training.run import read_jsonl, read_manifest
 
 TAGGER = "--vectors none --max-epochs 2 --hidden-size 8 --word-dim 8 --batch-size 24 --no-progress --threads 1".split()
@@ -262,3 +264,9 @@ def test_digests_in_the_manifest_are_of_the_files(original: Path) -> None:
     assert all(sha256_file(original / name) == digest for name, digest in outputs.items())
 
 
+
+
+def test_a_manifest_without_inputs_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"status": "finished", "config": {}, "kind": "ner"}')
+    with pytest.raises(DataError, match=r"manifest\.json: expected"):
+        repeatable(tmp_path)

@@ -210,7 +210,7 @@ def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOpt
 
 def _identity(described: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "inputs": {name: each["sha256"] for name, each in described["inputs"].items()},
+        "inputs": {name: each["sha256"] for name, each in described.get("inputs", {}).items()},
         "source": described["code"]["source_sha256"],
         "packages": described["environment"]["packages"],
     }

@@ -42,6 +42,8 @@ def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
         )
     if "-" in described["config"].get("corpus", ()):
         raise DataError(f"{run}: its text came from stdin and was not kept, so that it cannot be run again")
+    if "inputs" not in described:
+        raise DataError(f"{run / 'manifest.json'}: expected the inputs of a finished run, got no entry of that name")
     gone, changed = [], []
     for name, each in described["inputs"].items():
         if not Path(each["path"]).is_file():
