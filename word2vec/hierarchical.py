@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from word2vec.negative import total
+from word2vec.negative import halo, total
+from word2vec.windows import turned
 
 
 class HuffmanTree(nn.Module):
@@ -68,21 +69,18 @@ def huffman(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.N
 
 
 def skipgram(
-    x: Tensor, table: Tensor, tree: HuffmanTree, words: Tensor, left: Tensor, right: Tensor, window: int
+    x: Tensor, table: Tensor, tree: HuffmanTree, words: Tensor, inside: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
     """Each word predicts the words in its window: −Σ log p(w_j | x_i) over i and the j in i's window.
 
-    ``x`` (P, d): input rows; ``table`` (V−1, d): the nodes' vectors; ``words`` (P,); ``left`` and ``right`` (P,): windows.
-    Returns the gradient for ``x`` (P, d), (nodes, gradients) for the table's rows, and the mean loss of a prediction.
+    ``x`` (P + 2w, d): input rows between margins; ``table`` (V−1, d): the nodes' vectors; ``words`` (P,); ``inside``
+    (P, W): which of the places around a position its window holds, 1 or 0 (word2vec/windows.py). Returns the gradient for
+    the positions' rows (P, d), (nodes, gradients) for the table's rows, and the mean loss of a prediction.
     """
-    p, d = x.shape
-    width = 2 * window + 1
-    reach = window - torch.arange(width, device=x.device)  # from the predicting word to the predicted one
-    left, right = (torch.nn.functional.pad(side, (window, window)).unfold(0, width, 1) for side in (left, right))
-    inside = ((reach >= -left) & (reach <= right) & (reach != 0)).to(x.dtype)
-    wide = torch.nn.functional.pad(x, (0, 0, window, window)).as_strided((p, width, d), (d, d, 1))
-    dwide, output, loss = predict(wide, table, tree, words, inside)
-    dx = x.new_zeros(p + 2 * window, d)
+    p, width = inside.shape
+    window = width // 2
+    dwide, output, loss = predict(halo(x, window, 1), table, tree, words, turned(inside))
+    dx = torch.zeros_like(x)
     for i in range(width):
         dx[i : i + p] += dwide[:, i]
     return dx[window : window + p], output, loss

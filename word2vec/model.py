@@ -98,9 +98,8 @@ class Word2Vec(nn.Module):
             )  # fmt: skip
             return self._found(batch, dx, RowGradient(words[: batch.n], du[: batch.n]), loss)
         if self.tree is not None:
-            dx, (nodes, du), loss = hierarchical.skipgram(
-                own, self.output, self.tree, words, batch.left, batch.right, window
-            )
+            inside = self.windows.index_select(0, windows.kind(batch.left, batch.right, window))
+            dx, (nodes, du), loss = hierarchical.skipgram(x, self.output, self.tree, words, inside)
             output, sampled = self._nodes(nodes, du, rate, curvature), nodes
         else:
             dx, table, loss = softmax.skipgram(own, self.output, words, batch.left, batch.right, window)
@@ -143,8 +142,7 @@ class Word2Vec(nn.Module):
         return self._found(batch, dx, output, loss)
 
     def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
-        rows = output.rows if self.config.loss == "negative" else batch.words[: batch.n]
-        self.gradients = {"input": RowGradient(rows, dx[: batch.n]), "output": output}
+        self.gradients = {"input": RowGradient(batch.words[: batch.n], dx[: batch.n]), "output": output}
         return loss
 
     def _nodes(self, nodes: Tensor, du: Tensor, rate: Rate, curvature: Tensor) -> RowGradient:
