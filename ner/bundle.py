@@ -91,6 +91,9 @@ def _write(folder: Path, saved: Saved, described: Mapping[str, Any]) -> None:
         {"name": n, "dtype": str(saved.weights[n].dtype).removeprefix("torch."), "shape": list(saved.weights[n].shape)}
         for n in names
     ]
+    for each in index:
+        if each["dtype"] not in DTYPES:
+            raise DataError(f"{saved.where}: expected {' or '.join(DTYPES)}, got {each['dtype']} for {each['name']}")
     _save(folder / "weights.json", _json(index))
     _save(folder / "weights.bin", b"".join(_raw(saved.weights[n]) for n in names))
     if saved.vectors is not None:

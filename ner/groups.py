@@ -21,6 +21,7 @@ from ner.scheme import Span, scheme_named
 from ner.significance import Counts, Summary, permutation_test, randomization_test
 from training.errors import ConfigError, DataError
 from training.files import atomic_write, next_version, parse_json
+from training.randomness import check_seed
 from training.run import read_manifest
 
 Train = Callable[[TaggerConfig, Path, bool], None]
@@ -76,8 +77,8 @@ def seeds_of(folder: Path) -> list[int]:
     """The seeds of a group. DataError where its group.json is not one."""
     try:
         seeds = parse_json((folder / "group.json").read_text(encoding="utf-8"))["seeds"]
-        return [int(seed) for seed in seeds]
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return [check_seed(int(seed)) for seed in seeds]
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, ConfigError):
         raise DataError(f"{folder / 'group.json'}: expected a group's list of seeds, got something else") from None
 
 

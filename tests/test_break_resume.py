@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -115,6 +116,30 @@ def test_a_checkpoint_of_another_run_is_refused(
     result = run(kind, "--resume", path, "--max-time", "1h")
     assert result.exit_code == 0, result.output
     assert read_manifest(path)["weights_sha256"] == expected
+
+
+@pytest.mark.parametrize("part", ["run", "progress"])
+def test_a_checkpoint_without_counters_is_one_line(pair: Callable[..., tuple[Path, str]], part: str) -> None:
+    path, _ = pair("train-w2v")
+    (file,) = (path / "checkpoints").glob("resume-*.ckpt")
+    kept = checkpoint.load(file)
+    if part == "run":
+        kept["run"] = dict.fromkeys(kept["run"], math.inf)
+    else:
+        del kept["progress"]["current_epoch"]
+    checkpoint.save(file, kept)
+    before = (path / "ledger.jsonl").read_bytes()
+    assert "expected a run's counters" in only_error(run("train-w2v", "--resume", path, "--max-time", "1h"), 1)
+    assert (path / "ledger.jsonl").read_bytes() == before
+
+
+def test_a_stopped_run_that_lacks_what_it_began_with_is_one_line(pair: Callable[..., tuple[Path, str]]) -> None:
+    path, _ = pair("train-w2v")
+    described = read_manifest(path)
+    del described["code"]
+    (path / "manifest.json").write_text(json.dumps(described))
+    error = only_error(run("train-w2v", "--resume", path, "--max-time", "1h"), 2)
+    assert "expected what the run began with, got no entry code" in error
 
 
 @KINDS

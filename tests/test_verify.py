@@ -13,9 +13,7 @@ from click.testing import CliRunner, Result
 
 import cli
 from training import checkpoint, ledger
-from training.errors import DataError
 from training.files import sha256_file
-from training.replay import repeatable
 from training.run import read_jsonl, read_manifest
 
 TAGGER = "--vectors none --max-epochs 2 --hidden-size 8 --word-dim 8 --batch-size 24 --no-progress --threads 1".split()
@@ -265,8 +263,13 @@ def test_digests_in_the_manifest_are_of_the_files(original: Path) -> None:
 
 
 
-
-def test_a_manifest_without_inputs_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"status": "finished", "config": {}, "kind": "ner"}')
-    with pytest.raises(DataError, match=r"manifest\.json: expected"):
-        repeatable(tmp_path)
+@pytest.mark.parametrize("name", ["inputs", "code", "environment"])
+def test_a_manifest_that_lacks_what_the_run_began_with_is_refused_in_one_line(
+    original: Path, tmp_path: Path, name: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(original, copy)
+    described = json.loads((copy / "manifest.json").read_text())
+    del described[name]
+    (copy / "manifest.json").write_text(json.dumps(described))
+    said(run("verify", copy), f"expected what the run began with, got no entry {name}", 2)

@@ -187,6 +187,7 @@ def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOpt
     """
     if "environment" not in run.manifest:
         return []  # it was killed before it had begun
+    manifest.check_described(run.manifest, run.path)
     settings = config.settings()
     was = {name: run.manifest["config"].get(name) for name in settings}
     changed = [_line(*difference) for difference in manifest.differences(was, settings, "config.")]
@@ -210,7 +211,7 @@ def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOpt
 
 def _identity(described: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "inputs": {name: each["sha256"] for name, each in described.get("inputs", {}).items()},
+        "inputs": {name: each["sha256"] for name, each in described["inputs"].items()},
         "source": described["code"]["source_sha256"],
         "packages": described["environment"]["packages"],
     }

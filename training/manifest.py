@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from training.determinism import BITS_ENVIRONMENT
+from training.errors import DataError
 from training.files import sha256_file
 
 PACKAGES = ("torch", "numpy", "seqeval", "scikit-learn", "tensorboard", "click")
@@ -94,6 +95,14 @@ def environment(device: torch.device, level: str) -> dict[str, Any]:
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "environment_variables": {name: os.environ[name] for name in BITS_ENVIRONMENT if name in os.environ},
     }
+
+
+def check_described(described: Mapping[str, Any], run: Path) -> None:
+    """DataError where the manifest of ``run`` lacks a part of what ``describe`` puts into it."""
+    for name, inner in (("inputs", None), ("code", "source_sha256"), ("environment", "packages")):
+        if name not in described or (inner is not None and inner not in described[name]):
+            wanted = name if inner is None else f"{name}: {inner}"
+            raise DataError(f"{run / 'manifest.json'}: expected what the run began with, got no entry {wanted}")
 
 
 def code() -> dict[str, Any]:

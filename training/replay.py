@@ -15,6 +15,7 @@ from training.checkpoint import ResumeStore
 from training.errors import CheckpointError, ConfigError, DataError
 from training.files import atomic_write, sha256_file
 from training.lock import check_free
+from training.manifest import check_described
 from training.resume import Keeper
 from training.run import LEDGER, METRICS, Run, read_manifest
 
@@ -42,8 +43,7 @@ def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
         )
     if "-" in described["config"].get("corpus", ()):
         raise DataError(f"{run}: its text came from stdin and was not kept, so that it cannot be run again")
-    if "inputs" not in described:
-        raise DataError(f"{run / 'manifest.json'}: expected the inputs of a finished run, got no entry of that name")
+    check_described(described, run)
     gone, changed = [], []
     for name, each in described["inputs"].items():
         if not Path(each["path"]).is_file():

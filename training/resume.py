@@ -148,8 +148,9 @@ def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkp
         sizes = {str(name): int(size) for name, size in checkpoint["run"].items()}
         next_step = max(0, int(progress["batches_that_stepped"]) - 1)
         int(progress["global_step"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        place = f"epoch {progress['current_epoch']}, batch {progress['batch_idx']}"
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise CheckpointError(f"{path}: expected a run's counters and its files' sizes, got none ({error!r})") from None
     run.cut_back(sizes, next_step)
-    tell(f"resuming from {path} (epoch {progress['current_epoch']}, batch {progress['batch_idx']})")
+    tell(f"resuming from {path} ({place})")
     return checkpoint

@@ -20,7 +20,7 @@ from ner.conll import read_conll
 from ner.predict import TrainedTagger
 from ner.tagging import evaluate_file
 from ner.train import train_tagger
-from training import files
+from training import checkpoint, files
 from training.errors import ConfigError, DataError
 from training.experiment import RunOptions
 from word2vec.text import TextRule
@@ -265,6 +265,17 @@ def test_the_temperature_of_a_run_goes_with_its_bundle(run: Path, tmp_path: Path
         (again / "manifest.json").write_text(json.dumps(described))
         with pytest.raises(DataError, match="expected a positive confidence_temperature"):
             TrainedTagger.load(again)
+
+
+def test_weights_that_a_bundle_cannot_hold_are_refused(run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "run"
+    shutil.copytree(run, again)
+    kept = checkpoint.load(again / "checkpoints" / "model.ckpt")
+    kept["weights"] = {name: value.bfloat16() for name, value in kept["weights"].items()}
+    checkpoint.save(again / "checkpoints" / "model.ckpt", kept)
+    with pytest.raises(DataError, match="expected float32 or float64, got bfloat16"):
+        export(again, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize("wrong", [0, -1.0, "hot", None, True, 1e9])

@@ -196,6 +196,9 @@ def test_what_cannot_be_compared_is_said(group: Path, tmp_path: Path) -> None:
         assert result.exit_code in (1, 2)
         assert said in result.output
         assert "Traceback" not in result.output
+    (tmp_path / "group.json").write_text(json.dumps({"seeds": [10**300]}))  # no file can have such a name
+    with pytest.raises(DataError, match=r"group\.json: expected a group's list of seeds"):
+        read_group(tmp_path)
     result = CliRunner().invoke(main, ["train-ner", "--seeds", "2", "--run", str(group)])
     assert result.exit_code == 2
     assert "exists already" in result.output
