@@ -18,6 +18,7 @@ import click
 
 from training.callbacks import Callback
 from training.loop import Trainer
+from training.progress import JobProgress
 from training.task import Task
 
 
@@ -169,7 +170,7 @@ class Voice(NamedTuple):
 
     tell: Callable[[str], None]
     callbacks: tuple[Callback, ...]
-    progress: Callable[[str, int, int], None] | None
+    progress: JobProgress | None
 
 
 def voice(how: str, progress: bool) -> Voice:

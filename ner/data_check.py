@@ -19,8 +19,8 @@ from ner.odd_words import oddities
 from ner.scheme import detect, to_spans
 from training.errors import DataError
 from training.files import sha256_file
+from training.progress import JobProgress
 
-Progress = Callable[[str, int, int], None]
 MEGABYTE = 1 << 20
 # Published sums: (sentences, words, entities) without the -DOCSTART- rows, and how many of these there are.
 KNOWN = {
@@ -35,7 +35,7 @@ def data_check(
     has_vector: Callable[[str], bool] | None = None,
     *,
     columns: Columns | None = None,
-    progress: Progress | None = None,
+    progress: JobProgress | None = None,
 ) -> DataCheck:
     """Read files and say what they hold and what is wrong; each is judged by itself, then each against the others.
 
@@ -67,7 +67,7 @@ def data_check(
     return DataCheck([check for check, _ in read], findings)
 
 
-def _read(path: str | Path, columns: Columns | None, progress: Progress | None) -> tuple[list[Sentence], list[str]]:
+def _read(path: str | Path, columns: Columns | None, progress: JobProgress | None) -> tuple[list[Sentence], list[str]]:
     """The sentences that can be read, -DOCSTART- rows too, and what is wrong with rows, or with the whole file."""
     problems: list[str] = []
     sentences: list[Sentence] = []
@@ -82,7 +82,7 @@ def _read(path: str | Path, columns: Columns | None, progress: Progress | None) 
     return sentences, problems
 
 
-def _told(stream: BinaryIO, what: str, progress: Progress) -> Iterator[bytes]:
+def _told(stream: BinaryIO, what: str, progress: JobProgress) -> Iterator[bytes]:
     """The stream's lines; progress hears of each megabyte, and of the end."""
     total, done, told = os.fstat(stream.fileno()).st_size, 0, 0
     for line in stream:

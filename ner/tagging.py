@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ner.conll import read_conll, to_scheme
 from ner.embeddings import vector_test
@@ -11,8 +11,8 @@ from ner.passages import FORMS, Lines, Passage, form_of, opened, read_passages
 from ner.predict import CHUNK, Tagged, TrainedTagger
 from ner.report import Evaluation, evaluation
 from training.errors import ConfigError
+from training.progress import JobProgress
 
-Progress = Callable[[str, int, int], None]
 CHUNK_TOKENS = 20_000  # or fewer, where they have so many tokens
 
 
@@ -26,7 +26,7 @@ def predict_stream(
     key: str | None = None,
     split_words: bool = False,
     color: bool = False,
-    progress: Progress | None = None,
+    progress: JobProgress | None = None,
 ) -> Iterator[str]:
     """Tag files ("-" is standard input) and yield what is to be written, piece by piece, in the order that they have.
 
@@ -91,7 +91,7 @@ def _tag(tagger: TrainedTagger, chunk: list[Passage], threshold: float) -> Itera
         yield passage, [each if each.tags else Tagged(["O"], [], []) for each in tagged]
 
 
-def evaluate_file(tagger: TrainedTagger, path: str, progress: Progress | None = None) -> Evaluation:
+def evaluate_file(tagger: TrainedTagger, path: str, progress: JobProgress | None = None) -> Evaluation:
     """Judge the tags for any labelled file, whose scheme is detected; its types may be others than the tagger's.
 
     ``progress(what, done, total)`` is told how many sentences are tagged.

@@ -20,6 +20,7 @@ from training.files import atomic_write
 from training.ledger import Ledger
 from training.lock import check_free
 from training.loop import Batches, Trainer
+from training.progress import JobProgress
 from training.resume import Keeper, Position, go_back
 from training.run import Run
 from training.task import Task
@@ -40,7 +41,7 @@ class RunOptions:
     """Resume although inputs, settings, code or versions have changed."""
     callbacks: tuple[Callback, ...] = ()
     tell: Callable[[str], None] = field(default=lambda line: None)
-    progress: Callable[[str, int, int], None] | None = None
+    progress: JobProgress | None = None
     """Called by long work outside of training: (what, done, total)."""
 
 

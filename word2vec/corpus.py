@@ -24,7 +24,7 @@ import sys
 import zlib
 from array import array
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,12 +35,12 @@ import numpy.typing as npt
 
 from training.errors import DataError
 from training.files import atomic_path, atomic_write
+from training.progress import Progress
 from word2vec.text import TextRule, sentences, tokenize
 from word2vec.vocab import Vocab, select
 
 PIECE = 1 << 20  # bytes of text in memory at a time
 CHUNK = 1 << 20  # ids in memory at a time
-Progress = Callable[[int, int], None]  # bytes read so far, bytes in all (0 where that is not known)
 
 
 @dataclass(frozen=True)

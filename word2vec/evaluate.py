@@ -9,7 +9,7 @@ the most frequent, stands for all. What has a word without a vector is not asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,9 @@ import numpy.typing as npt
 import torch
 
 from training.errors import DataError
+from training.progress import Progress
 from word2vec.vectors import WordVectors, row_products, top_k, unit_rows
 
-Progress = Callable[[int, int], None]
 Pair = tuple[str, str, float]
 Question = tuple[str, str, str, str]
 
@@ -188,6 +188,7 @@ def score_analogies(
     known = _Vocabulary(vectors, restrict, ignore_case)
     unit = vectors.unit[: known.size]
     results: list[SectionResult] = []
+    done, total = 0, sum(len(section) for _, section in questions.sections)
     for name, section in questions.sections:
         found = ([known.id(word) for word in question] for question in section)
         asked = [[i for i in ids if i is not None] for ids in found if None not in ids]
@@ -197,9 +198,9 @@ def score_analogies(
         answers = [known.first[ids[0]] if ids else -1 for ids, _ in top_k(unit, targets, 1, excluded)]
         correct = sum(answer == right for answer, right in zip(answers, d.tolist(), strict=True))
         results.append(SectionResult(name, len(section), len(asked), correct))
+        done += len(section)
         if progress:
-            total = sum(len(each) for _, each in questions.sections)
-            progress(sum(each.questions for each in results), total)
+            progress(done, total)
     return AnalogyResult(questions.name, known.size, tuple(results))
 
 

@@ -20,8 +20,8 @@ from pathlib import Path, PurePosixPath
 
 from training.errors import ConfigError, DataError
 from training.files import sha256_file
+from training.progress import JobProgress
 
-Progress = Callable[[str, int, int], None]  # what is being done, bytes done, bytes in all
 BLOCK = 1 << 20
 
 
@@ -54,7 +54,7 @@ def fetch(
     to: Path,
     *,
     catalogue: Mapping[str, Download] = CATALOGUE,
-    progress: Progress | None = None,
+    progress: JobProgress | None = None,
     tell: Callable[[str], None] | None = None,
     timeout: float = 60.0,
 ) -> list[Path]:
@@ -82,7 +82,7 @@ def fetch(
         raise DataError(f"{name}: expected to write into {to}, got {error}; {hint}") from None
 
 
-def _download(name: str, download: Download, archive: Path, progress: Progress, timeout: float) -> None:
+def _download(name: str, download: Download, archive: Path, progress: JobProgress, timeout: float) -> None:
     part = archive.with_name(f"{archive.name}.part")  # one that an earlier run left behind is overwritten from its start
     hint = f"try again, or put the file at {archive} yourself"
     try:
@@ -102,7 +102,7 @@ def _download(name: str, download: Download, archive: Path, progress: Progress, 
 
 
 def _copy(
-    name: str, download: Download, write: Callable[[bytes], int], progress: Progress, timeout: float, hint: str
+    name: str, download: Download, write: Callable[[bytes], int], progress: JobProgress, timeout: float, hint: str
 ) -> tuple[int, int | None]:
     """Pass the body on; returns its bytes and how many the server announced. Errors of the disk are left to the caller."""
     done = 0
@@ -133,7 +133,7 @@ def _copy(
             response.close()
 
 
-def _unpack(archive: Path, to: Path, progress: Progress) -> list[Path]:
+def _unpack(archive: Path, to: Path, progress: JobProgress) -> list[Path]:
     """Unpack all files, or none: into temporary names first. Files that are there with the right bytes are kept."""
     temporary: dict[Path, Path] = {}
     try:

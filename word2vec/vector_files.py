@@ -23,11 +23,11 @@ import numpy as np
 
 from training.errors import DataError
 from training.files import atomic_path
+from training.progress import Progress
 from word2vec import decimals
 from word2vec.decimals import Floats
 
 FORMATS = ("text", "binary", "glove")
-Progress = Callable[[int, int], None]  # bytes of the file done, bytes in all
 
 _BLOCK = 1 << 18  # fits the second-level cache together with what parsing makes of it
 _BEGINNING = 1 << 18  # bytes that the form is told by
