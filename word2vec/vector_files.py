@@ -1,4 +1,4 @@
-"""Files of word vectors: word2vec text and binary, GloVe's text without a header; read fast, written whole or not at all.
+"""Files of word vectors: word2vec text and binary, GloVe's text without a header; read fast. vector_writing.py writes them.
 
 - ``text``    a line "n d", then a line for each word: the word, d numbers, one space between (word2vec.c, gensim, fastText)
 - ``binary``  a line "n d", then for each word: the word, a space, d little-endian float32, mostly a line end (word2vec.c)
@@ -22,7 +22,6 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from training.errors import DataError
-from training.files import atomic_path
 from training.progress import Progress
 from word2vec import decimals
 from word2vec.decimals import Floats
@@ -267,56 +266,3 @@ def _read_binary(path: str | Path, blocks: Iterable[bytes], n: int, d: int) -> T
         word = table.words[int(np.argmin(finite))]
         raise DataError(f"{path}: expected finite numbers, got NaN or infinity for {word!r}; is it a word2vec file?")
     return table
-
-
-# --- writing
-
-
-def write_table(
-    path: str | Path, words: list[str], matrix: Floats, form: str = "text", progress: Progress | None = None
-) -> None:
-    """Write vectors (n, d) in one of FORMATS, compressed where the name ends in .gz; whole or not at all.
-
-    Text holds the fewest digits that read back as the same float32. DataError for words that would not read back: empty,
-    with a line end, with a space (GloVe's form allows it inside a word, where what follows is no number), not Unicode;
-    and for values that are not finite. ``progress(done, total)`` is called with words.
-    """
-    if form not in FORMATS:
-        raise DataError(f"format of vectors: expected {', '.join(FORMATS)}, got {form!r}")
-    matrix = np.ascontiguousarray(matrix, dtype=np.float32)
-    n, d = matrix.shape
-    if n == 0 or d == 0 or len(words) != n:
-        raise DataError(f"{path}: expected a vector for each of {len(words)} words, got {n} of {d} dimensions")
-    if not (finite := np.isfinite(matrix).all(axis=1)).all():
-        raise DataError(f"{path}: expected finite numbers, got NaN or infinity for {words[int(np.argmin(finite))]!r}")
-    raw = [_encoded(path, word, form) for word in words]
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        # No name and no time in the gzip header: the same vectors are the same bytes.
-        stream = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if str(path).endswith(".gz") else file
-        if form != "glove":
-            stream.write(f"{n} {d}\n".encode())
-        step = max(1, (1 << 14) // d)
-        for i in range(0, n, step):
-            part = matrix[i : i + step]
-            rows = [row.tobytes() for row in part.astype("<f4")] if form == "binary" else decimals.format_rows(part)
-            stream.write(b"".join(b"%b %b\n" % pair for pair in zip(raw[i : i + step], rows, strict=True)))
-            if progress is not None:
-                progress(min(i + step, n), n)
-        if stream is not file:
-            stream.close()
-
-
-def _encoded(path: str | Path, word: str, form: str) -> bytes:
-    try:
-        raw = word.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"{path}: expected words of Unicode characters, got {word!r}") from None
-    if not raw or b"\n" in raw:
-        raise DataError(f"{path}: expected words without line ends, got {word!r}")
-    if b" " in raw:
-        if form != "glove":
-            remedy = "write GloVe's form, or join its parts as in New_York"
-            raise DataError(f"{path}: word2vec files cannot hold a word with a space, got {word!r}; {remedy}")
-        if raw.strip(b" ") != raw or decimals.is_number(raw.rsplit(b" ", 1)[1]):
-            raise DataError(f"{path}: the word {word!r} would not read back: it begins or ends with a space or a number")
-    return raw

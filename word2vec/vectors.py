@@ -21,7 +21,8 @@ from training.errors import DataError
 from training.files import atomic_write, parse_json
 from training.progress import Progress
 from word2vec.text import TextRule
-from word2vec.vector_files import read_table, write_table
+from word2vec.vector_files import read_table
+from word2vec.vector_writing import write_table
 
 _BLOCK = 1 << 24  # scores that are held at once
 _ROWS = 1 << 14  # rows that are held in float64 at once

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from training import files
 from training.errors import DataError
 from word2vec import vector_files
-from word2vec.vector_files import FORMATS, read_table, write_table
+from word2vec.vector_files import FORMATS, read_table
+from word2vec.vector_writing import write_table
 
 ODD = ["the", "Москва", "😀👍🏽", "a\u00a0b", "\u2028", "\x85", "x" * 5000, "1.5", "-", "#", '"', "New_York"]
 ODD += ["e\u0301", "\ufeffbom", "\r", "\t"]
