@@ -7,6 +7,7 @@ each, and when all have finished ``summary.json``. A group of one is a single ru
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,6 +93,9 @@ def read_group(path: Path) -> Group:
             raise DataError(f"{run}: expected a finished train-ner run, got one that is {described['status']}")
         if type(described.get("config", {}).get("seed")) is not int or "metrics" not in described:
             raise DataError(f"{run}: expected a seed and metrics in its manifest.json, got none")
+        for name, value in described["metrics"].items():
+            if not abs(value) <= sys.float_info.max:  # a count of a thousand digits is no number to reckon with, either
+                raise DataError(f"{run}: expected finite metrics in its manifest.json, got {str(value)[:20]} for {name}")
         metrics[described["config"]["seed"]] = dict(described["metrics"])
     return Group(path, metrics)
 

@@ -196,6 +196,14 @@ def test_what_cannot_be_compared_is_said(group: Path, tmp_path: Path) -> None:
         assert result.exit_code in (1, 2)
         assert said in result.output
         assert "Traceback" not in result.output
+    odd = tmp_path / "odd"
+    shutil.copytree(group, odd)
+    file = sorted(odd.glob("seed_*"))[0] / "manifest.json"
+    described = json.loads(file.read_text())
+    for value in (math.nan, math.inf, 10**400):
+        file.write_text(json.dumps({**described, "metrics": {"test_f1": value}}))
+        with pytest.raises(DataError, match="expected finite metrics"):
+            read_group(odd)
     (tmp_path / "group.json").write_text(json.dumps({"seeds": [10**300]}))  # no file can have such a name
     with pytest.raises(DataError, match=r"group\.json: expected a group's list of seeds"):
         read_group(tmp_path)
