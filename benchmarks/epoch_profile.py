@@ -115,7 +115,9 @@ def main() -> None:
     indexer = Indexer.build(dataset.train, RAW, config.scheme)
     task, _ = build_task(config, dataset, indexer, None)
     train, valid = (encode(part, indexer, config) for part in (dataset.train, dataset.valid))
-    sources = [SentenceBatches(part, config.batch_size, batching=options.batching) for part in (train, valid)]
+    sources = [
+        SentenceBatches(part, config.batch_size, batching=options.batching, keep=part is valid) for part in (train, valid)
+    ]
     with determinism(config):
         speed = rate()
         parts = Parts()

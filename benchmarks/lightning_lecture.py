@@ -294,7 +294,9 @@ def run_lightning(config: TaggerConfig, task: TaggerTask, train: Encoded, valid:
 
 def run_ours(config: TaggerConfig, task: TaggerTask, train: Encoded, valid: Encoded) -> dict[str, float]:
     sources = [
-        SentenceBatches(part, config.batch_size, batching=config.batching, seed=config.seed, purpose=purpose)
+        SentenceBatches(
+            part, config.batch_size, batching=config.batching, seed=config.seed, purpose=purpose, keep=part is valid
+        )
         for part, purpose in ((train, "order"), (valid, "order/valid"))
     ]
     with determinism(config):

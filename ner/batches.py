@@ -120,6 +120,9 @@ class SentenceBatches:
     the batches shuffled. "random": shuffled and cut. Without ``shuffle``: in order of length, or of the file.
     Of a split with documents, those are shuffled instead, and as many go into each batch as make ``batch_size`` sentences
     on the average.
+
+    With ``keep`` the batches of the last epoch asked for are kept once they are made, for splits that are validated on
+    several times an epoch.
     """
 
     def __init__(
@@ -131,18 +134,29 @@ class SentenceBatches:
         shuffle: bool = True,
         seed: int = 0,
         purpose: str = "order",
+        keep: bool = False,
     ) -> None:
         self.encoded, self.batch_size, self.batching, self.shuffle = encoded, batch_size, batching, shuffle
-        self.seed, self.purpose = seed, purpose
+        self.seed, self.purpose, self.keep = seed, purpose, keep
+        self._kept: tuple[int, Plan] | None = None
 
     def plan(self, epoch: int) -> Plan:
         """The batches of an epoch, made when they are asked for."""
+        epoch = epoch if self.shuffle else 0
+        if self._kept is None or self._kept[0] != epoch:
+            plan = Plan(self.encoded, self._groups(epoch), keep=self.keep)
+            if not self.keep:
+                return plan
+            self._kept = epoch, plan
+        return self._kept[1]
+
+    def _groups(self, epoch: int) -> Sequence[npt.NDArray[np.int64]]:
         if self.encoded.documents is not None:
-            return Plan(self.encoded, self._by_document(self.encoded.documents, epoch))
+            return self._by_document(self.encoded.documents, epoch)
         n = len(self.encoded)
         order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
         if self.batching == "random":
-            return Plan(self.encoded, [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)])
+            return [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)]
         pool = POOL * self.batch_size if self.shuffle else max(1, n)
         groups: list[npt.NDArray[np.int64]] = []
         for start in range(0, n, pool):
@@ -151,8 +165,7 @@ class SentenceBatches:
             groups += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
         if self.shuffle:
             groups = [groups[i] for i in permutation(len(groups), self.seed, f"{self.purpose}/batches", epoch)]
-        return Plan(self.encoded, groups)
-
+        return groups
 
     def _by_document(self, documents: npt.NDArray[np.int64], epoch: int) -> list[npt.NDArray[np.int64]]:
         starts = np.flatnonzero(np.diff(documents, prepend=-1))
@@ -166,14 +179,19 @@ class SentenceBatches:
 class Plan(Sequence[Batch]):
     """Which sentences make each batch of an epoch."""
 
-    def __init__(self, encoded: Encoded, groups: Sequence[npt.NDArray[np.int64]]) -> None:
+    def __init__(self, encoded: Encoded, groups: Sequence[npt.NDArray[np.int64]], keep: bool = False) -> None:
         self.encoded, self.groups = encoded, groups
+        self.kept: dict[int, Batch] | None = {} if keep else None
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
-        return self.encoded.batch(self.groups[index])
+        if self.kept is None:
+            return self.encoded.batch(self.groups[index])
+        if index not in self.kept:
+            self.kept[index] = self.encoded.batch(self.groups[index])
+        return self.kept[index]
 
     def __iter__(self) -> Iterator[Batch]:
         return (self[i] for i in range(len(self)))

@@ -52,10 +52,10 @@ class BiLSTM(nn.Module):
         the forward state of token n beside its reverse state. Raises DataError if the lengths do not sum to N.
         """
         plan = (packing(lengths) if isinstance(lengths, Tensor) else lengths).to(tokens.device)
-        wanted = plan.rows.shape[1], self.input_size
+        wanted = plan.number, self.input_size
         if tuple(tokens.shape) != wanted:
             raise DataError(f"tokens: expected shape {wanted}, got {tuple(tokens.shape)}")
-        if not plan.sizes:
+        if not plan.number:
             return tokens.new_zeros(0, 2 * self.hidden_size)
         lstm = FusedLSTM if lstm_rows.serves(tokens) else StepwiseLSTM
         keep = torch.is_grad_enabled()

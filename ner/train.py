@@ -171,7 +171,7 @@ def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded
         callbacks.append(WeightAveraging(config.average))
     trainer = run.trainer(callbacks)
     train_batches = _batches(config, train, "order", shuffle=True)
-    run.fit(trainer, task, train_batches, _batches(config, valid, "order/valid", shuffle=config.shuffle_valid))
+    run.fit(trainer, task, train_batches, _batches(config, valid, "order/valid", shuffle=config.shuffle_valid, keep=True))
     folder = run.run.path / "checkpoints"
     checkpoint.save(folder / "last.ckpt", {"weights": dict(task.state_dict())})
     if config.test_weights == "best" and best.best_model_path:
@@ -180,10 +180,13 @@ def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded
     return trainer, float(best.best_model_score or 0.0)
 
 
-def _batches(config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: bool) -> SentenceBatches:
+def _batches(
+    config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: bool, keep: bool = False
+) -> SentenceBatches:
     return SentenceBatches(
-        encoded, config.batch_size, batching=config.batching, shuffle=shuffle, seed=config.seed, purpose=purpose
-    )
+        encoded, config.batch_size,
+        batching=config.batching, shuffle=shuffle, seed=config.seed, purpose=purpose, keep=keep,
+    )  # fmt: skip
 
 
 def _calibrate(run: Experiment, config: TaggerConfig, task: TaggerTask, valid: Encoded, trainer: Trainer) -> None:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ner import lstm_rows
 from ner.lstm import BiLSTM
-from ner.lstm_rows import FusedLSTM, arrange
+from ner.lstm_rows import FusedLSTM
 from ner.lstm_steps import StepwiseLSTM
 from ner.packing import packing
+from ner.rows import arrange
 from training.randomness import below, uniform
 
 needs_avx512 = pytest.mark.skipif(not lstm_rows.serves(torch.zeros(1)), reason="no oneDNN with its code for AVX-512")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner.batches import Encoded, SentenceBatches, replace_rare
+from ner.batches import Batch, Encoded, SentenceBatches, replace_rare
 
 
 def encoded(lengths: list[int]) -> Encoded:
@@ -53,6 +54,24 @@ def test_the_plan_is_a_function_of_seed_and_epoch() -> None:
     assert order(1, 0) != order(2, 0)
     plan = SentenceBatches(data, 4, seed=1).plan(5)
     assert (plan[7].words == SentenceBatches(data, 4, seed=1).plan(5)[7].words).all()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_kept_batches_are_made_once_an_epoch_and_are_the_same(shuffle: bool) -> None:
+    data = encoded([3, 1, 4, 1, 5, 9, 2, 6] * 10)
+    made: list[int] = []
+    make = data.batch
+
+    def counted(sentences: npt.NDArray[np.int64]) -> Batch:
+        made.append(len(sentences))
+        return make(sentences)
+
+    data.batch = counted  # type: ignore[method-assign]
+    source = SentenceBatches(data, 7, shuffle=shuffle, seed=2, keep=True)
+    for epoch in (0, 0, 1, 1):
+        fresh = SentenceBatches(encoded([3, 1, 4, 1, 5, 9, 2, 6] * 10), 7, shuffle=shuffle, seed=2).plan(epoch)
+        assert [b.sentences.tolist() for b in source.plan(epoch)] == [b.sentences.tolist() for b in fresh]
+    assert sum(made) == len(data) * (2 if shuffle else 1)
 
 
 def test_like_lengths_are_together() -> None:
