@@ -77,7 +77,7 @@ def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
     window, block, noise = config.window, config.block, config.noise_words
     u = windows.margined(model.output, words, window)
     x = u[window : window + p].clone()
-    many, others = x.view(-1, noise, config.dim), negative.noise_view(x, noise)
+    many, others = x.view(-1, noise, config.dim), negative.grouped(x, noise)
     miss = torch.bmm(many, others.transpose(1, 2))
     places = windows.around(torch.arange(len(u)), window)
     weights = torch.ones(places.shape)

@@ -117,29 +117,41 @@ class Word2Vec(nn.Module):
         curvature = mean_square(h)
         seen = self._seen(words, batch.n, len(self.input))
         if config.loss == "negative":
-            u = self.output.index_select(0, words)
-            square = mean_square(u)
-            dh, du, loss = negative.cbow(
-                h, u, counted, self._noise_weight(batch), rate(seen, curvature),
-                negative=config.negative, noise=config.noise_words, window=window,
-            )  # fmt: skip
-            output = RowGradient(words[: batch.n], du[: batch.n])
+            place, square, dh, output, loss = self._cbow_groups(batch, h, counted, rate(seen, curvature))
         elif self.tree is not None:
+            place = torch.arange(len(words), device=words.device)
             dh, (nodes, du), loss = hierarchical.predict(
                 h.unsqueeze(1), self.output, self.tree, words, counted.unsqueeze(1)
             )
-            square = self._output_square(nodes)
-            dh, output = pad(dh.squeeze(1), (0, 0, window, window)), self._nodes(nodes, du, rate, curvature)
+            dh, square = dh.squeeze(1), self._output_square(nodes)
+            output = self._nodes(nodes, du, rate, curvature)
         else:
+            place = torch.arange(len(words), device=words.device)
             dh, table, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
             square = self._output_square(None)
-            dh, output = pad(dh, (0, 0, window, window)), self._table(batch, table, rate, curvature)
+            output = self._table(batch, table, rate, curvature)
         corrected = config.cbow_gradient == "corrected"
         spread = windows.turned(mean if corrected else self.windows.index_select(0, kind))
         # How far h moves when all its words do: by the mean of the moves, which are divided or not by the window's size.
         across = square if corrected else size.mean() * square
-        dx = windows.weighted_sum(dh, self._places(len(words)), spread.mul_(rate(seen, across).unsqueeze(1)))
+        # No window reaches the margins, and so any row may stand there.
+        around = windows.around(pad(place, (window, window)), window)
+        dx = windows.weighted_sum(dh, around, spread.mul_(rate(seen, across).unsqueeze(1)))
         return self._found(batch, dx, output, loss)
+
+    def _cbow_groups(
+        self, batch: Batch, h: Tensor, counted: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, RowGradient, Tensor]:
+        """Of negative sampling: where each position stands among the groups' rows, and what those rows are."""
+        config, noise = self.config, self.config.noise_words
+        words = negative.grouped(batch.words, noise).reshape(-1)
+        u = self.output.index_select(0, words)
+        square = mean_square(u)
+        counted, weight, scale = (negative.grouped(each, noise) for each in (counted, self._noise_weight(batch), scale))
+        h, u = negative.grouped(h, noise), u.view(-1, noise, u.shape[1])
+        dh, du, loss = negative.cbow(h, u, counted, weight, scale, negative=config.negative)
+        place = torch.arange(len(words), device=words.device).view(-1, noise).t().reshape(-1)
+        return place, square, dh.flatten(0, 1), RowGradient(words, du.flatten(0, 1)), loss
 
     def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
         self.gradients = {"input": RowGradient(batch.words[: batch.n], dx[: batch.n]), "output": output}

@@ -2,13 +2,14 @@
 
 For a hidden vector h, the output vector u of a word to predict and noise words n₁ … n_k from the noise distribution P, the
 paper maximizes log σ(h·u) + Σ log σ(−h·n_m). Here the k draws of every prediction are replaced by a weighted sum of the
-same expectation, k·E[log σ(−h·n)], over words that the step has read anyway: M neighbouring words take as their noise the
-M words that lie at equal distances all over the batch, one from each stretch of P/M words. They come with the subsampled
-text's probability Q, so word w gets the weight P(w)/Q(w), and all together k/M. That is importance sampling; it needs no
-rows beyond those of the batch, and turns dot products into small matrix products.
+same expectation, k·E[log σ(−h·n)], over words that the step has read anyway, which lie at equal distances all over the
+batch, one in each stretch of P/M words. They come with the subsampled text's probability Q, so word w gets the weight
+P(w)/Q(w), and all of a prediction's noise together k. That is importance sampling; it needs no rows beyond those of the
+batch, and turns dot products into small matrix products. With skip-gram, M neighbouring words share the M words of such a
+group as noise. With CBOW, each word of a group has the M − 1 others, so that one product holds predictions and noise.
 
-Shapes: P positions = n blocks of B; H = B + 2·window, a block with the window's reach on both sides (its halo); M noise
-words for each word, a multiple of B; d numbers. P is a multiple of M. B is a matter of speed alone. What is around a
+Shapes: P positions = n blocks of B; H = B + 2·window, a block with the window's reach on both sides (its halo); M words in
+a group, a multiple of B; d numbers. P is a multiple of M. B is a matter of speed alone. What is around a
 position, and the margins beside the positions, are those of word2vec/windows.py.
 All functions return gradients of the loss (to be minimized), summed over positions, for every position's row. What a row
 is to be scaled by is multiplied into its coefficients, which are few, and not into d numbers.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from word2vec.windows import empty, turned, weighted_sum
+from word2vec.windows import turned, weighted_sum
 
 LOSS_WORDS = 256
 """The loss is reported from so many words of a batch: the step does not need it, and logarithms are dear."""
@@ -41,8 +42,8 @@ def scores(x: Tensor, u: Tensor, window: int, block: int) -> Tensor:
     return product.as_strided(shape, (block * width, width + 1, 1)).reshape(-1, 2 * window + 1)
 
 
-def noise_view(rows: Tensor, noise: int) -> Tensor:
-    """Each M words' noise: the b-th of the m = P/M has the rows b, b + m, b + 2m, …; (P, …) → (m, M, …), not copied."""
+def grouped(rows: Tensor, noise: int) -> Tensor:
+    """Groups of M words far apart: the b-th of m = P/M has the rows b, b + m, b + 2m, …; (P, …) → (m, M, …), not copied."""
     return rows.view(noise, -1, *rows.shape[1:]).transpose(0, 1)
 
 
@@ -60,7 +61,7 @@ def skipgram(
     """
     p, window = len(places), places.shape[1] // 2
     own_x, own_u = x[window : window + p], u[window : window + p]
-    many, others, apart = own_x.view(p // noise, noise, -1), noise_view(own_u, noise), noise_view(weight, noise).unsqueeze(1)
+    many, others, apart = own_x.view(p // noise, noise, -1), grouped(own_u, noise), grouped(weight, noise).unsqueeze(1)
     share = (inside.sum(1) * (negative / noise)).view(-1, noise, 1)
     scale_x, scale_u = scale
 
@@ -73,40 +74,40 @@ def skipgram(
     dx = weighted_sum(u, places, hit * scale_x.unsqueeze(1))
     dx.view(many.shape).baddbmm_(miss * scale_x.view(-1, noise, 1), others)
     du = weighted_sum(x, places, turned(hit).mul_(scale_u.unsqueeze(1)))
-    miss.mul_(noise_view(scale_u, noise).unsqueeze(1))
-    noise_view(du, noise).add_(torch.bmm(miss.transpose(1, 2), many))
+    miss.mul_(grouped(scale_u, noise).unsqueeze(1))
+    grouped(du, noise).add_(torch.bmm(miss.transpose(1, 2), many))
     return dx, du, loss
 
 
 def cbow(
-    h: Tensor, u: Tensor, counted: Tensor, weight: Tensor, scale: Tensor, *, negative: int, noise: int, window: int
+    h: Tensor, u: Tensor, counted: Tensor, weight: Tensor, scale: Tensor, *, negative: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Each position's hidden vector predicts its word.
+    """Each position's hidden vector predicts its word; the other words of its group of M are its noise.
 
-    ``h`` (P, d): hidden vectors. ``u`` (P, d): output rows of the positions' words. ``counted`` (P,): 1, or 0 for a
-    position without a context, which predicts nothing. ``weight`` and ``noise`` as in ``skipgram``; ``scale`` (P,) is for
-    the output rows alone. Returns the gradients for ``h``, between margins (P + 2·window, d), and, scaled, for ``u`` (P, d),
-    and the mean loss of a prediction. The gradient for ``u`` takes the place of ``h``, and others have a common place, too:
-    the step's time goes to memory, and what was just there is still in a cache.
+    ``h`` (m, M, d): hidden vectors, in groups (``grouped``). ``u`` (m, M, d): output rows of the positions' words.
+    ``counted`` (m, M): 1, or 0 for a position without a context, which predicts nothing. ``weight`` (m, M): P(w)/Q(w) as in
+    ``skipgram``; ``scale`` (m, M) is for the output rows alone. Returns the gradients for ``h`` and, scaled, for ``u``, each
+    (m, M, d), and the mean loss of a prediction.
     """
-    p, d = h.shape
-    many, others, apart = h.view(-1, noise, d), noise_view(u, noise), noise_view(weight, noise).unsqueeze(1)
-    share = (counted * (negative / noise)).view(-1, noise, 1)
+    share = (counted * (negative / (h.shape[1] - 1))).unsqueeze(2)
+    coefficient = torch.bmm(h, u.transpose(1, 2)).sigmoid_()  # of each position (row) for each word of its group (column)
+    first = -(-LOSS_WORDS // h.shape[1])
+    few = coefficient[:first].clone()
+    own = coefficient.diagonal(dim1=1, dim2=2)
+    pull = own.sub(1.0).mul_(counted)
+    coefficient.mul_(share).mul_(weight.unsqueeze(1))
+    own.copy_(pull)
+    dh = torch.bmm(coefficient, u)
+    du = torch.bmm(coefficient.mul_(scale.unsqueeze(1)).transpose(1, 2), h)
+    return dh, du, _grouped_loss(few, counted[:first], share[:first], weight[:first])
 
-    between = empty(h, p, window)
-    dh = between[window : window + p]
-    hit = torch.mul(h, u, out=dh).sum(1).sigmoid_()
-    miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()
-    loss = _loss(hit.unsqueeze(1), counted.unsqueeze(1), miss, share, apart)
-    pull = hit.sub_(1.0).mul_(counted)
-    miss.mul_(share).mul_(apart)
 
-    torch.mul(pull.unsqueeze(1), u, out=dh).view(many.shape).baddbmm_(miss, others)
-    miss.mul_(noise_view(scale, noise).unsqueeze(1))
-    pushed = torch.bmm(miss.transpose(1, 2), many)
-    du = h.mul_(pull.mul_(scale).unsqueeze(1))
-    noise_view(du, noise).add_(pushed)
-    return between, du, loss
+def _grouped_loss(score: Tensor, counted: Tensor, share: Tensor, weight: Tensor) -> Tensor:
+    """As ``_loss``, of σ(h·u) (m, M, M) for all words of each group; the diagonal is what is to be predicted."""
+    hit = score.diagonal(dim1=1, dim2=2).clamp(min=torch.finfo(score.dtype).tiny).log_().mul_(counted)
+    push = (1.0 - score).clamp_(min=torch.finfo(score.dtype).eps / 2).log_().mul_(share * weight.unsqueeze(1))
+    push.diagonal(dim1=1, dim2=2).zero_()
+    return (total(hit) + total(push)).neg_() / counted.sum().clamp_(min=1.0)
 
 
 def _loss(hit: Tensor, inside: Tensor, miss: Tensor, share: Tensor, apart: Tensor) -> Tensor:

@@ -26,6 +26,12 @@ def noise_of(i: int, positions: int, noise: int) -> list[int]:
     return [i // noise + groups * m for m in range(noise)]
 
 
+def others_of(i: int, positions: int, noise: int) -> list[int]:
+    """The positions of the other words of position i's group, CBOW's noise."""
+    groups = positions // noise
+    return [j for j in range(positions) if j % groups == i % groups and j != i]
+
+
 def hidden(v: Tensor, words: Sequence[int], left: Sequence[int], right: Sequence[int], i: int) -> Tensor | None:
     """CBOW's mean of the input vectors in the window of i."""
     context = [words[j] for a, j in pairs(left, right) if a == i]
