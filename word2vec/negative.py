@@ -24,6 +24,8 @@ from word2vec.windows import turned, weighted_sum
 
 LOSS_WORDS = 256
 """The loss is reported from so many words of a batch: the step does not need it, and logarithms are dear."""
+SMALL = 8
+"""Up to so many rows, sums over them take less time one by one than as a small matrix product."""
 
 
 def halo(rows: Tensor, window: int, block: int) -> Tensor:
@@ -97,9 +99,21 @@ def cbow(
     pull = own.sub(1.0).mul_(counted)
     coefficient.mul_(share).mul_(weight.unsqueeze(1))
     own.copy_(pull)
-    dh = torch.bmm(coefficient, u)
-    du = torch.bmm(coefficient.mul_(scale.unsqueeze(1)).transpose(1, 2), h)
+    dh = _combined(coefficient, u)
+    du = _combined(coefficient.mul_(scale.unsqueeze(1)).transpose(1, 2), h)
     return dh, du, _grouped_loss(few, counted[:first], share[:first], weight[:first])
+
+
+def _combined(weights: Tensor, rows: Tensor) -> Tensor:
+    """Σ_j weights[g, i, j] · rows[g, j]: ``weights`` (m, M, M), ``rows`` (m, M, d), two axes of one table → (m, M, d)."""
+    m, size, d = rows.shape
+    if size > SMALL:
+        return torch.bmm(weights, rows)
+    group, member = (torch.arange(n, device=rows.device, dtype=torch.int32) for n in (m, size))
+    places = (group * (rows.stride(0) // d)).view(m, 1, 1) + member * (rows.stride(1) // d)
+    table = rows.as_strided((m * size, d), (d, 1))
+    found = weighted_sum(table, places.expand(m, size, size).reshape(-1, size), weights.reshape(-1, size))
+    return found.view(m, size, d)
 
 
 def _grouped_loss(score: Tensor, counted: Tensor, share: Tensor, weight: Tensor) -> Tensor:
