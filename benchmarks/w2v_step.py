@@ -79,6 +79,7 @@ def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
     x = u[window : window + p].clone()
     many, others = x.view(-1, noise, config.dim), negative.grouped(x, noise)
     miss = torch.bmm(many, others.transpose(1, 2))
+    combined = torch.bmm if config.architecture == "skipgram" else negative.combined
     places = windows.around(torch.arange(len(u)), window)
     weights = torch.ones(places.shape)
     rows, table = words.unsqueeze(1).expand(p, config.dim), torch.zeros_like(model.input)
@@ -87,8 +88,8 @@ def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
         if config.architecture == "skipgram":
             negative.scores(x, u, window, block)
         torch.bmm(many, others.transpose(1, 2))
-        torch.bmm(miss, others)
-        torch.bmm(miss.transpose(1, 2), many)
+        combined(miss, others)
+        combined(miss.transpose(1, 2), many)
 
     def sums() -> None:
         windows.weighted_sum(u, places, weights)

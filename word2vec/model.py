@@ -119,14 +119,14 @@ class Word2Vec(nn.Module):
         if config.loss == "negative":
             place, square, dh, output, loss = self._cbow_groups(batch, h, counted, rate(seen, curvature))
         elif self.tree is not None:
-            place = torch.arange(len(words), device=words.device)
+            place = torch.arange(len(words), device=words.device, dtype=torch.int32)
             dh, (nodes, du), loss = hierarchical.predict(
                 h.unsqueeze(1), self.output, self.tree, words, counted.unsqueeze(1)
             )
             dh, square = dh.squeeze(1), self._output_square(nodes)
             output = self._nodes(nodes, du, rate, curvature)
         else:
-            place = torch.arange(len(words), device=words.device)
+            place = torch.arange(len(words), device=words.device, dtype=torch.int32)
             dh, table, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
             square = self._output_square(None)
             output = self._table(batch, table, rate, curvature)
@@ -150,7 +150,7 @@ class Word2Vec(nn.Module):
         counted, weight, scale = (negative.grouped(each, noise) for each in (counted, self._noise_weight(batch), scale))
         h, u = negative.grouped(h, noise), u.view(-1, noise, u.shape[1])
         dh, du, loss = negative.cbow(h, u, counted, weight, scale, negative=config.negative)
-        place = torch.arange(len(words), device=words.device).view(-1, noise).t().reshape(-1)
+        place = torch.arange(len(words), device=words.device, dtype=torch.int32).view(-1, noise).t().reshape(-1)
         return place, square, dh.flatten(0, 1), RowGradient(words, du.flatten(0, 1)), loss
 
     def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:

@@ -99,12 +99,12 @@ def cbow(
     pull = own.sub(1.0).mul_(counted)
     coefficient.mul_(share).mul_(weight.unsqueeze(1))
     own.copy_(pull)
-    dh = _combined(coefficient, u)
-    du = _combined(coefficient.mul_(scale.unsqueeze(1)).transpose(1, 2), h)
+    dh = combined(coefficient, u)
+    du = combined(coefficient.mul_(scale.unsqueeze(1)).transpose(1, 2), h)
     return dh, du, _grouped_loss(few, counted[:first], share[:first], weight[:first])
 
 
-def _combined(weights: Tensor, rows: Tensor) -> Tensor:
+def combined(weights: Tensor, rows: Tensor) -> Tensor:
     """Σ_j weights[g, i, j] · rows[g, j]: ``weights`` (m, M, M), ``rows`` (m, M, d), two axes of one table → (m, M, d)."""
     m, size, d = rows.shape
     if size > SMALL:
