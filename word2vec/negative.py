@@ -94,14 +94,14 @@ def cbow(
     share = (counted * (negative / (h.shape[1] - 1))).unsqueeze(2)
     coefficient = torch.bmm(h, u.transpose(1, 2)).sigmoid_()  # of each position (row) for each word of its group (column)
     first = -(-LOSS_WORDS // h.shape[1])
-    few = coefficient[:first].clone()
+    loss = _grouped_loss(coefficient[:first].clone(), counted[:first], share[:first] * weight[:first].unsqueeze(1))
     own = coefficient.diagonal(dim1=1, dim2=2)
     pull = own.sub(1.0).mul_(counted)
     coefficient.mul_(share).mul_(weight.unsqueeze(1))
     own.copy_(pull)
     dh = combined(coefficient, u)
     du = combined(coefficient.mul_(scale.unsqueeze(1)).transpose(1, 2), h)
-    return dh, du, _grouped_loss(few, counted[:first], share[:first], weight[:first])
+    return dh, du, loss
 
 
 def combined(weights: Tensor, rows: Tensor) -> Tensor:
@@ -116,14 +116,6 @@ def combined(weights: Tensor, rows: Tensor) -> Tensor:
     return found.view(m, size, d)
 
 
-def _grouped_loss(score: Tensor, counted: Tensor, share: Tensor, weight: Tensor) -> Tensor:
-    """As ``_loss``, of σ(h·u) (m, M, M) for all words of each group; the diagonal is what is to be predicted."""
-    hit = score.diagonal(dim1=1, dim2=2).clamp(min=torch.finfo(score.dtype).tiny).log_().mul_(counted)
-    push = (1.0 - score).clamp_(min=torch.finfo(score.dtype).eps / 2).log_().mul_(share * weight.unsqueeze(1))
-    push.diagonal(dim1=1, dim2=2).zero_()
-    return (total(hit) + total(push)).neg_() / counted.sum().clamp_(min=1.0)
-
-
 def _loss(hit: Tensor, inside: Tensor, miss: Tensor, share: Tensor, apart: Tensor) -> Tensor:
     """−log σ(h·u) and the weighted −log σ(−h·n), per prediction, over the first words; ``hit``, ``miss``: σ(score).
 
@@ -131,10 +123,22 @@ def _loss(hit: Tensor, inside: Tensor, miss: Tensor, share: Tensor, apart: Tenso
     """
     first = -(-LOSS_WORDS // miss.shape[1])  # so many groups of M words, and just these words' predictions
     hit, inside = hit[: first * miss.shape[1]], inside[: first * miss.shape[1]]
-    miss, share, apart = miss[:first], share[:first], apart[:first]
-    pull = total(hit.clamp(min=torch.finfo(hit.dtype).tiny).log_().mul_(inside))
-    push = total((1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share * apart))
-    return (pull + push).neg_() / inside.sum().clamp_(min=1.0)
+    return _mean_loss(hit, inside, miss[:first], share[:first] * apart[:first])
+
+
+def _grouped_loss(score: Tensor, counted: Tensor, amount: Tensor) -> Tensor:
+    """The same from σ(h·u) for all words of groups, (m, M, M), the predicted ones on the diagonal; changes ``score``."""
+    own = score.diagonal(dim1=1, dim2=2)
+    hit = own.clone()
+    own.zero_()  # no miss
+    return _mean_loss(hit, counted, score, amount)
+
+
+def _mean_loss(hit: Tensor, counted: Tensor, miss: Tensor, amount: Tensor) -> Tensor:
+    """The logarithms' sum, each as often as it counts, ÷ the number of predictions."""
+    pull = total(hit.clamp(min=torch.finfo(hit.dtype).tiny).log_().mul_(counted))
+    push = total((1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(amount))
+    return (pull + push).neg_() / counted.sum().clamp_(min=1.0)
 
 
 def total(values: Tensor) -> Tensor:
