@@ -23,7 +23,6 @@ from training import cadence, checkpoint, nonfinite
 from training.errors import ConfigError, NonFiniteError
 from training.evaluation import Batches, Evaluator, FixedBatches, Sources, overrides, source_list
 from training.learning_rates import step_schedulers
-from training.memory import settled
 from training.state import restore, restore_weights
 from training.task import Task
 
@@ -41,7 +40,7 @@ class Trainer(Evaluator):
         self.fitting, self.should_stop = True, False
         try:
             self._check_limits(task, train, sources)
-            with self._attached(task, "fit", state), torch.enable_grad(), settled():
+            with self._attached(task, "fit", state), torch.enable_grad():
                 if state is not None:
                     restore(self, state)
                 self.call("on_fit_start")

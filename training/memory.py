@@ -1,12 +1,9 @@
-"""What costs a step time without doing anything for it: memory given back to the system, and the garbage collector."""
+"""Freed memory is kept for the next step, instead of being given back to the system at every step."""
 
 from __future__ import annotations
 
 import ctypes
-import gc
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 # mallopt's parameters, as glibc's malloc.h numbers them.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -27,21 +24,3 @@ def keep_freed_memory(largest: int = KEPT) -> bool:
     libc.malloc_trim(0)
     mapped = any(libc.mallopt(_MMAP_THRESHOLD, size) == 1 for size in (largest, min(largest, MOST_OF_OLD_GLIBC)))
     return mapped and libc.mallopt(_TRIM_THRESHOLD, KEPT) == 1
-
-
-@contextmanager
-def settled() -> Iterator[None]:
-    """Inside, Python's garbage collector does not look again and again at what is there already.
-
-    That is vocabularies, data sets and modules, some hundred thousand objects that stay; what comes later is collected as
-    ever. A collection frozen by the caller is left as it is.
-    """
-    if gc.get_freeze_count():
-        yield
-        return
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
