@@ -44,7 +44,7 @@ class Word2VecConfig(TrainConfig):
     lr: float = option(0.05, "learning rate, falling to 0 in a straight line")
     batch_words: int = option(4096, "about how many words, after subsampling, are trained on in one step")
     streams: int = option(64, "places of the text that the words of a step come from")
-    noise_words: int = option(64, "words of the same step in a group that is noise, weighted to stand for --negative")
+    noise_words: int = option(64, "how many words of the same step are noise together, weighted to stand for --negative")
     block: int = option(8, "neighbouring words whose windows are computed together; divides noise-words")
     damping: float = option(0.05, "how much words that occur often in a step are held back; 0 for not at all")
     probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")

@@ -116,17 +116,17 @@ class Word2Vec(nn.Module):
         counted = (size > 0).to(h.dtype)
         curvature = mean_square(h)
         seen = self._seen(words, batch.n, len(self.input))
+        place = torch.arange(len(words), device=words.device, dtype=torch.int32)  # of each position among the rows of dh
         if config.loss == "negative":
-            place, square, dh, output, loss = self._cbow_groups(batch, h, counted, rate(seen, curvature))
+            square, dh, output, loss = self._cbow_groups(batch, h, counted, rate(seen, curvature))
+            place = place.view(-1, config.noise_words).t().reshape(-1)
         elif self.tree is not None:
-            place = torch.arange(len(words), device=words.device, dtype=torch.int32)
             dh, (nodes, du), loss = hierarchical.predict(
                 h.unsqueeze(1), self.output, self.tree, words, counted.unsqueeze(1)
             )
             dh, square = dh.squeeze(1), self._output_square(nodes)
             output = self._nodes(nodes, du, rate, curvature)
         else:
-            place = torch.arange(len(words), device=words.device, dtype=torch.int32)
             dh, table, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
             square = self._output_square(None)
             output = self._table(batch, table, rate, curvature)
@@ -141,8 +141,8 @@ class Word2Vec(nn.Module):
 
     def _cbow_groups(
         self, batch: Batch, h: Tensor, counted: Tensor, scale: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, RowGradient, Tensor]:
-        """Of negative sampling: where each position stands among the groups' rows, and what those rows are."""
+    ) -> tuple[Tensor, Tensor, RowGradient, Tensor]:
+        """Of negative sampling: the output rows' mean square, the gradients of h in groups and of those rows, the loss."""
         config, noise = self.config, self.config.noise_words
         words = negative.grouped(batch.words, noise).reshape(-1)
         u = self.output.index_select(0, words)
@@ -150,8 +150,7 @@ class Word2Vec(nn.Module):
         counted, weight, scale = (negative.grouped(each, noise) for each in (counted, self._noise_weight(batch), scale))
         h, u = negative.grouped(h, noise), u.view(-1, noise, u.shape[1])
         dh, du, loss = negative.cbow(h, u, counted, weight, scale, negative=config.negative)
-        place = torch.arange(len(words), device=words.device, dtype=torch.int32).view(-1, noise).t().reshape(-1)
-        return place, square, dh.flatten(0, 1), RowGradient(words, du.flatten(0, 1)), loss
+        return square, dh.flatten(0, 1), RowGradient(words, du.flatten(0, 1)), loss
 
     def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
         self.gradients = {"input": RowGradient(batch.words[: batch.n], dx[: batch.n]), "output": output}

@@ -29,16 +29,10 @@ def kind(left: Tensor, right: Tensor, window: int) -> Tensor:
 
 def margined(table: Tensor, words: Tensor, window: int) -> Tensor:
     """The rows of ``words`` (P,) between two margins of zero rows, shape (P + 2w, d)."""
-    rows = empty(table, len(words), window)
-    torch.index_select(table, 0, words, out=rows[window : window + len(words)])
-    return rows
-
-
-def empty(like: Tensor, positions: int, window: int) -> Tensor:
-    """Room for the rows of P positions, between two margins of zero rows, shape (P + 2w, d)."""
-    rows = like.new_empty(positions + 2 * window, like.shape[1])
+    rows = table.new_empty(len(words) + 2 * window, table.shape[1])
     rows[:window].zero_()
-    rows[window + positions :].zero_()
+    rows[window + len(words) :].zero_()
+    torch.index_select(table, 0, words, out=rows[window : window + len(words)])
     return rows
 
 
