@@ -24,7 +24,7 @@ from word2vec.vocab import Vocab
 
 @dataclass(frozen=True)
 class Batch:
-    """P positions: ``n`` words of the text in order, then padding up to a multiple of ``noise_words``.
+    """P positions: ``n`` words of the text in order, then padding up to a multiple of ``batch_multiple``.
 
     A position's window is the ``left`` positions before it and the ``right`` ones after it: as many as were drawn, none
     beyond its sentence. Padding is the word 0 with an empty window; nobody's window reaches it.
@@ -73,7 +73,7 @@ class TextBatches:
         n = len(words)
         position = np.arange(n, dtype=np.int32)
         reach = self._windows(n, epoch, index)
-        padded = max(1, -(-n // self.config.noise_words)) * self.config.noise_words
+        padded = max(1, -(-n // self.config.batch_multiple)) * self.config.batch_multiple
         batch_words = np.zeros(padded, dtype=np.int64)
         left, right = np.zeros(padded, dtype=np.int8), np.zeros(padded, dtype=np.int8)
         batch_words[:n] = words

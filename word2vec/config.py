@@ -77,3 +77,14 @@ class Word2VecConfig(TrainConfig):
             raise ConfigError("word2vec makes its own steps: leave accumulate_grad_batches at 1, gradient_clip_val at 0")
         if self.precision != "32-true":
             raise ConfigError(f"precision: word2vec computes in 32-true, got {self.precision}")
+
+    @property
+    def batch_multiple(self) -> int:
+        """What a batch's positions are padded up to a multiple of.
+
+        Whole groups of noise words; with CBOW's groups about a 32nd of a batch, so that most batches are of one size and
+        what depends on that alone is worked out once.
+        """
+        if self.architecture == "cbow" and self.loss == "negative":
+            return self.noise_words * max(1, self.batch_words // (32 * self.noise_words))
+        return self.noise_words

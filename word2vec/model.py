@@ -7,6 +7,7 @@ word2vec/softmax.py) or the hierarchical softmax (2013b, eq. 3; word2vec/hierarc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -65,9 +66,11 @@ class Word2Vec(nn.Module):
         self.windows: Tensor
         kinds = windows.kinds(config.window)
         self.register_buffer("windows", kinds, persistent=False)
-        means = kinds / kinds.sum(1, keepdim=True).clamp(min=1.0)
+        sizes = kinds.sum(1)
+        self.sizes: Tensor
+        self.register_buffer("sizes", sizes, persistent=False)
         self.means: Tensor
-        self.register_buffer("means", means, persistent=False)
+        self.register_buffer("means", kinds / sizes.unsqueeze(1).clamp(min=1.0), persistent=False)
         self.gradients: dict[str, RowGradient] = {}
         self._zeros, self._around = torch.zeros(0), torch.zeros(0, 0, dtype=torch.int64)
 
@@ -87,7 +90,7 @@ class Word2Vec(nn.Module):
         own = x[window : window + len(words)]
         many = (batch.left + batch.right).to(x.dtype).sum() / max(1, batch.n)
         curvature = many * mean_square(own)
-        seen = self._seen(words, batch.n, len(self.input))
+        seen = self._seen(words[: batch.n], words, len(self.input))
         if config.loss == "negative":
             u = windows.margined(self.output, words, window)
             scale = rate(seen, many * mean_square(u[window : window + len(words)])), rate(seen, curvature)
@@ -108,48 +111,46 @@ class Word2Vec(nn.Module):
         return self._found(batch, dx, output, loss)
 
     def _cbow(self, batch: Batch, rate: Rate) -> Tensor:
-        config, words, window = self.config, batch.words, self.config.window
-        kind = windows.kind(batch.left, batch.right, window)
-        mean = self.means.index_select(0, kind)
-        size = (batch.left + batch.right).to(mean.dtype)
-        h = windows.weighted_sum(self.input, windows.around(pad(words, (window, window)), window), mean)
-        counted = (size > 0).to(h.dtype)
-        curvature = mean_square(h)
-        seen = self._seen(words, batch.n, len(self.input))
-        place = torch.arange(len(words), device=words.device, dtype=torch.int32)  # of each position among the rows of dh
+        config, window, around = self.config, self.config.window, (self.config.window, self.config.window)
+        # With negative sampling the words of a group stand side by side in all that follows: one stretch of memory each.
+        group = config.noise_words if config.loss == "negative" else 1
+        words, kind = batch.words, windows.kind(batch.left, batch.right, window)
+        words, own_kind = negative.arranged(words, group), negative.arranged(kind, group)
+        # First what one thread does alone, then what is shared: threads that wait for long fall asleep.
+        seen, size = self._seen(batch.words[: batch.n], words, len(self.input)), self.sizes.index_select(0, own_kind)
+        counted, many = (size > 0).to(size.dtype), size.sum() / max(1, batch.n)
+        read = negative.arranged(windows.around(pad(batch.words.int(), around), window), group)
+        # The margins' windows are empty (kind 0), and no window reaches them: any row may stand there.
+        spread = (self.means if config.cbow_gradient == "corrected" else self.windows).index_select(0, pad(kind, around))
+        spread = negative.arranged(windows.turned_within(spread), group)
+        h = windows.weighted_sum(self.input, read, self.means.index_select(0, own_kind))
         if config.loss == "negative":
-            square, dh, output, loss = self._cbow_groups(batch, h, counted, rate(seen, curvature))
-            place = place.view(-1, config.noise_words).t().reshape(-1)
+            weight = negative.arranged(self._noise_weight(batch), group)
+            square, dh, output, loss = self._cbow_groups(words, h, counted, weight, lambda: rate(seen, mean_square(h)))
         elif self.tree is not None:
-            dh, (nodes, du), loss = hierarchical.predict(
-                h.unsqueeze(1), self.output, self.tree, words, counted.unsqueeze(1)
-            )
+            dh, (nodes, du), loss = hierarchical.predict(h.unsqueeze(1), self.output, self.tree, words, counted.unsqueeze(1))
             dh, square = dh.squeeze(1), self._output_square(nodes)
-            output = self._nodes(nodes, du, rate, curvature)
+            output = self._nodes(nodes, du, rate, mean_square(h))
         else:
             dh, table, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
             square = self._output_square(None)
-            output = self._table(batch, table, rate, curvature)
-        corrected = config.cbow_gradient == "corrected"
-        spread = windows.turned(mean if corrected else self.windows.index_select(0, kind))
+            output = self._table(batch, table, rate, mean_square(h))
         # How far h moves when all its words do: by the mean of the moves, which are divided or not by the window's size.
-        across = square if corrected else size.mean() * square
-        # No window reaches the margins, and so any row may stand there.
-        around = windows.around(pad(place, (window, window)), window)
-        dx = windows.weighted_sum(dh, around, spread.mul_(rate(seen, across).unsqueeze(1)))
-        return self._found(batch, dx, output, loss)
+        across = square if config.cbow_gradient == "corrected" else many * square
+        given = negative.neighbours(len(words), group, window, words.device)
+        dx = windows.weighted_sum(dh, given, spread.mul_(rate(seen, across).unsqueeze(1)))
+        self.gradients = {"input": RowGradient(words, dx), "output": output}
+        return loss
 
     def _cbow_groups(
-        self, batch: Batch, h: Tensor, counted: Tensor, scale: Tensor
+        self, words: Tensor, h: Tensor, counted: Tensor, weight: Tensor, scale: Callable[[], Tensor]
     ) -> tuple[Tensor, Tensor, RowGradient, Tensor]:
-        """Of negative sampling: the output rows' mean square, the gradients of h in groups and of those rows, the loss."""
-        config, noise = self.config, self.config.noise_words
-        words = negative.grouped(batch.words, noise).reshape(-1)
+        """Of negative sampling: the output rows' mean square, the gradients of h and of those rows, the loss."""
+        noise = self.config.noise_words
         u = self.output.index_select(0, words)
         square = mean_square(u)
-        counted, weight, scale = (negative.grouped(each, noise) for each in (counted, self._noise_weight(batch), scale))
-        h, u = negative.grouped(h, noise), u.view(-1, noise, u.shape[1])
-        dh, du, loss = negative.cbow(h, u, counted, weight, scale, negative=config.negative)
+        h, u, counted, weight = (each.unflatten(0, (-1, noise)) for each in (h, u, counted, weight))
+        dh, du, loss = negative.cbow(h, u, counted, weight, lambda: scale().view(-1, noise), negative=self.config.negative)
         return square, dh.flatten(0, 1), RowGradient(words, du.flatten(0, 1)), loss
 
     def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:
@@ -158,7 +159,7 @@ class Word2Vec(nn.Module):
 
     def _nodes(self, nodes: Tensor, du: Tensor, rate: Rate, curvature: Tensor) -> RowGradient:
         """Of the rows ``nodes`` (r,), with their gradients (r, d)."""
-        scale = rate(self._seen(nodes, len(nodes), len(self.output)), curvature)
+        scale = rate(self._seen(nodes, nodes, len(self.output)), curvature)
         return RowGradient(nodes, du.mul_(scale.unsqueeze(1)))
 
     def _table(self, batch: Batch, table: Tensor, rate: Rate, curvature: Tensor) -> RowGradient:
@@ -170,21 +171,20 @@ class Word2Vec(nn.Module):
         """The mean squared length of some of these rows of the output table."""
         return mean_square(self.output if rows is None else self.output.index_select(0, rows[:SAMPLE]))
 
-    def _seen(self, rows: Tensor, n: int, size: int) -> Tensor:
-        """How often each of ``rows`` (r,), of a table of ``size`` rows, is among the first n of them: float32 (r,)."""
+    def _seen(self, counted: Tensor, rows: Tensor, size: int) -> Tensor:
+        """How often each of ``rows`` (r,), of a table of ``size`` rows, is among those ``counted``: float32 (r,)."""
         if len(self._zeros) < size or self._zeros.device != rows.device:
             self._zeros = torch.zeros(size, device=rows.device)
-        self._zeros.index_add_(0, rows[:n], self._zeros.new_ones(n))  # whole numbers: exact in any order
+        self._zeros.index_add_(0, counted, self._zeros.new_ones(len(counted)))  # whole numbers: exact in any order
         count = self._zeros.index_select(0, rows)
-        self._zeros.index_fill_(0, rows, 0.0)
+        self._zeros.index_fill_(0, counted, 0.0)
         return count
 
     def _places(self, positions: int) -> Tensor:
         """The rows around each position between margins: int64 (P, 2·window + 1)."""
         if len(self._around) < positions or self._around.device != self.input.device:
-            self._around = windows.around(
-                torch.arange(positions + 2 * self.config.window, device=self.input.device), self.config.window
-            )
+            place = torch.arange(positions + 2 * self.config.window, device=self.input.device)
+            self._around = windows.around(place, self.config.window).contiguous()
         return self._around[:positions]
 
     def _noise_weight(self, batch: Batch) -> Tensor:

@@ -17,10 +17,14 @@ is to be scaled by is multiplied into its coefficients, which are few, and not i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from word2vec.windows import turned, weighted_sum
+from word2vec.windows import around, turned, weighted_sum
 
 LOSS_WORDS = 256
 """The loss is reported from so many words of a batch: the step does not need it, and logarithms are dear."""
@@ -47,6 +51,11 @@ def scores(x: Tensor, u: Tensor, window: int, block: int) -> Tensor:
 def grouped(rows: Tensor, noise: int) -> Tensor:
     """Groups of M words far apart: the b-th of m = P/M has the rows b, b + m, b + 2m, …; (P, …) → (m, M, …), not copied."""
     return rows.view(noise, -1, *rows.shape[1:]).transpose(0, 1)
+
+
+def arranged(values: Tensor, noise: int) -> Tensor:
+    """(P, …) → (P, …): in the order of ``grouped``, one group after another. A copy, but for M = 1."""
+    return grouped(values, noise).flatten(0, 1)
 
 
 def skipgram(
@@ -82,38 +91,49 @@ def skipgram(
 
 
 def cbow(
-    h: Tensor, u: Tensor, counted: Tensor, weight: Tensor, scale: Tensor, *, negative: int
+    h: Tensor, u: Tensor, counted: Tensor, weight: Tensor, scale: Callable[[], Tensor], *, negative: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each position's hidden vector predicts its word; the other words of its group of M are its noise.
 
     ``h`` (m, M, d): hidden vectors, in groups (``grouped``). ``u`` (m, M, d): output rows of the positions' words.
-    ``counted`` (m, M): 1, or 0 for a position without a context, which predicts nothing. ``weight`` (m, M): P(w)/Q(w) as in
-    ``skipgram``; ``scale`` (m, M) is for the output rows alone. Returns the gradients for ``h`` and, scaled, for ``u``, each
-    (m, M, d), and the mean loss of a prediction.
+    ``counted`` (m, M): 1, or 0 for a position without a context: its h is 0 and predicts nothing, and what is returned as
+    its gradient has no meaning. ``weight`` (m, M): P(w)/Q(w) as in ``skipgram``; ``scale``, which makes (m, M), is for the
+    output rows alone. Returns the gradients for ``h`` and, scaled, for ``u``, each (m, M, d), and the mean loss of a
+    prediction.
     """
-    share = (counted * (negative / (h.shape[1] - 1))).unsqueeze(2)
     coefficient = torch.bmm(h, u.transpose(1, 2)).sigmoid_()  # of each position (row) for each word of its group (column)
-    first = -(-LOSS_WORDS // h.shape[1])
-    loss = _grouped_loss(coefficient[:first].clone(), counted[:first], share[:first] * weight[:first].unsqueeze(1))
+    # The small operations stand together here, since each stretch of them lets the other threads fall asleep.
+    amount = (weight * (negative / (h.shape[1] - 1))).unsqueeze(1)
+    loss = _grouped_loss(coefficient, counted, amount)
     own = coefficient.diagonal(dim1=1, dim2=2)
-    pull = own.sub(1.0).mul_(counted)
-    coefficient.mul_(share).mul_(weight.unsqueeze(1))
+    pull, moved = own - 1.0, scale().unsqueeze(1)
+    coefficient.mul_(amount)
     own.copy_(pull)
     dh = combined(coefficient, u)
-    du = combined(coefficient.mul_(scale.unsqueeze(1)).transpose(1, 2), h)
+    du = combined(coefficient.mul_(moved).transpose(1, 2), h)
     return dh, du, loss
 
 
 def combined(weights: Tensor, rows: Tensor) -> Tensor:
-    """Σ_j weights[g, i, j] · rows[g, j]: ``weights`` (m, M, M), ``rows`` (m, M, d), two axes of one table → (m, M, d)."""
+    """Σ_j weights[g, i, j] · rows[g, j]: ``weights`` (m, M, M), ``rows`` (m, M, d) → (m, M, d)."""
     m, size, d = rows.shape
     if size > SMALL:
         return torch.bmm(weights, rows)
-    group, member = (torch.arange(n, device=rows.device, dtype=torch.int32) for n in (m, size))
-    places = (group * (rows.stride(0) // d)).view(m, 1, 1) + member * (rows.stride(1) // d)
-    table = rows.as_strided((m * size, d), (d, 1))
-    found = weighted_sum(table, places.expand(m, size, size).reshape(-1, size), weights.reshape(-1, size))
+    found = weighted_sum(rows.flatten(0, 1), _members(m, size, rows.device), weights.reshape(-1, size))
     return found.view(m, size, d)
+
+
+@lru_cache(maxsize=4)
+def _members(m: int, size: int, device: torch.device) -> Tensor:
+    """For each row of m groups of ``size``, the rows of its group: int32 (m · size, size)."""
+    return torch.arange(m * size, dtype=torch.int32, device=device).view(m, 1, size).expand(m, size, size).reshape(-1, size)
+
+
+@lru_cache(maxsize=4)
+def neighbours(positions: int, noise: int, window: int, device: torch.device) -> Tensor:
+    """In the order of ``arranged``, the rows of the positions around each position: int32 (P, W). In margins any row."""
+    place = torch.arange(positions, dtype=torch.int32, device=device).view(-1, noise).t().reshape(-1)  # of each position
+    return arranged(around(pad(place, (window, window)), window), noise)
 
 
 def _loss(hit: Tensor, inside: Tensor, miss: Tensor, share: Tensor, apart: Tensor) -> Tensor:
@@ -123,22 +143,23 @@ def _loss(hit: Tensor, inside: Tensor, miss: Tensor, share: Tensor, apart: Tenso
     """
     first = -(-LOSS_WORDS // miss.shape[1])  # so many groups of M words, and just these words' predictions
     hit, inside = hit[: first * miss.shape[1]], inside[: first * miss.shape[1]]
-    return _mean_loss(hit, inside, miss[:first], share[:first] * apart[:first])
+    pull = total(hit.clamp(min=torch.finfo(hit.dtype).tiny).log_().mul_(inside))
+    push = total((1.0 - miss[:first]).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share[:first] * apart[:first]))
+    return (pull + push).neg_() / inside.sum().clamp_(min=1.0)
 
 
 def _grouped_loss(score: Tensor, counted: Tensor, amount: Tensor) -> Tensor:
-    """The same from σ(h·u) for all words of groups, (m, M, M), the predicted ones on the diagonal; changes ``score``."""
-    own = score.diagonal(dim1=1, dim2=2)
-    hit = own.clone()
-    own.zero_()  # no miss
-    return _mean_loss(hit, counted, score, amount)
+    """The same where ``score`` (m, M, M) is σ(h·u) of all words of a group, the predicted ones on the diagonal.
 
-
-def _mean_loss(hit: Tensor, counted: Tensor, miss: Tensor, amount: Tensor) -> Tensor:
-    """The logarithms' sum, each as often as it counts, ÷ the number of predictions."""
-    pull = total(hit.clamp(min=torch.finfo(hit.dtype).tiny).log_().mul_(counted))
-    push = total((1.0 - miss).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(amount))
-    return (pull + push).neg_() / counted.sum().clamp_(min=1.0)
+    ``counted`` is (m, M), ``amount`` (m, 1, M).
+    """
+    first = -(-LOSS_WORDS // score.shape[1])
+    score, counted = score[:first], counted[:first]
+    right, amount = 1.0 - score, counted.unsqueeze(2) * amount[:first]
+    right.diagonal(dim1=1, dim2=2).copy_(score.diagonal(dim1=1, dim2=2))
+    amount.diagonal(dim1=1, dim2=2).copy_(counted)
+    right.clamp_(min=torch.finfo(score.dtype).eps / 2).log_().mul_(amount)
+    return total(right).neg_() / counted.sum().clamp_(min=1.0)
 
 
 def total(values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, pad
 
 from training import portable
 
@@ -37,8 +37,8 @@ def margined(table: Tensor, words: Tensor, window: int) -> Tensor:
 
 
 def around(values: Tensor, window: int) -> Tensor:
-    """For ``values`` (P + 2w,) of positions and margins, those around each position, (P, W)."""
-    return values.unfold(0, 2 * window + 1, 1).contiguous()
+    """For ``values`` (P + 2w,) of positions and margins, those around each position, (P, W): a view."""
+    return values.unfold(0, 2 * window + 1, 1)
 
 
 def turned(weights: Tensor) -> Tensor:
@@ -46,11 +46,15 @@ def turned(weights: Tensor) -> Tensor:
 
     The entry at offset o of position p is that at offset −o of position p + o.
     """
-    p, width = weights.shape
-    window = width // 2
-    wide = torch.nn.functional.pad(weights, (0, 0, window, window))
+    window = weights.shape[1] // 2
+    return turned_within(pad(weights, (0, 0, window, window))).contiguous()
+
+
+def turned_within(weights: Tensor) -> Tensor:
+    """The same of weights with margins, (P + 2w, W), those of the margins 0: a view (P, W)."""
+    width = weights.shape[1]
     # Over o = −w … w the row is p + w + o, and the column that of −o, the last one first.
-    return wide.as_strided((p, width), (width, width - 1), width - 1).contiguous()
+    return weights.as_strided((len(weights) + 1 - width, width), (width, width - 1), width - 1)
 
 
 def weighted_sum(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
