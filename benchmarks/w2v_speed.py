@@ -159,6 +159,7 @@ def record(arguments: argparse.Namespace, name: str, path: Path, cpu: float) -> 
     if name in {run["name"] for run in recorded(arguments.folder)}:
         return
     kept = arguments.folder / (name.replace(" ", "_").replace("/", "_") + ".bin")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     shutil.move(path, kept)
     found = {"name": name, "scores": scores(kept, arguments.sets), "cpu": round(cpu, 1), "date": time.strftime("%F %T")}
     with open(arguments.folder / "runs.jsonl", "a") as stream:

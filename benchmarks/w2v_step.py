@@ -77,10 +77,11 @@ def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
     window, block, noise = config.window, config.block, config.noise_words
     u = windows.margined(model.output, words, window)
     x = u[window : window + p].clone()
-    many, others = x.view(-1, noise, config.dim), negative.grouped(x, noise)
+    many = x.view(-1, noise, config.dim)
+    others = negative.grouped(x, noise) if config.architecture == "skipgram" else many
     miss = torch.bmm(many, others.transpose(1, 2))
     combined = torch.bmm if config.architecture == "skipgram" else negative.combined
-    places = windows.around(torch.arange(len(u)), window)
+    places = windows.around(torch.arange(len(u)), window).contiguous()
     weights = torch.ones(places.shape)
     rows, table = words.unsqueeze(1).expand(p, config.dim), torch.zeros_like(model.input)
 

@@ -111,7 +111,7 @@ class Word2Vec(nn.Module):
         return self._found(batch, dx, output, loss)
 
     def _cbow(self, batch: Batch, rate: Rate) -> Tensor:
-        config, window, around = self.config, self.config.window, (self.config.window, self.config.window)
+        config, window, margins = self.config, self.config.window, (self.config.window, self.config.window)
         # With negative sampling the words of a group stand side by side in all that follows: one stretch of memory each.
         group = config.noise_words if config.loss == "negative" else 1
         words, kind = batch.words, windows.kind(batch.left, batch.right, window)
@@ -119,9 +119,9 @@ class Word2Vec(nn.Module):
         # First what one thread does alone, then what is shared: threads that wait for long fall asleep.
         seen, size = self._seen(batch.words[: batch.n], words, len(self.input)), self.sizes.index_select(0, own_kind)
         counted, many = (size > 0).to(size.dtype), size.sum() / max(1, batch.n)
-        read = negative.arranged(windows.around(pad(batch.words.int(), around), window), group)
+        read = negative.arranged(windows.around(pad(batch.words.int(), margins), window), group)
         # The margins' windows are empty (kind 0), and no window reaches them: any row may stand there.
-        spread = (self.means if config.cbow_gradient == "corrected" else self.windows).index_select(0, pad(kind, around))
+        spread = (self.means if config.cbow_gradient == "corrected" else self.windows).index_select(0, pad(kind, margins))
         spread = negative.arranged(windows.turned_within(spread), group)
         h = windows.weighted_sum(self.input, read, self.means.index_select(0, own_kind))
         if config.loss == "negative":
@@ -149,7 +149,7 @@ class Word2Vec(nn.Module):
         noise = self.config.noise_words
         u = self.output.index_select(0, words)
         square = mean_square(u)
-        h, u, counted, weight = (each.unflatten(0, (-1, noise)) for each in (h, u, counted, weight))
+        h, u, counted, weight = (each.view(-1, noise, *each.shape[1:]) for each in (h, u, counted, weight))
         dh, du, loss = negative.cbow(h, u, counted, weight, lambda: scale().view(-1, noise), negative=self.config.negative)
         return square, dh.flatten(0, 1), RowGradient(words, du.flatten(0, 1)), loss
 
