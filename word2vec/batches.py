@@ -73,7 +73,8 @@ class TextBatches:
         n = len(words)
         position = np.arange(n, dtype=np.int32)
         reach = self._windows(n, epoch, index)
-        padded = max(1, -(-n // self.config.batch_multiple)) * self.config.batch_multiple
+        multiple = self.config.batch_multiple
+        padded = max(1, -(-n // multiple)) * multiple
         batch_words = np.zeros(padded, dtype=np.int64)
         left, right = np.zeros(padded, dtype=np.int8), np.zeros(padded, dtype=np.int8)
         batch_words[:n] = words

@@ -121,7 +121,8 @@ class Word2Vec(nn.Module):
         counted, many = (size > 0).to(size.dtype), size.sum() / max(1, batch.n)
         read = negative.arranged(windows.around(pad(batch.words.int(), margins), window), group)
         # The margins' windows are empty (kind 0), and no window reaches them: any row may stand there.
-        spread = (self.means if config.cbow_gradient == "corrected" else self.windows).index_select(0, pad(kind, margins))
+        corrected = config.cbow_gradient == "corrected"
+        spread = (self.means if corrected else self.windows).index_select(0, pad(kind, margins))
         spread = negative.arranged(windows.turned_within(spread), group)
         h = windows.weighted_sum(self.input, read, self.means.index_select(0, own_kind))
         if config.loss == "negative":
@@ -136,7 +137,7 @@ class Word2Vec(nn.Module):
             square = self._output_square(None)
             output = self._table(batch, table, rate, mean_square(h))
         # How far h moves when all its words do: by the mean of the moves, which are divided or not by the window's size.
-        across = square if config.cbow_gradient == "corrected" else many * square
+        across = square if corrected else many * square
         given = negative.neighbours(len(words), group, window, words.device)
         dx = windows.weighted_sum(dh, given, spread.mul_(rate(seen, across).unsqueeze(1)))
         self.gradients = {"input": RowGradient(words, dx), "output": output}
@@ -150,7 +151,7 @@ class Word2Vec(nn.Module):
         u = self.output.index_select(0, words)
         square = mean_square(u)
         h, u, counted, weight = (each.view(-1, noise, *each.shape[1:]) for each in (h, u, counted, weight))
-        dh, du, loss = negative.cbow(h, u, counted, weight, lambda: scale().view(-1, noise), negative=self.config.negative)
+        dh, du, loss = negative.cbow(h, u, counted, weight, scale, negative=self.config.negative)
         return square, dh.flatten(0, 1), RowGradient(words, du.flatten(0, 1)), loss
 
     def _found(self, batch: Batch, dx: Tensor, output: RowGradient, loss: Tensor) -> Tensor:

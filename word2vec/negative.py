@@ -97,16 +97,16 @@ def cbow(
 
     ``h`` (m, M, d): hidden vectors, in groups (``grouped``). ``u`` (m, M, d): output rows of the positions' words.
     ``counted`` (m, M): 1, or 0 for a position without a context: its h is 0 and predicts nothing, and what is returned as
-    its gradient has no meaning. ``weight`` (m, M): P(w)/Q(w) as in ``skipgram``; ``scale``, which makes (m, M), is for the
-    output rows alone. Returns the gradients for ``h`` and, scaled, for ``u``, each (m, M, d), and the mean loss of a
-    prediction.
+    its gradient has no meaning. ``weight`` (m, M): P(w)/Q(w) as in ``skipgram``. ``scale`` makes (P,), in the order of
+    ``arranged``, and is for the output rows alone. Returns the gradients for ``h`` and, scaled, for ``u``, each (m, M, d),
+    and the mean loss of a prediction.
     """
     coefficient = torch.bmm(h, u.transpose(1, 2)).sigmoid_()  # of each position (row) for each word of its group (column)
     # The small operations stand together here, since each stretch of them lets the other threads fall asleep.
     amount = (weight * (negative / (h.shape[1] - 1))).unsqueeze(1)
     loss = _grouped_loss(coefficient, counted, amount)
     own = coefficient.diagonal(dim1=1, dim2=2)
-    pull, moved = own - 1.0, scale().unsqueeze(1)
+    pull, moved = own - 1.0, scale().view(weight.shape).unsqueeze(1)
     coefficient.mul_(amount)
     own.copy_(pull)
     dh = combined(coefficient, u)

@@ -73,6 +73,22 @@ def test_without_subsampling_an_epoch_is_the_text(
     assert sorted(seen) == sorted(ids)
 
 
+def test_cbow_has_the_batches_of_skipgram_with_more_padding(tmp_path: Path) -> None:
+    vocab, corpus = text_of(tmp_path, [list("abcdefg") * 20] * 3)
+    shape = {"sample": 0.0, "streams": 2, "batch_words": 200, "block": 2, "noise_words": 2}
+    plain, grouped = (
+        TextBatches(corpus, vocab, Word2VecConfig.from_dict({**shape, "architecture": name})).plan(0)
+        for name in ("skipgram", "cbow")
+    )
+    assert len(plain) == len(grouped) > 1
+    for one, other in zip(plain, grouped, strict=True):
+        assert len(other.words) % 6 == 0  # 200 // (32 · 2) = 3 groups of 2
+        assert one.n == other.n <= len(one.words) <= len(other.words)
+        for name in ("words", "left", "right"):
+            assert torch.equal(getattr(one, name)[: one.n], getattr(other, name)[: one.n])
+            assert not getattr(other, name)[one.n :].any()
+
+
 def zipf(tmp_path: Path, words: int = 60_000) -> tuple[Vocab, Corpus]:
     generator = np.random.default_rng(1)
     text = [str(w) for w in generator.zipf(1.4, words) % 500]
