@@ -65,7 +65,7 @@ class TextBatches:
         seed, end = self.config.seed, self.end
         raw = self._raw(index)
         draws = randomness.words32(len(raw), seed, "subsample", epoch, index)
-        kept = raw[draws <= self.threshold.take(raw, mode="clip")]
+        kept = raw.take(np.flatnonzero(draws <= self.threshold.take(raw, mode="clip")))  # faster than by a mask
         words = kept[kept != end]
         ends = np.flatnonzero(kept == end)
         after = (ends - np.arange(len(ends))).astype(np.int32)  # words before each end
@@ -80,7 +80,7 @@ class TextBatches:
         batch_words[:n] = words
         left[:n] = np.minimum(reach, position - np.repeat(after - lengths, lengths))
         right[:n] = np.minimum(reach, np.repeat(after, lengths) - 1 - position)
-        read = int((raw != end).sum())
+        read = int(np.count_nonzero(raw != end))
         return Batch(torch.from_numpy(batch_words), torch.from_numpy(left), torch.from_numpy(right), n, read)
 
     def _raw(self, index: int) -> npt.NDArray[np.int32]:
