@@ -44,7 +44,7 @@ class Word2VecConfig(TrainConfig):
     lr: float = option(0.05, "learning rate, falling to 0 in a straight line")
     batch_words: int = option(4096, "about how many words, after subsampling, are trained on in one step")
     streams: int = option(64, "places of the text that the words of a step come from")
-    noise_words: int = option(64, "how many words of the same step are noise together, weighted to stand for --negative")
+    noise_words: int = option(64, "so many words of a step are each other's noise, weighted to stand for --negative")
     block: int = option(8, "neighbouring words whose windows are computed together; divides noise-words")
     damping: float = option(0.05, "how much words that occur often in a step are held back; 0 for not at all")
     probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")
@@ -61,8 +61,8 @@ class Word2VecConfig(TrainConfig):
                 raise ConfigError(f"{name}: expected {most} at most, got {getattr(self, name)}")
         if self.noise_words % self.block:
             raise ConfigError(f"block: expected a divisor of noise_words, {self.noise_words}, got {self.block}")
-        if self.architecture == "cbow" and self.loss == "negative" and self.noise_words < 2:
-            raise ConfigError("noise_words: expected 2 or more with CBOW, whose words are each other's noise, got 1")
+        if self.loss == "negative" and self.noise_words < 2:
+            raise ConfigError("noise_words: expected 2 or more, as the words of a group are each other's noise, got 1")
         if self.max_vocab is not None and self.max_vocab < 2:
             raise ConfigError(f"max_vocab: expected 2 or more, got {self.max_vocab}")
         if self.lr <= 0.0 or self.damping < 0.0:

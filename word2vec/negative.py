@@ -5,8 +5,8 @@ paper maximizes log σ(h·u) + Σ log σ(−h·n_m). Here the k draws of every p
 same expectation, k·E[log σ(−h·n)], over words that the step has read anyway, which lie at equal distances all over the
 batch, one in each stretch of P/M words. They come with the subsampled text's probability Q, so word w gets the weight
 P(w)/Q(w), and all of a prediction's noise together k. That is importance sampling; it needs no rows beyond those of the
-batch, and turns dot products into small matrix products. With skip-gram, M neighbouring words share the M words of such a
-group as noise. With CBOW, each word of a group has the M − 1 others, so that one product holds predictions and noise.
+batch, and turns dot products into small matrix products. Each word of such a group has the M − 1 others as its noise: so a
+word is pushed away from M − 1 unlike words, and with CBOW one product holds predictions and noise.
 
 Shapes: P positions = n blocks of B; H = B + 2·window, a block with the window's reach on both sides (its halo); M words in
 a group, a multiple of B; d numbers. P is a multiple of M. B is a matter of speed alone. What is around a
@@ -62,7 +62,7 @@ def skipgram(
     x: Tensor, u: Tensor, places: Tensor, inside: Tensor, weight: Tensor, scale: tuple[Tensor, Tensor],
     *, negative: int, noise: int, block: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Each word predicts the words in its window.
+    """Each word predicts the words in its window; the other words of its group of M (``grouped``) are its noise.
 
     ``x`` and ``u`` (P + 2·window, d): input and output rows of the words, with margins. ``places`` (P, W): the rows
     around each position, as int64. ``inside`` (P, W): 1 for those that its window holds, else 0. ``weight`` (P,):
@@ -72,18 +72,19 @@ def skipgram(
     """
     p, window = len(places), places.shape[1] // 2
     own_x, own_u = x[window : window + p], u[window : window + p]
-    many, others, apart = own_x.view(p // noise, noise, -1), grouped(own_u, noise), grouped(weight, noise).unsqueeze(1)
-    share = (inside.sum(1) * (negative / noise)).view(-1, noise, 1)
+    many, others, apart = grouped(own_x, noise), grouped(own_u, noise), grouped(weight, noise).unsqueeze(1)
+    share = grouped(inside.sum(1) * (negative / (noise - 1)), noise).unsqueeze(2)
     scale_x, scale_u = scale
 
     hit = scores(own_x, u, window, block).sigmoid_()
-    miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()
+    miss = torch.bmm(many, others.transpose(1, 2)).sigmoid_()  # of each position (row) for each word of its group (column)
+    miss.diagonal(dim1=1, dim2=2).zero_()
     loss = _loss(hit, inside, miss, share, apart)
     hit.sub_(1.0).mul_(inside)
     miss.mul_(share).mul_(apart)
 
     dx = weighted_sum(u, places, hit * scale_x.unsqueeze(1))
-    dx.view(many.shape).baddbmm_(miss * scale_x.view(-1, noise, 1), others)
+    grouped(dx, noise).add_(torch.bmm(miss * grouped(scale_x, noise).unsqueeze(2), others))
     du = weighted_sum(x, places, turned(hit).mul_(scale_u.unsqueeze(1)))
     miss.mul_(grouped(scale_u, noise).unsqueeze(1))
     grouped(du, noise).add_(torch.bmm(miss.transpose(1, 2), many))
@@ -137,12 +138,13 @@ def neighbours(positions: int, noise: int, window: int, device: torch.device) ->
 
 
 def _loss(hit: Tensor, inside: Tensor, miss: Tensor, share: Tensor, apart: Tensor) -> Tensor:
-    """−log σ(h·u) and the weighted −log σ(−h·n), per prediction, over the first words; ``hit``, ``miss``: σ(score).
+    """−log σ(h·u) and the weighted −log σ(−h·n), per prediction, over the first groups; ``hit``, ``miss``: σ(score).
 
-    ``hit`` and ``inside`` are (P, …), the others (m, M, …).
+    ``hit`` and ``inside`` are (P, W), the others (m, M, …), ``miss`` with zeros on the diagonal.
     """
-    first = -(-LOSS_WORDS // miss.shape[1])  # so many groups of M words, and just these words' predictions
-    hit, inside = hit[: first * miss.shape[1]], inside[: first * miss.shape[1]]
+    noise = miss.shape[1]
+    first = -(-LOSS_WORDS // noise)  # so many groups of M words, and just these words' predictions
+    hit, inside = grouped(hit, noise)[:first], grouped(inside, noise)[:first]
     pull = total(hit.clamp(min=torch.finfo(hit.dtype).tiny).log_().mul_(inside))
     push = total((1.0 - miss[:first]).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share[:first] * apart[:first]))
     return (pull + push).neg_() / inside.sum().clamp_(min=1.0)

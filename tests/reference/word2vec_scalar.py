@@ -20,14 +20,8 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return -torch.log1p(torch.exp(-x))
 
 
-def noise_of(i: int, positions: int, noise: int) -> list[int]:
-    """The positions of the ``noise`` words that position i has as noise."""
-    groups = positions // noise
-    return [i // noise + groups * m for m in range(noise)]
-
-
 def others_of(i: int, positions: int, noise: int) -> list[int]:
-    """The positions of the other words of position i's group, CBOW's noise."""
+    """The positions of the other words of position i's group, its noise."""
     groups = positions // noise
     return [j for j in range(positions) if j % groups == i % groups and j != i]
 

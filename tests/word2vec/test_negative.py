@@ -1,4 +1,4 @@
-"""The order of groups in CBOW's negative sampling, and the padding that goes with it."""
+"""The order of groups in negative sampling, and the padding that goes with it."""
 
 from __future__ import annotations
 

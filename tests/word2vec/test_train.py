@@ -230,7 +230,7 @@ def test_bad_bytes_and_a_taken_folder_leave_nothing_behind(tmp_path: Path, text:
     "changes",
     [{"dim": 0}, {"window": 101}, {"lr": 0.0}, {"sample": -1.0}, {"corpus": ()}, {"corpus": ("-", "-")}, {"max_vocab": 1},
      {"precision": "64-true"}, {"accumulate_grad_batches": 2}, {"loss": "hinge"},
-     {"architecture": "cbow", "noise_words": 1, "block": 1}],
+     {"noise_words": 1, "block": 1}, {"architecture": "cbow", "noise_words": 1, "block": 1}],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
