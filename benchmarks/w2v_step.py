@@ -77,9 +77,8 @@ def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
     window, block, noise = config.window, config.block, config.noise_words
     u = windows.margined(model.output, words, window)
     x = u[window : window + p].clone()
-    many = x.view(-1, noise, config.dim)
-    others = negative.grouped(x, noise) if config.architecture == "skipgram" else many
-    miss = torch.bmm(many, others.transpose(1, 2))
+    groups = negative.grouped(x, noise) if config.architecture == "skipgram" else x.view(-1, noise, config.dim)
+    miss = torch.bmm(groups, groups.transpose(1, 2))
     combined = torch.bmm if config.architecture == "skipgram" else negative.combined
     places = windows.around(torch.arange(len(u)), window).contiguous()
     weights = torch.ones(places.shape)
@@ -88,9 +87,9 @@ def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
     def products() -> None:
         if config.architecture == "skipgram":
             negative.scores(x, u, window, block)
-        torch.bmm(many, others.transpose(1, 2))
-        combined(miss, others)
-        combined(miss.transpose(1, 2), many)
+        torch.bmm(groups, groups.transpose(1, 2))
+        combined(miss, groups)
+        combined(miss.transpose(1, 2), groups)
 
     def sums() -> None:
         windows.weighted_sum(u, places, weights)
