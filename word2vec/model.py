@@ -78,7 +78,7 @@ class Word2Vec(nn.Module):
     def step(self, batch: Batch, rate: Rate = lambda seen, curvature: torch.ones_like(seen)) -> Tensor:
         """Compute ``gradients`` for a batch, scaled by ``rate``.
 
-        Returns the mean loss of a prediction, estimated from the batch's first words.
+        Returns the mean loss of a prediction, estimated from some of the batch's words.
         """
         if self.config.architecture == "skipgram":
             return self._skipgram(batch, rate)
