@@ -1,14 +1,17 @@
-"""Files that are either whole or not there, and their digests."""
+"""Files that are either whole or not there, and their digests; names that stay inside the folder they belong to."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from training.errors import DataError
 
 # Tests put a function here that raises or kills the process at a named point ("write:config.json", "fsync:…",
 # "rename:…"); None in use. The points are what a crash can interrupt.
@@ -29,6 +32,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary.unlink(missing_ok=True)  # in a foreign folder it may be a link that was put there to be written through
     try:
         fault_point(f"write:{target.name}")
         yield temporary
@@ -49,6 +53,57 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
         temporary.write_bytes(data)
 
 
+# -- inside a folder --------------------------------------------------------------------------------------------------
+
+
+def is_inside(name: Any) -> bool:
+    """Whether ``name`` is a plain one, or several with slashes between; not what leads out of a folder or is no name."""
+    if not isinstance(name, str) or any(part in ("", ".", "..") for part in name.split("/")):
+        return False
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return all(character >= " " and character != "\x7f" for character in name)
+
+
+def inside(folder: str | Path, name: str, where: str = "") -> Path:
+    """``folder/name``, where whoever made the folder may have chosen the name, or what stands there.
+
+    DataError for a name that leads out of the folder, and where there is a link or a device on the way. ``where`` says
+    in which file the name stands.
+    """
+    path = Path(folder)
+    if not is_inside(name):
+        raise DataError(f"{where or path}: expected the name of something in {path}, got {str(name)[:80]!r}; do not use it")
+    for part in name.split("/"):
+        path = path / part
+        try:
+            mode = path.lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise DataError(f"{where or folder}: expected a name, got {name[:80]!r} ({error.strerror})") from None
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            got = "a link" if stat.S_ISLNK(mode) else "a device or a pipe"
+            raise DataError(f"{path}: expected a file or folder of its own, got {got}; put there what it stands for")
+    return path
+
+
+def open_inside(folder: str | Path, name: str, mode: str = "r") -> IO[Any]:
+    """``open(inside(folder, name), mode)``, in UTF-8 where it is text; a link is not followed, a pipe not waited for."""
+
+    def without_links(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+    path = inside(folder, name)
+    text: dict[str, str] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    return open(path, mode, opener=without_links, **text)  # type: ignore[call-overload, no-any-return]
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------
+
+
 def parse_json(text: str) -> Any:
     """The value of a JSON text. ValueError, with line and column, for any text that is none, also one nested too deep."""
     try:
@@ -59,7 +114,7 @@ def parse_json(text: str) -> Any:
 
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
     """Add a line of JSON. A kill may leave a part of it: who reads such a file goes by the line ends."""
-    with open(path, "a", encoding="utf-8", newline="\n") as stream:
+    with open_inside(path.parent, path.name, "a") as stream:
         fault_point(f"append:{path.name}")
         stream.write(json.dumps(values) + "\n")
     fault_point(f"appended:{path.name}")
@@ -82,7 +137,7 @@ def next_version(folder: Path, name: str = "version") -> Path:
 def remove_partial(folder: Path) -> None:
     """Delete what a killed process left half-written in ``folder`` itself: temporary files end in ``.part``."""
     for path in folder.glob("*.part"):
-        if path.is_file():
+        if path.is_symlink() or path.is_file():
             path.unlink()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from training import files
+from training.errors import DataError
 
 
 @pytest.fixture
@@ -56,3 +58,55 @@ def test_sha256_of_a_file(tmp_path: Path) -> None:
     data = b"x" * 3_000_000
     (tmp_path / "a").write_bytes(data)
     assert files.sha256_file(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+OUTSIDE = ("/etc/passwd", "/", "..", "../a", "a/../../b", "a/..", ".", "./a", "", "a//b", "a/")
+ODD = ("a\x00b", "a\nb", "a\x1b", "\ud800")
+
+
+@pytest.mark.parametrize("name", OUTSIDE + ODD)
+def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="expected the name of something in") as refused:
+        files.inside(tmp_path, name, "manifest.json")
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["a", "a.ckpt", "sub/a", "a b", "é", "back\\slash", "..a", "a..", "\udce9"])
+def test_other_names_are_those_of_what_stands_in_the_folder(tmp_path: Path, name: str) -> None:
+    assert files.inside(tmp_path, name) == tmp_path / name
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    with files.open_inside(tmp_path, name, "a") as stream:
+        stream.write("é\r\n")
+    assert (tmp_path / name).read_bytes() == "é\r\n".encode()
+    with files.open_inside(tmp_path, name) as stream:
+        assert stream.readlines() == ["é\r\n"]
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="File name too long"):
+        files.inside(tmp_path, "a" * 5000)
+
+
+def test_links_pipes_and_devices_are_no_files_of_a_folder(tmp_path: Path) -> None:
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (other / "file").write_text("kept")
+    (folder / "link").symlink_to(other / "file")
+    (folder / "dangling").symlink_to(other / "new")
+    (folder / "way").symlink_to(other)
+    os.mkfifo(folder / "pipe")
+    for name in ("link", "dangling", "way", "way/file", "pipe"):
+        for mode in ("r", "a", "wb"):
+            with pytest.raises(DataError, match=r"expected a file or folder of its own, got (a link|a device or a pipe)"):
+                files.open_inside(folder, name, mode)
+    assert (other / "file").read_text() == "kept"
+    assert not (other / "new").exists()
+
+
+def test_a_temporary_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("kept")
+    (tmp_path / f".a.{os.getpid()}.part").symlink_to(other)
+    files.atomic_write(tmp_path / "a", "new")
+    assert (other.read_text(), (tmp_path / "a").read_text()) == ("kept", "new")
