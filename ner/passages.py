@@ -74,11 +74,12 @@ class Lines:
     def __init__(self, stream: BinaryIO, name: str, total: int = 0) -> None:
         self.stream, self.name, self.total, self.done = stream, name, total, 0
         self._ready: list[bytes] = []  # whole lines, the next one last
-        self._rest = b""
+        self._begun: list[bytes] = []  # the blocks of a line whose end is not read yet
         self._number = 0
         self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
 
     def __iter__(self) -> Iterator[bytes]:
+        size = 0  # of the line that is begun
         while True:
             while self._ready:
                 self._number += 1
@@ -89,18 +90,18 @@ class Lines:
                 break
             *lines, rest = block.split(b"\n")
             if lines:
-                lines[0] = self._rest + lines[0]
+                lines[0] = b"".join([*self._begun, lines[0]])
                 self._ready = [line + b"\n" for line in reversed(lines)]
-                self._rest = rest
-            else:
-                self._rest += rest
-            if len(self._rest) > LONGEST:
+                self._begun, size = [], 0
+            self._begun.append(rest)
+            size += len(rest)
+            if size > LONGEST:
                 at = f"{self.name}:{self._number + len(self._ready) + 1}"
                 raise DataError(f"{at}: expected lines of at most {LONGEST:,} bytes, got a longer one; a paragraph a line")
-        if self._rest:
+        if rest := b"".join(self._begun):
             self._number += 1
-            self.done += len(self._rest)
-            yield self._rest
+            self.done += len(rest)
+            yield rest
 
     def waiting(self) -> bool:
         """Whether the next line would have to be waited for, as where somebody types."""

@@ -185,18 +185,28 @@ def _renumber(first: Path, target: Path, place: npt.NDArray[np.int32], end: int,
 
 def _lines(source: str, progress: Progress | None) -> Iterator[tuple[int, bytes, bool]]:
     """Number and bytes of each line of ``source`` without its end, long ones in pieces; does the line end there?"""
-    number, rest = 1, b""
+    number = 1
+    begun, size = list[bytes](), 0  # the blocks of a line whose end is not read yet, and how many bytes they are
+    bare = False  # whether no blank stands in them: they are not joined and searched again with each block
     for block in _blocks(source, progress):
-        *whole, rest = (rest + block).split(b"\n")
+        *whole, rest = block.split(b"\n")
+        if whole:
+            whole[0] = b"".join([*begun, whole[0]])
+            begun, size, bare = [], 0, False
         for line in whole:
             yield number, line, True
             number += 1
-        if len(rest) >= PIECE:
-            cut = max(rest.rfind(b" "), rest.rfind(b"\t")) + 1
+        begun.append(rest)
+        size += len(rest)
+        if size >= PIECE:
+            begun = begun if bare else [b"".join(begun)]
+            cut = max(begun[-1].rfind(b" "), begun[-1].rfind(b"\t")) + 1
+            bare = not cut
             if cut:
-                yield number, rest[:cut], False
-                rest = rest[cut:]
-    if rest:
+                rest = begun.pop()
+                yield number, b"".join([*begun, rest[:cut]]), False
+                begun, size = [rest[cut:]], len(rest) - cut
+    if rest := b"".join(begun):
         yield number, rest, True
 
 

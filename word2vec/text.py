@@ -185,7 +185,8 @@ def _may_end(word: str) -> bool:
 
 def _may_begin(tokens: Sequence[Token], at: int, last: str) -> bool:
     """Whether a sentence can begin at token ``at`` after one that ended with the token ``last``."""
-    first = next((t.text for t in tokens[at:] if t.text not in _OPENERS), "")
+    places = range(at, len(tokens))  # not tokens[at:], a copy of all that follows
+    first = next((tokens[i].text for i in places if tokens[i].text not in _OPENERS), "")
     if last[-1] == "." and last[0] != ".":  # an abbreviation
         return first in _STARTERS
     return not first[:1].islower()

@@ -133,16 +133,18 @@ def _read_lines(path: str | Path, blocks: Iterable[bytes], n: int | None, d: int
 
 def _whole_lines(path: str | Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes cut after line ends; the last line gets one, and blank lines at the end of the file are dropped."""
-    rest = b""
+    begun, size = list[bytes](), 0  # blocks without a line end that more text follows, and how many bytes they are
     for block in blocks:
-        rest += block
-        cut = rest.rstrip(b" \r\n").rfind(b"\n") + 1  # white space at the end may be the file's: keep it back
+        text = len(block.rstrip(b" \r\n"))  # white space at the end may be the file's: keep it back
+        cut = block.rfind(b"\n", 0, text) + 1
         if cut:
-            yield rest[:cut]
-            rest = rest[cut:]
-        if len(rest) > _LONGEST_LINE:
+            yield b"".join([*begun, block[:cut]])
+            begun, size = [], 0
+        begun.append(block[cut:])
+        size += len(block) - cut
+        if size > _LONGEST_LINE:
             raise DataError(f"{path}: expected lines of a word and numbers, got a line of more than {_LONGEST_LINE} bytes")
-    if rest := rest.rstrip(b" \r\n"):
+    if rest := b"".join(begun).rstrip(b" \r\n"):
         yield rest + b"\n"
 
 
@@ -231,24 +233,29 @@ def _distinct(words: list[str], parts: list[Floats]) -> Table:
 def _read_binary(path: str | Path, blocks: Iterable[bytes], n: int, d: int) -> Table:
     size = 4 * d
     promise = f"the header says {n} words of {d} numbers"
+    if size > _LONGEST_LINE:  # or gigabytes would be read for the first vector
+        raise DataError(f"{path}:1: expected at most {_LONGEST_LINE // 4:,} numbers a word, but {promise}; is it right?")
     raw: list[bytes] = []
     parts: list[Floats] = []
     blocks = iter(blocks)
-    rest = b""
+    rest, searched = bytearray(), 0  # what is left over, where no space stands before the place ``searched``
     for block in blocks:
         rest += block
         vectors: list[bytes] = []
         position = 0
         while len(raw) < n:
-            space = rest.find(b" ", position)
+            space = rest.find(b" ", max(position, searched))
+            searched = space if space >= 0 else len(rest)
             if space < 0 or len(rest) - space - 1 < size:
                 break
-            raw.append(rest[position:space].lstrip(b"\n"))  # word2vec.c ends each vector with a line end, gensim does not
+            word = bytes(rest[position:space])
+            raw.append(word.lstrip(b"\n"))  # word2vec.c ends each vector with a line end, gensim does not
             position = space + 1 + size
             vectors.append(rest[space + 1 : position])
-        rest = rest[position:]
+        del rest[:position]  # and not rest = rest[position:], a copy for each block
+        searched = max(0, searched - position)
         parts.append(np.frombuffer(b"".join(vectors), dtype="<f4").reshape(-1, d).astype(np.float32))
-        if b" " not in rest and len(rest) > _LONGEST_LINE:
+        if searched == len(rest) > _LONGEST_LINE:
             break
         if len(raw) == n:
             break
