@@ -1,0 +1,149 @@
+"""What the columns of a labelled file seem to hold, told by its first rows: running numbers, words, tags."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+ENOUGH = 0.95  # of the rows must agree
+_TAG = re.compile(r"[OBIMELSU]|[BIMELSU]-(?!-).*(?<!-)")
+_NUMBER = re.compile(r"\d+")
+_PART = re.compile(r"\d+[-.]\d+")  # CoNLL-U: 1-2 is a token of several words, 1.1 an empty node
+_NUMERIC = re.compile(r"[+-]?[\d.,:/-]*\d[\d.,:/-]*%?")
+_BLANKS = re.compile("[ \t]+")
+DOCSTART = "-DOCSTART-"
+
+
+class Layout(NamedTuple):
+    """Columns from 0 up. ``words`` and ``tags`` are proposals, None where nothing is fit to be proposed."""
+
+    width: int
+    rows: int  # that were looked at
+    tabs: bool
+    numbers: int | None  # the column of a number that runs from 1 in each sentence
+    tags: tuple[int, ...]  # the columns of tags
+    numeric: tuple[int, ...]  # the columns that hold nothing but numbers
+    words: int | None
+    text: int  # the column whose fields hold the most words, and how many they hold on an average
+    longest: float
+    sentences: int
+    marked: bool  # -DOCSTART- rows
+
+    @property
+    def labelled(self) -> bool:
+        """Whether these are surely words with tags."""
+        return bool(self.tags) and (self.rows > 1 or self.marked)
+
+    @property
+    def tag(self) -> int | None:
+        """The column of tags that is proposed: the last, but beside running numbers (GermEval) the first after the words."""
+        if not self.tags:
+            return None
+        return self.tags[0] if self.numbers is not None else self.tags[-1]
+
+    def problem(self, word: int, tag: int | None, *, needs_tags: bool) -> str:
+        """Why these columns cannot be meant, with a proposal; "" if nothing speaks against them."""
+        place = word % self.width if -self.width <= word < self.width else None
+        wrong = ""
+        if place is None:
+            wrong = f"{self.width} columns"
+        elif place == self.numbers:
+            wrong = "a running number"
+        elif place in self.tags and self.rows > 2 and any(column not in self.tags for column in range(self.width)):
+            wrong = "tags"
+        elif needs_tags and tag is not None and self.numbers is not None and tag % self.width not in self.tags and self.tags:
+            return f"expected tags in column {tag % self.width + 1}, got others; {self.proposal()}"
+        if not wrong or self.words is None or self.words == place:
+            return ""
+        return f"expected words in column {_ordinal(word, self.width)}, got {wrong}; {self.proposal()}"
+
+    def proposal(self) -> str:
+        """Where words and tags seem to be, with the options that say so."""
+        tag = self.tag
+        said = [f"column {self.numbers + 1} is a running number"] if self.numbers is not None else []
+        if self.words is not None:
+            said.append(f"words seem to be in column {self.words + 1}" + (f", tags in {tag + 1}" if tag is not None else ""))
+        options = f"--word-column {self.words}" + (f" --tag-column {tag}" if tag is not None else "")
+        return f"{'; '.join(said)}: {options}"
+
+
+def _ordinal(column: int, width: int) -> str:
+    return str(column + 1) if column >= 0 else str(max(1, width + column + 1))
+
+
+def layout(lines: Sequence[str], *, least: float = 0.6) -> Layout | None:
+    """What the columns hold, or None where not even ``least`` of the lines have one number of columns."""
+    sentences = _rows(lines)
+    rows = [row for sentence in sentences for row in sentence]
+    if not rows:
+        return None
+    width, agree = Counter(map(len, rows)).most_common(1)[0]
+    if not width or agree < least * len(rows):
+        return None
+    sentences = [[row for row in sentence if len(row) == width] for sentence in sentences]
+    columns = list(zip(*(row for sentence in sentences for row in sentence), strict=True))
+    numbers = next((i for i in range(width) if _runs([[row[i] for row in each] for each in sentences if each])), None)
+    tags = tuple(i for i in range(width) if _share(_TAG, columns[i]) >= ENOUGH and _has_outside(columns[i]))
+    numeric = tuple(i for i in range(width) if _share(_NUMERIC, columns[i]) >= ENOUGH)
+    text = [i for i in range(width) if i not in (*tags, *numeric, numbers) and len(set(columns[i])) > 1]
+    after = [i for i in text if numbers is None or i > numbers]
+    lengths = [sum(field.count(" ") + 1 for field in column) / len(column) for column in columns]
+    first = next((line for line in lines if line.strip(" \t") and not line.startswith("#")), "")
+    return Layout(
+        width=width,
+        rows=len(columns[0]),
+        tabs="\t" in first.strip(" \t"),
+        numbers=numbers,
+        tags=tags,
+        numeric=numeric,
+        words=next(iter(after or text), None),
+        text=lengths.index(max(lengths)),
+        longest=max(lengths),
+        sentences=len(sentences),
+        marked=any(line.startswith(DOCSTART) for line in lines),
+    )
+
+
+def _rows(lines: Sequence[str]) -> list[list[list[str]]]:
+    """Sentences of rows of columns; without comments, -DOCSTART- rows and what trails a row."""
+    tabs = sum("\t" in line.strip(" \t") for line in lines) * 2 > sum(bool(line.strip(" \t")) for line in lines)
+    found: list[list[list[str]]] = [[]]
+    for line in lines:
+        text = line.strip(" \t")
+        if not text:
+            found.append([])
+        elif not (text.startswith(DOCSTART) or (text.startswith("#") and not found[-1])):
+            row = line.rstrip(" \t").split("\t") if tabs else _BLANKS.split(text)
+            if not is_part(row[0]):
+                found[-1].append([field.strip(" ") for field in row])
+    return [sentence for sentence in found if sentence]
+
+
+def _share(pattern: re.Pattern[str], column: Sequence[str]) -> float:
+    return sum(pattern.fullmatch(field) is not None for field in column) / len(column)
+
+
+def _has_outside(column: Sequence[str]) -> bool:
+    """Whether letters are tags, no letters that happen to stand there: one is O, or has a type."""
+    return any(field == "O" or "-" in field for field in column)
+
+
+def _runs(sentences: Sequence[Sequence[str]]) -> bool:
+    """Whether a column counts 1, 2, 3 (or from 0) in every sentence, as CoNLL-U and GermEval do."""
+    counted = 0
+    for column in sentences:
+        plain = [field for field in column if not _PART.fullmatch(field)]
+        if not all(_NUMBER.fullmatch(field) and len(field) < 9 for field in plain) or not plain:
+            return False
+        values = [int(field) for field in plain]
+        if values != list(range(values[0], values[0] + len(values))) or values[0] > 1:
+            return False
+        counted += len(values)
+    return counted > 2 and any(len(column) > 1 for column in sentences)
+
+
+def is_part(number: str) -> bool:
+    """Whether a number of CoNLL-U marks a token of several words (1-2) or an empty node (1.1), no word of its own."""
+    return _PART.fullmatch(number) is not None
