@@ -24,6 +24,7 @@ from ner.groups import is_group, open_group
 from training import portable
 from training.errors import ConfigError, Preempted, SamebitsError
 from training.experiment import RunOptions, reopen
+from training.files import inside
 from word2vec.config import Word2VecConfig
 
 VERSION = "0.1.0"
@@ -165,7 +166,7 @@ def train_ner(
 
 def _file(file: str | None, resume: str, kind: str) -> str | None:
     """A resumed run has its settings from its own folder."""
-    return str(reopen(resume, kind).path / "config.json") if resume else file
+    return str(inside(reopen(resume, kind).path, "config.json")) if resume else file
 
 
 for command in (data, diff, vectors, verify, compare, evaluate, runs, predict, export):

@@ -30,6 +30,7 @@ from ner.groups import (
 from ner.significance import Summary
 from training.errors import DataError, Preempted
 from training.experiment import RunOptions
+from training.files import inside, open_inside
 
 
 def train_group(folder: Path, jobs: int, options: RunOptions) -> None:
@@ -66,13 +67,13 @@ def _side_by_side(folder: Path, jobs: int, options: RunOptions) -> None:
     def one(seed: int) -> int:
         if stopping.is_set():
             return Preempted.exit_code
-        run = folder / f"seed_{seed}"
+        run = inside(folder, f"seed_{seed}")
         command = [sys.executable, str(Path(__file__).with_name("cli.py")), "train-ner", "--no-progress"]
         if (run / "manifest.json").is_file():
             command += ["--resume", str(run), *(["--allow-changes"] if options.allow_changes else [])]
         else:
             command += ["--config", str(folder / "config.json"), "--seed", str(seed), "--run", str(run)]
-        with open(folder / f"seed_{seed}.log", "a", encoding="utf-8") as log:
+        with open_inside(folder, f"seed_{seed}.log", "a") as log:
             options.tell(f"seed {seed}: begun, {log.name}")
             # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
             child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

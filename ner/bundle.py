@@ -144,6 +144,9 @@ def read_bundle(folder: Path) -> Saved:
     indexer = Indexer.load(folder / "indexer.json")
     weights = _weights(folder)
     vectors = _vectors(folder, config.affix_vectors) if "vectors.bin" in manifest["files"] else None
+    if weights_sha256(weights) != manifest["source"].get("weights_sha256"):
+        said = "its weights are not those of the run that it names as its source"
+        raise DataError(f"{folder / MANIFEST}: forged: {said}; export it again")
     return Saved(config, indexer, weights, vectors, str(folder), float(manifest["temperature"]))
 
 
@@ -235,8 +238,10 @@ def _is_tensor(entry: Any) -> bool:
     if not isinstance(entry, dict) or set(entry) != {"name", "dtype", "shape"}:
         return False
     sizes = entry["shape"]
-    plain = isinstance(sizes, list) and all(type(size) is int and 0 <= size < 1 << 40 for size in sizes)
-    return plain and len(sizes) <= 8 and isinstance(entry["name"], str) and entry["dtype"] in DTYPES
+    plain = isinstance(sizes, list) and len(sizes) <= 8 and all(type(size) is int and size >= 0 for size in sizes)
+    # A size of 0 makes the others no smaller: they are multiplied nevertheless wherever the tensor is looked at.
+    plain = plain and math.prod(size or 1 for size in sizes) < 1 << 40
+    return plain and isinstance(entry["name"], str) and entry["dtype"] in DTYPES
 
 
 def _vectors(folder: Path, affixes: bool) -> Views:

@@ -21,7 +21,7 @@ from ner.error_kinds import strict_spans
 from ner.scheme import Span, scheme_named
 from ner.significance import Counts, Summary, permutation_test, randomization_test
 from training.errors import ConfigError, DataError
-from training.files import atomic_write, next_version, parse_json
+from training.files import atomic_write, inside, next_version, open_inside, parse_json
 from training.randomness import check_seed
 from training.run import read_manifest
 
@@ -63,9 +63,9 @@ def open_group(config: TaggerConfig, seeds: int, path: str, root: str) -> Path:
 
 def run_group(folder: Path, train: Train) -> Group:
     """Train the seeds that have not finished, one after the other, then sum all of them up."""
-    config = TaggerConfig.load(folder / "config.json")
+    config = TaggerConfig.load(inside(folder, "config.json"))
     for seed in seeds_of(folder):
-        run = folder / f"seed_{seed}"
+        run = inside(folder, f"seed_{seed}")
         if not _finished(run):
             train(replace(config, seed=seed), run, (run / "manifest.json").is_file())
     group = read_group(folder)
@@ -77,7 +77,8 @@ def run_group(folder: Path, train: Train) -> Group:
 def seeds_of(folder: Path) -> list[int]:
     """The seeds of a group. DataError where its group.json is not one."""
     try:
-        seeds = parse_json((folder / "group.json").read_text(encoding="utf-8"))["seeds"]
+        with open_inside(folder, "group.json") as stream:
+            seeds = parse_json(stream.read())["seeds"]
         return [check_seed(int(seed)) for seed in seeds]
     except (OSError, ValueError, KeyError, TypeError, OverflowError, ConfigError):
         raise DataError(f"{folder / 'group.json'}: expected a group's list of seeds, got something else") from None
@@ -85,7 +86,7 @@ def seeds_of(folder: Path) -> list[int]:
 
 def read_group(path: Path) -> Group:
     """The finished runs of a group, or a single run as a group of one. DataError names one that is not finished."""
-    runs = [path / f"seed_{seed}" for seed in seeds_of(path)] if is_group(path) else [path]
+    runs = [inside(path, f"seed_{seed}") for seed in seeds_of(path)] if is_group(path) else [path]
     metrics: dict[int, dict[str, float]] = {}
     for run in runs:
         described = read_manifest(run)
@@ -142,7 +143,7 @@ def compare_sentences(first: Path, second: Path) -> float:
 
 def _predictions(run: Path) -> tuple[list[tuple[Sequence[str], list[Span]]], Counts]:
     """Each sentence's (words, gold entities), and its strict counts of right, predicted and gold ones, (S, 3)."""
-    path, scheme = run / "predictions.conll", scheme_named(str(read_manifest(run)["config"].get("scheme")))
+    path, scheme = inside(run, "predictions.conll"), scheme_named(str(read_manifest(run)["config"].get("scheme")))
     sentences = read_conll(path, columns=Columns(word=0, tag=1))
     gold = strict_spans([s.tags for s in sentences], scheme)
     predicted = strict_spans([s.tags for s in read_conll(path)], scheme)

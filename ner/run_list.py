@@ -12,7 +12,7 @@ from ner.groups import is_group, seeds_of
 from ner.significance import Summary
 from training.config import TrainConfig
 from training.errors import DataError
-from training.files import parse_json
+from training.files import inside, open_inside, parse_json
 from training.run import read_manifest
 
 # Shown in columns of their own, or no part of the experiment.
@@ -53,8 +53,9 @@ def _run_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:
 
 def _group_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:
     try:
-        runs = [path / f"seed_{seed}" for seed in seeds_of(path)]
-        config = parse_json((path / "config.json").read_text(encoding="utf-8"))
+        runs = [inside(path, f"seed_{seed}") for seed in seeds_of(path)]
+        with open_inside(path, "config.json") as stream:
+            config = parse_json(stream.read())
         begun = [read_manifest(run) for run in runs if (run / "manifest.json").is_file()]
     except (DataError, OSError, ValueError):
         return _row(path, "unreadable")

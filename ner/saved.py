@@ -17,7 +17,7 @@ from ner.model import Tagger
 from ner.scheme import allowed_transitions
 from training import checkpoint
 from training.errors import DataError
-from training.files import sha256_file
+from training.files import inside, sha256_file
 from training.run import read_manifest
 from word2vec.vectors import WordVectors
 
@@ -82,9 +82,9 @@ def read_run(folder: Path) -> Saved:
         raise DataError(f"{folder}: expected a tagger's run, got one of kind {described.get('kind')}")
     if described["status"] != "finished":
         raise DataError(f"{folder}: expected a finished run, got one that is {described['status']}; resume it first")
-    config = TaggerConfig.load(folder / "config.json")
-    indexer = Indexer.load(folder / "indexer.json")
-    weights = checkpoint.load_weights(folder / "checkpoints" / "model.ckpt")
+    config = TaggerConfig.load(inside(folder, "config.json"))
+    indexer = Indexer.load(inside(folder, "indexer.json"))
+    weights = checkpoint.load_weights(inside(folder, "checkpoints/model.ckpt"))
     named = {str(name).removeprefix(WEIGHTS): value for name, value in weights.items()}
     vectors = _vectors(described.get("inputs", {}), config.affix_vectors) if config.unseen_vectors else None
     return Saved(config, indexer, named, vectors, str(folder), _temperature(described, folder))

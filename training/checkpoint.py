@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from training.errors import CheckpointError
-from training.files import atomic_path, atomic_write, fault_point, remove_partial, sha256_file
+from training.errors import CheckpointError, DataError
+from training.files import atomic_path, atomic_write, fault_point, inside, remove_partial, sha256_file
 
 FORMAT = "samebits-checkpoint-1"
 Checkpoint = dict[str, Any]
@@ -100,6 +100,14 @@ def digest_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
+def named(folder: Path, name: Any, where: str) -> Path:
+    """The checkpoint in ``folder`` that a ModelCheckpoint's state names. DataError for what it cannot have written there."""
+    path = inside(folder, name, where)
+    if path.suffix != ".ckpt" or ResumeStore.pattern.fullmatch(path.name):
+        raise DataError(f"{where}: expected the name of a checkpoint, got {name[:80]!r}: a forged or damaged file")
+    return path
+
+
 class ResumeStore:
     """The checkpoints that a stopped run goes on from: the newest, and the one before it until the newest is verified.
 
@@ -114,7 +122,7 @@ class ResumeStore:
     def paths(self) -> list[Path]:
         """All of them, newest first."""
         found = [p for p in self.folder.glob("resume-*.ckpt") if self.pattern.fullmatch(p.name)]
-        return sorted(found, key=_number, reverse=True)
+        return [inside(self.folder, path.name) for path in sorted(found, key=_number, reverse=True)]
 
     def save(self, checkpoint: Checkpoint) -> Path:
         """Add one; the older ones go only after the new one has been read back and its digest found right."""

@@ -12,7 +12,7 @@ import torch
 from training import checkpoint, ledger
 from training.config import read_settings
 from training.digest import weights_sha256
-from training.files import sha256_file
+from training.files import inside, sha256_file
 from training.manifest import differences, plain
 from training.run import LEDGER, METRICS, read_jsonl, read_manifest
 
@@ -21,7 +21,7 @@ INCIDENTAL = (
     "argv", "seconds", "status", "outputs", "weights_sha256", "metrics", "confidence_temperature", "changes", "folder",
     "begun",
 )  # fmt: skip
-MODEL = Path("checkpoints") / "model.ckpt"
+MODEL = "checkpoints/model.ckpt"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def compare(first: Path, second: Path, *, partial: bool = False, without: Collec
 
 
 def _ledgers(first: Path, second: Path, partial: bool) -> Iterator[str]:
-    paths = [run / LEDGER for run in (first, second)]
+    paths = [inside(run, LEDGER) for run in (first, second)]
     there = [path.is_file() for path in paths]
     if any(there) and not all(there):
         yield f"{first if there[1] else second}: it has no ledger to compare"
@@ -83,8 +83,9 @@ def _weights(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any]) ->
     if x is None or y is None or x == y:
         return
     yield f"weights: {plain(x)} and {plain(y)}"
-    if not any(checkpoint.verify(run / MODEL) for run in (first, second)):
-        ours, theirs = (checkpoint.load_weights(run / MODEL) for run in (first, second))
+    paths = [inside(run, MODEL) for run in (first, second)]
+    if not any(map(checkpoint.verify, paths)):
+        ours, theirs = map(checkpoint.load_weights, paths)
         names = [n for n in {**ours, **theirs} if n not in ours or n not in theirs or not _equal(ours[n], theirs[n])]
         yield f"weights that differ: {', '.join(names)}"
 
@@ -123,17 +124,19 @@ def changed_files(run: Path) -> list[str]:
     described = read_manifest(run)
     found = []
     for name, digest in described.get("outputs", {}).items():
-        if not (run / name).is_file():
-            found.append(f"{run / name}: it is gone")
-        elif sha256_file(run / name) != digest:
-            found.append(f"{run / name}: it was changed after the run had finished")
-    if (run / MODEL).is_file() and "weights_sha256" in described:
-        fault = checkpoint.verify(run / MODEL)
+        path = inside(run, name, f"{run / 'manifest.json'}: outputs")
+        if not path.is_file():
+            found.append(f"{path}: it is gone")
+        elif sha256_file(path) != digest:
+            found.append(f"{path}: it was changed after the run had finished")
+    model = inside(run, MODEL)
+    if model.is_file() and "weights_sha256" in described:
+        fault = checkpoint.verify(model)
         if fault:
-            found.append(f"{run / MODEL}: {fault}")
-        elif weights_sha256(checkpoint.load_weights(run / MODEL)) != described["weights_sha256"]:
-            found.append(f"{run / MODEL}: its weights were changed after the run had finished")
-    settings = run / "config.json"
+            found.append(f"{model}: {fault}")
+        elif weights_sha256(checkpoint.load_weights(model)) != described["weights_sha256"]:
+            found.append(f"{model}: its weights were changed after the run had finished")
+    settings = inside(run, "config.json")
     if not settings.is_file():
         found.append(f"{settings}: it is gone")
     else:

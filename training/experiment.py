@@ -16,7 +16,7 @@ from training.config import TrainConfig
 from training.determinism import determinism
 from training.device import choose_device
 from training.errors import CheckpointError, Preempted, ReproducibilityError
-from training.files import atomic_write
+from training.files import atomic_write, inside
 from training.ledger import Ledger
 from training.lock import check_free
 from training.loop import Batches, Trainer
@@ -50,7 +50,7 @@ class Experiment:
 
     def __init__(self, run: Run, config: TrainConfig, options: RunOptions) -> None:
         self.run, self.config, self.options = run, config, options
-        self.store = ResumeStore(run.path / "checkpoints", keep=config.keep_checkpoints)
+        self.store = ResumeStore(inside(run.path, "checkpoints"), keep=config.keep_checkpoints)
         self.keeper = Keeper(run, self.store, every=config.checkpoint_every, max_time=config.max_time)
         self.checkpoint: Checkpoint | None = None
         self.resumed: tuple[list[str], dict[str, Any]] | None = None
@@ -174,7 +174,7 @@ def already_finished(options: RunOptions, kind: str) -> Path | None:
     run = reopen(options.resume, kind)
     if run.manifest["status"] != "finished":
         return None
-    store = ResumeStore(run.path / "checkpoints", keep=bool(run.manifest["config"].get("keep_checkpoints")))
+    store = ResumeStore(inside(run.path, "checkpoints"), keep=bool(run.manifest["config"].get("keep_checkpoints")))
     store.clear()  # where it was killed before it did that itself
     store.tidy()
     options.tell(f"{run.path} is finished: weights {run.manifest.get('weights_sha256')}")

@@ -75,7 +75,8 @@ def inside(folder: str | Path, name: str, where: str = "") -> Path:
     """
     path = Path(folder)
     if not is_inside(name):
-        raise DataError(f"{where or path}: expected the name of something in {path}, got {str(name)[:80]!r}; do not use it")
+        got = f"{str(name)[:80]!r}: a forged or damaged file"
+        raise DataError(f"{where or path}: expected the name of something in {path}, got {got}")
     for part in name.split("/"):
         path = path / part
         try:
@@ -90,14 +91,14 @@ def inside(folder: str | Path, name: str, where: str = "") -> Path:
     return path
 
 
-def open_inside(folder: str | Path, name: str, mode: str = "r") -> IO[Any]:
+def open_inside(folder: str | Path, name: str, mode: str = "r", errors: str = "strict") -> IO[Any]:
     """``open(inside(folder, name), mode)``, in UTF-8 where it is text; a link is not followed, a pipe not waited for."""
 
     def without_links(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
     path = inside(folder, name)
-    text: dict[str, str] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    text: dict[str, str] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n", "errors": errors}
     return open(path, mode, opener=without_links, **text)  # type: ignore[call-overload, no-any-return]
 
 

@@ -17,7 +17,7 @@ import torch
 
 from training.determinism import BITS_ENVIRONMENT
 from training.errors import DataError
-from training.files import sha256_file
+from training.files import is_inside, sha256_file
 
 PACKAGES = ("torch", "numpy", "seqeval", "scikit-learn", "tensorboard", "click")
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +49,9 @@ def wrong_entry(described: Any) -> str | None:
     for name, value in described.get("inputs", {}).items():
         if not all(isinstance(value.get(each), str) for each in ("path", "sha256")):
             return f"inputs: {name}"
+    for name in described.get("outputs", {}):
+        if not is_inside(name):
+            return f"outputs: {name!r}"[:100]
     for change in described.get("changes", []):
         if not isinstance(change, dict) or not all(isinstance(line, str) for line in change.get("changed", [None])):
             return "changes"

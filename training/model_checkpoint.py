@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from training import checkpoint
 from training.callbacks import Callback
 from training.errors import ConfigError
+from training.files import is_inside
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -59,6 +60,8 @@ class ModelCheckpoint(Callback):
         enable_version_counter: bool = True,
     ) -> None:
         _check(monitor, mode, save_top_k, every_n_epochs, every_n_train_steps)
+        if filename and not is_inside(filename):
+            raise ConfigError(f"ModelCheckpoint: filename: expected names inside the folder, got {filename[:80]!r}")
         self.dirpath = None if dirpath is None else Path(dirpath).expanduser().resolve()
         self.filename, self.monitor, self.mode = filename, monitor, mode
         self.save_top_k, self.save_last, self.save_weights_only = save_top_k, save_last, save_weights_only
@@ -86,7 +89,8 @@ class ModelCheckpoint(Callback):
                 raise ConfigError("ModelCheckpoint: expected dirpath=…, or a Trainer with checkpoint_dir=…, got neither")
             self.dirpath = Path(trainer.checkpoint_dir).resolve()
         if stage == "fit" and not trainer.fast_dev_run:
-            self._taken |= {str(p) for p in self.dirpath.rglob(f"*{EXTENSION}")}
+            there = {str(path) for path in self.dirpath.rglob(f"*{EXTENSION}")}
+            self._taken |= {path for path in there if is_inside(self._relative(path))}
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.every_n_train_steps < 1 or trainer.global_step % self.every_n_train_steps != 0:
@@ -257,21 +261,35 @@ class ModelCheckpoint(Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in PATHS:
-            setattr(self, name, self._absolute(state[name]))
-        self.best_k_models = {self._absolute(path): score for path, score in state["best_k_models"].items()}
-        self._taken = {self._absolute(path) for path in state["taken"]}
-        for name in VALUES:
-            setattr(self, name, state[name])
+        """Whoever made the state chose the names in it: those of files that would be read, written over or deleted."""
+        paths = {name: self._absolute(state[name], name) for name in PATHS}
+        best = {self._absolute(path, "best_k_models"): score for path, score in state["best_k_models"].items()}
+        assert self.dirpath is not None
+        taken = {str(self.dirpath / path) for path in state["taken"] if is_inside(path)}  # these are but compared
+        if not all(isinstance(score, int | float) for score in best.values()):
+            raise TypeError("best_k_models: expected a number for each name")
+        if len(best) == self.save_top_k and paths["kth_best_model_path"] not in best:
+            raise ValueError(f"kth_best_model_path: expected one of best_k_models, got {state['kth_best_model_path']!r}")
+        self.best_k_models, self._taken = best, taken
+        for name, value in (*paths.items(), *((name, state[name]) for name in VALUES)):
+            setattr(self, name, value)
+        if not self._gives(state["_obsolete"]):
+            self._obsolete = ""
         self._remove_obsolete()
 
     def _relative(self, path: str) -> str:
         assert self.dirpath is not None
         return str(Path(path).relative_to(self.dirpath)) if path and self.dirpath in Path(path).parents else path
 
-    def _absolute(self, path: str) -> str:
+    def _absolute(self, path: Any, entry: str) -> str:
         assert self.dirpath is not None
-        return str(self.dirpath / path) if path else ""
+        return "" if path == "" else str(checkpoint.named(self.dirpath, path, f"the checkpoint's {entry}"))
+
+    def _gives(self, name: str) -> bool:
+        """Whether the template, or ``save_last``, can have given this name."""
+        parts = [re.escape(part) for part in re.split(r"\{.*?\}", self.filename or DEFAULT_NAME)]
+        stems = [".*".join(parts), *([LAST] if self.save_last else [])]
+        return any(re.fullmatch(rf"{stem}(-v\d+)?{re.escape(EXTENSION)}", name) for stem in stems)
 
 
 PATHS = ("best_model_path", "kth_best_model_path", "last_model_path", "_obsolete", "_saved_path")

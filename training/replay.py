@@ -13,7 +13,7 @@ from training import checkpoint
 from training.callbacks import Callback
 from training.checkpoint import ResumeStore
 from training.errors import CheckpointError, ConfigError, DataError
-from training.files import atomic_write, sha256_file
+from training.files import atomic_write, inside, open_inside, sha256_file
 from training.lock import check_free
 from training.manifest import check_described
 from training.resume import Keeper
@@ -89,7 +89,7 @@ def prepare(run: Path, described: dict[str, Any], target: Path, step: int, tell:
 
     CheckpointError where the run kept none, saying which there are; ConfigError where ``target`` exists.
     """
-    store = ResumeStore(run / "checkpoints", keep=True)
+    store = ResumeStore(inside(run, "checkpoints"), keep=True)
     steps = store.steps(tell)
     chosen = None
     for found, path in steps:
@@ -117,21 +117,31 @@ def _copy(run: Path, described: dict[str, Any], target: Path, source: Path) -> N
         (target / "checkpoints").mkdir(parents=True)
     except OSError as error:
         raise ConfigError(f"--to: the folder {target} cannot be made ({error.strerror}); give another") from None
-    # The best weights so far may be from before the checkpoint: its state names the files.
-    callbacks = checkpoint.load(source)["callbacks"].values()
-    files = {str(state["best_model_path"]) for state in callbacks if state.get("best_model_path")}
-    for path in (source, *(run / "checkpoints" / name for name in sorted(files))):
-        for each in (path, checkpoint.digest_path(path)):
-            if each.is_file():
-                shutil.copyfile(each, target / "checkpoints" / each.name)
+    for name in (source.name, *_best_weights(source)):
+        for each in (name, checkpoint.digest_path(Path(name)).name):
+            _copy_file(run, target, f"checkpoints/{each}")
     for name in (METRICS, LEDGER):
-        if (run / name).is_file():
-            shutil.copyfile(run / name, target / name)
+        _copy_file(run, target, name)
     # Of its inputs, code and environment it says nothing: they are those that it will go on with.
     settings = repeated_settings(described)
     atomic_write(target / "config.json", json.dumps(settings, indent=2) + "\n")
     begun = described.get("begun", "")
     Run(target, {"kind": described["kind"], "config": settings, "status": "stopped", "begun": begun}).write_manifest()
+
+
+def _best_weights(source: Path) -> list[str]:
+    """The files, beside a checkpoint, of the best weights so far: they may be from before it, and its state names them."""
+    callbacks = checkpoint.load(source).get("callbacks")
+    states = callbacks.values() if isinstance(callbacks, dict) else []
+    names = [name for state in states if isinstance(state, dict) and (name := state.get("best_model_path"))]
+    return sorted({checkpoint.named(source.parent, name, f"{source}: best_model_path").name for name in names})
+
+
+def _copy_file(run: Path, target: Path, name: str) -> None:
+    """Copy a file of the run, if it is there."""
+    if inside(run, name).is_file():
+        with open_inside(run, name, "rb") as stream, open_inside(target, name, "wb") as copy:
+            shutil.copyfileobj(stream, copy)
 
 
 class StopAt(Callback):

@@ -22,7 +22,18 @@ import torch
 from training import manifest
 from training.config import TrainConfig
 from training.errors import CheckpointError, ConfigError, DataError
-from training.files import append_line, atomic_folder, atomic_write, next_version, parse_json, sha256_file, sync
+from training.files import (
+    append_line,
+    atomic_folder,
+    atomic_path,
+    atomic_write,
+    inside,
+    next_version,
+    open_inside,
+    parse_json,
+    sha256_file,
+    sync,
+)
 from training.lock import RunLock
 
 if TYPE_CHECKING:
@@ -142,7 +153,8 @@ class Run:
         from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
         from torch.utils.tensorboard import SummaryWriter
 
-        first = 1 + max((int(path.name.split(".")[3]) for path in self.path.glob(EVENTS)), default=0)
+        begun = (path.name.split(".")[3] for path in self.path.glob(EVENTS))
+        first = 1 + max((int(second) for second in begun if second.isdecimal()), default=0)
         clock = event_file_writer.time
         event_file_writer.time = SimpleNamespace(time=lambda: max(first, time.time()))
         try:
@@ -160,6 +172,8 @@ class Run:
 
     def embedding(self, tag: str, matrix: torch.Tensor, labels: Sequence[str], step: int = 0) -> None:
         """Vectors (n, d) with n labels for TensorBoard's projector."""
+        for name in (f"{step:05}/{tag}/metadata.tsv", f"{step:05}/{tag}/tensors.tsv", "projector_config.pbtxt"):
+            inside(self.path, name)  # TensorBoard would write through a link
         # A tab or a line break would break the table, and lines are split at more than \n.
         clean = [" ".join(label.split()) or " " for label in labels]
         self.writer.add_embedding(matrix.float().cpu(), metadata=clean, tag=tag, global_step=step)
@@ -208,7 +222,7 @@ class Run:
         self.manifest["weights_sha256"] = weights_sha256
         self.manifest["metrics"] = dict(metrics)
         names = [*outputs, *(name for name in (METRICS, LEDGER) if (self.path / name).is_file())]
-        self.manifest["outputs"] = {name: sha256_file(self.path / name) for name in names}
+        self.manifest["outputs"] = {name: sha256_file(inside(self.path, name)) for name in names}
         self.manifest["seconds"] = round(time.time() - self.started, 1)
         self.set_status("finished")
 
@@ -240,23 +254,24 @@ class Run:
         nothing is lost or doubled, in its files or in a TensorBoard that is looking at them.
         """
         for name in (METRICS, TIMINGS, LEDGER):
-            path, size = self.path / name, sizes.get(name, 0)
+            path, size = inside(self.path, name), sizes.get(name, 0)
             found = path.stat().st_size if path.is_file() else 0
             if found < size and name != TIMINGS:
                 raise DataError(f"{path}: expected at least {size} bytes, got {found}: it was changed")
-            if found > size:
-                os.truncate(path, size)
+            if path.is_file():
+                _cut(path, size)
         for path in self.path.glob(EVENTS):
-            if path.name not in sizes:
+            if path.name in sizes:
+                _cut(inside(self.path, path.name), sizes[path.name])
+            else:
                 path.unlink()
-            elif path.stat().st_size > sizes[path.name]:
-                os.truncate(path, sizes[path.name])
         self._purge_step = next_step
         for event in self._events(next_step):
             self.writer._get_file_writer().event_writer.add_event(event)  # type: ignore[no-untyped-call]
 
     def _growing(self) -> list[Path]:
-        return [path for name in (METRICS, TIMINGS, LEDGER, EVENTS) for path in sorted(self.path.glob(name))]
+        names = [path.name for name in (METRICS, TIMINGS, LEDGER, EVENTS) for path in sorted(self.path.glob(name))]
+        return [inside(self.path, name) for name in names]
 
     def _events(self, first_step: int) -> list[Any]:
         """What TensorBoard shows of the steps from ``first_step`` on, as it stands in its files."""
@@ -265,13 +280,22 @@ class Run:
 
         kept: list[Any] = []
         for path in sorted(self.path.glob(EVENTS)):
-            for record in RawEventFileLoader(str(path)).Load():
+            for record in RawEventFileLoader(str(inside(self.path, path.name))).Load():
                 event = Event.FromString(record)
                 if event.session_log.status == SessionLog.START:
                     kept = [each for each in kept if each.step < event.step]
                 elif event.HasField("summary") and event.step >= first_step:
                     kept.append(event)
         return kept
+
+
+def _cut(path: Path, size: int) -> None:
+    """Cut a file to ``size``. One that has another name as well, as a copy made of hard links has, is copied first."""
+    if path.stat().st_nlink > 1:
+        with atomic_path(path) as temporary:
+            shutil.copyfile(path, temporary)
+    if path.stat().st_size > size:
+        os.truncate(path, size)
 
 
 def newest_finished(folder: Path) -> Path | None:
@@ -289,7 +313,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise DataError(f"{path}: expected a run folder, got {'a file' if path.exists() else 'nothing'}")
     try:
-        described = parse_json(file.read_text(encoding="utf-8"))
+        with open_inside(path, file.name) as stream:
+            described = parse_json(stream.read())
     except (OSError, ValueError):
         raise DataError(f"{path}: expected a run folder with a manifest.json in it, got none that can be read") from None
     if (wrong := manifest.wrong_entry(described)) is not None:
@@ -302,10 +327,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
     A last line without its end is left out: the run was killed while it was written, and a resume cuts it off.
     """
-    if not path.is_file():
+    if not inside(path.parent, path.name).is_file():
         return []
     found = []
-    with open(path, encoding="utf-8", errors="replace") as stream:
+    with open_inside(path.parent, path.name, errors="replace") as stream:
         for number, line in enumerate(stream, 1):
             if not line.endswith("\n"):
                 break

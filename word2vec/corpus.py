@@ -117,6 +117,7 @@ def encode(
     leaves no vocabulary.
     """
     words, first = _Words(rule), Path(f"{target}.first.part")
+    first.unlink(missing_ok=True)  # in a foreign run it may be a link
     try:
         counts = _number(sources, words, first, progress)
         if not words:

@@ -12,6 +12,7 @@ from training.callbacks import Callback
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
 from training.experiment import Experiment, RunOptions, already_finished, experiment
+from training.files import inside
 from training.loop import Trainer
 from training.memory import keep_freed_memory
 from training.run import Run
@@ -111,8 +112,9 @@ def _reading_place(options: RunOptions) -> Iterator[Path]:
 def _keep_text(run: Experiment, place: Path, text: tuple[Vocab, Corpus] | None) -> tuple[Vocab, Corpus]:
     """The encoded text, moved into the run's folder; that of a resumed run is there, or is read again."""
     folder, manifest = run.run.path, run.run.manifest
-    if text is None and (folder / f"{IDS}.json").is_file() and (folder / VOCAB).is_file():
-        vocab, corpus = Vocab.load(folder / VOCAB), Corpus.load(folder / IDS)
+    ids, described, vocabulary = (inside(folder, name) for name in (IDS, f"{IDS}.json", VOCAB))
+    if text is None and described.is_file() and vocabulary.is_file():
+        vocab, corpus = Vocab.load(vocabulary), Corpus.load(ids)
     else:
         if text is None:
             assert isinstance(run.config, Word2VecConfig)
@@ -120,9 +122,9 @@ def _keep_text(run: Experiment, place: Path, text: tuple[Vocab, Corpus] | None) 
                 raise DataError(f"{folder}: the text came from stdin and is not kept there any more; begin a new run")
             text = read_text(run.config, folder, run.options)
         else:
-            os.replace(place / IDS, folder / IDS)
-        vocab, corpus = text[0], text[1].moved(folder / IDS)
-        vocab.save(folder / VOCAB)
+            os.replace(place / IDS, ids)
+        vocab, corpus = text[0], text[1].moved(ids)
+        vocab.save(vocabulary)
         corpus.save()  # last: what it describes is there
     manifest["text"] = {"words": corpus.read, "ids_sha256": corpus.sha256, "vocabulary": len(vocab)}
     run.run.write_manifest()
