@@ -1,7 +1,7 @@
 """Corpus: text → ids, once, into a memory-mapped file that training streams from.
 
-The text is UTF-8, a sentence (or a paragraph) a line, from plain, gzip, bzip2 or xz files (told by their first bytes, not by
-their names) or from stdin (``-``). Rules for odd text:
+The text is UTF-8, a sentence (or a paragraph) a line, from files that word2vec/file_kinds.py takes for text, or from stdin
+(``-``). Rules for odd text:
 
 * only ``\\n`` ends a line; a ``\\r`` before it is white space, so CRLF files read as LF files do; a byte order mark at the
   start is skipped; empty lines hold no words;
@@ -15,20 +15,13 @@ counts are known they are mapped to the vocabulary's ids. Memory holds the disti
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
 import json
-import lzma
-import sys
-import zlib
+import os
 from array import array
-from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +29,17 @@ import numpy.typing as npt
 from training.errors import DataError
 from training.files import atomic_path, atomic_write
 from training.progress import Progress
+from word2vec.file_kinds import COLUMNS, EMPTY, JSON_LINES, JSON_LIST, TABLE, TEXT, Opened, opened
 from word2vec.text import TextRule, sentences, tokenize
 from word2vec.vocab import Vocab, select
 
 PIECE = 1 << 20  # bytes of text in memory at a time
 CHUNK = 1 << 20  # ids in memory at a time
+REMEDIES = {
+    COLUMNS: """write a sentence a line: awk '{printf "%s", NF ? $1 " " : "\\n"}' FILE > NEW, and use --pretokenized""",
+    JSON_LINES: "take the text out: jq -r .text FILE > NEW",
+    JSON_LIST: "take the text out: jq -r '.[].text' FILE > NEW",
+}
 
 
 @dataclass(frozen=True)
@@ -147,21 +146,22 @@ def _number(
 
     with open(target, "wb") as stream:
         for source in sources:
-            for number, line, ends in _lines(source, progress):
-                try:
-                    if words.rule.tokenize:
-                        for sentence in sentences(tokenize(line.decode())):
-                            ids.extend([words[token.text] for token in sentence])
-                            ids.append(0)
-                    else:  # as text.pretokenized does, but without decoding a word that is known
-                        ids.extend(map(words.__getitem__, line.split()))
-                        if ends:
-                            ids.append(0)
-                except UnicodeDecodeError:
-                    _check_utf8(line, source, number)
-                    raise
-                if len(ids) >= CHUNK:
-                    flush()
+            with opened(source, "text") as text:
+                text.kind.check(source, "text", TEXT, EMPTY, TABLE, **REMEDIES)
+                for number, line, ends in _lines(_blocks(text, source, progress)):
+                    try:
+                        if words.rule.tokenize:
+                            for sentence in sentences(tokenize(line.decode())):
+                                ids.extend([words[token.text] for token in sentence])
+                                ids.append(0)
+                        else:  # as text.pretokenized does, but without decoding a word that is known
+                            ids.extend(map(words.__getitem__, line.split()))
+                            if ends:
+                                ids.append(0)
+                    except UnicodeDecodeError:
+                        raise text.kind.not_utf8(f"{source}:{number}", line) from None
+                    if len(ids) >= CHUNK:
+                        flush()
         flush()
     return counts
 
@@ -184,12 +184,12 @@ def _renumber(first: Path, target: Path, place: npt.NDArray[np.int32], end: int,
     return Corpus(str(target), end, tokens, ends, read, digest.hexdigest())
 
 
-def _lines(source: str, progress: Progress | None) -> Iterator[tuple[int, bytes, bool]]:
-    """Number and bytes of each line of ``source`` without its end, long ones in pieces; does the line end there?"""
+def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes, bool]]:
+    """Number and bytes of each line without its end, long ones in pieces; does the line end there?"""
     number = 1
     begun, size = list[bytes](), 0  # the blocks of a line whose end is not read yet, and how many bytes they are
     bare = False  # whether no blank stands in them: they are not joined and searched again with each block
-    for block in _blocks(source, progress):
+    for block in blocks:
         *whole, rest = block.split(b"\n")
         if whole:
             whole[0] = b"".join([*begun, whole[0]])
@@ -211,41 +211,16 @@ def _lines(source: str, progress: Progress | None) -> Iterator[tuple[int, bytes,
         yield number, rest, True
 
 
-def _check_utf8(line: bytes, source: str, number: int) -> None:
+def _blocks(stream: Opened, source: str, progress: Progress | None) -> Iterator[bytes]:
+    """The bytes of an open source in blocks of ``PIECE``."""
+    done, total = 0, 0 if source == "-" else os.fstat(stream.file.fileno()).st_size
     try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{source}:{number}: expected UTF-8, got byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line; "
-            "convert the file to UTF-8, or drop such bytes with iconv -c"
-        ) from None
-
-
-def _blocks(source: str, progress: Progress | None) -> Iterator[bytes]:
-    """The bytes of ``source``, decompressed, in blocks of ``PIECE``."""
-    done, total = 0, 0
-    try:
-        with nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb") as raw:
-            total = 0 if source == "-" else Path(source).stat().st_size
-            text = _decompressed(cast("BinaryIO", raw))
-            while block := text.read(PIECE):
-                yield block if done else block.removeprefix(BOM_UTF8)
-                done = done + len(block) if source == "-" else raw.tell()
-                if progress is not None:
-                    progress(done, total)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise DataError(f"{source}: expected a whole compressed file, got a damaged or cut one ({error})") from None
+        while block := stream.read(PIECE):
+            yield block
+            done = done + len(block) if source == "-" else stream.file.tell()
+            if progress is not None:
+                progress(done, total)
     except OSError as error:
-        raise DataError(f"{source}: cannot read the text: {error.strerror or error}") from None
-
-
-def _decompressed(raw: BinaryIO) -> BinaryIO:
-    """``raw``, or what is packed in it if its first bytes say so."""
-    start = raw.peek(16) if hasattr(raw, "peek") else b""
-    if start.startswith(b"\x1f\x8b"):
-        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
-    if start.startswith(b"BZh") and start[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
-        return cast("BinaryIO", bz2.BZ2File(raw))
-    if start.startswith(b"\xfd7zXZ\x00"):
-        return cast("BinaryIO", lzma.LZMAFile(raw))
-    return raw
+        if error.errno is None:  # of a damaged archive
+            raise
+        raise DataError(f"{source}: cannot read the text: {error.strerror}") from None

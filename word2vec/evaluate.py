@@ -1,7 +1,9 @@
 """How good vectors are on sets that people made: word similarity, analogies.
 
-A similarity set has lines "word word score" (WordSim-353, SimLex-999, MEN), an analogy set lines "a b c d" in sections that
-begin with ": name" (Google's questions-words). Blank lines and lines that begin with "#" are skipped.
+A similarity set has lines "word word score" (WordSim-353, MEN), apart by blanks, tabs, commas or semicolons; further columns
+(SimLex-999, SimVerb-3500, RareWords) may follow the score, and one, a part of speech, may stand before it; the first line
+may name the columns. An analogy set has lines "a b c d" in sections that begin with ": name" (Google's questions-words).
+Blank lines and lines that begin with "#" are skipped.
 
 Words are found whatever their case unless ``ignore_case`` is off: of several spellings the first of the vocabulary, which is
 the most frequent, stands for all. What has a word without a vector is not asked; how much that is belongs to the result.
@@ -12,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +22,7 @@ import torch
 
 from training.errors import DataError
 from training.progress import Progress
+from word2vec.file_kinds import COLUMNS, EMPTY, TABLE, TEXT, VECTORS, opened
 from word2vec.vectors import WordVectors, row_products, top_k, unit_rows
 
 Pair = tuple[str, str, float]
@@ -99,52 +103,100 @@ def read_set(path: str | Path) -> SimilaritySet | AnalogySet:
     """Read a set of either kind; DataError (file:line) for lines that are of neither form or mixed, and an empty file."""
     pairs: list[Pair] = []
     sections: list[tuple[str, list[Question]]] = []
+    form: _Columns | None = None
     for number, line in _lines(path):
         where = f"{path}:{number}"
-        fields = line.split()
-        if line.startswith(":") and not pairs:
+        if line.startswith(":") and form is None:
             if not (name := line[1:].strip()):
                 raise DataError(f"{where}: expected the name of a section after the colon, got none")
             sections.append((name, []))
         elif sections:
+            fields = line.split()
             if len(fields) != 4:
                 raise DataError(f"{where}: expected an analogy of four words, got {len(fields)}: {line.strip()!r}")
             sections[-1][1].append((fields[0], fields[1], fields[2], fields[3]))
+        elif form is None:
+            form = _Columns.of(line)
+            if form.score is not None:
+                pairs.append(form.pair(where, line))
+            elif len(form.split(line)) < 3:
+                raise DataError(f"{where}: {_EXPECTED}, got {len(form.split(line))} fields: {line.strip()!r}")
+            else:
+                header = (where, line)
         else:
-            pairs.append(_pair(where, fields, line))
+            form = form if form.score is not None else _Columns.of(line)  # the first line named the columns
+            if form.score is None:
+                raise _no_pair(*header)
+            pairs.append(form.pair(where, line))
     if sections:
         return AnalogySet(Path(path).stem, tuple((name, tuple(questions)) for name, questions in sections))
     if not pairs:
+        if form is not None:
+            raise _no_pair(*header)
         raise DataError(f"{path}: expected lines of word, word, score, or sections of analogies; got an empty file")
     return SimilaritySet(Path(path).stem, tuple(pairs))
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Line numbers and lines that say something."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the set: {error.strerror}") from None
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        try:
-            line = raw.decode()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}:{number}: expected UTF-8, got byte {raw[error.start]:#04x}") from None
-        if line.strip() and not line.startswith("#"):
-            yield number, line
+    with opened(path, "a set of word similarity or analogies") as stream:
+        stream.kind.check(path, "a set of word similarity or analogies", TEXT, COLUMNS, TABLE, VECTORS, EMPTY)
+        for number, raw in enumerate(stream, start=1):
+            try:
+                line = raw.decode()
+            except UnicodeDecodeError:
+                raise stream.kind.not_utf8(f"{path}:{number}", raw) from None
+            if line.strip() and not line.startswith("#"):
+                yield number, line
 
 
-def _pair(where: str, fields: list[str], line: str) -> Pair:
-    expected = "expected word, word, score (or a section ': name' before analogies)"
-    if len(fields) != 3:
-        raise DataError(f"{where}: {expected}, got {len(fields)} fields: {line.strip()!r}")
+_EXPECTED = "expected word, word, score (or a section ': name' before analogies)"
+
+
+class _Columns(NamedTuple):
+    """How the lines of a similarity set are written: what stands between the columns, and which of them is the score."""
+
+    apart: str | None
+    score: int | None  # None for a line that only names the columns
+    width: int
+
+    @classmethod
+    def of(cls, line: str) -> _Columns:
+        """As the line has it: two words, perhaps a part of speech, then the first number."""
+        marks = [c for c in ";,\t" if line.strip().count(c) > 1]
+        for apart in (*marks, None):
+            fields = line.rstrip("\r\n").split(apart)
+            if score := next((i for i in (2, 3) if i < len(fields) and _is_score(fields[i])), None):
+                return cls(apart, score, len(fields))
+        return cls(marks[0] if marks else None, None, len(fields))
+
+    def split(self, line: str) -> list[str]:
+        """The columns of a line; one without a tab is split at blanks in a file of tabs, too."""
+        apart = self.apart if self.apart and self.apart in line else None
+        return [field.strip() for field in line.rstrip("\r\n").split(apart)]
+
+    def pair(self, where: str, line: str) -> Pair:
+        """The two words and the score; DataError for a line of another form than the first."""
+        fields = self.split(line)
+        if len(fields) != self.width or self.score is None or not all(fields[:2]):
+            raise DataError(f"{where}: {_EXPECTED}, got {len(fields)} fields: {line.strip()!r}")
+        if not _is_score(fields[self.score]):
+            raise DataError(f"{where}: {_EXPECTED}, got the score {fields[self.score]!r}")
+        return fields[0], fields[1], float(fields[self.score])
+
+
+def _is_score(field: str) -> bool:
     try:
-        score = float(fields[2])
+        return bool(np.isfinite(float(field)))
     except ValueError:
-        score = float("nan")
-    if not np.isfinite(score):
-        raise DataError(f"{where}: {expected}, got the score {fields[2]!r}")
-    return fields[0], fields[1], score
+        return False
+
+
+def _no_pair(where: str, line: str) -> DataError:
+    """The error for a first line that is no pair, and no header before pairs either."""
+    fields = line.split()
+    got = f"the score {fields[2]!r}" if len(fields) == 3 else f"{len(fields)} fields: {line.strip()!r}"
+    return DataError(f"{where}: {_EXPECTED}, got {got}")
 
 
 def evaluate(

@@ -56,6 +56,11 @@ NAMES = {
 
 HEADER = re.compile(rb"[ \t]*(\d{1,15})[ \t]+(\d{1,9})[ \t]*\r?\n")  # of word2vec's files
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+_UNPACKERS: dict[str, Callable[[Any], Any]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+}
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, which it begins with
@@ -123,11 +128,9 @@ def opened(source: str | Path, expected: str, *, wait: bool = True) -> Iterator[
     try:
         head = _head(file, wait)
         packed = next((packed for magic, packed in _PACKED.items() if head.startswith(magic)), "")
-        stream: BinaryIO = cast("BinaryIO", _Source(head, file))
+        stream = file
         if packed:
-            buffered = io.BufferedReader(cast("io.RawIOBase", stream))
-            unpack = {"gzip": lambda f: gzip.GzipFile(fileobj=f), "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}[packed]
-            stream = cast("BinaryIO", unpack(buffered))
+            stream = _UNPACKERS[packed](io.BufferedReader(_Source(head, file)))
             head = _head(stream, wait=True)
         kind = replace(decide(head, whole=len(head) < SNIFFED and wait), compression=packed)
         yield Opened(_Source(head[kind.mark :], stream, kind.old_mac), kind, file)

@@ -1,23 +1,22 @@
 """Files of word vectors: word2vec text and binary, GloVe's text without a header; read fast. vector_writing.py writes them.
 
-- ``text``    a line "n d", then a line for each word: the word, d numbers, one space between (word2vec.c, gensim, fastText)
+- ``text``    a line "n d", then a line for each word: the word, d numbers, one space or tab between (word2vec.c, gensim)
 - ``binary``  a line "n d", then for each word: the word, a space, d little-endian float32, mostly a line end (word2vec.c)
 - ``glove``   as text, without the first line; a word may hold spaces (GloVe 840B has ". . ."): lines are read from the right
 
-Any of them may be compressed with gzip. Words are UTF-8. A word that stands twice keeps its first vector, as in gensim.
+Any of them may be compressed with gzip, bzip2 or xz. Words are UTF-8. A word that stands twice keeps its first vector, as
+in gensim.
 """
 
 from __future__ import annotations
 
-import codecs
-import gzip
 import itertools
+import os
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,13 +24,13 @@ from training.errors import DataError
 from training.progress import Progress
 from word2vec import decimals
 from word2vec.decimals import Floats
+from word2vec.file_kinds import BINARY_VECTORS, EMPTY, HEADER, TABLE, TEXT, VECTORS, Opened, opened
 
 FORMATS = ("text", "binary", "glove")
 
 _BLOCK = 1 << 18  # fits the second-level cache together with what parsing makes of it
 _BEGINNING = 1 << 18  # bytes that the form is told by
 _LONGEST_LINE = 1 << 24
-_HEADER = re.compile(rb"(?:\xef\xbb\xbf)?[ \t]*(\d{1,15})[ \t]+(\d{1,9})[ \t]*\r?\n")
 _DECIMAL = re.compile(rb"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
 
 
@@ -52,57 +51,43 @@ def read_table(path: str | Path, form: str = "auto", progress: Progress | None =
     """
     if form not in ("auto", *FORMATS):
         raise DataError(f"format of vectors: expected auto, {', '.join(FORMATS)}, got {form!r}")
-    blocks = _blocks(path, progress)
-    start = next(blocks, b"")
-    while len(start) < _BEGINNING and (block := next(blocks, b"")):
-        start += block
-    if not start.strip():
-        raise DataError(f"{path}: expected word vectors, got an empty file")
-    header = _HEADER.match(start)
-    if header is None and form in ("text", "binary"):
-        first = _shown(start.split(b"\n", 1)[0])
-        raise DataError(f"{path}:1: expected the number of words and of dimensions, got {first}")
-    if header is None or form == "glove":
-        return _read_lines(path, itertools.chain([start], blocks), None, None)
-    n, d = int(header[1]), int(header[2])
-    if n == 0 or d == 0:
-        raise DataError(f"{path}:1: expected at least one word and one dimension, got {n} words of {d}")
-    rest = itertools.chain([start[header.end() :]], blocks)
-    if form == "binary" or (form == "auto" and _is_binary(start[header.end() :], d)):
-        return _read_binary(path, rest, n, d)
-    return _read_lines(path, rest, n, d)
+    with opened(path, "word vectors") as stream:
+        kind = stream.kind
+        remedy = "give the file of vectors that belongs to it, or train some: train-w2v"
+        kind.check(path, "word vectors", VECTORS, BINARY_VECTORS, TEXT, TABLE, EMPTY, columns=remedy, json_lines=remedy)
+        blocks = _blocks(stream, path, progress)
+        start = next(blocks, b"")
+        while len(start) < _BEGINNING and (block := next(blocks, b"")):
+            start += block
+        if not start.strip():
+            raise DataError(f"{path}: expected word vectors, got an empty file")
+        header = HEADER.match(start)
+        if header is None and form in ("text", "binary"):
+            first = _shown(start.split(b"\n", 1)[0])
+            raise DataError(f"{path}:1: expected the number of words and of dimensions, got {first}")
+        if header is None or form == "glove":
+            return _read_lines(path, itertools.chain([start], blocks), None, None)
+        n, d = int(header[1]), int(header[2])
+        if n == 0 or d == 0:
+            raise DataError(f"{path}:1: expected at least one word and one dimension, got {n} words of {d}")
+        rest = itertools.chain([start[header.end() :]], blocks)
+        if form == "binary" or (form == "auto" and kind.kind == BINARY_VECTORS):
+            return _read_binary(path, rest, n, d)
+        return _read_lines(path, rest, n, d)
 
 
-def _blocks(path: str | Path, progress: Progress | None) -> Iterator[bytes]:
-    """The file's bytes, unpacked where it is gzip; errors of the system as DataError."""
+def _blocks(stream: Opened, path: str | Path, progress: Progress | None) -> Iterator[bytes]:
+    """The blocks of an open file; errors of the system as DataError."""
+    total = os.fstat(stream.file.fileno()).st_size
     try:
-        total = Path(path).stat().st_size
-        with open(path, "rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            stream: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if packed else raw
-            while block := stream.read(_BLOCK):
-                yield block
-                if progress is not None:
-                    progress(min(raw.tell(), total), total)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: damaged gzip file: {error}") from None
+        while block := stream.read(_BLOCK):
+            yield block
+            if progress is not None:
+                progress(min(stream.file.tell(), total), total)
     except OSError as error:
+        if error.errno is None:  # of a damaged archive
+            raise
         raise DataError(f"{path}: cannot read the vectors: {error.strerror}") from None
-
-
-def _is_binary(data: bytes, d: int) -> bool:
-    """Whether what follows the header is binary: no text line of d numbers, and not even meant as text."""
-    numbers = data.split(b"\n", 1)[0].rstrip(b" \r").rsplit(b" ", d)[1:]
-    if len(numbers) == d and all(map(decimals.is_number, numbers)):
-        return False
-    space = data.find(b" ")
-    vector = data[space + 1 : space + 1 + 4 * d]  # where a binary file has its first numbers
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(vector)
-    except UnicodeDecodeError:
-        return True
-    return re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text) is not None
 
 
 def _shown(data: bytes) -> str:
@@ -119,7 +104,10 @@ def _read_lines(path: str | Path, blocks: Iterable[bytes], n: int | None, d: int
     words: list[str] = []
     parts: list[Floats] = []
     line = 1 if n is None else 2
+    tabs: bool | None = None
     for data in _whole_lines(path, blocks):
+        tabs = _by_tabs(data) if tabs is None else tabs
+        data = data.replace(b"\t", b" ") if tabs else data
         if d is None:
             d = _width(path, data)
         more, part = _parse_lines(path, data, line, d)
@@ -146,6 +134,13 @@ def _whole_lines(path: str | Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
             raise DataError(f"{path}: expected lines of a word and numbers, got a line of more than {_LONGEST_LINE} bytes")
     if rest := b"".join(begun).rstrip(b" \r\n"):
         yield rest + b"\n"
+
+
+def _by_tabs(data: bytes) -> bool:
+    """Whether the first lines have more numbers where a tab stands between them, too."""
+    lines = [line.strip(b" \t\r") for line in data.split(b"\n", 100)[:100]]
+    more = [_numbers_at_end(line.replace(b"\t", b" ")) > _numbers_at_end(line) for line in lines]
+    return 2 * sum(more) > sum(map(bool, lines))
 
 
 def _width(path: str | Path, data: bytes) -> int:

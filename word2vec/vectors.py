@@ -31,7 +31,7 @@ _ROWS = 1 << 14  # rows that are held in float64 at once
 def rule_path(path: str | Path) -> Path:
     """Where the text rule of a vectors file is kept: vectors.rule.json beside vectors.txt, vectors.bin, vectors.txt.gz."""
     path = Path(path)
-    return (path.with_suffix("") if path.suffix == ".gz" else path).with_suffix(".rule.json")
+    return (path.with_suffix("") if path.suffix in (".gz", ".bz2", ".xz") else path).with_suffix(".rule.json")
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,7 +82,7 @@ def test_packed_text_is_told_by_its_bytes(tmp_path: Path, pack: Callable[[bytes]
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_a_cut_archive_is_an_error(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     packed = pack(bytes(range(65, 91)) * 400)
-    with pytest.raises(DataError, match="expected a whole compressed file"):
+    with pytest.raises(DataError, match=r"expected a whole (gzip|bzip2|xz) file"):
         encoded(tmp_path, packed[:-12])
 
 
@@ -138,7 +138,7 @@ def test_unreadable_text_is_an_error(tmp_path: Path, text: bytes, message: str) 
 
 def test_missing_file_folder_and_too_few_words(tmp_path: Path) -> None:
     for source in (tmp_path / "none.txt", tmp_path):
-        with pytest.raises(DataError, match=r"cannot read the text: (No such file|Is a directory)"):
+        with pytest.raises(DataError, match=r"expected text, (cannot read it: No such file|got a folder)"):
             encode([str(source)], tmp_path / "ids", PLAIN, min_count=1)
     with pytest.raises(ConfigError, match="min_count"):
         encoded(tmp_path, b"a b c a", min_count=2)

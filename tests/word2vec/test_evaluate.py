@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -130,9 +132,9 @@ def test_damaged_sets_are_named(tmp_path: Path, content: bytes, message: str) ->
 
 
 def test_missing_sets_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read the set: No such file"):
+    with pytest.raises(DataError, match=r"expected a set of .*, cannot read it: No such file"):
         read_set(tmp_path / "none")
-    with pytest.raises(DataError, match="cannot read the set: Is a directory"):
+    with pytest.raises(DataError, match=r"expected a set of .*, got a folder"):
         read_set(tmp_path)
 
 
@@ -141,6 +143,26 @@ def test_sets_of_both_kinds_are_read(tmp_path: Path) -> None:
     assert read_set(tmp_path / "a.txt") == SimilaritySet("a", (("я", "b", 1.5),))
     (tmp_path / "b.txt").write_text(":one\na b c d\n: two words\n")
     assert read_set(tmp_path / "b.txt") == AnalogySet("b", (("one", (("a", "b", "c", "d"),)), ("two words", ())))
+
+
+PUBLISHED = {
+    "SimLex-999": "word1\tword2\tPOS\tSimLex999\tconc(w1)\tconc(w2)\tconcQ\tAssoc(USF)\tSimAssoc333\tSD(SimLex)\r\n"
+    "old\tnew\tA\t1.58\t2.72\t2.81\t2\t7.25\t1\t0.41\r\nsmart\tintelligent\tA\t9.2\t1.75\t2.46\t1\t7.11\t1\t0.67\r\n",
+    "WordSim-353 csv": "Word 1,Word 2,Human (mean)\nold,new,1.58\nsmart,intelligent,9.2\n",
+    "WordSim-353 tab": "Word 1\tWord 2\tHuman (mean)\t1\t2\nold\tnew\t1.58\t1\t2\nsmart\tintelligent\t9.2\t9\t9\n",
+    "SimVerb-3500": "old\tnew\tV\t1.58\tNONE\nsmart\tintelligent\tV\t9.2\tSYNONYMS\n",
+    "RareWords": "old\tnew\t1.58\t1\t2\t3\nsmart\tintelligent\t9.2\t9\t9\t10\n",
+    "RG-65": "old;new;1.58\nsmart;intelligent;9.2\n",
+    "MEN": "old new 1.580000\nsmart intelligent 9.200000\n",
+    "words with blanks": "old\tnew\t1.58\t\nsmart\tintelligent\t9.2\t\n",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_sets_are_read_in_their_published_columns(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "s.txt").write_bytes(pack(PUBLISHED[name].encode()))
+    assert read_set(tmp_path / "s.txt") == SimilaritySet("s", (("old", "new", 1.58), ("smart", "intelligent", 9.2)))
 
 
 def test_figures_for_a_log(vectors: WordVectors) -> None:

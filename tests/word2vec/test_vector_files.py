@@ -158,8 +158,8 @@ DAMAGED = {
     "binary of another width": (BINARY.replace(b"2 3", b"1 9"), r"v: the header says 1 words of 9 numbers, .* word 1"),
     "binary with nan": (BINARY.replace(bytes(12), np.full(3, np.nan, "<f4").tobytes()), r"v: .*NaN or infinity for 'a'"),
     "binary, not UTF-8": (BINARY.replace(b"b ", b"\xff "), r"v: word 2 of 2: expected a word in UTF-8"),
-    "gzip cut off": (gzip.compress(b"a 1.5 2.5\n" * 99, mtime=0)[:-9], r"v: damaged gzip file"),
-    "gzip, other bytes": (b"\x1f\x8bxyz", r"v: damaged gzip file"),
+    "gzip cut off": (gzip.compress(b"a 1.5 2.5\n" * 99, mtime=0)[:-9], r"v: expected a whole gzip file, got a damaged"),
+    "gzip, other bytes": (b"\x1f\x8bxyz", r"v: expected a whole gzip file, got a damaged"),
 }
 
 
@@ -175,9 +175,9 @@ def test_damage_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: 
 
 
 def test_missing_files_folders_and_wrong_formats(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.txt: cannot read the vectors: No such file"):
+    with pytest.raises(DataError, match=r"none\.txt: expected word vectors, cannot read it: No such file"):
         read_table(tmp_path / "none.txt")
-    with pytest.raises(DataError, match="cannot read the vectors: Is a directory"):
+    with pytest.raises(DataError, match="expected word vectors, got a folder"):
         read_table(tmp_path)
     with pytest.raises(DataError, match="expected auto, text, binary, glove, got 'xml'"):
         read_table(tmp_path / "v", "xml")
