@@ -166,8 +166,10 @@ class _Columns(NamedTuple):
         marks = [c for c in ";,\t" if line.strip().count(c) > 1]
         for apart in (*marks, None):
             fields = line.rstrip("\r\n").split(apart)
-            if score := next((i for i in (2, 3) if i < len(fields) and _is_score(fields[i])), None):
-                return cls(apart, score, len(fields))
+            if len(fields) > 2 and _is_score(fields[2]):
+                return cls(apart, 2, len(fields))
+            if len(fields) > 3 and fields[2].isalpha() and len(fields[2]) < 6 and _is_score(fields[3]):
+                return cls(apart, 3, len(fields))
         return cls(marks[0] if marks else None, None, len(fields))
 
     def split(self, line: str) -> list[str]:
