@@ -163,8 +163,8 @@ class _Columns(NamedTuple):
     @classmethod
     def of(cls, line: str) -> _Columns:
         """As the line has it: two words, perhaps a part of speech, then the first number."""
-        marks = [c for c in ";,\t" if line.strip().count(c) > 1]
-        for apart in (*marks, None):
+        marks: list[str | None] = [c for c in ";,\t" if line.strip().count(c) > 1]
+        for apart in marks or [None]:
             fields = line.rstrip("\r\n").split(apart)
             if len(fields) > 2 and _is_score(fields[2]):
                 return cls(apart, 2, len(fields))
