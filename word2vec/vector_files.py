@@ -243,10 +243,10 @@ def _read_binary(path: str | Path, blocks: Iterable[bytes], n: int, d: int) -> T
             searched = space if space >= 0 else len(rest)
             if space < 0 or len(rest) - space - 1 < size:
                 break
-            word = bytes(rest[position:space])
-            raw.append(word.lstrip(b"\n"))  # word2vec.c ends each vector with a line end, gensim does not
+            # word2vec.c ends each vector with a line end, gensim does not
+            raw.append(bytes(rest[position:space]).lstrip(b"\n"))
             position = space + 1 + size
-            vectors.append(rest[space + 1 : position])
+            vectors.append(bytes(rest[space + 1 : position]))
         del rest[:position]  # and not rest = rest[position:], a copy for each block
         searched = max(0, searched - position)
         parts.append(np.frombuffer(b"".join(vectors), dtype="<f4").reshape(-1, d).astype(np.float32))
