@@ -24,6 +24,8 @@ from training.files import atomic_path
 @click.option("--pretokenized", "split_words", is_flag=True, help="The words of the text are apart by white space already.")
 @click.option("--key", metavar="NAME", help="The entry of a JSON line that holds the text, or a list of words."
               "  [default: text, or else tokens]")  # fmt: skip
+@click.option("--key-out", metavar="NAME", help="The entry of a JSON line that holds all that is found."
+              "  [default: entities, tags and file beside the line's own]")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["text", "conll", "jsonl", "html"]), default=None,
               help="What is written.  [default: CoNLL and JSON lines as they came, else text]")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(0.0, 1.0), default=0.0, show_default=True,
@@ -41,6 +43,7 @@ def predict(
     form: str,
     split_words: bool,
     key: str | None,
+    key_out: str | None,
     output: str | None,
     threshold: float,
     target: str | None,
@@ -68,6 +71,7 @@ def predict(
         output,
         threshold=threshold,
         key=key,
+        key_out=key_out,
         split_words=split_words,
         color=colored,
         progress=None if target is None and sys.stdout.isatty() else LongJob(),  # a bar between the lines would disturb

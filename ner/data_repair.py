@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from ner.conll import Columns, Sentence, read_conll, write_conll
+from ner.conll import Columns, Sentence, read_conll
 from ner.findings import SHOWN, counted
+from ner.layout import with_tag
 from ner.scheme import check, convert, detect, repair, scheme_named
 from training.errors import ConfigError
+from training.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,17 @@ def repair_file(
 ) -> Repaired:
     """Write ``source`` to ``target`` with tags that are well formed in its own scheme, or in ``scheme``.
 
-    All other columns stay as they are; comments and repeated blank lines are left out. Only tags are repaired: DataError
+    Everything else stays as it is: the other columns, the blanks between them, comments, blank lines, line ends. DataError
     (file:line) for rows that cannot be read. ConfigError where ``target`` is there already.
     """
     columns = columns or Columns()
     written = None if scheme is None else scheme_named(scheme)
     if Path(target).exists():
         raise ConfigError(f"{target} exists already; give another file, or move that one away")
-    sentences = read_conll(source, columns=columns)
+    lines, sentences = _read(source, columns)
     found = detect(sentence.tags for sentence in sentences).scheme
     faults: Counter[str] = Counter()
     places: list[str] = []
-    result: list[Sentence] = []
     changed = touched = 0
     for sentence in sentences:
         tags, changes = repair(sentence.tags, found)
@@ -59,19 +60,27 @@ def repair_file(
             faults[fault.what] += 1
             places.append(f"{sentence.where(fault.index)}: {fault.what}")
         changed, touched = changed + changes, touched + bool(changes)
-        result.append(_with_tags(sentence, convert(tags, found, written) if written else tags, columns))
+        _put(lines, sentence, convert(tags, found, written) if written else tags, columns)
     try:
-        write_conll(target, result)
+        atomic_write(target, "".join(lines))
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}; give another file") from None
     ordered = {what: faults[what] for what in sorted(faults, key=lambda what: (-faults[what], what))}
     return Repaired(str(source), str(target), found, written or found, changed, touched, ordered, tuple(places[:SHOWN]))
 
 
-def _with_tags(sentence: Sentence, tags: list[str], columns: Columns) -> Sentence:
-    """The sentence with other tags in its tag column; a -DOCSTART- row as it stands."""
+def _read(source: str | Path, columns: Columns) -> tuple[list[str], list[Sentence]]:
+    """The lines of a file as they stand, and its sentences. DataError as of ``read_conll``."""
+    sentences = read_conll(source, columns=columns)
+    with open(source, "rb") as stream:
+        return [line.decode() for line in stream], sentences
+
+
+def _put(lines: list[str], sentence: Sentence, tags: list[str], columns: Columns) -> None:
+    """Write the tags that are others than the sentence's into its lines, but not into a -DOCSTART- row."""
     if sentence.is_docstart or columns.tag is None:
-        return sentence
-    at = columns.tag % len(sentence.columns[0])
-    rows = tuple((*row[:at], tag, *row[at + 1 :]) for row, tag in zip(sentence.columns, tags, strict=True))
-    return replace(sentence, tags=tuple(tags), columns=rows)
+        return
+    column, first = columns.tag % len(sentence.columns[0]), sentence.line - 1
+    for i, (old, tag) in enumerate(zip(sentence.tags, tags, strict=True)):
+        if old != tag:
+            lines[first + i] = with_tag(lines[first + i], sentence, tag, column)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ner.conll import Sentence, format_sentence
+from ner.layout import with_column
 from ner.passages import Passage
 from ner.predict import Entity, Tagged, entities_of
 from training.errors import DataError
@@ -23,30 +25,83 @@ _KNOWN = {"PER": 1, "LOC": 0, "ORG": 2, "MISC": 3}
 
 
 class Writer:
-    """Turns tagged passages into one of FORMATS, piece by piece: ``begin``, ``piece`` for each, ``end``."""
+    """Turns tagged passages into one of FORMATS, piece by piece: ``begin``, ``file``, ``piece`` for each, ``end``.
 
-    def __init__(self, output: str, color: bool = False) -> None:
-        self.output, self.color = output, color
+    What was CoNLL and stays CoNLL, and likewise JSON lines, comes out as it stood, with the tags or entries more. With
+    ``key_out`` all that is added to a JSON line is one entry of that name.
+    """
+
+    def __init__(self, output: str, color: bool = False, key_out: str | None = None) -> None:
+        self.output, self.color, self.key_out = output, color, key_out
         self.counts: Counter[str] = Counter()
+        self.source: str | None = None
+        self._ended = "\n\n"  # the end of what was written
 
     def begin(self) -> str:
         """What stands before all passages."""
         return _PAGE_BEGINS if self.output == "html" else ""
 
+    def file(self, name: str) -> str:
+        """What stands before the passages of one of several files: its name. JSON lines have it in each line."""
+        self.source = name
+        shown = visible(os.fsencode(name).decode("utf-8", "backslashreplace"))
+        if self.output == "html":
+            return f"<h2>{html.escape(shown)}</h2>\n"
+        gap = "" if self._ended.endswith("\n") else "\n"
+        if self.output == "jsonl":
+            return gap
+        gap += "" if self._ended.replace("\r", "").endswith("\n\n") else "\n"
+        return gap + (f"# file: {shown}\n" if self.output == "conll" else f"==> {shown} <==\n")
+
     def piece(self, passage: Passage, tagged: Sequence[Tagged]) -> str:
-        """One passage, whose sentences are tagged. DataError (file:line) for words that CoNLL's columns cannot hold."""
+        """One passage, whose sentences are tagged; "" where it has nothing that the output could hold.
+
+        DataError (file:line) for words that CoNLL's columns cannot hold, and for a JSON line that has an entry of the name
+        of one that is to be written.
+        """
+        written = self._piece(passage, tagged)
+        self._ended = (self._ended + written)[-4:]
+        return written
+
+    def _piece(self, passage: Passage, tagged: Sequence[Tagged]) -> str:
+        before = passage.before if passage.form == self.output else ""
+        if not passage.lines:
+            return before
         if self.output == "conll":
-            return _conll(passage, tagged)
+            return before + _conll(passage, tagged)
         pairs = list(zip(passage.sentences, tagged, strict=True))
         entities = [entity for tokens, found in pairs for entity in entities_of(passage.text, tokens, found)]
         if self.output == "jsonl":
-            return _json_line(passage, tagged, entities)
+            return before + self._json_line(passage, self._added(passage, tagged, entities))
         self.counts.update(entity.type for entity in entities)
         if self.output == "html":
             return f"<p>{marked(passage.text, entities, _html_mark, _escaped)}</p>\n"
+        end = passage.lines[0][len(passage.text) :] if passage.form in ("text", "sentences") else "\n"
         if self.color:
-            return marked(passage.text, entities, _color_mark, visible) + "\n"
-        return marked(passage.text, entities, _plain_mark) + "\n"
+            return marked(passage.text, entities, _color_mark, visible) + end
+        return marked(passage.text, entities, _plain_mark) + end
+
+    def _added(self, passage: Passage, tagged: Sequence[Tagged], entities: Sequence[Entity]) -> dict[str, Any]:
+        """What a passage's JSON line has more."""
+        added: dict[str, Any] = {} if self.source is None else {"file": self.source}
+        found: list[dict[str, Any]] = [entity.to_dict() for entity in entities]
+        if passage.given:
+            added["tags"] = [tag for each in tagged for tag in each.tags]
+            spans = (span for each in tagged for span in each.spans)
+            found = [{**entity, "tokens": [span.start, span.end]} for entity, span in zip(found, spans, strict=True)]
+        added["entities"] = found
+        return {self.key_out: added} if self.key_out else added
+
+    def _json_line(self, passage: Passage, added: Mapping[str, Any]) -> str:
+        """The line with the entries ``added``. One that was JSON is not written anew: numbers stay as they are spelled."""
+        if taken := [name for name in added if name in passage.values]:
+            another = "give --key-out another NAME" if self.key_out else "write it into one of its own with --key-out NAME"
+            raise DataError(f"{passage.where}: the line has an entry {_json(taken[0])} already, which is kept; {another}")
+        if passage.form != "jsonl":
+            return _json({**passage.values, **added}) + "\n"
+        (line,) = passage.lines
+        end = line.rindex("}")
+        return f"{line[:end]}, {_json(added)[1:-1]}{line[end:]}"
 
     def end(self) -> str:
         """What stands after all passages."""
@@ -97,7 +152,8 @@ def _color(kind: str) -> int:
 
 def _conll(passage: Passage, tagged: Sequence[Tagged]) -> str:
     if passage.rows is not None:
-        return format_sentence(passage.rows, tagged[0].tags)
+        pairs = enumerate(zip(passage.lines, tagged[0].tags, strict=True))
+        return "".join(with_column(row, passage.rows, tag, i) for i, (row, tag) in pairs)
     rows = []
     for tokens, found in zip(passage.sentences, tagged, strict=True):
         try:
@@ -107,21 +163,13 @@ def _conll(passage: Passage, tagged: Sequence[Tagged]) -> str:
     return "".join(rows)
 
 
-def _json_line(passage: Passage, tagged: Sequence[Tagged], entities: Sequence[Entity]) -> str:
-    values = dict(passage.values)
-    found: list[dict[str, Any]] = [entity.to_dict() for entity in entities]
-    if passage.given:
-        values |= {"tokens": [t.text for tokens in passage.sentences for t in tokens]} if passage.rows else {}
-        values["tags"] = [tag for each in tagged for tag in each.tags]
-        spans = (span for each in tagged for span in each.spans)
-        found = [{**entity, "tokens": [span.start, span.end]} for entity, span in zip(found, spans, strict=True)]
-    values["entities"] = found
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
     try:
-        line = json.dumps(values, ensure_ascii=False)
-        line.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair in an entry that is passed through
-        line = json.dumps(values)
-    return line + "\n"
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as in the name of a file that is not UTF-8
+        return json.dumps(value)
+    return text
 
 
 # -- HTML -------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import os
 import select
 import sys
@@ -24,9 +25,9 @@ from typing import Any, BinaryIO
 
 from ner.conll import CONVERT, Columns, Sentence, iter_conll
 from ner.context import Numbering
+from ner.layout import KeptLines
 from ner.splits import split_of
 from training.errors import DataError
-from training.files import parse_json
 from word2vec.text import Token, pretokenized, sentences, tokenize
 
 FORMS = ("text", "sentences", "conll", "jsonl")
@@ -42,9 +43,12 @@ STDIN = "standard input"
 class Passage:
     """A text with the tokens of its sentences, ``text[t.start:t.end] == t.text``.
 
-    ``values`` are the entries that its JSON line begins with. ``rows`` is the CoNLL sentence it was, None for others;
+    ``values`` are the entries that its JSON line has. ``rows`` is the CoNLL sentence it was, None for others;
     ``given`` says that its tokens, not its text, are what was read: the text is then the tokens with spaces between.
     Passages of one ``document``, a number from 1 that never falls, are to be tagged together: a CoNLL file has such.
+
+    ``form``, one of FORMS, and ``lines`` are those that it was read from, with their ends; ``before`` are the comments and
+    blank lines between it and the one before. A passage without lines holds what stands behind the last one.
     """
 
     text: str
@@ -54,6 +58,9 @@ class Passage:
     rows: Sentence | None = None
     given: bool = False
     document: int = 0
+    form: str = "text"
+    lines: tuple[str, ...] = ()
+    before: str = ""
 
 
 def form_of(source: str) -> str:
@@ -122,20 +129,37 @@ def read_passages(
     are apart by white space already. DataError (file:line) for what is not of the form.
     """
     if form == "conll":
-        number = Numbering()
-        for sentence in iter_conll(lines, lines.name, columns=Columns(columns.word, None)):
-            yield Passage(*_joined(sentence.words), sentence.where(), {}, sentence, True, number(sentence) + 1)
+        yield from _conll_passages(lines, columns)
         return
-    offset = 0
+    offset, count, before = 0, 0, list[str]()
     for count, (where, line, end) in enumerate(_decoded(lines), 1):
         if form == "jsonl":
-            if line.strip():
-                yield replace(_json_passage(line, where, key, split_words), document=count)
+            if not line.strip():
+                before.append(line + end)
+                continue
+            read = _json_passage(line, where, key, split_words)
+            yield replace(read, document=count, form=form, lines=(line + end,), before="".join(before))
+            before = []
         else:
             tokens = _tokens(line, split_words)
             parts = [tokens] if form == "sentences" and tokens else _sentences(tokens)
-            yield Passage(line, parts, where, {"text": line, "offset": offset}, document=count)
+            values = {"text": line, "offset": offset}
+            yield Passage(line, parts, where, values, document=count, form=form, lines=(line + end,))
         offset += len(line) + len(end)
+    if before:
+        yield Passage("", [], lines.name, document=count + 1, form=form, before="".join(before))
+
+
+def _conll_passages(lines: Lines, columns: Columns) -> Iterator[Passage]:
+    number, kept, document = Numbering(), KeptLines(lines), 0
+    for sentence in iter_conll(kept, lines.name, columns=Columns(columns.word, None)):
+        before, rows = kept.of(sentence)
+        document = number(sentence) + 1
+        values = {"tokens": list(sentence.words)}
+        where = sentence.where()
+        yield Passage(*_joined(sentence.words), where, values, sentence, True, document, "conll", rows, before)
+    if rest := kept.rest():
+        yield Passage("", [], lines.name, document=document + 1, form="conll", before=rest)
 
 
 def _decoded(lines: Lines) -> Iterator[tuple[str, str, str]]:
@@ -189,7 +213,9 @@ def _joined(words: tuple[str, ...] | list[str]) -> tuple[str, list[list[Token]]]
 
 def _json_passage(line: str, where: str, key: str | None, split_words: bool) -> Passage:
     try:
-        values = parse_json(line)
+        values = json.loads(line, parse_int=_whole_number, parse_constant=_no_number)
+    except RecursionError:
+        raise DataError(f"{where}: expected a JSON object, got JSON that is nested too deep") from None
     except ValueError as error:
         raise DataError(f"{where}: expected a JSON object, got {str(error)[:200]}") from None
     if not isinstance(values, dict):
@@ -207,6 +233,15 @@ def _json_passage(line: str, where: str, key: str | None, split_words: bool) -> 
     if isinstance(given, list):
         return Passage(*_joined(given), where, values, None, True)
     return Passage(given, cut_text(given, split_words), where, values)
+
+
+def _whole_number(text: str) -> int | float:
+    """A whole number of any length; one that Python's int would refuse is only looked at, never written."""
+    return int(text) if len(text) < 1000 else math.inf
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name}, which is no JSON; write null or a text in its place")
 
 
 def _is_unicode(text: str) -> bool:

@@ -24,6 +24,7 @@ def predict_stream(
     *,
     threshold: float = 0.0,
     key: str | None = None,
+    key_out: str | None = None,
     split_words: bool = False,
     color: bool = False,
     progress: JobProgress | None = None,
@@ -32,7 +33,8 @@ def predict_stream(
 
     ``form``: one of passages.FORMS, or "auto" by each file's name. ``output``: one of outputs.FORMATS, or None for CoNLL
     and JSON lines as they came, else text. ``threshold``: entities of at least this confidence. ``key``, ``split_words``:
-    see ``read_passages``. ``progress(what, done, total)`` is told how many bytes of a file are tagged.
+    see ``read_passages``; ``key_out``: see Writer. ``progress(what, done, total)`` is told how many bytes of a file are
+    tagged.
 
     ConfigError for settings that are none, DataError (file:line) for what cannot be read.
     """
@@ -42,15 +44,21 @@ def predict_stream(
     files = [sources] if isinstance(sources, str) else list(sources)
     forms = [form_of(source) if form == "auto" else form for source in files]
     output = output or (forms[0] if forms[0] in ("conll", "jsonl") else "text")
-    writer = Writer(output, color)
+    if key_out is not None and (output != "jsonl" or not key_out):
+        expected = "expected the name of an entry, and --format jsonl to write it in"
+        raise ConfigError(f"--key-out: {expected}, got {key_out!r} and {output}")
+    writer = Writer(output, color, key_out)
     if beginning := writer.begin():
         yield beginning
     for source, each in zip(files, forms, strict=True):
         with opened(source) as lines:
+            if len(files) > 1 and (heading := writer.file(lines.name)):
+                yield heading
             for chunk in _chunks(read_passages(lines, each, tagger.columns, key, split_words), lines):
                 for passage, tagged in _tag(tagger, chunk, threshold):
-                    if output == "conll" or not (passage.rows and passage.rows.is_docstart):
-                        yield writer.piece(passage, tagged)
+                    skipped = output != "conll" and passage.rows is not None and passage.rows.is_docstart
+                    if not skipped and (piece := writer.piece(passage, tagged)):
+                        yield piece
                 if progress and lines.done < lines.total:
                     progress(f"tagging {source}", lines.done, lines.total)
             if progress and lines.total:
