@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from cli_terminal import LongJob, styled
+from training.files import check_not_read
 from word2vec.vectors import WordVectors
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -131,6 +132,7 @@ def evaluate_vectors(file: str, sets: tuple[str, ...], restrict: int | None) -> 
               help="What is written.  [default: binary for a name in .bin, else text]")  # fmt: skip
 def convert(source: str, target: str, form: str | None) -> None:
     """Write vectors in another format: word2vec text or binary, or GloVe's text."""
+    check_not_read("TARGET", target, [source])
     form = form or ("binary" if target.endswith((".bin", ".bin.gz")) else "text")
     _load(source).save(target, form, partial(LongJob(), f"writing {target}"))
 

@@ -11,7 +11,7 @@ import click
 
 from cli_terminal import LongJob
 from training.errors import ConfigError
-from training.files import atomic_path
+from training.files import atomic_path, check_not_read
 
 
 @click.command(
@@ -63,6 +63,8 @@ def predict(
 
     if threads:
         torch.set_num_threads(threads)
+    if target is not None:
+        check_not_read("--to", target, sources)
     colored = color == "always" or (color == "auto" and target is None and _colors())
     pieces = predict_stream(
         TrainedTagger.load(run, device),

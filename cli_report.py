@@ -11,7 +11,7 @@ from cli_terminal import LongJob, styled, table
 from ner.config import TaggerConfig
 from ner.run_list import list_runs
 from training.errors import ConfigError
-from training.files import atomic_write
+from training.files import atomic_write, check_not_read
 from word2vec.config import Word2VecConfig
 
 DEFAULTS = {"ner": TaggerConfig(), "w2v": Word2VecConfig()}
@@ -37,6 +37,8 @@ def evaluate(run: str, file: str, as_json: bool, html: str | None, worst: int, d
     from ner.report_page import page
     from ner.tagging import evaluate_file
 
+    if html:
+        check_not_read("--html", html, [file])
     if html and not Path(html).absolute().parent.is_dir():
         raise ConfigError(f"--html: expected a file in a folder that is there, got {html}")
     found = evaluate_file(TrainedTagger.load(run, device), file, LongJob())

@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner.conll import Columns, Sentence, read_conll
+from ner.conll import Columns, Sentence, iter_conll
 from ner.findings import SHOWN, counted
 from ner.layout import with_tag
 from ner.scheme import check, convert, detect, repair, scheme_named
-from training.errors import ConfigError
+from training.errors import ConfigError, DataError
 from training.files import atomic_write
+from word2vec.file_kinds import opened
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,13 @@ def repair_file(
 
 def _read(source: str | Path, columns: Columns) -> tuple[list[str], list[Sentence]]:
     """The lines of a file as they stand, and its sentences. DataError as of ``read_conll``."""
-    sentences = read_conll(source, columns=columns)
-    with open(source, "rb") as stream:
-        return [line.decode() for line in stream], sentences
+    with opened(source, "a CoNLL file") as stream:
+        raw, mark = list(stream), "\ufeff" if stream.kind.mark else ""
+    sentences = list(iter_conll(raw, str(source), columns=columns))
+    if not sentences:
+        raise DataError(f"{source}: expected sentences, got none (an empty file, or only blank lines and comments)")
+    lines = [line.decode() for line in raw]
+    return [mark + lines[0], *lines[1:]], sentences
 
 
 def _put(lines: list[str], sentence: Sentence, tags: list[str], columns: Columns) -> None:

@@ -15,7 +15,7 @@ from ner.conll import Sentence
 from training.errors import DataError
 
 _MARK = codecs.BOM_UTF8.decode()
-_COLUMN = re.compile("[^ \t]+")
+_COLUMN = re.compile("[^ \t\r\n]+")
 
 
 class KeptLines:
@@ -51,13 +51,12 @@ def with_column(row: str, sentence: Sentence, tag: str, index: int) -> str:
 
     DataError for a tag with a blank in it where columns are apart by blanks.
     """
-    text, end = _cut(row)
+    _check(tag, sentence, index)
+    end = len(row.rstrip(" \t\r\n"))
     if sentence.separator == "\t":
-        empty = "\t" * (len(sentence.columns[index]) - 1 - text.count("\t"))  # columns at the end
-        return f"{text}{empty}\t{tag}{end}"
-    if _COLUMN.fullmatch(tag) is None:
-        raise DataError(f"{sentence.where(index)}: expected a tag that columns apart by blanks can hold, got {tag!r}")
-    return f"{text} {tag}{end}"
+        for _ in range(len(sentence.columns[index]) - 1 - row.count("\t", 0, end)):  # the last columns are empty
+            end = row.index("\t", end) + 1
+    return row[:end] + sentence.separator + tag + row[end:]
 
 
 def with_tag(row: str, sentence: Sentence, tag: str, column: int) -> str:
@@ -68,14 +67,11 @@ def with_tag(row: str, sentence: Sentence, tag: str, column: int) -> str:
         fields = row.split("\t")
         fields[column] = fields[column].replace(fields[column].strip(" \r\n"), tag, 1)
         return "\t".join(fields)
-    if _COLUMN.fullmatch(tag) is None:
-        raise DataError(f"{sentence.where()}: expected a tag that columns apart by blanks can hold, got {tag!r}")
-    text, _ = _cut(row)
-    place = list(_COLUMN.finditer(text))[column]
+    _check(tag, sentence)
+    place = list(_COLUMN.finditer(row))[column]
     return row[: place.start()] + tag + row[place.end() :]
 
 
-def _cut(row: str) -> tuple[str, str]:
-    """A row without the blanks at its end, and its line end."""
-    text = row.removesuffix("\n").rstrip("\r")
-    return text.rstrip(" \t"), row[len(text) :]
+def _check(tag: str, sentence: Sentence, index: int = 0) -> None:
+    if sentence.separator == " " and _COLUMN.fullmatch(tag) is None:
+        raise DataError(f"{sentence.where(index)}: expected a tag that columns apart by blanks can hold, got {tag!r}")

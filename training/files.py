@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from training.errors import DataError
+from training.errors import ConfigError, DataError
 
 # Tests put a function here that raises or kills the process at a named point ("write:config.json", "fsync:…",
 # "rename:…"); None in use. The points are what a crash can interrupt.
@@ -163,3 +163,11 @@ def _chunks(stream: object) -> str:
     while block := stream.read(1 << 20):  # type: ignore[attr-defined]
         digest.update(block)
     return digest.hexdigest()
+
+
+def check_not_read(option: str, target: str | Path, inputs: Iterable[str | Path]) -> None:
+    """ConfigError where what is to be written would replace one of the files that are read."""
+    for each in inputs:
+        with suppress(OSError, ValueError):  # one of them is not there
+            if os.path.samefile(target, each):
+                raise ConfigError(f"{option}: expected a file of its own, got {target}, which is read; give another name")
