@@ -28,14 +28,14 @@ from word2vec.text import split
 TAGGER = tagger(3)
 WORDS = st.sampled_from(["Ada", "Oslo", "won", ".", "#", "1e400", "Ünsal", "zyx", "\u00a0x", "don't", "in", "-DOCSTART-x"])
 ENDS = st.sampled_from(["\n", "\r\n"])
-FEW = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite
 def conll(draw: st.DrawFn, tags: bool = False) -> str:
     """A file in columns: comments, documents, blank lines of all kinds, columns of any width; an end, or none."""
     tabs, width, end = draw(st.booleans()), draw(st.integers(1 + tags, 3)), draw(ENDS)
-    apart = st.just("\t") if tabs else st.sampled_from([" ", "  ", "\t " if width > 1 else " "])
+    apart = st.just("\t") if tabs else st.sampled_from([" ", "  "])
     tag = st.sampled_from(["O", "B-X", "I-X", "I-Y", "E-X", "S-Y"])
     lines: list[str] = []
     for _ in range(draw(st.integers(1, 4))):
@@ -153,7 +153,7 @@ def test_input_is_output_less_what_was_added(form: str, output: str, tmp_path: P
 
 
 @given(text=conll(tags=True), scheme=st.sampled_from([None, "IOBES", "IOB2"]), mark=st.booleans())
-@settings(FEW, max_examples=40)
+@settings(FEW, max_examples=25)
 def test_a_repaired_file_differs_in_its_tags_alone(tmp_path: Path, text: str, scheme: str | None, mark: bool) -> None:
     source, target = tmp_path / "a.conll", tmp_path / "b.conll"
     target.unlink(missing_ok=True)
