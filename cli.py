@@ -14,13 +14,13 @@ import click
 
 from cli_data import data, vectors
 from cli_groups import compare, share_cores, train_group
-from cli_options import config_options, make_config
+from cli_options import config_options, make_config, whole
 from cli_predict import export, predict
 from cli_report import evaluate, runs
 from cli_terminal import voice as voice_of
 from cli_verify import diff, verify
 from ner.config import PRESETS, TaggerConfig
-from ner.groups import is_group, open_group
+from ner.groups import MOST_SEEDS, is_group, open_group
 from training import portable
 from training.errors import ConfigError, Preempted, SamebitsError
 from training.experiment import RunOptions, reopen
@@ -130,8 +130,8 @@ def train_w2v(
 @click.option(
     "--preset", type=click.Choice(sorted(PRESETS)), default="default", show_default=True, help="Fill what is not typed."
 )
-@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Train so many seeds, from --seed on, and sum them up.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Of --seeds, so many at a time.")
+@click.option("--seeds", type=whole(1, MOST_SEEDS), metavar="N", help="Train so many seeds, from --seed on; sum them up.")
+@click.option("--jobs", type=whole(1), default=1, show_default=True, help="Of --seeds, so many at a time.")
 @config_options(TaggerConfig)
 @run_options
 def train_ner(

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cli_options import whole
 from cli_terminal import LongJob, styled
 from training.files import check_not_read
 from word2vec.vectors import WordVectors
@@ -37,7 +38,7 @@ def columns_of(command: Callable[..., Any]) -> Callable[..., Any]:
     """Where the word and the tag stand."""
     for name, default in (("tag", -1), ("word", 0)):
         help = f"Column of the {name}, from 0, or from the end if negative."
-        command = click.option(f"--{name}-column", type=int, default=default, show_default=True, help=help)(command)
+        command = click.option(f"--{name}-column", type=whole(), default=default, show_default=True, help=help)(command)
     return command
 
 
@@ -93,7 +94,7 @@ def vectors() -> None:
 @vectors.command(epilog="\b\nExample:\n  python cli.py vectors nearest runs/w2v/version_0/vectors.bin city")
 @click.argument("file", type=click.Path())
 @click.argument("word")
-@click.option("-k", default=10, show_default=True, help="How many.")
+@click.option("-k", type=whole(1), default=10, show_default=True, help="How many.")
 def nearest(file: str, word: str, k: int) -> None:
     """The words nearest to WORD, by cosine."""
     _print_neighbours(_load(file).nearest(word, k))
@@ -104,7 +105,7 @@ def nearest(file: str, word: str, k: int) -> None:
 @click.argument("a")
 @click.argument("b")
 @click.argument("c")
-@click.option("-k", default=10, show_default=True, help="How many.")
+@click.option("-k", type=whole(1), default=10, show_default=True, help="How many.")
 def analogy(file: str, a: str, b: str, c: str, k: int) -> None:
     """What is to C as B is to A."""
     _print_neighbours(_load(file).analogy(a, b, c, k))
@@ -113,7 +114,9 @@ def analogy(file: str, a: str, b: str, c: str, k: int) -> None:
 @vectors.command("evaluate", epilog="\b\nExample:\n  python cli.py vectors evaluate vectors.bin EN-WS-353-ALL.txt")
 @click.argument("file", type=click.Path())
 @click.argument("sets", type=click.Path(), nargs=-1, required=True)
-@click.option("--restrict", type=int, default=None, help="Only the first so many words, as is usual for analogies (30000).")
+@click.option(
+    "--restrict", type=whole(1), default=None, help="Only the first so many words, as is usual for analogies (30000)."
+)
 def evaluate_vectors(file: str, sets: tuple[str, ...], restrict: int | None) -> None:
     """Score vectors on sets of word similarity or analogies; how many questions could be asked is shown."""
     from word2vec.evaluate import evaluate as score

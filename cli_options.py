@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from training.config import TrainConfig, read_settings
+from training.values import LARGEST_WHOLE
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 Command = Callable[..., Any]
@@ -34,6 +36,22 @@ class Number(click.ParamType):  # type: ignore[type-arg]
             except ValueError:
                 continue
         return self.fail(f"expected a number such as 50 or 0.25, got {value!r}", param, ctx)
+
+
+def whole(least: int | None = None, most: int = LARGEST_WHOLE) -> click.IntRange:
+    """A command's whole number; what no computer counts to is refused."""
+    return click.IntRange(-LARGEST_WHOLE if least is None else least, most)
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1; NaN, which is neither below nor above, is none."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0, 1.0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        return self.fail(f"expected a number from 0 to 1, got {value!r}", param, ctx) if math.isnan(found) else found
 
 
 class Optional(click.ParamType):  # type: ignore[type-arg]
@@ -65,7 +83,7 @@ def config_options(config: type[TrainConfig], without: str = "") -> Callable[[Co
 
 
 def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Command], Command]:
-    flag, default = "--" + item.metadata.get("flag", item.name).replace("_", "-"), item.default
+    flag, default = "--" + (item.metadata.get("flag") or item.name).replace("_", "-"), item.default
     settings: dict[str, Any] = {"help": item.metadata["help"], "default": default, "show_default": True}
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if hint is bool:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import click
 
+from cli_options import Share, whole
 from cli_terminal import LongJob
+from training.config import MOST_THREADS
+from training.device import use_threads
 from training.errors import ConfigError
 from training.files import atomic_path, check_not_read
 
@@ -28,12 +31,14 @@ from training.files import atomic_path, check_not_read
               "  [default: entities, tags and file beside the line's own]")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["text", "conll", "jsonl", "html"]), default=None,
               help="What is written.  [default: CoNLL and JSON lines as they came, else text]")  # fmt: skip
-@click.option("--threshold", type=click.FloatRange(0.0, 1.0), default=0.0, show_default=True,
+@click.option("--threshold", type=Share(), default=0.0, show_default=True,
               help="Only entities that the tagger is at least so sure of.")  # fmt: skip
 @click.option("--to", "target", type=click.Path(), metavar="FILE", help="Write to a file, whole or not at all.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
               help="Colours in text; auto: on a terminal, where NO_COLOR is not set.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(0), default=0, show_default=True, help="CPU threads; 0 for one per core.")
+@click.option(
+    "--threads", type=whole(0, MOST_THREADS), default=0, show_default=True, help="CPU threads; 0 for one per core."
+)
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
 )
@@ -56,13 +61,11 @@ def predict(
     Reads standard input where no file is named, and writes as it reads. Each entity comes with its type, the characters
     that it stands at, and its confidence: the probability of exactly this span.
     """
-    import torch
-
     from ner.predict import TrainedTagger
     from ner.tagging import predict_stream
 
     if threads:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     if target is not None:
         check_not_read("--to", target, sources)
     colored = color == "always" or (color == "auto" and target is None and _colors())

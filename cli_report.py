@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cli_options import whole
 from cli_terminal import LongJob, styled, table
 from ner.config import TaggerConfig
 from ner.run_list import list_runs
@@ -23,7 +24,7 @@ STATUS_COLOURS = {"finished": "green", "failed": "red", "unreadable": "red"}
 @click.argument("file", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--html", "html", type=click.Path(), metavar="FILE", help="Write a page with all sentences marked, too.")
-@click.option("--worst", type=click.IntRange(0), default=10, show_default=True, help="Show so many of the worst sentences.")
+@click.option("--worst", type=whole(0), default=10, show_default=True, help="Show so many of the worst sentences.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
 )

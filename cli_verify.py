@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli_options import whole
 from cli_terminal import ProgressBar
 from ner.config import TaggerConfig
 from training import portable, replay
@@ -22,9 +23,9 @@ from word2vec.config import Word2VecConfig
 
 @click.command(epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
 @click.argument("run", type=click.Path())
-@click.option("--from", "first", type=click.IntRange(0), metavar="STEP",
+@click.option("--from", "first", type=whole(0), metavar="STEP",
               help="Run again only from the newest kept checkpoint at or before this step.")  # fmt: skip
-@click.option("--to-step", "last", type=click.IntRange(1), metavar="STEP", help="Leave off after this step.")
+@click.option("--to-step", "last", type=whole(1), metavar="STEP", help="Leave off after this step.")
 @click.option("--to", "path", default="", metavar="DIR", help="Keep the repeated run there.  [default: it is thrown away]")
 @click.option("--allow-changes", is_flag=True, help="Run it although inputs have changed, to see what comes of it.")
 def verify(run: str, first: int | None, last: int | None, path: str, allow_changes: bool) -> None:

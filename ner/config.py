@@ -8,6 +8,8 @@ from typing import Any
 from training.config import TrainConfig, option
 from training.errors import ConfigError
 
+LARGEST_SIZE = 1 << 16  # numbers for a word, a character, a unit
+
 
 @dataclass(frozen=True)
 class TaggerConfig(TrainConfig):
@@ -31,46 +33,49 @@ class TaggerConfig(TrainConfig):
     unseen_vectors: bool = option(True, "at validation and later, use the vectors of words that training never saw")
     affix_vectors: bool = option(False, "give a word without a vector the mean of words that end and begin alike")
     freeze_vectors: bool = option(False, "leave the word vectors as they are")
-    tune_min_count: int = option(1, "train the vectors of words that training has so often; rarer ones stay as they are")
-    word_dim: int = option(100, "size of random word vectors, where none are given")
+    tune_min_count: int = option(
+        1, "train the vectors of words that training has so often; rarer ones stay as they are", least=1
+    )
+    word_dim: int = option(100, "size of random word vectors, where none are given", least=1, most=LARGEST_SIZE)
     characters: str = option("cnn", "character encoder", choices=("none", "cnn", "lstm"))
-    char_dim: int = option(30, "size of character embeddings")
-    char_hidden: int = option(50, "filters of the character CNN, or units of the character LSTM in all")
-    features_dim: int = option(16, "size of the embedding of spelling, place and use in the document; 0 for none")
-    topic_dim: int = option(0, "numbers that tell every token what its document is about; 0 for none")
+    char_dim: int = option(30, "size of character embeddings", least=1, most=LARGEST_SIZE)
+    char_hidden: int = option(
+        50, "filters of the character CNN, or units of the character LSTM in all", least=1, most=LARGEST_SIZE
+    )
+    features_dim: int = option(
+        16, "size of the embedding of spelling, place and use in the document; 0 for none", least=0, most=LARGEST_SIZE
+    )
+    topic_dim: int = option(
+        0, "numbers that tell every token what its document is about; 0 for none", least=0, most=LARGEST_SIZE
+    )
     mentions: bool = option(True, "score a word by its other mentions in the document, too")
-    hidden_size: int = option(128, "units of the BiLSTM, per direction")
+    hidden_size: int = option(128, "units of the BiLSTM, per direction", least=1, most=LARGEST_SIZE)
     decoder: str = option("crf", "how tags are scored and chosen", choices=("softmax", "crf"))
-    dropout: float = option(0.5, "dropout before and after the BiLSTM")
-    word_dropout: float = option(0.0, "in training, read any word as unknown with this probability")
-    unk_replace: float = option(0.3, "in training, read a word that occurs once as unknown with this probability")
+    dropout: float = option(0.5, "dropout before and after the BiLSTM", least=0, below=1)
+    word_dropout: float = option(0.0, "in training, read any word as unknown with this probability", least=0, below=1)
+    unk_replace: float = option(
+        0.3, "in training, read a word that occurs once as unknown with this probability", least=0, below=1
+    )
 
-    batch_size: int = option(16, "sentences a batch")
+    batch_size: int = option(16, "sentences a batch", least=1)
     batching: str = option("length", "sentences of like lengths together, or at random", choices=("length", "random"))
     train_f1: bool = option(True, "compute F1 of the training predictions too", numbers=False)
     shuffle_valid: bool = option(False, "validate in a random order")
-    lr: float = option(2e-3, "Adam's learning rate")
+    lr: float = option(2e-3, "Adam's learning rate", above=0)
     lr_schedule: str = option("linear", "how it falls, epoch by epoch", choices=("constant", "linear"))
-    average: float = option(0.99, "validate and test a running mean of the weights that keeps this share a step; 0 for none")
-    patience: int = option(0, "stop after so many checks without a better valid F1; 0 for never")
+    average: float = option(
+        0.99, "validate and test a running mean of the weights that keeps this share a step; 0 for none", least=0, below=1
+    )
+    patience: int = option(0, "stop after so many checks without a better valid F1; 0 for never", least=0)
     test_weights: str = option("best", "the weights that are tested", choices=("best", "last"))
-    max_epochs: int = option(12, "epochs to train at most")
-    gradient_clip_val: float = option(5.0, "clip gradients to this norm or value; 0 for no clipping")
-    ledger_every: int = option(4, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
+    max_epochs: int = option(12, "epochs to train at most; -1 for no limit", least=-1)
+    gradient_clip_val: float = option(5.0, "clip gradients to this norm or value; 0 for no clipping", least=0)
+    ledger_every: int = option(
+        4, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False, least=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("batch_size", "hidden_size", "word_dim", "char_dim", "char_hidden", "tune_min_count"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: expected 1 or more, got {getattr(self, name)}")
-        for name in ("features_dim", "topic_dim"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("dropout", "unk_replace", "word_dropout", "average"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(f"{name}: expected a probability from 0 to below 1, got {getattr(self, name)}")
-        if self.lr <= 0 or self.patience < 0:
-            raise ConfigError(f"expected lr above 0 and patience of 0 or more, got {self.lr} and {self.patience}")
         if any((self.train, self.valid, self.test)) and not all((self.train, self.valid, self.test)):
             given = [name for name in ("train", "valid", "test") if getattr(self, name)]
             raise ConfigError(f"expected --train, --valid and --test together, got only {', '.join(given)}")

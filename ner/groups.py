@@ -24,7 +24,9 @@ from training.errors import ConfigError, DataError
 from training.files import atomic_write, inside, next_version, open_inside, parse_json
 from training.randomness import check_seed
 from training.run import read_manifest
+from training.values import shown
 
+MOST_SEEDS = 10_000
 Train = Callable[[TaggerConfig, Path, bool], None]
 """Trains one seed's run: its settings, its folder, and whether it goes on with what is there."""
 
@@ -49,8 +51,9 @@ def is_group(path: Path) -> bool:
 
 def open_group(config: TaggerConfig, seeds: int, path: str, root: str) -> Path:
     """A new group's folder, ``path`` or the next ``root/ner/group_N``. ConfigError where it exists or ``seeds`` < 1."""
-    if seeds < 1:
-        raise ConfigError(f"seeds: expected 1 or more, got {seeds}")
+    if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"seeds: expected a whole number from 1 to {MOST_SEEDS}, got {shown(seeds)}")
+    check_seed(config.seed + seeds - 1)
     folder = Path(path) if path else next_version(Path(root) / "ner", "group")
     if folder.exists():
         raise ConfigError(f"run: {folder} exists already; give --run another folder, or --resume that one")
@@ -79,8 +82,10 @@ def seeds_of(folder: Path) -> list[int]:
     try:
         with open_inside(folder, "group.json") as stream:
             seeds = parse_json(stream.read())["seeds"]
-        return [check_seed(int(seed)) for seed in seeds]
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, ConfigError):
+        if not seeds or any(type(seed) is not int for seed in seeds) or len(set(seeds)) < len(seeds):
+            raise ValueError
+        return [check_seed(seed) for seed in seeds]
+    except (OSError, ValueError, KeyError, TypeError, ConfigError):
         raise DataError(f"{folder / 'group.json'}: expected a group's list of seeds, got something else") from None
 
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 import cli
 from ner.config import TaggerConfig
 from ner.train import train_tagger
-from training import checkpoint, files, manifest, resume
+from training import checkpoint, files, intervals, manifest, resume
 from training.callbacks import Callback
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
@@ -204,7 +204,7 @@ def test_checkpoints_come_by_steps_or_by_time(
 def test_by_default_five_minutes_of_work_can_be_lost() -> None:
     for defaults in (TrainConfig(), TaggerConfig(), Word2VecConfig()):
         assert defaults.checkpoint_every == "5m"
-        assert resume.seconds(defaults.checkpoint_every, "") == 300
+        assert intervals.seconds(defaults.checkpoint_every, "") == 300
 
 
 @pytest.mark.parametrize("every", ["0", "", "often", "-1", "5 m"])

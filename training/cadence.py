@@ -6,25 +6,6 @@ from training.config import TrainConfig
 from training.errors import ConfigError
 
 
-def check(config: TrainConfig) -> None:
-    """ConfigError where settings about the loop are out of range or contradict each other."""
-    for name in ("max_epochs", "max_steps", "num_sanity_val_steps"):
-        if getattr(config, name) < -1:
-            raise ConfigError(f"{name}: expected 0 or more, or -1 for no limit, got {getattr(config, name)}")
-    every = config.check_val_every_n_epoch
-    if every is not None and every < 1:
-        raise ConfigError(f"check_val_every_n_epoch: expected 1 or more, or none, got {every}")
-    if every is None and isinstance(config.val_check_interval, float):
-        raise ConfigError(
-            "val_check_interval: with check_val_every_n_epoch none, expected a whole number of batches, "
-            f"got {config.val_check_interval}"
-        )
-    for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches", "val_check_interval"):
-        value = getattr(config, name)
-        if value < 0 or (value > 1 and value % 1 != 0):
-            raise ConfigError(f"{name}: expected a share from 0.0 to 1.0, or a whole number of batches, got {value}")
-
-
 def limits(config: TrainConfig) -> dict[str, tuple[str, int | float]]:
     """Of "train", "val" and "test": the setting that limits their batches, and its value."""
     found: dict[str, tuple[str, int | float]] = {}

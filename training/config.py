@@ -10,8 +10,6 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,44 +17,76 @@ from typing import Any, TypeVar
 
 from training.errors import ConfigError
 from training.files import parse_json
-from training.randomness import check_seed
+from training.intervals import interval, seconds
+from training.randomness import MAX_SEED
+from training.values import checked, field_types
 
 ConfigT = TypeVar("ConfigT", bound="TrainConfig")
+MOST_THREADS = 1024
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None, numbers: bool = True) -> Any:
-    """A config field. ``choices`` limits a string; ``numbers=False`` says that it cannot change the run's numbers."""
-    return field(default=default, metadata={"help": help, "choices": choices, "numbers": numbers})
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    numbers: bool = True,
+    flag: str = "",
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    batches: bool = False,
+) -> Any:
+    """A config field. ``choices`` limits a string; ``numbers=False`` says that it cannot change the run's numbers.
+
+    A number is ``least`` to ``most``, or strictly between ``above`` and ``below``; one of ``batches`` is a share or a whole
+    number. The command line calls the field ``flag``, if that is given.
+    """
+    limits = {"least": 0 if batches else least, "most": most, "above": above, "below": below, "batches": batches}
+    return field(default=default, metadata={"help": help, "choices": choices, "numbers": numbers, "flag": flag, **limits})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """What every training run shares. Subclasses add fields; names are Lightning's where it has one."""
 
-    seed: int = option(0, "seed of every random number, 0 to 2^32-1")
+    seed: int = option(0, "seed of every random number, 0 to 2^32-1", least=0, most=MAX_SEED)
     device: str = option("auto", "where to compute: auto takes CUDA where it is there", choices=("auto", "cpu", "cuda"))
-    threads: int = option(0, "CPU threads; 0 takes one per core, as torch does")
+    threads: int = option(0, "CPU threads; 0 takes one per core, as torch does", least=0, most=MOST_THREADS)
     deterministic: bool = option(False, "torch's deterministic algorithms only; fail on an operation that has none")
     any_threads: bool = option(False, "the same bits for any number of CPU threads; implies --deterministic")
     portable: bool = option(
         False, "the same bits on any x86-64 CPU: one thread, and only code that all of them have; implies --deterministic"
     )
     precision: str = option("32-true", "number format", choices=("32-true", "64-true", "bf16-mixed"))
-    max_epochs: int = option(10, "epochs to train at most")
-    min_epochs: int = option(0, "epochs to train at least, whatever early stopping says")
-    max_steps: int = option(-1, "optimizer steps to train at most; -1 for no limit")
-    min_steps: int = option(0, "optimizer steps to train at least")
+    max_epochs: int = option(10, "epochs to train at most; -1 for no limit", least=-1)
+    min_epochs: int = option(0, "epochs to train at least, whatever early stopping says", least=0)
+    max_steps: int = option(-1, "optimizer steps to train at most; -1 for no limit", least=-1)
+    min_steps: int = option(0, "optimizer steps to train at least", least=0)
     max_time: str = option("", "stop, resumable, after DD:HH:MM:SS or e.g. 90m, 2h, 30s", numbers=False)
-    fast_dev_run: int = option(0, "try so many batches of everything, once, without logs and checkpoints; 0 is off")
-    overfit_batches: int | float = option(0.0, "train and validate on the same few batches: a number or a share")
-    limit_train_batches: int | float = option(1.0, "training batches an epoch: a number (10) or a share (0.1)")
-    limit_val_batches: int | float = option(1.0, "the same for validation")
-    limit_test_batches: int | float = option(1.0, "the same for the test")
-    val_check_interval: int | float = option(1.0, "validate every so many batches (50) or shares of an epoch (0.25)")
-    check_val_every_n_epoch: int | None = option(1, "validate in every n-th epoch; none counts batches across epochs")
-    num_sanity_val_steps: int = option(2, "validation batches run before training, to fail early; -1 for all")
-    accumulate_grad_batches: int = option(1, "batches whose gradients are averaged for one optimizer step")
-    gradient_clip_val: float = option(0.0, "clip gradients to this norm or value; 0 for no clipping")
+    fast_dev_run: int = option(
+        0, "try so many batches of everything, once, without logs and checkpoints; 0 is off", least=0
+    )
+    overfit_batches: int | float = option(
+        0.0, "train and validate on the same few batches: a number or a share", batches=True
+    )
+    limit_train_batches: int | float = option(
+        1.0, "training batches an epoch: a number (10) or a share (0.1)", batches=True
+    )
+    limit_val_batches: int | float = option(1.0, "the same for validation", batches=True)
+    limit_test_batches: int | float = option(1.0, "the same for the test; 0 for no test", batches=True)
+    val_check_interval: int | float = option(
+        1.0, "validate every so many batches (50) or shares of an epoch (0.25)", batches=True
+    )
+    check_val_every_n_epoch: int | None = option(
+        1, "validate in every n-th epoch; none counts batches across epochs", least=1
+    )
+    num_sanity_val_steps: int = option(
+        2, "validation batches run before training, to fail early; -1 for all", least=-1
+    )
+    accumulate_grad_batches: int = option(1, "batches whose gradients are averaged for one optimizer step", least=1)
+    gradient_clip_val: float = option(0.0, "clip gradients to this norm or value; 0 for no clipping", least=0)
     gradient_clip_algorithm: str = option("norm", "how to clip", choices=("norm", "value"))
     checkpoint_every: str = option(
         "5m", "write a checkpoint to resume from every so many steps (200) or minutes (5m); never", numbers=False
@@ -65,22 +95,27 @@ class TrainConfig:
         False, "keep all of these checkpoints, to replay from (verify --from); else the newest, until the run has finished",
         numbers=False,
     )  # fmt: skip
-    ledger_every: int = option(1, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
-    log_every_n_steps: int = option(50, "write training metrics every so many steps", numbers=False)
+    ledger_every: int = option(
+        1, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False, least=0
+    )
+    log_every_n_steps: int = option(
+        50, "write training metrics every so many steps; 0 for not at all", numbers=False, least=0
+    )
     progress: bool = option(True, "show a progress bar", numbers=False)
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
-        self._imply()
-        for name in ("threads", "min_epochs", "min_steps", "fast_dev_run", "gradient_clip_val", "log_every_n_steps"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        if self.accumulate_grad_batches < 1:
-            raise ConfigError(f"accumulate_grad_batches: expected 1 or more, got {self.accumulate_grad_batches}")
+        hints = field_types(type(self))
         for item in dataclasses.fields(self):
-            choices, value = item.metadata.get("choices"), getattr(self, item.name)
-            if choices and value not in choices:
-                raise ConfigError(f"{item.name}: expected one of {', '.join(choices)}, got {value!r}")
+            value = checked(getattr(self, item.name), hints[item.name], item, item.name)
+            object.__setattr__(self, item.name, value)
+        interval(self.checkpoint_every, "checkpoint_every")
+        seconds(self.max_time, "max_time")
+        if self.check_val_every_n_epoch is None and isinstance(self.val_check_interval, float):
+            raise ConfigError(
+                "val_check_interval: with check_val_every_n_epoch none, expected a whole number of batches, "
+                f"got {self.val_check_interval}"
+            )
+        self._imply()
 
     def _imply(self) -> None:
         """What the stronger levels of determinism bring with them."""
@@ -109,15 +144,15 @@ class TrainConfig:
     @classmethod
     def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str = "config") -> ConfigT:
         """Build from plain values; ConfigError names an unknown option (with the nearest known) or a wrong type."""
-        hints = typing.get_type_hints(cls)
-        known = [f.name for f in dataclasses.fields(cls)]
-        checked: dict[str, Any] = {}
+        hints = field_types(cls)
+        known = {item.name: item for item in dataclasses.fields(cls)}
+        given: dict[str, Any] = {}
         for name, value in values.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 raise ConfigError(f"{where}: unknown option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-            checked[name] = _typed(value, hints[name], f"{where}: {name}")
-        return cls(**checked)
+            given[name] = checked(value, hints[name], known[name], f"{where}: {name}")
+        return cls(**given)
 
     @classmethod
     def load(cls: type[ConfigT], path: str | Path) -> ConfigT:
@@ -141,23 +176,3 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected a JSON object of options, got {type(values).__name__}")
     return values
 
-
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    """``value`` as the field's type: an int may stand for a float, a list for a tuple; nothing else is converted."""
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for kind in options:
-        if kind is type(None) and value is None:
-            return None
-        if kind is bool and isinstance(value, bool):
-            return value
-        if kind is int and isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if kind is str and isinstance(value, str):
-            return value
-        if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
-            inner = typing.get_args(kind)[0]
-            return tuple(_typed(each, inner, where) for each in value)
-    names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in options)
-    raise ConfigError(f"{where}: expected {names}, got {json.dumps(value, default=str)}")

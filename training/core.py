@@ -52,7 +52,6 @@ class TrainerCore:
         keep_going: Callable[[Trainer], None] | None = None,
         checkpoint_dir: str | Path | None = None,
     ) -> None:
-        cadence.check(config)
         self.config = config
         self.callbacks = sorted(callbacks, key=lambda c: c.last)
         check_keys(self.callbacks)
@@ -315,5 +314,6 @@ class TrainerCore:
         return capture(self._me)
 
     def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
-        """Write the state, or with ``weights_only`` the weights and counters alone."""
+        """Write the state, or with ``weights_only`` the weights and counters alone. NonFiniteError: see check_weights."""
+        nonfinite.check_weights(self._me)
         checkpoint.save(Path(path), capture_weights(self._me) if weights_only else self.state())

@@ -13,6 +13,7 @@ import torch
 from training import portable
 from training.any_threads import AnyThreads
 from training.config import TrainConfig
+from training.device import use_threads
 from training.errors import ReproducibilityError
 from training.randomness import check_seed
 
@@ -53,7 +54,7 @@ def determinism(config: TrainConfig) -> Iterator[str]:
     """
     before_threads = torch.get_num_threads()
     if config.threads:
-        torch.set_num_threads(config.threads)
+        use_threads(config.threads)
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from training.checkpoint import Checkpoint, ResumeStore
 from training.config import TrainConfig
 from training.determinism import determinism
 from training.device import choose_device
-from training.errors import CheckpointError, Preempted, ReproducibilityError
+from training.errors import CheckpointError, ConfigError, Preempted, ReproducibilityError
 from training.files import atomic_write, inside
 from training.ledger import Ledger
 from training.lock import check_free
@@ -107,7 +108,7 @@ def experiment(
                 opened.keeper.last_step = opened.checkpoint["progress"]["global_step"] if opened.checkpoint else 0
                 opened.resumed = changes, described
             options.tell(f"run: {run.path} (determinism: {level})")
-            with _status(run), opened.keeper.signals():
+            with _refused(opened), _status(run), opened.keeper.signals():
                 yield opened
             if run.manifest["status"] == "finished":
                 opened.store.clear()
@@ -124,6 +125,17 @@ def _folder(kind: str, config: TrainConfig, options: RunOptions, described: dict
         yield run
     finally:
         run.unlock()
+
+
+@contextmanager
+def _refused(opened: Experiment) -> Iterator[None]:
+    """Settings that turn out not to fit the data, before anything was trained, leave no new folder behind."""
+    try:
+        yield
+    except ConfigError:
+        if not opened.keeper.trained and not opened.options.resume:
+            shutil.rmtree(opened.run.path, ignore_errors=True)
+        raise
 
 
 @contextmanager

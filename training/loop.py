@@ -50,6 +50,7 @@ class Trainer(Evaluator):
                     self.call("on_train_start")
                     while not self._done():
                         self._train_epoch(train, sources)
+                    nonfinite.check_weights(self)
                     self.call("on_train_end")
                 self.call("on_fit_end")
         finally:

@@ -1,5 +1,8 @@
 """A loss or a gradient that is not finite: the run stops before the optimizer's step, and the batch is kept.
 
+Weights are looked at before a checkpoint is written and at the end of a fit: a step may break them though its loss and its
+gradients are finite.
+
 ``checkpoints/nonfinite.ckpt`` of the run folder holds that batch, the ids of what is in it, the place in the run and the
 weights that the batch met. ``Trainer.replay`` runs it again; then the task can be looked at:
 
@@ -18,9 +21,11 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
 from training import checkpoint, state
+from training.averaging import WeightAveraging
 from training.errors import CheckpointError, NonFiniteError
 
 if TYPE_CHECKING:
@@ -44,6 +49,30 @@ def check_gradients(trainer: Trainer, optimizer: Optimizer) -> None:
     bad = [name for name, tensor in trainer.task.ledger_tensors().items() if not bool(tensor.isfinite().all())]
     names = ", ".join(bad) or "a parameter that is not the task's"
     raise NonFiniteError(f"{trainer.where()}: the gradient of {names} is not finite; no step was taken")
+
+
+def check_weights(trainer: Trainer) -> None:
+    """NonFiniteError that names the trained weights, or running means of them, that are not finite."""
+    found = {
+        name: p.detach() for name, p in trainer.task.named_parameters()
+        if (p.requires_grad or trainer.own_gradients) and not isinstance(p, UninitializedParameter)
+    }  # fmt: skip
+    for callback in trainer.callbacks:
+        if isinstance(callback, WeightAveraging):
+            found |= {f"the running mean of {name}": mean for name, mean in callback.mean.items()}
+    bad = [name for name, tensor in found.items() if not is_finite(tensor)]
+    if bad:
+        names = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+        raise NonFiniteError(
+            f"{trainer.where()}: the weights are not finite ({names}), so that they are not kept; begin anew with a lower "
+            "learning rate, or clip the gradients"
+        )
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no number of it is NaN or infinite. A sum that is finite says so, and is read faster than each number."""
+    values = tensor._values() if tensor.is_sparse else tensor
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
 
 def gradients(optimizer: Optimizer) -> list[Tensor]:

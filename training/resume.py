@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 import time
@@ -13,28 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from training.callbacks import Callback
 from training.checkpoint import Checkpoint, ResumeStore
-from training.errors import CheckpointError, ConfigError, Preempted
+from training.errors import CheckpointError, Preempted
 from training.files import fault_point, remove_partial
+from training.intervals import interval, seconds
+from training.nonfinite import check_weights
 from training.run import Run
 
 if TYPE_CHECKING:
     from training.loop import Trainer
     from training.task import Task
-
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def seconds(text: str, name: str) -> float | None:
-    """ "90s", "5m", "2h", "1d" or "DD:HH:MM:SS" in seconds; None for ""; else ConfigError."""
-    if not text:
-        return None
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
-        return float(found[1]) * UNITS[found[2]]
-    if found := re.fullmatch(r"(\d+):(\d+):(\d+):(\d+)", text):
-        days, hours, minutes, rest = (int(part) for part in found.groups())
-        return float(((days * 24 + hours) * 60 + minutes) * 60 + rest)
-    raise ConfigError(f"{name}: expected a time such as 90s, 5m, 2h or 00:01:30:00, got {text!r}")
-
 
 class Position(Callback):
     """Puts into each state how far the run's growing files were when it was taken: inside a validation, before it began.
@@ -63,14 +49,7 @@ class Keeper:
 
     def __init__(self, run: Run, store: ResumeStore, *, every: str, max_time: str) -> None:
         self.run, self.store = run, store
-        self.every_steps = self.every_seconds = None
-        counts = re.fullmatch(r"[0-9]{1,18}", every) is not None
-        if counts:
-            self.every_steps = int(every)
-        elif every != "never":
-            self.every_seconds = seconds(every, "checkpoint_every")
-        if self.every_steps == 0 or (not counts and every != "never" and self.every_seconds is None):
-            raise ConfigError(f"checkpoint_every: expected steps (200), a time (5m) or never, got {every!r}")
+        self.every_steps, self.every_seconds = interval(every, "checkpoint_every")
         self.limit = seconds(max_time, "max_time")
         self.reason = ""
         self.trained = False
@@ -100,7 +79,8 @@ class Keeper:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
-        """Write a checkpoint of this moment."""
+        """Write a checkpoint of this moment. NonFiniteError where its weights are not finite: the one before stays."""
+        check_weights(trainer)
         fault_point("checkpoint:begin")
         self.run.sync()
         self.store.save(trainer.state())

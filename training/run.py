@@ -21,7 +21,7 @@ import torch
 
 from training import manifest
 from training.config import TrainConfig
-from training.errors import CheckpointError, ConfigError, DataError
+from training.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from training.files import (
     append_line,
     atomic_folder,
@@ -217,7 +217,12 @@ class Run:
         self.write_manifest()
 
     def finish(self, weights_sha256: str, metrics: Mapping[str, float], outputs: Sequence[str] = ()) -> None:
-        """Record results and the digests of the output files, and last of all that the run is finished."""
+        """Record results and the digests of the output files, and last of all that the run is finished.
+
+        NonFiniteError where a result is NaN or infinite: such a run has failed.
+        """
+        if bad := [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]:
+            raise NonFiniteError(f"{self.path}: expected finite results, but {', '.join(bad)}; try a lower learning rate")
         self.close()
         self.manifest["weights_sha256"] = weights_sha256
         self.manifest["metrics"] = dict(metrics)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from training.config import TrainConfig, option
 from training.errors import ConfigError
 
 LARGEST_BLOCK = 512
 LARGEST_WINDOW = 100
+LARGEST_SIZE = 1 << 16
 LARGEST_BATCH = 1 << 14  # sums over the positions of a batch stay below what torch splits between threads
 
 
@@ -20,55 +21,53 @@ class Word2VecConfig(TrainConfig):
     tokenize: bool = option(True, "split raw prose into words and sentences; off: words are separated by white space")
     lowercase: bool = option(False, "train on lower-cased words")
     digits: str = option("keep", "write digits as they are, or each as 0", choices=("keep", "zero"))
-    min_count: int = option(2, "leave out words seen less often than this")
-    max_vocab: int | None = option(None, "keep at most so many words, the most frequent ones")
+    min_count: int = option(2, "leave out words seen less often than this", least=1)
+    max_vocab: int | None = option(None, "keep at most so many words, the most frequent ones", least=2)
 
     architecture: str = option("skipgram", "the model of Mikolov et al. 2013a", choices=("skipgram", "cbow"))
     loss: str = option(
         "negative", "negative sampling, the full softmax, or a Huffman tree", choices=("negative", "softmax", "hierarchical")
     )
-    dim: int = option(100, "numbers in a word's vector")
-    window: int = option(5, "words on either side at most; each word's window is drawn from 1 to this")
-    negative: int = option(5, "noise words for each word that is predicted")
-    noise_exponent: float = option(0.75, "noise words are drawn by count to this power")
-    sample: float = option(1e-3, "drop occurrences of words with a larger share of the text than this; 0 keeps all")
+    dim: int = option(100, "numbers in a word's vector", least=1, most=LARGEST_SIZE)
+    window: int = option(
+        5, "words on either side at most; each word's window is drawn from 1 to this", least=1, most=LARGEST_WINDOW
+    )
+    negative: int = option(5, "noise words for each word that is predicted", least=1, most=LARGEST_SIZE)
+    noise_exponent: float = option(0.75, "noise words are drawn by count to this power", least=-10, most=10)
+    sample: float = option(
+        1e-3, "drop occurrences of words with a larger share of the text than this; 0 keeps all", least=0
+    )
     cbow_gradient: str = option(
         "word2vec.c",
         "the gradient of CBOW's mean goes to each word whole, as in word2vec.c, or divided, which wants some 3 times the lr",
         choices=("word2vec.c", "corrected"),
     )
 
-    max_epochs: int = field(
-        default=10, metadata={"help": "passes over the text", "choices": None, "numbers": True, "flag": "epochs"}
+    max_epochs: int = option(10, "passes over the text", flag="epochs", least=1)
+    lr: float = option(0.05, "learning rate, falling to 0 in a straight line", above=0)
+    batch_words: int = option(
+        4096, "about how many words, after subsampling, are trained on in one step", least=1, most=LARGEST_BATCH
     )
-    lr: float = option(0.05, "learning rate, falling to 0 in a straight line")
-    batch_words: int = option(4096, "about how many words, after subsampling, are trained on in one step")
-    streams: int = option(64, "places of the text that the words of a step come from")
-    noise_words: int = option(64, "so many words of a step are each other's noise, weighted to stand for --negative")
-    block: int = option(8, "neighbouring words whose windows are computed together; divides noise-words")
-    damping: float = option(0.05, "how much words that occur often in a step are held back; 0 for not at all")
+    streams: int = option(64, "places of the text that the words of a step come from", least=1, most=LARGEST_BATCH)
+    noise_words: int = option(
+        64, "so many words of a step are each other's noise, weighted to stand for --negative", least=1, most=LARGEST_BLOCK
+    )
+    block: int = option(8, "neighbouring words whose windows are computed together; divides noise-words", least=1)
+    damping: float = option(
+        0.05, "how much words that occur often in a step are held back; 0 for not at all", least=0, most=1
+    )
     probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")
     evaluate: tuple[str, ...] = option((), "sets to score after each epoch, repeatable: word similarities or analogies")
-    ledger_every: int = option(20, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False)
+    ledger_every: int = option(
+        20, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False, least=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in "max_epochs min_count dim window negative batch_words streams block noise_words".split():
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: expected 1 or more, got {getattr(self, name)}")
-        for name, most in (("window", LARGEST_WINDOW), ("noise_words", LARGEST_BLOCK), ("batch_words", LARGEST_BATCH)):
-            if getattr(self, name) > most:
-                raise ConfigError(f"{name}: expected {most} at most, got {getattr(self, name)}")
         if self.noise_words % self.block:
             raise ConfigError(f"block: expected a divisor of noise_words, {self.noise_words}, got {self.block}")
         if self.loss == "negative" and self.noise_words < 2:
             raise ConfigError("noise_words: expected 2 or more, as the words of a group are each other's noise, got 1")
-        if self.max_vocab is not None and self.max_vocab < 2:
-            raise ConfigError(f"max_vocab: expected 2 or more, got {self.max_vocab}")
-        if self.lr <= 0.0 or self.damping < 0.0:
-            raise ConfigError(f"expected lr above 0 and damping of 0 or more, got {self.lr} and {self.damping}")
-        if self.sample < 0.0:
-            raise ConfigError(f"sample: expected 0 or more, got {self.sample}")
         if not self.corpus:
             raise ConfigError("corpus: expected at least one text to read, got none")
         if self.corpus.count("-") > 1:

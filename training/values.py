@@ -1,0 +1,114 @@
+"""Whether a setting's value is one of its field: its type, that it is a finite number, and how small or large it may be.
+
+All of it is read off the dataclass, so that the command line, a config.json and Python are checked alike.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import Field
+from typing import Any
+
+from training.errors import ConfigError
+
+LARGEST_WHOLE = 2**63 - 1  # what a tensor, a checkpoint and a JSON reader elsewhere can hold
+LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32, which weights are computed in
+SHOWN = 60
+_types: dict[type, dict[str, Any]] = {}
+
+
+def field_types(config: type) -> dict[str, Any]:
+    """The types of a dataclass's fields, by name."""
+    if config not in _types:
+        _types[config] = typing.get_type_hints(config)
+    return _types[config]
+
+
+def checked(value: Any, hint: Any, item: Field[Any], where: str) -> Any:
+    """``value`` as the field's type, within its range. ConfigError, beginning with ``where``, says what was expected."""
+    found = typed(value, hint, where)
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        _check_range(found, item.metadata, where)
+    choices = item.metadata.get("choices")
+    if choices and found not in choices:
+        raise ConfigError(f"{where}: expected one of {', '.join(choices)}, got {shown(found, repr)}")
+    return found
+
+
+def typed(value: Any, hint: Any, where: str) -> Any:
+    """``value`` as the type: an int may stand for a float, a list for a tuple; nothing else is converted."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for kind in options:
+        if kind is type(None) and value is None:
+            return None
+        if kind is bool and isinstance(value, bool):
+            return value
+        if kind is int and isinstance(value, int) and not isinstance(value, bool):
+            return _whole(value, where)
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return _finite(value, where)
+        if kind is str and isinstance(value, str):
+            return value
+        if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+            inner = typing.get_args(kind)[0]
+            return tuple(typed(each, inner, where) for each in value)
+    names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in options)
+    raise ConfigError(f"{where}: expected {names}, got {shown(value)}")
+
+
+def _whole(value: int, where: str) -> int:
+    if abs(value) > LARGEST_WHOLE:
+        raise ConfigError(f"{where}: expected a whole number from -2^63+1 to 2^63-1, got {shown(value)}")
+    return int(value)
+
+
+def _finite(value: int | float, where: str) -> float:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: expected a finite number, got {value}")
+    if abs(value) > LARGEST_FLOAT:
+        most = f"{LARGEST_FLOAT:.3g}"
+        raise ConfigError(f"{where}: expected a number that float32 can hold, from -{most} to {most}, got {shown(value)}")
+    return float(value)
+
+
+def _check_range(value: int | float, allowed: Mapping[str, Any], where: str) -> None:
+    least, most, above, below = (allowed.get(name) for name in ("least", "most", "above", "below"))
+    outside = (
+        (least is not None and value < least)
+        or (most is not None and value > most)
+        or (above is not None and value <= above)
+        or (below is not None and value >= below)
+    )
+    if outside:
+        raise ConfigError(f"{where}: expected {range_text(allowed)}, got {shown(value)}")
+    if allowed.get("batches") and value > 1 and value % 1 != 0:
+        raise ConfigError(f"{where}: expected {range_text(allowed)}, got {shown(value)}")
+
+
+def range_text(allowed: Mapping[str, Any]) -> str:
+    """A field's range in words."""
+    least, most, above, below = (allowed.get(name) for name in ("least", "most", "above", "below"))
+    if allowed.get("batches"):
+        return "a share from 0.0 to 1.0, or a whole number of batches"
+    if least == -1 and most is None:
+        return "0 or more, or -1 for no limit"
+    if most is None and below is None:
+        return f"more than {above}" if above is not None else f"{least} or more"
+    low = f"from {least} " if least is not None else f"more than {above} and " if above is not None else ""
+    return f"a number {low}" + (f"to {most}" if below is None else f"to below {below}")
+
+
+def shown(value: Any, form: Any = None) -> str:
+    """A value for a message: as JSON has it where it can, else as Python has it; cut short."""
+    if isinstance(value, int) and abs(value) > 10**SHOWN:  # Python refuses to write out some thousand digits
+        return "a number of more than 60 digits"
+    plain = value is None or type(value) in (bool, int, float, str, list, dict)
+    try:
+        text = form(value) if form else json.dumps(value) if plain else repr(value)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
