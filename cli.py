@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import click
 
 from cli_data import data, vectors
+from cli_door import Commands
 from cli_groups import compare, share_cores, train_group
 from cli_options import config_options, make_config, whole
 from cli_predict import export, predict
@@ -22,9 +20,10 @@ from cli_verify import diff, verify
 from ner.config import PRESETS, TaggerConfig
 from ner.groups import MOST_SEEDS, is_group, open_group
 from training import portable
-from training.errors import ConfigError, Preempted, SamebitsError
+from training.errors import ConfigError
 from training.experiment import RunOptions, reopen
 from training.files import inside
+from training.visible import one_line
 from word2vec.config import Word2VecConfig
 
 VERSION = "0.1.0"
@@ -33,32 +32,6 @@ NOT_FOR_W2V = (
     "precision min_epochs min_steps fast_dev_run overfit_batches limit_val_batches limit_test_batches val_check_interval "
     "check_val_every_n_epoch num_sanity_val_steps accumulate_grad_batches gradient_clip_val gradient_clip_algorithm"
 )
-
-
-class Commands(click.Group):
-    """A group whose commands end with one line, not a traceback, where the library refuses something."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        for stream in (sys.stdout, sys.stderr):  # a damaged file may hold what no encoding can write: half a character
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
-        try:
-            return super().invoke(ctx)
-        except Preempted as stopped:
-            if stopped.run:
-                click.echo(f"{stopped}\ngo on with: {_resume_command(stopped.run)}", err=True)
-            else:
-                click.echo(str(stopped), err=True)
-            ctx.exit(stopped.exit_code)
-        except SamebitsError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except BrokenPipeError:  # the reader of our output went away, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed at the exit
-            ctx.exit(0)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(130)
 
 
 @click.group(
@@ -105,12 +78,6 @@ def _options(
     )
 
 
-def _resume_command(run: str) -> str:
-    """What to type, in the folder that the stopped command was typed in."""
-    script = sys.argv[0] if Path(sys.argv[0]).name == "cli.py" else "cli.py"
-    return shlex.join(["python", script, click.get_current_context().find_root().meta["command"], "--resume", run])
-
-
 @main.command(epilog="\b\nExample:\n  python cli.py train-w2v --corpus news.txt --dim 100 --epochs 5")
 @config_options(Word2VecConfig, without=NOT_FOR_W2V)
 @run_options
@@ -123,7 +90,7 @@ def train_w2v(
     config = make_config(Word2VecConfig, typed, _file(file, resume, "w2v"), {})
     portable.begin(config.portable)
     options = _options("train-w2v", path, resume, allow_changes, voice, config.progress)
-    options.tell(f"finished: {train_word2vec(config, options)}")
+    options.tell(one_line(f"finished: {train_word2vec(config, options)}"))
 
 
 @main.command(epilog="\b\nExample:\n  python cli.py train-ner --data data/sample --deterministic")
@@ -161,7 +128,7 @@ def train_ner(
     if seeds is not None:
         train_group(open_group(share_cores(config, jobs), seeds, path, options.root), jobs, options)
         return
-    options.tell(f"finished: {train_tagger(config, options)}")
+    options.tell(one_line(f"finished: {train_tagger(config, options)}"))
 
 
 def _file(file: str | None, resume: str, kind: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import click
 
 from cli_options import whole
-from cli_terminal import LongJob, styled
+from cli_terminal import LongJob, echo, styled
 from training.files import check_not_read
+from training.visible import one_line, to_json
 from word2vec.vectors import WordVectors
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -61,11 +61,11 @@ def check(files: tuple[str, ...], vectors_file: str | None, word_column: int, ta
     has_vector = vector_test(Views([_load(vectors_file)])) if vectors_file else None
     found = data_check(paths, has_vector, columns=Columns(word_column, tag_column), progress=LongJob())
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        click.echo(to_json(found.to_dict(), indent=2))
     else:
         for line in found.to_text().splitlines():
             level = line.partition(":")[0]
-            click.echo(line.replace(level, styled(level, COLOURS[level], bold=True), 1) if level in COLOURS else line)
+            echo(*([styled(level, COLOURS[level], bold=True), line[len(level) :]] if level in COLOURS else [line]))
     click.get_current_context().exit(0 if found.ok else 1)
 
 
@@ -144,7 +144,8 @@ def _load(file: str) -> WordVectors:
     job = LongJob()
     loaded = WordVectors.load(file, progress=lambda done, total: job(f"reading {file}", done, total))
     if loaded.repeated:
-        click.echo(f"{file}: {loaded.repeated:,} words stood there twice; the first vector of each was taken", err=True)
+        said = f"{file}: {loaded.repeated:,} words stood there twice; the first vector of each was taken"
+        click.echo(one_line(said), err=True)
     return loaded
 
 

@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import click
 
+from cli_door import Terminated
 from ner.config import TaggerConfig
 from ner.groups import (
     Group,
@@ -28,30 +29,39 @@ from ner.groups import (
     tested_on,
 )
 from ner.significance import Summary
-from training.errors import DataError, Preempted
+from training.errors import Preempted, SamebitsError, StreamError
 from training.experiment import RunOptions
 from training.files import inside, open_inside
+from training.visible import one_line
 
 
 def train_group(folder: Path, jobs: int, options: RunOptions) -> None:
     """Train what is left of a group, ``jobs`` runs at a time, and print the summary."""
     from ner.train import train_tagger
 
-    if jobs > 1:
-        _side_by_side(folder, jobs, options)
-
     def train(config: TaggerConfig, run: Path, started: bool) -> None:
-        options.tell(f"seed {config.seed}: {run}")
+        options.tell(one_line(f"seed {config.seed}: {run}"))
         train_tagger(config, replace(options, path="" if started else str(run), resume=str(run) if started else ""))
 
     try:
+        if jobs > 1:
+            _side_by_side(folder, jobs, options)
         group = run_group(folder, train)
-    except Preempted as stopped:
-        stopped.run = str(folder)
+    except Terminated as stopped:  # between two runs, or before one listens
+        raise _to_go_on(Preempted(f"stopped between two runs: {stopped}"), folder) from None
+    except SamebitsError as error:
+        if error.run or isinstance(error, StreamError):
+            _to_go_on(error, folder)
         raise
     for line in summary_lines(group):
         options.tell(line)
-    options.tell(f"finished: {folder}")
+    options.tell(one_line(f"finished: {folder}"))
+
+
+def _to_go_on(error: SamebitsError, folder: Path) -> SamebitsError:
+    """The error, with the group as what can go on."""
+    error.run = str(folder)
+    return error
 
 
 def share_cores(config: TaggerConfig, jobs: int) -> TaggerConfig:
@@ -59,49 +69,97 @@ def share_cores(config: TaggerConfig, jobs: int) -> TaggerConfig:
     return config if config.threads or jobs == 1 else replace(config, threads=max(1, (os.cpu_count() or 1) // jobs))
 
 
+class Children:
+    """Processes that are begun in several threads, and all stopped by one call: none that is begun meanwhile goes on."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._begun: list[subprocess.Popen[bytes]] = []
+
+    def run(self, command: Sequence[str], log: IO[str]) -> int | None:
+        """Begin one and wait for its end: its exit code, or minus the signal that killed it; None if all are to stop."""
+        if self.stopping:
+            return None
+        # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
+        child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self._begun.append(child)
+        if self.stopping:  # told so between the look above and the entry in the list
+            _stop(child)
+        return child.wait()
+
+    def stop(self) -> None:
+        """Stop those that are there, and begin no more. Signal handlers may call it: it takes no lock."""
+        self.stopping = True
+        for child in list(self._begun):
+            _stop(child)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+
+
 def _side_by_side(folder: Path, jobs: int, options: RunOptions) -> None:
     """Train the seeds in processes of their own; Preempted if one was stopped, or this process is told to stop."""
-    children: list[subprocess.Popen[bytes]] = []
-    stopping = threading.Event()
+    children = Children()
 
     def one(seed: int) -> int:
-        if stopping.is_set():
-            return Preempted.exit_code
         run = inside(folder, f"seed_{seed}")
-        command = [sys.executable, str(Path(__file__).with_name("cli.py")), "train-ner", "--no-progress"]
-        if (run / "manifest.json").is_file():
-            command += ["--resume", str(run), *(["--allow-changes"] if options.allow_changes else [])]
-        else:
-            command += ["--config", str(folder / "config.json"), "--seed", str(seed), "--run", str(run)]
         with open_inside(folder, f"seed_{seed}.log", "a") as log:
-            options.tell(f"seed {seed}: begun, {log.name}")
-            # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
-            child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-            children.append(child)
-            code = child.wait()
-        options.tell(f"seed {seed}: {'finished' if code == 0 else f'exit code {code}'}, {run}")
-        return Preempted.exit_code if code < 0 and stopping.is_set() else code  # told so before it could listen
+            options.tell(one_line(f"seed {seed}: begun, {log.name}"))
+            code = children.run(_command(folder, seed, options.allow_changes), log)
+        options.tell(one_line(f"seed {seed}: {_ending(code)}, {run}"))
+        return Preempted.exit_code if code is None or (children.stopping and code in _TERMINATED) else code
 
-    def stop(number: int, frame: object) -> None:
-        stopping.set()
-        for child in children:
-            if child.poll() is None:
-                child.terminate()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, lambda *_: children.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with ThreadPoolExecutor(jobs) as pool:
-            codes = list(pool.map(one, seeds_of(folder)))
+            try:
+                codes = list(pool.map(one, seeds_of(folder)))
+            except BaseException:
+                children.stop()
+                raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if Preempted.exit_code in codes:
-        stopped = Preempted(f"{codes.count(Preempted.exit_code)} of {len(codes)} seeds were stopped")
-        stopped.run = str(folder)
-        raise stopped
-    bad = [seed for seed, code in zip(seeds_of(folder), codes, strict=True) if code]
-    if bad:
-        raise DataError(f"seed {bad[0]} failed: see {folder / f'seed_{bad[0]}.log'}")
+    _judge(folder, dict(zip(seeds_of(folder), codes, strict=True)))
+
+
+_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # told to stop before the run could go on from where it is
+
+
+def _command(folder: Path, seed: int, allow_changes: bool) -> list[str]:
+    """What begins a seed's run, or goes on with it."""
+    run = inside(folder, f"seed_{seed}")
+    command = [sys.executable, str(Path(__file__).with_name("cli.py")), "train-ner", "--no-progress"]
+    if (run / "manifest.json").is_file():
+        return [*command, "--resume", str(run), *(["--allow-changes"] if allow_changes else [])]
+    return [*command, "--config", str(folder / "config.json"), "--seed", str(seed), "--run", str(run)]
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "not begun"
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}" if code else "finished"
+
+
+def _judge(folder: Path, codes: Mapping[int, int]) -> None:
+    """Preempted where runs were stopped or killed, and can go on; the error of the first that failed by itself."""
+    failed = [seed for seed, code in codes.items() if code > 0 and code != Preempted.exit_code]
+    if failed:
+        error = SamebitsError(f"seed {failed[0]} failed: see {folder / f'seed_{failed[0]}.log'}")
+        error.exit_code = codes[failed[0]]
+        raise _to_go_on(error, folder) if error.exit_code == SamebitsError.exit_code else error
+    killed = {seed: signal.Signals(-code).name for seed, code in codes.items() if code < 0}
+    if killed:
+        seed, name = next(iter(killed.items()))
+        why = "; the system does so where memory runs out: try fewer --jobs" if name == "SIGKILL" else ""
+        raise _to_go_on(Preempted(f"{len(killed)} of {len(codes)} seeds were killed (seed {seed} by {name}{why})"), folder)
+    stopped = sum(code == Preempted.exit_code for code in codes.values())
+    if stopped:
+        raise _to_go_on(Preempted(f"{stopped} of {len(codes)} seeds were stopped"), folder)
 
 
 def summary_lines(group: Group) -> Iterable[str]:
@@ -129,12 +187,13 @@ def compare(first: str, second: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"metrics": as_rows(rows), "p_over_sentences": over_sentences}, indent=2))
         return
-    click.echo(f"A: {first} ({_runs(groups[0])})\nB: {second} ({_runs(groups[1])})")
+    for letter, name, group in (("A", first, groups[0]), ("B", second, groups[1])):
+        click.echo(one_line(f"{letter}: {name} ({_runs(group)})"))
     click.echo(f"{'metric':24} {'A':>26} {'B':>26} {'B - A':>8} {'p':>7}")
     for row in rows:
         p = "" if row.p is None else f"{row.p:7.4f}"
         change = row.second.median - row.first.median
-        click.echo(f"{row.metric:24} {_short(row.first):>26} {_short(row.second):>26} {change:+8.4f} {p}".rstrip())
+        click.echo(f"{one_line(row.metric):24} {_short(row.first):>26} {_short(row.second):>26} {change:+8.4f} {p}".rstrip())
     if tested_on(groups[0]) != tested_on(groups[1]):
         click.echo("A and B were tested on different files: their scores say nothing about which is better")
     if over_sentences is not None:

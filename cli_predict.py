@@ -15,6 +15,7 @@ from training.config import MOST_THREADS
 from training.device import use_threads
 from training.errors import ConfigError
 from training.files import atomic_path, check_not_read
+from training.visible import encodable, one_line
 
 
 @click.command(
@@ -79,6 +80,7 @@ def predict(
         key_out=key_out,
         split_words=split_words,
         color=colored,
+        terminal=target is None and sys.stdout.isatty(),
         progress=None if target is None and sys.stdout.isatty() else LongJob(),  # a bar between the lines would disturb
     )
     if target is None:
@@ -94,14 +96,14 @@ def _colors() -> bool:
 def _write_out(pieces: Iterator[str]) -> None:
     """To standard output, in UTF-8 whatever the terminal says, each piece as soon as it is there."""
     for piece in pieces:
-        sys.stdout.buffer.write(piece.encode())
+        sys.stdout.buffer.write(encodable(piece).encode())
         sys.stdout.buffer.flush()
 
 
 def _write_file(target: str, pieces: Iterator[str]) -> None:
     try:
         with atomic_path(target) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(pieces)
+            stream.writelines(map(encodable, pieces))
     except OSError as error:
         raise ConfigError(f"--to: {target} cannot be written: {error.strerror}; give another file") from None
 
@@ -118,4 +120,4 @@ def export(run: str, folder: str) -> None:
 
     path = export_run(run, folder)
     size = sum(each.stat().st_size for each in path.iterdir())
-    click.echo(f"exported: {Path(path)} ({size / 1e6:,.1f} MB)")
+    click.echo(one_line(f"exported: {Path(path)} ({size / 1e6:,.1f} MB)"))

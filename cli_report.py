@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from cli_options import whole
-from cli_terminal import LongJob, styled, table
+from cli_terminal import LongJob, echo, styled, table
 from ner.config import TaggerConfig
 from ner.run_list import list_runs
 from training.errors import ConfigError
 from training.files import atomic_write, check_not_read
+from training.leftovers import sweep
+from training.visible import one_line, to_json
 from word2vec.config import Word2VecConfig
 
 DEFAULTS = {"ner": TaggerConfig(), "w2v": Word2VecConfig()}
@@ -48,8 +49,8 @@ def evaluate(run: str, file: str, as_json: bool, html: str | None, worst: int, d
             atomic_write(html, page(found, "Evaluation", {"run": run, "file": file}))
         except OSError as error:
             raise ConfigError(f"--html: {html} cannot be written: {error.strerror}; give another file") from None
-        click.echo(f"written: {html}", err=True)
-    click.echo(json.dumps(found.to_dict(worst), indent=2, ensure_ascii=False) if as_json else found.to_text(worst))
+        click.echo(one_line(f"written: {html}"), err=True)
+    click.echo(to_json(found.to_dict(worst), indent=2) if as_json else found.to_text(worst))
 
 
 @click.group()
@@ -65,9 +66,11 @@ def list_all(root: str, as_json: bool) -> None:
 
     Settings are those that are not the defaults. A group's F1 is the median of its finished runs.
     """
+    for folder in (Path(root), *Path(root).glob("*/")):
+        sweep(folder)
     rows = list_runs(Path(root), DEFAULTS)
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        click.echo(to_json(rows, indent=2))
         return
     if not rows:
         click.echo(f"no runs in {root}; train-w2v and train-ner make some")
@@ -76,9 +79,10 @@ def list_all(root: str, as_json: bool) -> None:
     lines = table(list(shown[0]), [list(row.values()) for row in shown])
     click.echo(lines[0])
     for row, line in zip(rows, lines[1:], strict=True):
-        status = row["status"]
+        status = one_line(row["status"])
         colour = STATUS_COLOURS.get(status.split(" ")[0])
-        click.echo(line.replace(f"  {status}", f"  {styled(status, colour)}", 1) if colour else line)
+        before, found, after = line.partition(f"  {status}")
+        echo(before, "  ", styled(status, colour), after) if colour and found else echo(line)
 
 
 def _short(settings: str, width: int = 60) -> str:

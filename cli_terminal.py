@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 
 import click
 
+from cli_door import for_styles
 from training.callbacks import Callback
 from training.loop import Trainer
 from training.progress import JobProgress
 from training.task import Task
+from training.visible import one_line, visible
 
 
 class Pace:
@@ -67,7 +69,7 @@ class ProgressBar(Callback):
             label=f"epoch {trainer.current_epoch + 1}/{epochs}" if epochs > 0 else f"epoch {trainer.current_epoch + 1}",
             item_show_func=lambda item: item or "",
             show_pos=True,
-            file=sys.stderr,
+            file=for_styles(sys.stderr),
             update_min_steps=max(1, trainer.num_training_batches // 200),
         )
         self.bar.update(done)
@@ -125,8 +127,9 @@ class LongJob:
             self.what = what
             self.begun = time.perf_counter()
             self.bar = click.progressbar(
-                length=max(1, total), label=what, file=sys.stderr, item_show_func=lambda item: item or ""
-            )
+                length=max(1, total), label=one_line(what), file=for_styles(sys.stderr),
+                item_show_func=lambda item: item or "",
+            )  # fmt: skip
         rate = done / max(1e-9, time.perf_counter() - self.begun)
         self.bar.update(min(done, total) - self.bar.pos, f"{short(rate)}/s")
         if done >= total:
@@ -153,14 +156,25 @@ def colours() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+class Styled(str):
+    """Text with escape sequences of our own, in which all others are escaped."""
+
+
 def styled(text: str, colour: str | None = None, *, bold: bool = False) -> str:
-    """The text in a colour, where there are any."""
-    return click.style(text, fg=colour, bold=bold or None) if colours() else text
+    """The text in a colour, where there are any; ``echo`` writes it."""
+    return Styled(click.style(visible(text), fg=colour, bold=bold or None)) if colours() else text
+
+
+def echo(*parts: str) -> None:
+    """A line of output, some parts of it styled."""
+    on_terminal = sys.stdout.isatty()
+    text = "".join(visible(part) if on_terminal and not isinstance(part, Styled) else part for part in parts)
+    click.echo(text, file=for_styles(sys.stdout))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with aligned columns, the header first."""
-    every = [header, *rows]
+    """Lines with aligned columns, the header first; a cell's text is of one line."""
+    every = [header, *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in every) for i in range(len(header))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in every]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from training.compare import Comparison, changed_files
 from training.compare import compare as compare_runs
 from training.errors import ConfigError, Preempted, SamebitsError
 from training.experiment import RunOptions
+from training.leftovers import temporary_folder
 from training.replay import REPEATED
+from training.visible import one_line
 from word2vec.config import Word2VecConfig
 
 
@@ -43,8 +44,8 @@ def verify(run: str, first: int | None, last: int | None, path: str, allow_chang
     if path and Path(path).exists():
         raise ConfigError(f"--to: {path} exists already; give another folder, or move that one away")
     files = changed_files(source)
-    with tempfile.TemporaryDirectory(prefix="samebits-verify-") as scratch:
-        again = Path(path or str(Path(scratch) / "run"))
+    with temporary_folder("samebits-verify-") as scratch:
+        again = Path(path) if path else scratch / "run"
         begin = 0
         if first is not None:
             begin = replay.prepare(source, described, again, first, click.echo).step
@@ -96,8 +97,8 @@ def diff(first: str, second: str) -> None:
 def report(comparison: Comparison, same: str) -> None:
     """Print what was found; exit code 1 where bits differ."""
     for line in comparison.results or [same]:
-        click.echo(line)
+        click.echo(one_line(line))
     for line in comparison.causes:
-        click.echo(f"differs: {line}")
+        click.echo(one_line(f"differs: {line}"))
     if not comparison.same_bits:
         click.get_current_context().exit(1)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import stat
 from collections.abc import Mapping
@@ -38,6 +37,7 @@ from ner.saved import Saved, is_temperature, read_run
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
 from training.files import atomic_folder, parse_json, sha256_file, sync
+from training.leftovers import held, part_of, sweep
 from training.run import read_manifest
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
@@ -68,12 +68,14 @@ def export(run: str | Path, folder: str | Path) -> Path:
     taken = f"export: {target} exists already; give another folder, or move that one away"
     if target.exists() or target.is_symlink():
         raise ConfigError(taken)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = part_of(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)
         part.mkdir()
-        _write(part, saved, read_manifest(Path(run)))
-        atomic_folder(part, target)
+        with held(part):
+            _write(part, saved, read_manifest(Path(run)))
+            atomic_folder(part, target)
     except OSError as error:
         if target.exists():  # somebody else made it meanwhile
             raise ConfigError(taken) from None

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ner.conll import Sentence
+from training.visible import LONGEST, one_line
 
 LEVELS = ("error", "warning", "note")
 SHOWN = 10  # places that a finding names
@@ -67,7 +68,8 @@ class DataCheck:
                 if finding.level == level:
                     more = finding.count - len(finding.places)
                     places = [*finding.places, *([f"and {more:,} more"] if finding.places and more > 0 else [])]
-                    blocks.append("\n".join([f"{level}: {finding.text}", *(f"  {place}" for place in places)]))
+                    lines = [f"{level}: {finding.text}", *(f"  {place}" for place in places)]
+                    blocks.append("\n".join(map(one_line, lines)))
         counts = Counter(finding.level for finding in self.findings)
         blocks.append(", ".join(f"{counts[level]} {level}{'s' * (counts[level] != 1)}" for level in LEVELS))
         return "\n\n".join(blocks) + "\n"
@@ -77,7 +79,7 @@ def _file_text(check: FileCheck) -> str:
     tags = ", ".join(f"{tag} {count:,}" for tag, count in check.tags.items())
     entities = ", ".join(f"{kind or '(no name)'} {count:,}" for kind, count in check.entities.items()) or "none"
     span = check.lengths
-    return "\n".join([
+    return "\n".join(one_line(line, 100 * LONGEST) for line in (
         f"{check.path}: {counted(check.sentences, 'sentence')}, {counted(check.words, 'word')} "
         f"({check.distinct_words:,} distinct), {counted(check.documents, 'document')} marked, "
         f"scheme {check.scheme or 'not told (no entity)'}",
@@ -85,7 +87,7 @@ def _file_text(check: FileCheck) -> str:
         f"  tags: {tags}",
         f"  words a sentence: {span['min']:g} to {span['max']:g}, median {span['median']:g}, mean {span['mean']:.1f}",
         f"  SHA-256 {check.sha256}",
-    ])  # fmt: skip
+    ))  # fmt: skip
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

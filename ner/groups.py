@@ -7,6 +7,7 @@ each, and when all have finished ``summary.json``. A group of one is a single ru
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,8 @@ from ner.error_kinds import strict_spans
 from ner.scheme import Span, scheme_named
 from ner.significance import Counts, Summary, permutation_test, randomization_test
 from training.errors import ConfigError, DataError
-from training.files import atomic_write, inside, next_version, open_inside, parse_json
+from training.files import atomic_folder, atomic_write, inside, next_version, open_inside, parse_json
+from training.leftovers import held, part_of, sweep
 from training.randomness import check_seed
 from training.run import read_manifest
 from training.values import shown
@@ -50,17 +52,32 @@ def is_group(path: Path) -> bool:
 
 
 def open_group(config: TaggerConfig, seeds: int, path: str, root: str) -> Path:
-    """A new group's folder, ``path`` or the next ``root/ner/group_N``. ConfigError where it exists or ``seeds`` < 1."""
+    """A new group's folder, ``path`` or the next ``root/ner/group_N``, with its settings in it or not at all.
+
+    ConfigError where it exists or cannot be made, or ``seeds`` < 1.
+    """
     if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(f"seeds: expected a whole number from 1 to {MOST_SEEDS}, got {shown(seeds)}")
     check_seed(config.seed + seeds - 1)
     folder = Path(path) if path else next_version(Path(root) / "ner", "group")
-    if folder.exists():
-        raise ConfigError(f"run: {folder} exists already; give --run another folder, or --resume that one")
-    folder.mkdir(parents=True)
-    atomic_write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-    numbers = [config.seed + i for i in range(seeds)]
-    atomic_write(folder / "group.json", json.dumps({"kind": "group", "seeds": numbers}) + "\n")
+    taken = f"run: {folder} exists already; give --run another folder, or --resume that one"
+    part, numbers = part_of(folder), [config.seed + i for i in range(seeds)]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(folder.parent)
+        if folder.exists() or folder.is_symlink():
+            raise ConfigError(taken)
+        part.mkdir()
+        with held(part):
+            atomic_write(part / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+            atomic_write(part / "group.json", json.dumps({"kind": "group", "seeds": numbers}) + "\n")
+            atomic_folder(part, folder)
+    except OSError as error:
+        if folder.exists():  # another group took the name meanwhile
+            raise ConfigError(taken) from None
+        raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from ner.layout import with_column
 from ner.passages import Passage
 from ner.predict import Entity, Tagged, entities_of
 from training.errors import DataError
+from training.visible import one_line, visible
 
 FORMATS = ("text", "conll", "jsonl", "html")
 Marker = Callable[[Entity], str]
@@ -28,11 +28,13 @@ class Writer:
     """Turns tagged passages into one of FORMATS, piece by piece: ``begin``, ``file``, ``piece`` for each, ``end``.
 
     What was CoNLL and stays CoNLL, and likewise JSON lines, comes out as it stood, with the tags or entries more. With
-    ``key_out`` all that is added to a JSON line is one entry of that name.
+    ``key_out`` all that is added to a JSON line is one entry of that name. For a ``terminal``, and in text with ``color``,
+    what a terminal would obey is escaped.
     """
 
-    def __init__(self, output: str, color: bool = False, key_out: str | None = None) -> None:
-        self.output, self.color, self.key_out = output, color, key_out
+    def __init__(self, output: str, color: bool = False, key_out: str | None = None, terminal: bool = False) -> None:
+        self.output, self.color, self.key_out = output, color and output == "text", key_out
+        self.terminal = terminal
         self.counts: Counter[str] = Counter()
         self.source: str | None = None
         self._ended = "\n\n"  # the end of what was written
@@ -44,7 +46,7 @@ class Writer:
     def file(self, name: str) -> str:
         """What stands before the passages of one of several files: its name. JSON lines have it in each line."""
         self.source = name
-        shown = visible(os.fsencode(name).decode("utf-8", "backslashreplace"))
+        shown = one_line(name, 10_000)
         if self.output == "html":
             return f"<h2>{html.escape(shown)}</h2>\n"
         gap = "" if self._ended.endswith("\n") else "\n"
@@ -61,7 +63,7 @@ class Writer:
         """
         written = self._piece(passage, tagged)
         self._ended = (self._ended + written)[-4:]
-        return written
+        return visible(written) if self.terminal and not self.color else written
 
     def _piece(self, passage: Passage, tagged: Sequence[Tagged]) -> str:
         before = passage.before if passage.form == self.output else ""
@@ -123,11 +125,6 @@ def marked(text: str, entities: Sequence[Entity], mark: Marker, plain: Callable[
     return "".join([*parts, plain(text[at:])])
 
 
-def visible(text: str) -> str:
-    """Text for a terminal: control characters as pictures, since they could move its cursor or change its title."""
-    return _CONTROLS.sub(lambda found: chr(0x2400 + ord(found[0])) if found[0] < " " else "\N{SYMBOL FOR DELETE}", text)
-
-
 def _plain_mark(entity: Entity) -> str:
     return f"[{entity.text}]{{{_label(entity)}}}"
 
@@ -176,7 +173,12 @@ def _json(value: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(visible(text))
+    """For a page: control characters, which HTML cannot hold, as pictures."""
+    return html.escape(_CONTROLS.sub(_picture, text))
+
+
+def _picture(control: re.Match[str]) -> str:
+    return chr(0x2400 + ord(control[0])) if control[0] < " " else "\N{SYMBOL FOR DELETE}"
 
 
 def _style(kind: str) -> str:

@@ -92,7 +92,10 @@ class Lines:
                 self._number += 1
                 self.done += len(self._ready[-1])
                 yield self._ready.pop()
-            block = self._read(1 << 16)
+            try:
+                block = self._read(1 << 16)
+            except OSError as error:
+                raise DataError(f"{self.name}: expected text to tag, cannot read it: {error.strerror}") from None
             if not block:
                 break
             *lines, rest = block.split(b"\n")

@@ -27,14 +27,15 @@ def predict_stream(
     key_out: str | None = None,
     split_words: bool = False,
     color: bool = False,
+    terminal: bool = False,
     progress: JobProgress | None = None,
 ) -> Iterator[str]:
     """Tag files ("-" is standard input) and yield what is to be written, piece by piece, in the order that they have.
 
     ``form``: one of passages.FORMS, or "auto" by each file's name. ``output``: one of outputs.FORMATS, or None for CoNLL
     and JSON lines as they came, else text. ``threshold``: entities of at least this confidence. ``key``, ``split_words``:
-    see ``read_passages``; ``key_out``: see Writer. ``progress(what, done, total)`` is told how many bytes of a file are
-    tagged.
+    see ``read_passages``; ``color``, ``key_out``, ``terminal``: see Writer. ``progress(what, done, total)`` is told how many
+    bytes of a file are tagged.
 
     ConfigError for settings that are none, DataError (file:line) for what cannot be read.
     """
@@ -47,7 +48,7 @@ def predict_stream(
     if key_out is not None and (output != "jsonl" or not key_out):
         expected = "expected the name of an entry, and --format jsonl to write it in"
         raise ConfigError(f"--key-out: {expected}, got {key_out!r} and {output}")
-    writer = Writer(output, color, key_out)
+    writer = Writer(output, color, key_out, terminal)
     if beginning := writer.begin():
         yield beginning
     for source, each in zip(files, forms, strict=True):

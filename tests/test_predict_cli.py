@@ -1,4 +1,4 @@
-"""predict as a process: it answers while it is being written to, ends quietly, and colours only terminals."""
+"""predict as a process: it answers while it is being written to, ends with one line, and colours only terminals."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_it_answers_line_by_line_and_an_interrupt_ends_it_with_one_line(bundle: 
         stream.close()
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(bundle: Path, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_ends_it_with_one_line(bundle: Path, tmp_path: Path) -> None:
     text = tmp_path / "a.txt"
     text.write_text("Ada flew to Oslo.\n" * 20_000)
     process = started(bundle, str(text))
@@ -62,8 +62,8 @@ def test_a_reader_that_goes_away_ends_it_quietly(bundle: Path, tmp_path: Path) -
     assert process.stderr
     assert process.stdout.readline()
     process.stdout.close()
-    assert process.wait(60) == 0
-    assert process.stderr.read() == b""
+    assert process.wait(60) == 141
+    assert process.stderr.read().startswith(b"error: standard output: whoever read it has gone away")
     process.stderr.close()
     assert process.stdin
     process.stdin.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from training.errors import CheckpointError, DataError
+from training.errors import CheckpointError, DataError, DiskError, is_out_of_memory
 from training.files import atomic_path, atomic_write, fault_point, inside, remove_partial, sha256_file
 
 FORMAT = "samebits-checkpoint-1"
@@ -21,19 +21,30 @@ Checkpoint = dict[str, Any]
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write ``checkpoint`` to ``path``, its digest first. CheckpointError where the disk does not take it."""
+    """Write ``checkpoint`` to ``path``, its digest first. DiskError where the disk does not take it."""
     _check_plain(checkpoint, "checkpoint")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
-            torch.save({"format": FORMAT, **checkpoint}, temporary)
+            _write({"format": FORMAT, **checkpoint}, temporary)
             # The digest goes first: a checkpoint without one is never trusted, a digest without one is harmless.
             atomic_write(digest_path(path), sha256_file(temporary) + "\n")
-    except (OSError, RuntimeError) as error:  # a full disk is an OSError from Python, a RuntimeError from torch.save
-        raise CheckpointError(
-            f"{path}: the checkpoint could not be written ({str(error).splitlines()[0]}); "
-            "make room on the disk and resume from the one before"
-        ) from error
+    except (OSError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        said = (error.strerror if isinstance(error, OSError) else None) or "the disk did not take all of it"
+        raise DiskError(f"{path}: the checkpoint could not be written ({said}); make room, or mend the disk") from error
+
+
+def _write(checkpoint: Checkpoint, path: Path) -> None:
+    """torch.save, which says of a full disk only "unexpected pos 2856000 vs 2855904": write on to hear the system's word."""
+    try:
+        torch.save(checkpoint, path)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            with open(path, "ab") as stream:
+                stream.write(b"\0" * (1 << 20))
+        raise
 
 
 def _check_plain(value: Any, where: str) -> None:
@@ -69,6 +80,8 @@ def _read(path: Path, mmap: bool = False) -> Checkpoint:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # pickle, zip and torch errors alike: the file is not one of ours
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError(f"{path}: not a samebits checkpoint ({str(error).splitlines()[0][:120]})") from None
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a samebits checkpoint (expected format {FORMAT})")

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from training.visible import one_line
+
 
 class SamebitsError(Exception):
-    """Base of all errors raised on purpose; ``exit_code`` is what the command line ends with."""
+    """Base of all errors raised on purpose; ``exit_code`` is what the command line ends with.
+
+    Its text is one line of bounded length, whatever names and values came into it.
+    """
 
     exit_code = 1
+    run = ""
+    """The folder of the run that can go on once what was wrong is mended; "" where there is none."""
+    go_on = ""
+    """The command that goes on with it, from the command line."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(SamebitsError):
@@ -47,5 +63,67 @@ class Preempted(SamebitsError):
     """The run was stopped by a signal or its time limit, with an exact checkpoint on disk."""
 
     exit_code = 75
-    run = ""
-    """The run's folder."""
+
+
+class DiskError(CheckpointError):
+    """The disk refused a read or a write: it is full, damaged, or the file is not to be had."""
+
+
+class OutOfMemory(SamebitsError):
+    """There was not enough memory for what was asked."""
+
+
+class StreamError(SamebitsError):
+    """Standard output cannot be written."""
+
+
+_NO_MEMORY = re.compile(
+    "(can't|cannot|unable to) allocate|not enough memory|out of memory|bad_alloc|could not create a memory|start new thread",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"allocate ([0-9.]+) (bytes|[KMGTPE]i?B)")
+_REMEDIES = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room on the disk",
+    errno.EROFS: "give a place that can be written",
+    errno.EACCES: "give a place that may be used",
+    errno.EPERM: "give a place that may be used",
+    errno.EIO: "mend the disk",
+}
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, NumPy, torch or the system says that there was not enough memory."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error))))
+
+
+def known(error: BaseException) -> SamebitsError | None:
+    """What an error of the system says, as one of ours; None for any other, and where a reader of our output went away."""
+    if is_out_of_memory(error):
+        asked = _ASKED.search(str(error))
+        more = f": {_size(asked[1], asked[2])} more were asked for" if asked else ""
+        return OutOfMemory(f"not enough memory{more}; make the work smaller (its batches or files), or give it more memory")
+    if not isinstance(error, OSError) or isinstance(error, BrokenPipeError):
+        return None
+    name = error.filename if isinstance(error.filename, str) else ""
+    said = error.strerror or str(error) or type(error).__name__
+    remedy = f"; {_REMEDIES[error.errno]}" if error.errno in _REMEDIES else ""
+    return DiskError(f"{name}: {said}{remedy}" if name else f"{said}{remedy}")
+
+
+@contextmanager
+def as_ours() -> Iterator[None]:
+    """Errors of the system that come out of the body become our own."""
+    try:
+        yield
+    except (OSError, MemoryError, RuntimeError) as error:
+        ours = known(error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _size(number: str, unit: str) -> str:
+    return f"{float(number) / 1e9:.3g} GB" if unit == "bytes" else f"{number} {unit}"

@@ -16,7 +16,16 @@ from training.checkpoint import Checkpoint, ResumeStore
 from training.config import TrainConfig
 from training.determinism import determinism
 from training.device import choose_device
-from training.errors import CheckpointError, ConfigError, Preempted, ReproducibilityError
+from training.errors import (
+    CheckpointError,
+    ConfigError,
+    DiskError,
+    OutOfMemory,
+    Preempted,
+    ReproducibilityError,
+    StreamError,
+    as_ours,
+)
 from training.files import atomic_write, inside
 from training.ledger import Ledger
 from training.lock import check_free
@@ -26,6 +35,7 @@ from training.resume import Keeper, Position, go_back
 from training.run import Run
 from training.task import Task
 from training.throughput import Throughput
+from training.visible import one_line
 
 
 @dataclass(frozen=True)
@@ -100,15 +110,15 @@ def experiment(
     with determinism(config) as level:
         described = manifest.describe(inputs, device, level)
         begun = manifest.digest([kind, config.settings(), _identity(described)])
-        with _disk_errors(), _folder(kind, config, options, {**described, "begun": begun}) as run:
+        with as_ours(), _folder(kind, config, options, {**described, "begun": begun}) as run:
             opened = Experiment(run, config, options)
             if options.resume:
                 changes = _changes(run, config, described, options)
                 opened.checkpoint = go_back(run, opened.store, options.tell)
                 opened.keeper.last_step = opened.checkpoint["progress"]["global_step"] if opened.checkpoint else 0
                 opened.resumed = changes, described
-            options.tell(f"run: {run.path} (determinism: {level})")
             with _refused(opened), _status(run), opened.keeper.signals():
+                options.tell(one_line(f"run: {run.path} (determinism: {level})"))
                 yield opened
             if run.manifest["status"] == "finished":
                 opened.store.clear()
@@ -142,9 +152,10 @@ def _refused(opened: Experiment) -> Iterator[None]:
 def _status(run: Run) -> Iterator[None]:
     """Leave a true status behind, as far as the disk takes one, and the files closed."""
     try:
-        yield
+        with as_ours():
+            yield
     except BaseException as error:
-        if isinstance(error, Preempted):
+        if isinstance(error, Preempted | DiskError | OutOfMemory | StreamError):
             error.run = str(run.path)
         if run.manifest["status"] != "finished":
             with suppress(OSError):
@@ -153,18 +164,6 @@ def _status(run: Run) -> Iterator[None]:
             run.close()
         raise
     run.close()
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """What the disk refuses becomes one line. BrokenPipeError is not the disk but whoever read our output."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise CheckpointError(f"{what}; the run has stopped there: make room, or mend the disk, and resume it") from error
 
 
 def reopen(path: str, kind: str) -> Run:

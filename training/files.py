@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from training.errors import ConfigError, DataError
+from training.leftovers import held, part_of, sweep
+from training.visible import encodable
 
 # Tests put a function here that raises or kills the process at a named point ("write:config.json", "fsync:…",
 # "rename:…"); None in use. The points are what a crash can interrupt.
@@ -28,14 +30,17 @@ def fault_point(name: str) -> None:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Write a file whole or not at all: yields a temporary path beside it, then fsync, rename, fsync of the folder.
 
-    Leaves the old file and no temporary one behind if the body raises.
+    Leaves the old file and no temporary one behind if the body raises; those of killed processes are deleted.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = part_of(target)
+    sweep(target.parent)
     temporary.unlink(missing_ok=True)  # in a foreign folder it may be a link that was put there to be written through
     try:
         fault_point(f"write:{target.name}")
-        yield temporary
+        temporary.touch(exist_ok=False)
+        with held(temporary):
+            yield temporary
         fault_point(f"fsync:{target.name}")
         sync(temporary)
         fault_point(f"rename:{target.name}")
@@ -47,8 +52,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def atomic_write(path: str | Path, content: str | bytes) -> None:
-    """Replace ``path`` with ``content`` (text as UTF-8 with \\n line ends), whole or not at all."""
-    data = content.encode() if isinstance(content, str) else content
+    """Replace ``path`` with ``content`` (text as UTF-8 with \\n line ends), whole or not at all.
+
+    What UTF-8 cannot hold, as a path's name may have it, is written escaped.
+    """
+    data = encodable(content).encode() if isinstance(content, str) else content
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 

@@ -17,6 +17,7 @@ from training.files import fault_point, remove_partial
 from training.intervals import interval, seconds
 from training.nonfinite import check_weights
 from training.run import Run
+from training.visible import one_line
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -115,7 +116,7 @@ def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkp
     if found is None:
         store.forget_others()
         run.cut_back({}, 0)
-        tell(f"{run.path} has no checkpoint to resume from yet: it begins anew")
+        tell(one_line(f"{run.path} has no checkpoint to resume from yet: it begins anew"))
         return None
     path, checkpoint = found
     if checkpoint.get("begun", "") != run.manifest.get("begun", ""):
@@ -132,5 +133,5 @@ def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkp
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise CheckpointError(f"{path}: expected a run's counters and its files' sizes, got none ({error!r})") from None
     run.cut_back(sizes, next_step)
-    tell(f"resuming from {path} ({place})")
+    tell(one_line(f"resuming from {path} ({place})"))
     return checkpoint

@@ -34,7 +34,9 @@ from training.files import (
     sha256_file,
     sync,
 )
+from training.leftovers import held, part_of, sweep
 from training.lock import RunLock
+from training.visible import encodable
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -52,6 +54,7 @@ class Run:
         self.started = time.time()
         self._lock: RunLock | None = None
         self._writer: SummaryWriter | None = None
+        self._descriptor: int | None = None
         self._purge_step = 0  # from the first: TensorBoard takes its first session for no restart, whatever it says
 
     @classmethod
@@ -72,17 +75,19 @@ class Run:
         folder = Path(path) if path else next_version(Path(root) / kind)
         described = {"kind": kind, "status": "running", "argv": list(argv), "config": config.to_dict(), "inputs": {}}
         described |= facts or {}
-        run = cls(folder.with_name(f".{folder.name}.{os.getpid()}.part"), described)
+        run = cls(part_of(folder), described)
         taken = f"run: {folder} exists already; give --run another folder, or move that one away"
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
+            sweep(folder.parent)
             if folder.exists() or folder.is_symlink():
                 raise ConfigError(taken)
             run.path.mkdir()
-            run._lock = RunLock(run.path)
-            atomic_write(run.path / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-            run.write_manifest()
-            atomic_folder(run.path, folder)
+            with held(run.path):
+                run._lock = RunLock(run.path)
+                atomic_write(run.path / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+                run.write_manifest()
+                atomic_folder(run.path, folder)
             run.path = folder
         except FileExistsError as error:
             raise ConfigError(f"run: expected a folder to put the run in, got the file {error.filename}") from None
@@ -124,13 +129,13 @@ class Run:
         """A line of metrics.jsonl, and TensorBoard's scalars."""
         self._append(METRICS, {"step": step, **metrics})
         for name, value in metrics.items():
-            self.writer.add_scalar(name, value, step)
+            self.writer.add_scalar(encodable(name), value, step)
 
     def log_timings(self, values: Mapping[str, float], step: int) -> None:
         """What does not repeat (seconds, rates): a line of timings.jsonl, and TensorBoard's scalars under ``time/``."""
         self._append(TIMINGS, {"step": step, "seconds": round(time.time() - self.started, 3), **values})
         for name, value in values.items():
-            self.writer.add_scalar(f"time/{name}", value, step)
+            self.writer.add_scalar(encodable(f"time/{name}"), value, step)
 
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
         plain = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in line.items()}
@@ -158,25 +163,34 @@ class Run:
         clock = event_file_writer.time
         event_file_writer.time = SimpleNamespace(time=lambda: max(first, time.time()))
         try:
-            return SummaryWriter(str(self.path), purge_step=self._purge_step)
+            return SummaryWriter(self._name_for_tensorboard(), purge_step=self._purge_step)
         finally:
             event_file_writer.time = clock
 
+    def _name_for_tensorboard(self) -> str:
+        """The folder's name, or where that is not UTF-8, which TensorBoard's writer insists on, another one for it."""
+        name = str(self.path)
+        if encodable(name) == name:
+            return name
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self._descriptor}"
+
     def text(self, tag: str, markdown: str, step: int = 0) -> None:
         """A text for TensorBoard's text page."""
-        self.writer.add_text(tag, markdown, step)
+        self.writer.add_text(encodable(tag), encodable(markdown), step)
 
     def pr_curve(self, tag: str, labels: torch.Tensor, probabilities: torch.Tensor, step: int = 0) -> None:
         """For the PR CURVES page: precision and recall by threshold, of n boolean labels and their probabilities."""
-        self.writer.add_pr_curve(tag, labels.cpu(), probabilities.float().cpu(), step)
+        self.writer.add_pr_curve(encodable(tag), labels.cpu(), probabilities.float().cpu(), step)
 
     def embedding(self, tag: str, matrix: torch.Tensor, labels: Sequence[str], step: int = 0) -> None:
         """Vectors (n, d) with n labels for TensorBoard's projector."""
         for name in (f"{step:05}/{tag}/metadata.tsv", f"{step:05}/{tag}/tensors.tsv", "projector_config.pbtxt"):
             inside(self.path, name)  # TensorBoard would write through a link
         # A tab or a line break would break the table, and lines are split at more than \n.
-        clean = [" ".join(label.split()) or " " for label in labels]
-        self.writer.add_embedding(matrix.float().cpu(), metadata=clean, tag=tag, global_step=step)
+        clean = [" ".join(encodable(label).split()) or " " for label in labels]
+        self.writer.add_embedding(matrix.float().cpu(), metadata=clean, tag=encodable(tag), global_step=step)
 
     def hyperparameters(
         self, settings: Mapping[str, Any], metrics: Mapping[str, float], step: int, first: Sequence[str] = ()
@@ -188,8 +202,9 @@ class Run:
         from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
         from torch.utils.tensorboard.summary import hparams
 
-        plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items()}
-        summaries = hparams(plain, {f"hp/{name}": value for name, value in metrics.items()})  # type: ignore[no-untyped-call]
+        plain = {k: v if isinstance(v, bool | int | float) else encodable(v) if isinstance(v, str) else json.dumps(v)
+                 for k, v in settings.items()}  # fmt: skip
+        summaries = hparams(plain, {encodable(f"hp/{name}"): value for name, value in metrics.items()})  # type: ignore[no-untyped-call]
         described = summaries[0].value[0].metadata.plugin_data
         data = HParamsPluginData.FromString(described.content)
         for info in data.experiment.hparam_infos:
@@ -198,7 +213,7 @@ class Run:
         for summary in summaries:
             self.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
         for name, value in metrics.items():
-            self.writer.add_scalar(f"hp/{name}", value, step)
+            self.writer.add_scalar(encodable(f"hp/{name}"), value, step)
 
     # -- manifest -----------------------------------------------------------------------------------------------------
 
@@ -236,6 +251,9 @@ class Run:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     # -- resume -------------------------------------------------------------------------------------------------------
 
@@ -285,7 +303,8 @@ class Run:
 
         kept: list[Any] = []
         for path in sorted(self.path.glob(EVENTS)):
-            for record in RawEventFileLoader(str(inside(self.path, path.name))).Load():
+            name = inside(self.path, path.name).name
+            for record in RawEventFileLoader(f"{self._name_for_tensorboard()}/{name}").Load():
                 event = Event.FromString(record)
                 if event.session_log.status == SessionLog.START:
                     kept = [each for each in kept if each.step < event.step]

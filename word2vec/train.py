@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from training.callbacks import Callback
@@ -13,6 +12,7 @@ from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
 from training.experiment import Experiment, RunOptions, already_finished, experiment
 from training.files import inside
+from training.leftovers import temporary_folder
 from training.loop import Trainer
 from training.memory import keep_freed_memory
 from training.run import Run
@@ -102,11 +102,13 @@ def _reading_place(options: RunOptions) -> Iterator[Path]:
     beside = Path(options.path).parent if options.path else Path(options.root)
     try:
         beside.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".reading-", dir=beside)
+        with ExitStack() as stack:
+            place = stack.enter_context(temporary_folder(".reading-", beside))
+            left = stack.pop_all()
     except OSError as error:
         raise ConfigError(f"run: cannot write into {beside} ({error.strerror}); give --run another folder") from None
-    with folder as name:
-        yield Path(name)
+    with left:
+        yield place
 
 
 def _keep_text(run: Experiment, place: Path, text: tuple[Vocab, Corpus] | None) -> tuple[Vocab, Corpus]:

@@ -85,7 +85,7 @@ def test_what_the_disk_refuses_is_one_line_and_the_run_goes_on_later(tmp_path: P
         raise OSError(28, "No space left on device", "metrics.jsonl")
 
     path = tmp_path / "run"
-    with pytest.raises(CheckpointError, match=r"^metrics.jsonl: No space left on device; .*resume it$"):
+    with pytest.raises(CheckpointError, match=r"^metrics.jsonl: No space left on device; .*make room on the disk$"):
         train(RunOptions(path=str(path), callbacks=(At(2, refuse),)), checkpoint_every="2")
     assert read_manifest(path)["status"] == "failed"
     assert read_manifest(train(RunOptions(resume=str(path))))["status"] == "finished"
