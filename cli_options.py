@@ -22,6 +22,14 @@ Command = Callable[..., Any]
 PAIRS = {"tokenize": "--tokenize/--pretokenized", "lowercase": "--lowercase/--cased"}
 
 
+def columns_of_file(command: Command) -> Command:
+    """Where the word and the tag stand in a file that a trained run is used on."""
+    for name in ("tag", "word"):
+        text = f"Column of the {name}, from 0, or from the end if negative.  [default: as in training]"
+        command = click.option(f"--{name}-column", type=int, default=None, help=text)(command)
+    return command
+
+
 class Number(click.ParamType):  # type: ignore[type-arg]
     """A whole number, or a number with a point: 50 is not 50.0 (a count is no share)."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from cli_options import Share, whole
+from cli_options import Share, columns_of_file, whole
 from cli_terminal import LongJob
 from training.config import MOST_THREADS
 from training.device import use_threads
@@ -24,7 +24,7 @@ from training.visible import encodable, one_line
 @click.argument("run", type=click.Path(), metavar="RUN|BUNDLE")
 @click.argument("sources", type=click.Path(), nargs=-1, metavar="[FILE|-]...")
 @click.option("--input", "form", type=click.Choice(["auto", "text", "sentences", "conll", "jsonl"]), default="auto",
-              show_default=True, help="text: a paragraph a line; sentences: one a line; auto: by the name.")  # fmt: skip
+              show_default=True, help="text: a paragraph a line; sentences: one a line; auto: by the content.")  # fmt: skip
 @click.option("--pretokenized", "split_words", is_flag=True, help="The words of the text are apart by white space already.")
 @click.option("--key", metavar="NAME", help="The entry of a JSON line that holds the text, or a list of words."
               "  [default: text, or else tokens]")  # fmt: skip
@@ -32,6 +32,7 @@ from training.visible import encodable, one_line
               "  [default: entities, tags and file beside the line's own]")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["text", "conll", "jsonl", "html"]), default=None,
               help="What is written.  [default: CoNLL and JSON lines as they came, else text]")  # fmt: skip
+@columns_of_file
 @click.option("--threshold", type=Share(), default=0.0, show_default=True,
               help="Only entities that the tagger is at least so sure of.")  # fmt: skip
 @click.option("--to", "target", type=click.Path(), metavar="FILE", help="Write to a file, whole or not at all.")
@@ -51,6 +52,8 @@ def predict(
     key: str | None,
     key_out: str | None,
     output: str | None,
+    word_column: int | None,
+    tag_column: int | None,
     threshold: float,
     target: str | None,
     color: str,
@@ -70,8 +73,9 @@ def predict(
     if target is not None:
         check_not_read("--to", target, sources)
     colored = color == "always" or (color == "auto" and target is None and _colors())
+    tagger = TrainedTagger.load(run, device)
     pieces = predict_stream(
-        TrainedTagger.load(run, device),
+        tagger,
         sources or "-",
         form,
         output,
@@ -81,6 +85,8 @@ def predict(
         split_words=split_words,
         color=colored,
         terminal=target is None and sys.stdout.isatty(),
+        columns=tagger.columns_with(word_column, tag_column),
+        warn=lambda line: click.echo(one_line(f"warning: {line}"), err=True),
         progress=None if target is None and sys.stdout.isatty() else LongJob(),  # a bar between the lines would disturb
     )
     if target is None:

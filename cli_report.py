@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli_options import whole
+from cli_options import columns_of_file, whole
 from cli_terminal import LongJob, echo, styled, table
 from ner.config import TaggerConfig
 from ner.run_list import list_runs
@@ -23,13 +23,23 @@ STATUS_COLOURS = {"finished": "green", "failed": "red", "unreadable": "red"}
 @click.command(epilog="\b\nExample:\n  python cli.py evaluate runs/ner/version_0 data/sample/test.conll --html report.html")
 @click.argument("run", type=click.Path())
 @click.argument("file", type=click.Path())
+@columns_of_file
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--html", "html", type=click.Path(), metavar="FILE", help="Write a page with all sentences marked, too.")
 @click.option("--worst", type=whole(0), default=10, show_default=True, help="Show so many of the worst sentences.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Where to compute."
 )
-def evaluate(run: str, file: str, as_json: bool, html: str | None, worst: int, device: str) -> None:
+def evaluate(
+    run: str,
+    file: str,
+    word_column: int | None,
+    tag_column: int | None,
+    as_json: bool,
+    html: str | None,
+    worst: int,
+    device: str,
+) -> None:
     """Score a trained run on any labelled file, and show where it is wrong.
 
     By seqeval's strict reading and by conlleval's, for each type; for words that training saw or not; errors by kind;
@@ -43,7 +53,9 @@ def evaluate(run: str, file: str, as_json: bool, html: str | None, worst: int, d
         check_not_read("--html", html, [file])
     if html and not Path(html).absolute().parent.is_dir():
         raise ConfigError(f"--html: expected a file in a folder that is there, got {html}")
-    found = evaluate_file(TrainedTagger.load(run, device), file, LongJob())
+    tagger = TrainedTagger.load(run, device)
+    columns = tagger.columns_with(word_column, tag_column)
+    found = evaluate_file(tagger, file, LongJob(), columns, lambda line: click.echo(one_line(f"warning: {line}"), err=True))
     if html:
         try:
             atomic_write(html, page(found, "Evaluation", {"run": run, "file": file}))

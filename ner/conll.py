@@ -26,11 +26,12 @@ from typing import TextIO
 from ner.scheme import check, convert, detect, is_tag, parse_tag, repair
 from training.errors import ConfigError, DataError
 from training.files import atomic_write
+from word2vec.file_columns import is_number, is_part, without_empty
+from word2vec.file_kinds import COLUMNS, COMMAS, EMPTY, OTHER, TABLE, TEXT, FileKind, decide, opened
 
 DOCSTART = "-DOCSTART-"
-CONVERT = "convert the file to UTF-8 (iconv -f LATIN1 -t UTF-8 FILE, if it is in ISO-8859-1)"
+EXPECTED = "a CoNLL file"
 _BLANKS = re.compile("[ \t]+")
-_BOMS = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Sentence:
     columns: tuple[tuple[str, ...], ...] = ()  # every column of every word as read, to write the file back
     document: int = 0  # how many -DOCSTART- rows stand before it, itself included
     separator: str = " "
+    lines: tuple[int, ...] = ()  # of the words, where other rows stand between them (CoNLL-U's 1-2 and 1.1)
 
     @property
     def is_docstart(self) -> bool:
@@ -52,7 +54,11 @@ class Sentence:
 
     def where(self, index: int = 0) -> str:
         """"file:line" of the word ``index``, for messages."""
-        return f"{self.path}:{self.line + index}"
+        return f"{self.path}:{self.line_of(index)}"
+
+    def line_of(self, index: int) -> int:
+        """The line of the word ``index``, from 1."""
+        return self.lines[index] if self.lines else self.line + index
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,9 @@ def read_conll(
     for a file without sentences.
     """
     name = str(path)
-    try:
-        with open(path, "rb") as stream:
-            sentences = list(iter_conll(stream, name, columns=columns, docstart=docstart, separator=separator))
-    except IsADirectoryError:
-        raise DataError(f"{name}: expected a CoNLL file, got a folder; name the file itself") from None
-    except OSError as error:
-        raise DataError(f"{name}: expected a CoNLL file, cannot read it: {error.strerror}") from None
+    with opened(path, EXPECTED) as stream:
+        found = iter_conll(stream, name, columns=columns, docstart=docstart, separator=separator, kind=stream.kind)
+        sentences = list(found)
     if not sentences:
         raise DataError(f"{name}: expected sentences, got none (an empty file, or only blank lines and comments)")
     return sentences
@@ -99,17 +101,22 @@ def read_conll(
 
 def iter_conll(
     lines: Iterable[bytes], name: str, *, columns: Columns | None = None, docstart: str = "keep", separator: str = "auto",
-    problems: list[str] | None = None,
+    problems: list[str] | None = None, kind: FileKind | None = None,
 ) -> Iterator[Sentence]:
     """The sentences of an open binary stream one by one, as ``read_conll``; ``name`` stands in messages.
 
-    With a list for ``problems``, what is wrong with rows is appended there, and their sentences are left out.
+    With a list for ``problems``, what is wrong with rows is appended there, and their sentences are left out. ``kind`` is
+    what the stream is: what holds no columns, and columns of something else than words, are a DataError.
     """
     columns, unread = columns or Columns(), set[int]()
     if docstart not in ("keep", "drop") or separator not in ("auto", "tab", "space"):
         what = "expected docstart keep or drop and separator auto, tab or space"
         raise ConfigError(f"{name}: {what}, got {docstart!r} and {separator!r}")
-    form, numbered = _form(_decoded(lines, name, problems, unread), name, columns, separator)
+    if kind:
+        kind.check(name, EXPECTED, COLUMNS, TEXT, TABLE, COMMAS, EMPTY)
+        if kind.layout and (problem := kind.layout.problem(columns.word, columns.tag)):
+            raise DataError(f"{name}: {problem}")
+    form, numbered = _form(_decoded(lines, name, problems, unread, kind), name, columns, separator, kind)
     row: list[Row] = []
     document, wrong = 0, False
     for number, line in numbered:
@@ -123,7 +130,7 @@ def iter_conll(
             document += 1
             if docstart == "keep":
                 yield form.sentence([(number, fields)], document, docstart=True)
-        elif fields and (row or not form.is_comment(line, fields)):
+        elif fields and (row or not form.is_comment(line, fields)) and not form.is_part(fields):
             try:
                 form.check_row(number, fields)
             except DataError as error:
@@ -142,18 +149,20 @@ def _note(error: DataError, problems: list[str] | None) -> bool:
     return True
 
 
-def _decoded(lines: Iterable[bytes], name: str, problems: list[str] | None, unread: set[int]) -> Iterator[tuple[int, str]]:
+def _decoded(
+    lines: Iterable[bytes], name: str, problems: list[str] | None, unread: set[int], kind: FileKind | None
+) -> Iterator[tuple[int, str]]:
     """(line number, text without its end and a byte-order mark). One that is not UTF-8: DataError, or in ``unread``."""
     for number, raw in enumerate(lines, 1):
         if number == 1:
-            if raw.startswith(_BOMS):
-                raise DataError(f"{name}:1: expected UTF-8, got UTF-16; convert the file to UTF-8 (iconv -f UTF-16)")
+            kind = kind or decide(raw, whole=False)
+            if kind.kind == OTHER:
+                kind.check(f"{name}:1", EXPECTED)
             raw = raw.removeprefix(codecs.BOM_UTF8)
         try:
             text = raw.decode()
-        except UnicodeDecodeError as error:
-            what = f"expected UTF-8, got byte 0x{raw[error.start]:02x} at column {error.start + 1}"
-            _note(DataError(f"{name}:{number}: {what}; {CONVERT}"), problems)
+        except UnicodeDecodeError:
+            _note((kind or decide(raw, whole=False)).not_utf8(f"{name}:{number}", raw), problems)
             unread.add(number)
             text = raw.decode(errors="replace")
         text = text.removesuffix("\n").rstrip("\r")
@@ -176,13 +185,19 @@ class _Form:
     width: int
     first: int  # the line that the width comes from
     judge: int | None  # the column that tells comments from rows: the tag's; unread, the last if it looks like one
+    numbers: int | None = None  # the column of running numbers, as in CoNLL-U
 
     def split(self, line: str) -> list[str]:
         """The columns of a line; none if it is blank."""
         line = line.strip(" \t") if not self.tabs or not line.strip(" \t") else line.rstrip(" ")
         if not line:
             return []
-        return [field.strip(" ") for field in line.split("\t")] if self.tabs else _BLANKS.split(line)
+        fields = [field.strip(" ") for field in line.split("\t")] if self.tabs else _BLANKS.split(line)
+        return without_empty(fields, self.width) if self.width else fields
+
+    def is_part(self, fields: list[str]) -> bool:
+        """Whether a row of CoNLL-U is no word: a token of several words (1-2) or an empty node (1.1)."""
+        return self.numbers is not None and len(fields) > self.numbers and is_part(fields[self.numbers])
 
     def marks_document(self, fields: list[str]) -> bool:
         """Whether a row starts a document; in a file of tabs its columns may be apart by spaces."""
@@ -193,6 +208,8 @@ class _Form:
 
     def is_comment(self, line: str, fields: list[str]) -> bool:
         """Whether a line before a sentence's first word is a comment (the module's rule)."""
+        if self.numbers is not None and line.startswith("#"):
+            return len(fields) <= self.numbers or not fields[self.numbers].isdecimal()
         if not _is_hash(line):
             return False
         return len(fields) != self.width or (self.judge is not None and not is_tag(fields[self.judge]))
@@ -218,6 +235,7 @@ class _Form:
     def sentence(self, rows: Sequence[Row], document: int, docstart: bool = False) -> Sentence:
         """The rows as a sentence; a -DOCSTART- row, whatever its columns are, as one word with the tag O."""
         word, tag = self.columns.word, self.columns.tag
+        lines = tuple(number for number, _ in rows)
         return Sentence(
             words=(DOCSTART,) if docstart else tuple(fields[word] for _, fields in rows),
             tags=() if tag is None else ("O",) if docstart else tuple(fields[tag] for _, fields in rows),
@@ -226,11 +244,12 @@ class _Form:
             columns=tuple(tuple(fields) for _, fields in rows),
             document=document,
             separator="\t" if self.tabs else " ",
+            lines=() if lines[-1] - lines[0] == len(lines) - 1 else lines,
         )
 
 
 def _form(
-    numbered: Iterator[tuple[int, str]], name: str, columns: Columns, separator: str
+    numbered: Iterator[tuple[int, str]], name: str, columns: Columns, separator: str, kind: FileKind | None
 ) -> tuple[_Form, Iterator[tuple[int, str]]]:
     """The form of the first line that must be a row, and all lines again; DataError if it has too few columns.
 
@@ -245,7 +264,9 @@ def _form(
             break
     number, line = chosen or next(((n, text) for n, text in seen if text.strip(" \t")), (1, ""))
     tabs = separator == "tab" or (separator == "auto" and "\t" in line.strip(" \t"))
-    form = _Form(name, columns, tabs, 0, number, columns.tag)
+    seems = kind.layout if kind and kind.layout and kind.layout.tabs == tabs else None
+    numbers = seems.numbers if seems and seems.numbers != columns.word else None
+    form = _Form(name, columns, tabs, seems.width if seems else 0, number, columns.tag, numbers)
     fields = form.split(line)
     if fields and chosen and len(fields) < columns.needed():
         wanted = "a word" if columns.tag is None else "a word and its tag"
@@ -261,6 +282,15 @@ def _form(
 def _short(fields: Sequence[str]) -> str:
     text = " ".join(fields)
     return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def number_words(sentences: Iterable[Sentence]) -> str:
+    """A warning, where nearly all words are numbers: the word column may be another one; else ""."""
+    words = [word for sentence in sentences if not sentence.is_docstart for word in sentence.words]
+    numbers = sum(map(is_number, words))
+    if numbers <= 2 or numbers < 0.95 * len(words):
+        return ""
+    return f"{numbers:,} of {len(words):,} words are numbers; if words are in another column, name it: --word-column, from 0"
 
 
 def format_sentence(sentence: Sentence, predicted: Sequence[str] | None = None) -> str:
@@ -312,7 +342,7 @@ def to_scheme(
         if fault and not mend:
             raise DataError(
                 f"{sentence.where(fault.index)}: expected {source} tags, but {fault.what}; "
-                "see all faults with data check, or ask for them to be repaired"
+                "data check shows all faults, data repair writes a mended file"
             )
         tags, changes = repair(sentence.tags, source)
         done[sentence.tags] = tuple(convert(tags, source, target)), changes if fault else 0

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from ner.conll import Columns, Sentence, iter_conll
+from ner.conll import EXPECTED, Columns, Sentence, iter_conll, number_words
 from ner.data_overlap import between_files
 from ner.findings import LONG, SHOWN, DataCheck, FileCheck, Finding, by_count, counted, finding, shown, text_of
 from ner.odd_words import oddities
@@ -20,6 +18,7 @@ from ner.scheme import detect, to_spans
 from training.errors import DataError
 from training.files import sha256_file
 from training.progress import JobProgress
+from word2vec.file_kinds import Opened, opened
 
 MEGABYTE = 1 << 20
 # Published sums: (sentences, words, entities) without the -DOCSTART- rows, and how many of these there are.
@@ -59,6 +58,7 @@ def data_check(
         findings += _tag_findings(check, sentences)
         findings += _known_sums(check)
         findings += _bytes(check)
+        findings += _number_words(check, sentences)
         findings += _odd_words(check, sentences)
         findings += _repetitions(check, sentences)
         if has_vector:
@@ -72,24 +72,22 @@ def _read(path: str | Path, columns: Columns | None, progress: JobProgress | Non
     problems: list[str] = []
     sentences: list[Sentence] = []
     try:
-        with open(path, "rb") as stream:
+        with opened(path, EXPECTED) as stream:
             lines = _told(stream, f"reading {path}", progress) if progress else stream
-            sentences.extend(iter_conll(lines, str(path), columns=columns, problems=problems))
-    except OSError as error:
-        problems.append(f"{path}: expected a CoNLL file, cannot read it: {error.strerror}")
+            sentences.extend(iter_conll(lines, str(path), columns=columns, problems=problems, kind=stream.kind))
     except DataError as error:
         problems.append(str(error))
     return sentences, problems
 
 
-def _told(stream: BinaryIO, what: str, progress: JobProgress) -> Iterator[bytes]:
+def _told(stream: Opened, what: str, progress: JobProgress) -> Iterator[bytes]:
     """The stream's lines; progress hears of each megabyte, and of the end."""
-    total, done, told = os.fstat(stream.fileno()).st_size, 0, 0
+    total, done, told = os.fstat(stream.file.fileno()).st_size, 0, 0
     for line in stream:
         done += len(line)
         if done - told >= MEGABYTE:
             told = done
-            progress(what, min(done, total - 1), total)
+            progress(what, min(stream.file.tell(), total - 1), total)
         yield line
     progress(what, total, total)
 
@@ -158,14 +156,21 @@ def _known_sums(check: FileCheck) -> Iterator[Finding]:
 
 def _bytes(check: FileCheck) -> Iterator[Finding]:
     """What is read all the same, but is not plain UTF-8 with \\n."""
-    with open(check.path, "rb") as stream:
-        first = next(stream, b"")
-        windows = int(first.endswith(b"\r\n")) + sum(line.endswith(b"\r\n") for line in stream)
-    if first.startswith(BOM_UTF8):
+    with opened(check.path, EXPECTED) as stream:
+        windows, kind = sum(line.endswith(b"\r\n") for line in stream), stream.kind
+    if kind.old_mac:
+        yield Finding("note", "encoding", f"{check.path}: lines that end with a bare CR, which is read as LF", 1)
+    if kind.mark:
         yield Finding("note", "encoding", f"{check.path}: begins with a byte-order mark, which is left out", 1)
     if windows:
         text = f"{check.path}: lines that end with CRLF, which is read as LF: {windows:,}"
         yield Finding("note", "encoding", text, windows)
+
+
+def _number_words(check: FileCheck, sentences: list[Sentence]) -> Iterator[Finding]:
+    """Words that are numbers, nearly all of them."""
+    if warning := number_words(text_of(sentences)):
+        yield finding("warning", "columns", f"{check.path}: {warning}", [], 1)
 
 
 def _odd_words(check: FileCheck, sentences: list[Sentence]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner.conll import Columns, Sentence, iter_conll
+from ner.conll import EXPECTED, Columns, Sentence, iter_conll
 from ner.findings import SHOWN, counted
 from ner.layout import with_tag
 from ner.scheme import check, convert, detect, repair, scheme_named
@@ -72,9 +72,9 @@ def repair_file(
 
 def _read(source: str | Path, columns: Columns) -> tuple[list[str], list[Sentence]]:
     """The lines of a file as they stand, and its sentences. DataError as of ``read_conll``."""
-    with opened(source, "a CoNLL file") as stream:
+    with opened(source, EXPECTED) as stream:
         raw, mark = list(stream), "\ufeff" if stream.kind.mark else ""
-    sentences = list(iter_conll(raw, str(source), columns=columns))
+    sentences = list(iter_conll(raw, str(source), columns=columns, kind=stream.kind))
     if not sentences:
         raise DataError(f"{source}: expected sentences, got none (an empty file, or only blank lines and comments)")
     lines = [line.decode() for line in raw]
@@ -85,7 +85,8 @@ def _put(lines: list[str], sentence: Sentence, tags: list[str], columns: Columns
     """Write the tags that are others than the sentence's into its lines, but not into a -DOCSTART- row."""
     if sentence.is_docstart or columns.tag is None:
         return
-    column, first = columns.tag % len(sentence.columns[0]), sentence.line - 1
+    column = columns.tag % len(sentence.columns[0])
     for i, (old, tag) in enumerate(zip(sentence.tags, tags, strict=True)):
         if old != tag:
-            lines[first + i] = with_tag(lines[first + i], sentence, tag, column)
+            at = sentence.line_of(i) - 1
+            lines[at] = with_tag(lines[at], sentence, tag, column)

@@ -30,9 +30,13 @@ class KeptLines:
             yield line
 
     def of(self, sentence: Sentence) -> tuple[str, tuple[str, ...]]:
-        """What stands between the sentence before and this one, and this one's rows: with line ends."""
+        """What stands between the sentence before and this one, and this one's rows: with line ends.
+
+        A row that is no word (CoNLL-U's 1-2 and 1.1) stands before the next word's, in one text.
+        """
         before = self._take(sentence.line - self._first)
-        return "".join(before), tuple(self._take(len(sentence.columns)))
+        ends = (sentence.line_of(i) + 1 for i in range(len(sentence.columns)))
+        return "".join(before), tuple("".join(self._take(end - self._first)) for end in ends)
 
     def rest(self) -> str:
         """What stands behind the last sentence."""

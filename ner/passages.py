@@ -5,8 +5,8 @@
 - ``conll``      CoNLL's columns (ner/conll.py); the tag column is optional and not read
 - ``jsonl``      a JSON object a line; one entry holds the text (a paragraph) or the tokens of a sentence
 
-Lines end with LF or CRLF, everything is UTF-8, with or without a byte-order mark. A passage is what is written back
-together: a line, or a CoNLL sentence. Only one passage is held at a time.
+What a file is, word2vec/file_kinds.py tells. Lines end with LF, CRLF or CR, everything is UTF-8. A passage is what is
+written back together: a line, or a CoNLL sentence. Only one passage is held at a time.
 """
 
 from __future__ import annotations
@@ -16,27 +16,38 @@ import json
 import math
 import os
 import select
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ner.conll import CONVERT, Columns, Sentence, iter_conll
+from ner.conll import Columns, Sentence, iter_conll
 from ner.context import Numbering
 from ner.layout import KeptLines
 from ner.splits import split_of
 from training.errors import DataError
+from word2vec.file_kinds import (
+    COLUMNS,
+    COMMAS,
+    EMPTY,
+    JSON_LINES,
+    JSON_LIST,
+    JSON_OBJECT,
+    STDIN,
+    TABLE,
+    TEXT,
+    FileKind,
+    decide,
+)
+from word2vec.file_kinds import opened as open_file
 from word2vec.text import Token, pretokenized, sentences, tokenize
 
 FORMS = ("text", "sentences", "conll", "jsonl")
 CONLL_SUFFIXES = (".conll", ".conll03", ".conll2003", ".bio", ".iob", ".iob2", ".iobes", ".bioes", ".tsv")
-JSONL_SUFFIXES = (".jsonl", ".ndjson")
 LONGEST = 1 << 24  # bytes of a line
 LONGEST_SENTENCE = 1000  # tokens; text without a sentence's end for so long is cut there
 KEYS = ("text", "tokens")
-STDIN = "standard input"
 
 
 @dataclass(frozen=True)
@@ -63,13 +74,25 @@ class Passage:
     before: str = ""
 
 
-def form_of(source: str) -> str:
-    """The form that a file's name tells: .jsonl, .conll and the like, or a split's (eng.testa); else text."""
+def form_of(source: str, kind: FileKind) -> str:
+    """The form that a file has by its content: "conll", "jsonl" or "text"; DataError for what predict does not read.
+
+    Where the content leaves it open, as with a word a line, the name tells: .conll and the like, or a split's (eng.testa).
+    """
+    remedies = {
+        JSON_LIST: "write an object a line: jq -c '.[]' FILE > NEW",
+        JSON_OBJECT: "write an object a line: jq -c . FILE > NEW",
+        TABLE: f"{kind.remedy}, or name the form with --input",
+        COMMAS: f"{kind.remedy}, or name the form with --input",
+    }
+    kind.check(source, "text, CoNLL columns or JSON lines", TEXT, COLUMNS, JSON_LINES, EMPTY, **remedies)
+    if kind.kind in (COLUMNS, JSON_LINES):
+        return {COLUMNS: "conll", JSON_LINES: "jsonl"}[kind.kind]
     name = Path(source).name.lower()
-    if name.endswith(JSONL_SUFFIXES):
-        return "jsonl"
-    is_split = source != "-" and "." in name and split_of(name) is not None and not name.endswith((".txt", ".json"))
-    return "conll" if name.endswith(CONLL_SUFFIXES) or is_split else "text"
+    is_split = source != STDIN and "." in name and split_of(name) is not None and not name.endswith((".txt", ".json"))
+    rows = kind.layout
+    open_case = kind.kind == EMPTY or (rows is not None and (rows.rows > 1 or rows.width == 1 or bool(rows.tags)))
+    return "conll" if open_case and (name.endswith(CONLL_SUFFIXES) or is_split) else "text"
 
 
 class Lines:
@@ -78,8 +101,8 @@ class Lines:
     ``done`` counts the bytes of those that were taken; ``total`` is how many there are, 0 where that cannot be known.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, total: int = 0) -> None:
-        self.stream, self.name, self.total, self.done = stream, name, total, 0
+    def __init__(self, stream: BinaryIO, name: str, total: int = 0, kind: FileKind | None = None) -> None:
+        self.stream, self.name, self.total, self.done, self.kind = stream, name, total, 0, kind
         self._ready: list[bytes] = []  # whole lines, the next one last
         self._begun: list[bytes] = []  # the blocks of a line whose end is not read yet
         self._number = 0
@@ -155,7 +178,7 @@ def read_passages(
 
 def _conll_passages(lines: Lines, columns: Columns) -> Iterator[Passage]:
     number, kept, document = Numbering(), KeptLines(lines), 0
-    for sentence in iter_conll(kept, lines.name, columns=Columns(columns.word, None)):
+    for sentence in iter_conll(kept, lines.name, columns=Columns(columns.word, None), kind=lines.kind):
         before, rows = kept.of(sentence)
         document = number(sentence) + 1
         values = {"tokens": list(sentence.words)}
@@ -171,9 +194,8 @@ def _decoded(lines: Lines) -> Iterator[tuple[str, str, str]]:
         where = f"{lines.name}:{number}"
         try:
             text = (raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).decode()
-        except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            raise DataError(f"{where}: expected UTF-8, got byte {byte:#04x}; {CONVERT}") from None
+        except UnicodeDecodeError:
+            raise (lines.kind or decide(raw, whole=False)).not_utf8(where, raw) from None
         line = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
         yield where, line, text[len(line) :]
 
@@ -259,15 +281,7 @@ def _is_unicode(text: str) -> bool:
 @contextmanager
 def opened(source: str) -> Iterator[Lines]:
     """The lines of a file, or of standard input for "-". DataError where it cannot be read."""
-    if source == "-":
-        yield Lines(sys.stdin.buffer, STDIN)
-        return
-    try:
-        stream = open(source, "rb")  # noqa: SIM115 - closed below
-    except IsADirectoryError:
-        raise DataError(f"{source}: expected a file to tag, got a folder") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{source}: expected a file to tag, cannot read it: {reason}") from None
-    with stream:
-        yield Lines(stream, source, os.fstat(stream.fileno()).st_size)
+    with open_file(source, "a file to tag", wait=source != "-") as stream:
+        name = STDIN if source == "-" else source
+        measured = source != "-" and not stream.kind.compression  # else nobody knows how many bytes there will be
+        yield Lines(stream, name, os.fstat(stream.file.fileno()).st_size if measured else 0, stream.kind)

@@ -108,6 +108,11 @@ class TrainedTagger:
         """Where the training files have words and tags."""
         return Columns(self.config.word_column, self.config.tag_column)
 
+    def columns_with(self, word: int | None, tag: int | None) -> Columns:
+        """The same, but for what is not None."""
+        own = self.columns
+        return Columns(own.word if word is None else word, own.tag if tag is None else tag)
+
     def tag(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> list[list[str]]:
         """The tags of each sentence, given as its words; an empty sentence has none.
 

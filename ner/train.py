@@ -13,7 +13,7 @@ import torch
 from ner.batches import Encoded, SentenceBatches
 from ner.calibration import fit_temperature
 from ner.config import TaggerConfig
-from ner.conll import Sentence, write_conll
+from ner.conll import Sentence, number_words, write_conll
 from ner.data import Dataset, encode, read_dataset, word_counts
 from ner.embeddings import RAW, Coverage, Views, attach_unseen, vector_test, word_matrix
 from ner.findings import counted
@@ -249,6 +249,8 @@ def _tell_data(options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:
 
     for name in ("train", "valid", "test"):
         options.tell(f"{name}: {getattr(dataset.paths, name)} ({size(getattr(dataset, name))})")
+    if warning := number_words(dataset.train):
+        options.tell(f"warning: {dataset.paths.train}: {warning}")
     options.tell(f"tags: {dataset.source_scheme} → {indexer.scheme}, types {', '.join(indexer.types) or 'none'}")
     if dataset.repaired:
         options.tell(f"tags: {dataset.repaired:,} were repaired as conlleval reads them")

@@ -180,7 +180,7 @@ class _Columns(NamedTuple):
     def pair(self, where: str, line: str) -> Pair:
         """The two words and the score; DataError for a line of another form than the first."""
         fields = self.split(line)
-        if len(fields) != self.width or self.score is None or not all(fields[:2]):
+        if len(fields) != self.width or self.score is None or not all(fields[:2]) or _is_score(fields[1]):
             raise DataError(f"{where}: {_EXPECTED}, got {len(fields)} fields: {line.strip()!r}")
         if not _is_score(fields[self.score]):
             raise DataError(f"{where}: {_EXPECTED}, got the score {fields[self.score]!r}")

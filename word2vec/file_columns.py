@@ -43,19 +43,21 @@ class Layout(NamedTuple):
             return None
         return self.tags[0] if self.numbers is not None else self.tags[-1]
 
-    def problem(self, word: int, tag: int | None, *, needs_tags: bool) -> str:
-        """Why these columns cannot be meant, with a proposal; "" if nothing speaks against them."""
+    def problem(self, word: int, tag: int | None) -> str:
+        """Why these columns cannot be meant, with a proposal; "" if nothing speaks against them, or nothing is better."""
         place = word % self.width if -self.width <= word < self.width else None
-        wrong = ""
         if place is None:
-            wrong = f"{self.width} columns"
+            wrong = f"only {self.width} column{'s' * (self.width > 1)}"
         elif place == self.numbers:
             wrong = "a running number"
-        elif place in self.tags and self.rows > 2 and any(column not in self.tags for column in range(self.width)):
+        elif place in self.tags and self.rows > 2:
             wrong = "tags"
-        elif needs_tags and tag is not None and self.numbers is not None and tag % self.width not in self.tags and self.tags:
-            return f"expected tags in column {tag % self.width + 1}, got others; {self.proposal()}"
-        if not wrong or self.words is None or self.words == place:
+        else:
+            in_tags = tag is None or not self.tags or not -self.width <= tag < self.width or tag % self.width in self.tags
+            if in_tags or self.numbers is None:
+                return ""
+            return f"expected tags in column {_ordinal(tag or 0, self.width)}, got others; {self.proposal()}"
+        if self.words is None or self.words == place:
             return ""
         return f"expected words in column {_ordinal(word, self.width)}, got {wrong}; {self.proposal()}"
 
@@ -75,14 +77,16 @@ def _ordinal(column: int, width: int) -> str:
 
 def layout(lines: Sequence[str], *, least: float = 0.6) -> Layout | None:
     """What the columns hold, or None where not even ``least`` of the lines have one number of columns."""
-    sentences = _rows(lines)
+    tabs = sum("\t" in line.strip(" \t") for line in lines) * 2 > sum(bool(line.strip(" \t")) for line in lines)
+    sentences = _rows(lines, tabs)
     rows = [row for sentence in sentences for row in sentence]
     if not rows:
         return None
-    width, agree = Counter(map(len, rows)).most_common(1)[0]
-    if not width or agree < least * len(rows):
+    widest = Counter(map(len, rows)).most_common(1)[0][0]
+    width = max((i + 1 for row in rows if len(row) == widest for i, field in enumerate(row) if field), default=0)
+    sentences = [[cut for row in sentence if len(cut := without_empty(row, width)) == width] for sentence in sentences]
+    if not width or sum(map(len, sentences)) < least * len(rows):
         return None
-    sentences = [[row for row in sentence if len(row) == width] for sentence in sentences]
     columns = list(zip(*(row for sentence in sentences for row in sentence), strict=True))
     numbers = next((i for i in range(width) if _runs([[row[i] for row in each] for each in sentences if each])), None)
     tags = tuple(i for i in range(width) if _share(_TAG, columns[i]) >= ENOUGH and _has_outside(columns[i]))
@@ -90,11 +94,10 @@ def layout(lines: Sequence[str], *, least: float = 0.6) -> Layout | None:
     text = [i for i in range(width) if i not in (*tags, *numeric, numbers) and len(set(columns[i])) > 1]
     after = [i for i in text if numbers is None or i > numbers]
     lengths = [sum(field.count(" ") + 1 for field in column) / len(column) for column in columns]
-    first = next((line for line in lines if line.strip(" \t") and not line.startswith("#")), "")
     return Layout(
         width=width,
         rows=len(columns[0]),
-        tabs="\t" in first.strip(" \t"),
+        tabs=tabs,
         numbers=numbers,
         tags=tags,
         numeric=numeric,
@@ -106,19 +109,26 @@ def layout(lines: Sequence[str], *, least: float = 0.6) -> Layout | None:
     )
 
 
-def _rows(lines: Sequence[str]) -> list[list[list[str]]]:
-    """Sentences of rows of columns; without comments, -DOCSTART- rows and what trails a row."""
-    tabs = sum("\t" in line.strip(" \t") for line in lines) * 2 > sum(bool(line.strip(" \t")) for line in lines)
+def _rows(lines: Sequence[str], tabs: bool) -> list[list[list[str]]]:
+    """Sentences of rows of columns, without comments and -DOCSTART- rows."""
     found: list[list[list[str]]] = [[]]
     for line in lines:
         text = line.strip(" \t")
         if not text:
             found.append([])
         elif not (text.startswith(DOCSTART) or (text.startswith("#") and not found[-1])):
-            row = line.rstrip(" \t").split("\t") if tabs else _BLANKS.split(text)
+            row = [field.strip(" ") for field in line.split("\t")] if tabs else _BLANKS.split(text)
             if not is_part(row[0]):
-                found[-1].append([field.strip(" ") for field in row])
+                found[-1].append(row)
     return [sentence for sentence in found if sentence]
+
+
+def without_empty(row: list[str], width: int) -> list[str]:
+    """A row without the empty columns that it has beyond ``width``: a trailing tab makes no column."""
+    end = len(row)
+    while end > width and not row[end - 1]:
+        end -= 1
+    return row[:end]
 
 
 def _share(pattern: re.Pattern[str], column: Sequence[str]) -> float:
@@ -142,6 +152,11 @@ def _runs(sentences: Sequence[Sequence[str]]) -> bool:
             return False
         counted += len(values)
     return counted > 2 and any(len(column) > 1 for column in sentences)
+
+
+def is_number(field: str) -> bool:
+    """Whether a field is a number, or made of digits and the marks between them."""
+    return _NUMERIC.fullmatch(field) is not None
 
 
 def is_part(number: str) -> bool:

@@ -31,7 +31,7 @@ from typing import Any, BinaryIO, cast
 
 from training.errors import DataError
 from word2vec import decimals
-from word2vec.file_columns import Layout, layout
+from word2vec.file_columns import DOCSTART, Layout, layout
 from word2vec.file_signatures import signature
 
 SNIFFED = 1 << 16  # bytes that decide
@@ -39,13 +39,14 @@ ROWS = 1000  # lines that are looked at
 STDIN = "standard input"
 
 # What some command reads; all else is OTHER and has a name.
-EMPTY, TEXT, COLUMNS, TABLE = "empty", "text", "columns", "table"
+EMPTY, TEXT, COLUMNS, COMMAS, TABLE = "empty", "text", "columns", "commas", "table"
 JSON_LINES, JSON_LIST, JSON_OBJECT = "json_lines", "json_list", "json_object"
 VECTORS, BINARY_VECTORS, OTHER = "vectors", "binary_vectors", "other"
 NAMES = {
     EMPTY: "an empty file",
     TEXT: "text",
     COLUMNS: "columns (CoNLL: a word a line)",
+    COMMAS: "columns apart by commas",
     TABLE: "a table of text, its columns apart by tabs",
     JSON_LINES: "JSON lines",
     JSON_LIST: "a JSON list",
@@ -92,6 +93,13 @@ class FileKind:
             remedy = remedies.get(self.kind) or self.remedy
             raise DataError(f"{path}: expected {expected}, got {self.name}" + (f"; {remedy}" if remedy else ""))
 
+    def warning(self, word: int) -> str:
+        """What is odd about words that stand in this column: they are numbers, all of them; "" for others."""
+        rows = self.layout
+        if rows is None or rows.rows < 3 or not -rows.width <= word < rows.width or word % rows.width not in rows.numeric:
+            return ""
+        return f"words in column {word % rows.width + 1} are nothing but numbers; name another with --word-column, from 0"
+
     def not_utf8(self, where: str, line: bytes) -> DataError:
         """The error for a line that is not UTF-8."""
         at = next((i for i, c in enumerate(line.decode(errors="surrogateescape")) if "\udc80" <= c <= "\udcff"), 0)
@@ -133,6 +141,9 @@ def opened(source: str | Path, expected: str, *, wait: bool = True) -> Iterator[
             stream = _UNPACKERS[packed](io.BufferedReader(_Source(head, file)))
             head = _head(stream, wait=True)
         kind = replace(decide(head, whole=len(head) < SNIFFED and wait), compression=packed)
+        while not wait and _undecided(head, kind) and (more := _head(stream, wait=False)):
+            head += more
+            kind = replace(decide(head, whole=False), compression=packed)
         yield Opened(_Source(head[kind.mark :], stream, kind.old_mac), kind, file)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise DataError(f"{name}: expected a whole {packed} file, got a damaged or cut one: {error}") from None
@@ -170,6 +181,14 @@ def _head(file: BinaryIO, wait: bool) -> bytes:
         if not wait and b"\n" in head:
             break
     return head
+
+
+def _undecided(head: bytes, kind: FileKind) -> bool:
+    """Whether the next line may show that these are columns: so far there is one row with a tag, or only comments."""
+    if kind.kind != TEXT or len(head) >= SNIFFED:
+        return False
+    one_row = kind.layout is not None and kind.layout.rows == 1 and bool(kind.layout.tags)
+    return one_row or all(line.startswith((b"# ", b"#\t")) or not line.strip() for line in head.split(b"\n"))
 
 
 class _Source(io.RawIOBase):
@@ -218,7 +237,7 @@ def decide(head: bytes, *, whole: bool) -> FileKind:
         encoding = _encoding(data if whole else data[: len(data) - len(data) % 4])
     if encoding in _WIDE:
         name = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
-        how = f"{name[:6]}, with a byte-order mark," if mark else f"{name} (without a byte-order mark)"
+        how = f"{name[:6]} (with a byte-order mark)" if mark else f"{name} (without a byte-order mark)"
         return FileKind(OTHER, f"text in {how}", f"convert it: iconv -f {name[:6] if mark else name} -t UTF-8 FILE > NEW",
                         encoding=encoding, mark=mark)  # fmt: skip
     if encoding == "binary":
@@ -263,6 +282,8 @@ def _text_kind(lines: list[str], data: bytes, whole: bool) -> tuple[str, str, st
     if _is_vectors(filled, HEADER.match(data)):
         return VECTORS, "", "", None
     rows = layout(lines)
+    if filled[0].startswith(DOCSTART):
+        return COLUMNS, "", "", rows
     if rows and (rows.labelled or (rows.tabs and rows.numbers is not None)):
         return COLUMNS, "", "", rows
     if rows and rows.tabs and rows.width > 1:
@@ -272,7 +293,7 @@ def _text_kind(lines: list[str], data: bytes, whole: bool) -> tuple[str, str, st
             return COLUMNS, "", "", rows
     commas = layout([line.replace(",", "\t") for line in filled if "," in line]) if "," in filled[0] else None
     if commas and commas.tabs and commas.labelled and not (rows and rows.width > 1):
-        return OTHER, "columns apart by commas", "write them apart by tabs, an empty line after each sentence", None
+        return COMMAS, "", "write them apart by tabs, an empty line after each sentence", None
     return TEXT, "", "", rows
 
 
@@ -367,8 +388,8 @@ def _narrow(data: bytes) -> str:
 
 def _advice(encoding: str) -> str:
     if encoding == "utf-8":
-        return "the file is UTF-8 elsewhere: mend the line, or drop such bytes with iconv -c -f UTF-8 -t UTF-8 FILE > NEW"
+        return "the file is UTF-8 elsewhere: mend the line, or drop such bytes (iconv -c -f UTF-8 -t UTF-8 FILE > NEW)"
     if not encoding:
-        return "find out its encoding (file -i FILE) and convert it: iconv -f ENCODING -t UTF-8 FILE > NEW"
-    name = encoding.upper()
-    return f"it seems to be {name}: iconv -f {name} -t UTF-8 FILE > NEW"
+        return "find out its encoding (file -i FILE), and convert it (iconv -f ENCODING -t UTF-8 FILE > NEW)"
+    name = {"iso-8859-1": "LATIN1"}.get(encoding, encoding.upper())
+    return f"it seems to be {encoding.upper()}: convert the file to UTF-8 (iconv -f {name} -t UTF-8 FILE > NEW)"

@@ -149,7 +149,8 @@ def _width(path: str | Path, data: bytes) -> int:
     widths = Counter(width for line in lines[:100] if (width := _numbers_at_end(line.rstrip(b" \r"))))
     if not widths:
         expected = "expected a word and its numbers, or the header of a word2vec file"
-        raise DataError(f"{path}:1: {expected}, got {_shown(lines[0])}")
+        first = _shown(lines[0].rstrip(b"\r"))
+        raise DataError(f"{path}:1: {expected}, got {first}")
     return widths.most_common(1)[0][0]  # of equally many the first
 
 

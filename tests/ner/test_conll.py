@@ -119,8 +119,8 @@ def test_columns() -> None:
         (b"EU\tO\n\tO\n", "f:2: expected a word, got an empty column: ' O'"),
         (b"EU\tA\tO\nx\tA\t\n", f"f:2: {NO_TAG} '' in column 3"),
         (b"EU NNP\n", f"f:1: {NO_TAG} 'NNP' in column 2"),
-        (b"EU O\n\xcc\xee\xf1 O\n", "f:2: expected UTF-8, got byte 0xcc at column 1; convert the file to UTF-8"),
-        ("EU O\n".encode("utf-16"), "f:1: expected UTF-8, got UTF-16; convert the file to UTF-8"),
+        (b"EU O\n\xcc\xee\xf1 O\n", "f:2: expected UTF-8, got byte 0xcc at byte 1 of the line; it seems to be ISO-8859-1"),
+        ("EU O\n".encode("utf-16"), "f:1: expected a CoNLL file, got text in UTF-16 (with a byte-order mark)"),
         (b"EU O\rrejects O\r", "f:1: expected lines that end with LF or CRLF, got a bare CR within a line"),
     ],
 )
@@ -209,7 +209,7 @@ def test_write_to_a_path_and_with_predictions(tmp_path: Path) -> None:
 
 def test_to_scheme_mends_only_when_asked() -> None:
     sentences = parse("EU B-ORG\nhas O\n\nPeter B-PER\nsays O\nParis I-LOC\n")
-    with pytest.raises(DataError, match=r"f:6: expected IOB2 tags, but I-LOC cannot follow O; see all faults"):
+    with pytest.raises(DataError, match=r"f:6: expected IOB2 tags, but I-LOC cannot follow O; data check shows all faults"):
         to_scheme(sentences, "IOBES")
     mended, count = to_scheme(sentences, "IOBES", mend=True)
     assert [each.tags for each in mended] == [("S-ORG", "O"), ("S-PER", "O", "S-LOC")]

@@ -116,8 +116,8 @@ def test_a_kind_of_files_goes_through_all_commands(name: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("row", "encoding", "message"),
     [
-        (lambda word, tag: f"{word} {tag}", "latin-1", r"expected UTF-8, got byte 0xdc at column 1; .* \(iconv -f LATIN1"),
-        (lambda word, tag: f"{word} {tag}", "utf-16", r"expected UTF-8, got UTF-16; convert the file to UTF-8"),
+        (lambda word, tag: f"{word} {tag}", "latin-1", r"expected UTF-8, got byte 0xdc at byte 1 .* \(iconv -f LATIN1"),
+        (lambda word, tag: f"{word} {tag}", "utf-16", r"expected a CoNLL file, got text in UTF-16 .* iconv -f UTF-16"),
         (lambda word, tag: f"{word},{tag}", "utf-8", r"expected a word and its tag in at least 2 columns, apart by tabs"),
         (lambda word, tag: f"{word} {tag[2:] or 'O'}", "utf-8", r"expected O or a tag like B-PER .*, got 'PER' in column 2"),
     ],

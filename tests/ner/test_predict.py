@@ -25,6 +25,7 @@ from ner.tagging import CHUNK, predict_stream
 from tests.ner.small_tagger import RULE, saved, some_words, tagger
 from tests.reference import crf_brute
 from training.errors import ConfigError, DataError
+from word2vec.file_kinds import STDIN, decide
 from word2vec.vectors import WordVectors
 
 TEXT = "Ada Marlow flew to Oslo. She won in Rome 2-1!\n\nBo won in Oslo\r\n  \nÜnsal 🇳🇴 — “Rome”\u200b.\n"
@@ -153,19 +154,14 @@ def passages(data: bytes, form: str, **settings: object) -> list[tuple[str, list
     return [(p.text, [[t.text for t in s] for s in p.sentences]) for p in read]
 
 
-def test_forms_by_name() -> None:
-    names = {
-        "a.txt": "text",
-        "-": "text",
-        "x/eng.testa": "conll",
-        "a.conll": "conll",
-        "a.JSONL": "jsonl",
-        "train": "text",
-        "train.json": "text",
-        "b.ndjson": "jsonl",
-        "dev.tsv": "conll",
-    }
-    assert {name: form_of(name) for name in names} == names
+def test_forms_by_content_and_by_name_where_that_leaves_it_open() -> None:
+    words = "Ada\nwon\n\nBo\nlost\n"
+    names = {"a.txt": "text", "x/eng.testa": "conll", "a.conll": "conll", "train.json": "text", "dev.tsv": "conll"}
+    assert {name: form_of(name, decide(words.encode(), whole=True)) for name in names} == names
+    contents = {"Ada won. Bo lost.\n": "text", "Ada O\nwon O\n": "conll", '{"text": "Ada won."}\n': "jsonl"}
+    for content, form in contents.items():
+        kind = decide(content.encode(), whole=True)
+        assert {form_of(name, kind) for name in (*names, STDIN, "a.jsonl")} == {form}, content
 
 
 def test_text_sentences_json_and_conll_are_read() -> None:
