@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from cli_options import whole
-from cli_terminal import LongJob, echo, styled
+from cli_terminal import LongJob, echo, styled, warn
 from training.files import check_not_read
+from training.run import check_beside
 from training.visible import one_line, to_json
-from word2vec.vectors import WordVectors
+from word2vec.vectors import WordVectors, rule_path
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -142,6 +143,7 @@ def convert(source: str, target: str, form: str | None) -> None:
 
 def _load(file: str) -> WordVectors:
     job = LongJob()
+    check_beside([Path(file), rule_path(file)], warn)
     loaded = WordVectors.load(file, progress=lambda done, total: job(f"reading {file}", done, total))
     if loaded.repeated:
         said = f"{file}: {loaded.repeated:,} words stood there twice; the first vector of each was taken"

@@ -16,10 +16,12 @@ from typing import IO
 import click
 
 from cli_door import Terminated
+from cli_terminal import warn
 from ner.config import TaggerConfig
 from ner.groups import (
     Group,
     as_rows,
+    check_group,
     compare_groups,
     compare_sentences,
     is_group,
@@ -55,6 +57,7 @@ def train_group(folder: Path, jobs: int, options: RunOptions) -> None:
         raise
     for line in summary_lines(group):
         options.tell(line)
+    options.tell(f"seal: SHA-256 {group.seal}")
     options.tell(one_line(f"finished: {folder}"))
 
 
@@ -182,6 +185,8 @@ def compare(first: str, second: str, as_json: bool) -> None:
     """
     paths = Path(first), Path(second)
     groups = [read_group(path) for path in paths]
+    for path in filter(is_group, paths):
+        check_group(path, warn)
     rows = compare_groups(*groups)
     over_sentences = None if any(map(is_group, paths)) else compare_sentences(*paths)
     if as_json:

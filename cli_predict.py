@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from cli_options import Share, columns_of_file, whole
-from cli_terminal import LongJob
+from cli_terminal import LongJob, warn
 from training.config import MOST_THREADS
 from training.device import use_threads
 from training.errors import ConfigError
@@ -73,7 +73,7 @@ def predict(
     if target is not None:
         check_not_read("--to", target, sources)
     colored = color == "always" or (color == "auto" and target is None and _colors())
-    tagger = TrainedTagger.load(run, device)
+    tagger = TrainedTagger.load(run, device, warn)
     pieces = predict_stream(
         tagger,
         sources or "-",
@@ -124,6 +124,6 @@ def export(run: str, folder: str) -> None:
     """
     from ner.bundle import export as export_run
 
-    path = export_run(run, folder)
+    path = export_run(run, folder, warn)
     size = sum(each.stat().st_size for each in path.iterdir())
     click.echo(one_line(f"exported: {Path(path)} ({size / 1e6:,.1f} MB)"))

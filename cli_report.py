@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli_options import columns_of_file, whole
-from cli_terminal import LongJob, echo, styled, table
+from cli_terminal import LongJob, echo, styled, table, warn
 from ner.config import TaggerConfig
 from ner.run_list import list_runs
 from training.errors import ConfigError
@@ -17,7 +17,7 @@ from training.visible import one_line, to_json
 from word2vec.config import Word2VecConfig
 
 DEFAULTS = {"ner": TaggerConfig(), "w2v": Word2VecConfig()}
-STATUS_COLOURS = {"finished": "green", "failed": "red", "unreadable": "red"}
+STATUS_COLOURS = {"finished": "green", "failed": "red", "unreadable": "red", "changed": "red"}
 
 
 @click.command(epilog="\b\nExample:\n  python cli.py evaluate runs/ner/version_0 data/sample/test.conll --html report.html")
@@ -53,7 +53,7 @@ def evaluate(
         check_not_read("--html", html, [file])
     if html and not Path(html).absolute().parent.is_dir():
         raise ConfigError(f"--html: expected a file in a folder that is there, got {html}")
-    tagger = TrainedTagger.load(run, device)
+    tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
     found = evaluate_file(tagger, file, LongJob(), columns, lambda line: click.echo(one_line(f"warning: {line}"), err=True))
     if html:

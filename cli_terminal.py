@@ -179,6 +179,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in every]
 
 
+def warn(line: str) -> None:
+    """A line to standard error, for what does not stop a command."""
+    click.echo(one_line(line), err=True)
+
+
 class Voice(NamedTuple):
     """How a command speaks while it works: lines, a callback of the trainer's, and progress outside of training."""
 

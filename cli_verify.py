@@ -8,16 +8,18 @@ from typing import Any
 import click
 
 from cli_options import whole
-from cli_terminal import ProgressBar
+from cli_terminal import ProgressBar, warn
 from ner.config import TaggerConfig
-from training import portable, replay
+from ner.groups import group_extras, group_faults, group_seal, is_group, seeds_of
+from training import portable, replay, seal
 from training.callbacks import Callback
-from training.compare import Comparison, changed_files
+from training.compare import Comparison
 from training.compare import compare as compare_runs
 from training.errors import ConfigError, Preempted, SamebitsError
 from training.experiment import RunOptions
 from training.leftovers import temporary_folder
 from training.replay import REPEATED
+from training.run import read_manifest
 from training.visible import one_line
 from word2vec.config import Word2VecConfig
 
@@ -30,20 +32,51 @@ from word2vec.config import Word2VecConfig
 @click.option("--to", "path", default="", metavar="DIR", help="Keep the repeated run there.  [default: it is thrown away]")
 @click.option("--allow-changes", is_flag=True, help="Run it although inputs have changed, to see what comes of it.")
 def verify(run: str, first: int | None, last: int | None, path: str, allow_changes: bool) -> None:
-    """Run a finished run again, from its own settings, and compare the two step by step.
+    """Run a finished run again, from its own settings, and compare the two step by step; of a group all its runs.
 
     Says "same bits" and ends with 0, or names the first step that differs, in it the first tensors, and what differs in
-    inputs, code and environment, and ends with 1. With --from the steps before the checkpoint are not run again: what is
-    compared there is only that the ledger is the one that the checkpoint was written with.
+    inputs, code and environment, and ends with 1. The run's files must be those that its seal binds, and all that it says of
+    its results must come out again. With --from the steps before the checkpoint are not run again: what is compared there is
+    only that the ledger is the one that the checkpoint was written with.
     """
     source = Path(run)
+    if is_group(source):
+        if first is not None or last is not None or path:
+            raise ConfigError(f"verify: {run} is a group: expected --from, --to-step and --to with one of its runs alone")
+        report(_verified_group(source, allow_changes), "verified: same bits in all runs")
+        _tell_seal(run, group_seal(source))
+        return
+    comparison, span = _verified(source, first, last, path, allow_changes)
+    report(comparison, f"verified: same bits{span}")
+    _tell_seal(run, read_manifest(source).get("seal", ""))
+
+
+def _tell_seal(run: str, sealed: str) -> None:
+    click.echo(f"seal: SHA-256 {sealed}" if sealed else one_line(f"{run}: {seal.NO_SEAL}"))
+
+
+def _verified_group(group: Path, allow_changes: bool) -> Comparison:
+    """What is found wrong in the group's own files, and in each of its runs."""
+    results, causes = group_faults(group, whole=False) + group_extras(group), list[str]()
+    for seed in seeds_of(group):
+        click.echo(one_line(f"seed {seed}: {group / f'seed_{seed}'}"))
+        comparison, _ = _verified(group / f"seed_{seed}", None, None, "", allow_changes)
+        results += comparison.results
+        causes += [line for line in comparison.causes if line not in causes]
+    return Comparison(results, causes)
+
+
+def _verified(
+    source: Path, first: int | None, last: int | None, path: str, allow_changes: bool
+) -> tuple[Comparison, str]:
+    """Repeat a run and compare; with which steps were repeated, in words, where not all were."""
     described = replay.repeatable(source, allow_changes=allow_changes)
     portable.begin(described["config"].get("portable", False))
     if first is not None and last is not None and last <= first:
         raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
     if path and Path(path).exists():
         raise ConfigError(f"--to: {path} exists already; give another folder, or move that one away")
-    files = changed_files(source)
+    files = seal.faults(source, described)
     with temporary_folder("samebits-verify-") as scratch:
         again = Path(path) if path else scratch / "run"
         begin = 0
@@ -51,9 +84,15 @@ def verify(run: str, first: int | None, last: int | None, path: str, allow_chang
             begin = replay.prepare(source, described, again, first, click.echo).step
             click.echo(f"replaying from the checkpoint at step {begin}")
         complete = _repeat(described, again, first is not None, last)
-        found = compare_runs(source, again, partial=not complete, without=REPEATED)
+        found = compare_runs(source, again, partial=not complete, repeated=True, without=REPEATED)
     span = "" if first is None and complete else f", steps {begin + 1} to {last if last and not complete else 'the end'}"
-    report(Comparison([*files, *found.results], found.causes), f"verified: same bits{span}")
+    return Comparison([*files, *found.results], found.causes), span
+
+
+def _tell(line: str) -> None:
+    """What the repetition says, but for its own seal: the one to be quoted is that of the run."""
+    if not line.startswith("seal: "):
+        click.echo(line)
 
 
 def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | None) -> bool:
@@ -65,7 +104,7 @@ def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | 
     stop = replay.StopAt(last) if last is not None else None
     callbacks: tuple[Callback, ...] = (ProgressBar(), *([stop] if stop else []))
     path, resume = ("", str(again)) if prepared else (str(again), "")
-    options = RunOptions(path=path, resume=resume, tell=click.echo, callbacks=callbacks)
+    options = RunOptions(path=path, resume=resume, tell=_tell, callbacks=callbacks)
     try:
         if described["kind"] == "ner":
             from ner.train import train_tagger
@@ -91,7 +130,12 @@ def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | 
 @click.argument("second", type=click.Path())
 def diff(first: str, second: str) -> None:
     """Compare two runs: their results step by step, and their inputs, settings, code and environment."""
-    report(compare_runs(Path(first), Path(second)), "same bits")
+    runs = Path(first), Path(second)
+    found = compare_runs(*runs)
+    for run in runs:
+        if read_manifest(run)["status"] == "finished" and "seal" not in read_manifest(run):
+            warn(f"{run}: {seal.NO_SEAL}")
+    report(found, "same bits")
 
 
 def report(comparison: Comparison, same: str) -> None:

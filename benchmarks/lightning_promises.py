@@ -40,6 +40,7 @@ from training.config import TrainConfig
 from training.digest import weights_sha256
 from training.errors import SamebitsError
 from training.experiment import RunOptions, experiment
+from training.inputs import Inputs
 from training.randomness import keep_mask, permutation, uniform
 from training.task import Task
 
@@ -178,7 +179,7 @@ def our_fit(folder: Path, *, at: int = 0, act: Callable[[Any], None] = id, **set
     run = folder / "run"
     callbacks = (OurAt(at, act),) if at else ()
     place = {"resume": str(run)} if run.exists() else {"path": str(run)}
-    with experiment("toy", config, RunOptions(**place, callbacks=callbacks, tell=print), {}) as opened:
+    with experiment("toy", config, RunOptions(**place, callbacks=callbacks, tell=print), Inputs()) as opened:
         task = OurToy()
         opened.fit(opened.trainer(), task, Shuffled(), Shuffled())
         return weights_sha256(task.net)

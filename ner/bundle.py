@@ -22,7 +22,7 @@ import json
 import math
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,13 @@ def is_bundle(folder: Path) -> bool:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def export(run: str | Path, folder: str | Path) -> Path:
+def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = lambda line: None) -> Path:
     """Write a finished run's tagger as a bundle into a new ``folder``, whole or not at all; returns the folder.
 
-    ConfigError where the folder exists or cannot be made; DataError and CheckpointError as of ``read_run``.
+    ConfigError where the folder exists or cannot be made; DataError and CheckpointError, and ``tell``, as of
+    ``read_run``.
     """
-    saved, target = read_run(Path(run)), Path(folder)
+    saved, target = read_run(Path(run), tell), Path(folder)
     saved.model()  # says now if the parts do not fit
     taken = f"export: {target} exists already; give another folder, or move that one away"
     if target.exists() or target.is_symlink():

@@ -21,14 +21,17 @@ from ner.conll import Columns, read_conll
 from ner.error_kinds import strict_spans
 from ner.scheme import Span, scheme_named
 from ner.significance import Counts, Summary, permutation_test, randomization_test
+from training import seal
 from training.errors import ConfigError, DataError
-from training.files import atomic_folder, atomic_write, inside, next_version, open_inside, parse_json
+from training.files import atomic_folder, atomic_write, inside, next_version, open_inside, parse_json, sha256_file
 from training.leftovers import held, part_of, sweep
+from training.manifest import as_text, differences, plain
 from training.randomness import check_seed
 from training.run import read_manifest
 from training.values import shown
 
 MOST_SEEDS = 10_000
+SUMMARY, FILES = "summary.json", ("config.json", "group.json")
 Train = Callable[[TaggerConfig, Path, bool], None]
 """Trains one seed's run: its settings, its folder, and whether it goes on with what is there."""
 
@@ -39,6 +42,8 @@ class Group:
 
     path: Path
     metrics: dict[int, dict[str, float]]
+    seal: str = ""
+    """Of a finished group: one digest of its settings, its seeds and the seals of its runs."""
 
     def summaries(self) -> dict[str, Summary]:
         """Each metric that all runs have."""
@@ -89,9 +94,72 @@ def run_group(folder: Path, train: Train) -> Group:
         if not _finished(run):
             train(replace(config, seed=seed), run, (run / "manifest.json").is_file())
     group = read_group(folder)
-    summary = {"seeds": sorted(group.metrics), "metrics": {k: v.to_dict() for k, v in group.summaries().items()}}
-    atomic_write(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
-    return group
+    summary = _summary(group)
+    summary["seal"] = seal.of(summary)
+    atomic_write(folder / SUMMARY, as_text(summary))
+    return replace(group, seal=str(summary["seal"]))
+
+
+def _summary(group: Group) -> dict[str, Any]:
+    """What summary.json says of a group whose runs have all finished, but for its seal."""
+    runs = [f"seed_{seed}" for seed in seeds_of(group.path)]
+    return {
+        "seeds": sorted(group.metrics),
+        "metrics": {name: found.to_dict() for name, found in group.summaries().items()},
+        "files": {name: sha256_file(group.path / name) for name in FILES if seal.is_plain(group.path / name)},
+        "runs": {run: read_manifest(group.path / run).get("seal", "") for run in runs},
+    }
+
+
+def group_faults(folder: Path, *, whole: bool = True) -> list[str]:
+    """What of a finished group is not as it was when it finished, a line each; with ``whole`` in its runs, too.
+
+    DataError where a run of it is no finished one. A group without a seal is one of an earlier version.
+    """
+    found, file = [], folder / SUMMARY
+    try:
+        text = file.read_text(encoding="utf-8") if seal.is_plain(file) else ""
+        summary = parse_json(text)
+    except (OSError, ValueError):
+        text, summary = "", None
+    if not isinstance(summary, dict):
+        found.append(f"{file}: expected the summary of a finished group, got none; --resume the group to have it")
+    elif "seal" in summary:
+        now = _summary(read_group(folder))
+        if summary["seal"] != seal.of(summary) or text != as_text(summary):
+            found.append(f"{file}: {seal.CHANGED}")
+        for name, was, is_now in differences({k: v for k, v in summary.items() if k != "seal"}, now):
+            found.append(f"{folder}: {name} is {plain(is_now)}, and was {plain(was)} in the group: {seal.CHANGED}")
+    if whole:
+        for seed in seeds_of(folder):
+            found += seal.faults(folder / f"seed_{seed}", read_manifest(folder / f"seed_{seed}"))
+        found += group_extras(folder)
+    return found
+
+
+def check_group(folder: Path, tell: Callable[[str], None]) -> None:
+    """Before a group's metrics are used: DataError where it is not as it finished; ``tell`` hears where it has no seal."""
+    if not group_seal(folder):
+        tell(f"{folder}: {seal.NO_SEAL}")
+        return
+    for fault in group_faults(folder, whole=False):
+        raise DataError(f"{fault}; put back what it was, or train again")
+
+
+def group_extras(folder: Path) -> list[str]:
+    """What stands in a group's folder and is no part of the group, a line each."""
+    runs = [f"seed_{seed}" for seed in seeds_of(folder)]
+    known = {SUMMARY, *FILES, *runs, *(f"{run}.log" for run in runs)}
+    more = sorted(path.name for path in folder.iterdir() if path.name not in known and not path.name.startswith("."))
+    return [f"{folder / name}: {seal.ADDED}" for name in more]
+
+
+def group_seal(folder: Path) -> str:
+    """The seal of a finished group; "" for one that has none."""
+    try:
+        return str(parse_json((folder / SUMMARY).read_text(encoding="utf-8"))["seal"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def seeds_of(folder: Path) -> list[int]:
@@ -114,6 +182,7 @@ def read_group(path: Path) -> Group:
         described = read_manifest(run)
         if described["status"] != "finished" or described.get("kind") != "ner":
             raise DataError(f"{run}: expected a finished train-ner run, got one that is {described['status']}")
+        seal.check(run, described, ())
         if type(described.get("config", {}).get("seed")) is not int or "metrics" not in described:
             raise DataError(f"{run}: expected a seed and metrics in its manifest.json, got none")
         for name, value in described["metrics"].items():
@@ -165,13 +234,15 @@ def compare_sentences(first: Path, second: Path) -> float:
 
 def _predictions(run: Path) -> tuple[list[tuple[Sequence[str], list[Span]]], Counts]:
     """Each sentence's (words, gold entities), and its strict counts of right, predicted and gold ones, (S, 3)."""
-    path, scheme = inside(run, "predictions.conll"), scheme_named(str(read_manifest(run)["config"].get("scheme")))
+    described = read_manifest(run)
+    seal.check(run, described, ["predictions.conll"])
+    path, scheme = inside(run, "predictions.conll"), scheme_named(str(described["config"].get("scheme")))
     sentences = read_conll(path, columns=Columns(word=0, tag=1))
     gold = strict_spans([s.tags for s in sentences], scheme)
     predicted = strict_spans([s.tags for s in read_conll(path)], scheme)
     rows = [(len(set(g) & set(p)), len(p), len(g)) for g, p in zip(gold, predicted, strict=True)]
-    described: list[tuple[Sequence[str], list[Span]]] = [(s.words, g) for s, g in zip(sentences, gold, strict=True)]
-    return described, np.array(rows, dtype=np.int64).reshape(-1, 3)
+    given: list[tuple[Sequence[str], list[Span]]] = [(s.words, g) for s, g in zip(sentences, gold, strict=True)]
+    return given, np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
 def tested_on(group: Group) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -87,16 +87,19 @@ class TrainedTagger:
         self.confidence = Confidence(self.model, self.indexer.labels, saved.temperature)
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "cpu") -> TrainedTagger:
+    def load(
+        cls, folder: str | Path, device: str = "cpu", tell: Callable[[str], None] = lambda line: None
+    ) -> TrainedTagger:
         """Read a finished run's folder or what ``export`` made of one (a bundle).
 
-        DataError or CheckpointError where it is neither, damaged, or a run whose word vectors' file is gone or changed.
+        DataError or CheckpointError where it is neither, damaged, or a run that is not what its seal says, or whose word
+        vectors' file is gone or changed. ``tell`` hears where a run has no seal.
         """
         folder = Path(folder)
         if folder.is_dir() and not any((folder / name).exists() for name in ("manifest.json", MANIFEST)):
             expected = f"expected a run's folder (with manifest.json) or a bundle (with {MANIFEST})"
             raise DataError(f"{folder}: {expected}, got neither")
-        return cls(read_bundle(folder) if is_bundle(folder) else read_run(folder), device)
+        return cls(read_bundle(folder) if is_bundle(folder) else read_run(folder, tell), device)
 
     @property
     def trained_words(self) -> set[str]:

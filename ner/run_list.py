@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ner.groups import is_group, seeds_of
+from ner.groups import SUMMARY, group_faults, is_group, seeds_of
 from ner.significance import Summary
+from training import seal
 from training.config import TrainConfig
-from training.errors import DataError
+from training.errors import DataError, SamebitsError
 from training.files import inside, open_inside, parse_json
 from training.run import read_manifest
 
 # Shown in columns of their own, or no part of the experiment.
+LARGEST = 1 << 26  # bytes of a file that is looked at for a row: a list shall not take minutes
 ELSEWHERE = ("threads", "deterministic", "any_threads", "portable", "device")
 
 
@@ -42,13 +44,26 @@ def _run_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:
     metrics, environment = described.get("metrics", {}), described.get("environment", {})
     return _row(
         path,
-        str(described["status"]),
+        _status(path, described),
         _settings(described["config"], defaults.get(str(described.get("kind")))),
         *(f"{metrics[name]:.4f}" if name in metrics else "" for name in ("best_val_f1", "test_f1")),
         level=str(environment.get("level", "")),
         threads=str(environment.get("threads", "")),
         weights=described.get("weights_sha256", "")[:12],
     )
+
+
+def _status(path: Path, described: Mapping[str, Any]) -> str:
+    """What the run says, or that it is not what it says: by the manifest, and by files that are not too large to look at."""
+    if described["status"] != "finished" and "seal" not in described:
+        return str(described["status"])
+    digests = {**described.get("outputs", {}), **described.get("files", {})}
+    names = [name for name in digests if not (path / name).is_file() or (path / name).stat().st_size <= LARGEST]
+    try:
+        changed = seal.faults(path, described, names)
+    except SamebitsError:  # settings or a checkpoint that cannot be read
+        return "changed"
+    return "changed" if changed else "finished" if "seal" in described else "finished (no seal)"
 
 
 def _group_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:
@@ -59,17 +74,26 @@ def _group_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str
         begun = [read_manifest(run) for run in runs if (run / "manifest.json").is_file()]
     except (DataError, OSError, ValueError):
         return _row(path, "unreadable")
+    changed = any(_status(run, read_manifest(run)) == "changed" for run in runs if (run / "manifest.json").is_file())
+    changed = changed or ((path / SUMMARY).is_file() and bool(_group_faults(path)))
     done = [described for described in begun if described["status"] == "finished"]
     levels = {str(described.get("environment", {}).get("level", "")) for described in begun}
     threads = {str(described.get("environment", {}).get("threads", "")) for described in begun}
     return _row(
         path,
-        "finished" if len(done) == len(runs) else f"{len(done)} of {len(runs)} finished",
+        "changed" if changed else "finished" if len(done) == len(runs) else f"{len(done)} of {len(runs)} finished",
         f"{len(runs)} seeds; {_settings(config, defaults.get('ner'))}".rstrip("; "),
         *(_median([d["metrics"][name] for d in done if name in d["metrics"]]) for name in ("best_val_f1", "test_f1")),
         level=", ".join(sorted(levels)),
         threads=", ".join(sorted(threads)),
     )
+
+
+def _group_faults(path: Path) -> list[str]:
+    try:
+        return group_faults(path, whole=False)
+    except SamebitsError as error:
+        return [str(error)]
 
 
 def _row(

@@ -20,8 +20,8 @@ def full_text(found: Evaluation, worst: int = WORST) -> str:
     return f"seqeval's report, strict\n\n{found.scores.to_text()}\n\n{found.to_text(worst)}"
 
 
-def write_test_report(run: Run, found: Evaluation, step: int) -> list[str]:
-    """test_report.txt and test_report.html, whose names are returned, and each table on TensorBoard's text page.
+def write_test_report(run: Run, found: Evaluation, step: int) -> None:
+    """test_report.txt and test_report.html, and each table on TensorBoard's text page.
 
     The run's place and the data's are left out, so that the same run elsewhere gives the same bytes.
     """
@@ -32,7 +32,6 @@ def write_test_report(run: Run, found: Evaluation, step: int) -> list[str]:
         run.text(f"test/{name}", table.to_markdown(), step)
     worst = "\n\n".join(found.sentence_text(i) for i in found.worst()[:20])
     run.text("test/worst sentences", "\n".join(f"    {line}" for line in worst.splitlines()) or "no errors", step)
-    return list(files)
 
 
 def show_precision_recall(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from ner.embeddings import Views
 from ner.indexer import Indexer
 from ner.model import Tagger
 from ner.scheme import allowed_transitions
-from training import checkpoint
+from training import checkpoint, seal
 from training.errors import DataError
-from training.files import inside, sha256_file
+from training.files import inside
+from training.inputs import Inputs
 from training.run import read_manifest
 from word2vec.vectors import WordVectors
 
 WEIGHTS = "model."  # what the task puts before the names of the model's weights
+PARTS = (seal.CONFIG, "indexer.json", seal.MODEL, f"{seal.MODEL}.sha256")  # the files that a tagger is read from
 TEMPERATURE = "confidence_temperature"  # its name in a run's manifest and metrics.jsonl
 
 
@@ -74,17 +76,19 @@ def _shape(tensor: Tensor | None) -> str:
     return "nothing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.")
 
 
-def read_run(folder: Path) -> Saved:
-    """A finished run's tagger. DataError where it is none, or its word vectors' file is gone or has changed;
-    CheckpointError for damaged weights."""
+def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None) -> Saved:
+    """A finished run's tagger. DataError where it is none, is not what its seal says, or its word vectors' file is gone or
+    has changed; CheckpointError for damaged weights. ``tell`` hears where there is no seal."""
     described = read_manifest(folder)
     if described.get("kind") != "ner":
         raise DataError(f"{folder}: expected a tagger's run, got one of kind {described.get('kind')}")
     if described["status"] != "finished":
         raise DataError(f"{folder}: expected a finished run, got one that is {described['status']}; resume it first")
-    config = TaggerConfig.load(inside(folder, "config.json"))
+    seal.check(folder, described, PARTS, tell)
+    config = TaggerConfig.load(inside(folder, seal.CONFIG))
     indexer = Indexer.load(inside(folder, "indexer.json"))
-    weights = checkpoint.load_weights(inside(folder, "checkpoints/model.ckpt"))
+    weights = checkpoint.load_weights(inside(folder, seal.MODEL))
+    seal.check_weights(folder, described, weights)
     named = {str(name).removeprefix(WEIGHTS): value for name, value in weights.items()}
     vectors = _vectors(described.get("inputs", {}), config.affix_vectors) if config.unseen_vectors else None
     return Saved(config, indexer, named, vectors, str(folder), _temperature(described, folder))
@@ -112,7 +116,9 @@ def _vectors(inputs: dict[str, Any], affixes: bool) -> Views | None:
             raise DataError(
                 f"{path}: the tagger was trained with these word vectors and looks unseen words up in them; put them back"
             )
-        if sha256_file(path) != described["sha256"]:
+        read = Inputs()
+        if read.add("vectors", path) != described["sha256"]:
             raise DataError(f"{path}: the tagger was trained with other word vectors (SHA-256 {described['sha256'][:12]}…)")
         views.append(WordVectors.load(path))
+        read.described()
     return Views(views, affixes=affixes) if views else None

@@ -14,7 +14,7 @@ from ner.batches import Encoded, SentenceBatches
 from ner.calibration import fit_temperature
 from ner.config import TaggerConfig
 from ner.conll import Sentence, number_words, write_conll
-from ner.data import Dataset, encode, read_dataset, word_counts
+from ner.data import Dataset, encode, read_dataset, split_paths, word_counts
 from ner.embeddings import RAW, Coverage, Views, attach_unseen, vector_test, word_matrix
 from ner.findings import counted
 from ner.indexer import FIRST, Indexer
@@ -32,9 +32,10 @@ from training.digest import weights_sha256
 from training.errors import ConfigError
 from training.experiment import Experiment, RunOptions, already_finished, experiment
 from training.files import sha256_file
+from training.inputs import Inputs
 from training.loop import Trainer
 from training.model_checkpoint import ModelCheckpoint
-from training.run import newest_finished
+from training.run import check_beside, newest_finished
 from training.summary import ModelSummary, results_table
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors, rule_path
@@ -49,6 +50,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     if finished := already_finished(options, "ner"):
         return finished
     config = resolve_vectors(config, options)
+    inputs = Inputs({**split_paths(config)._asdict(), **_vector_inputs(config)})  # before they are read
     dataset = read_dataset(config)
     vectors = load_views(config)
     indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
@@ -60,7 +62,6 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         attach_unseen(task.model.words, indexer, vectors, (w for s in dataset.valid + dataset.test for w in s.words))
     splits = [encode(each, indexer, config) for each in (dataset.train, dataset.valid, dataset.test)]
     # From here on nothing is wrong with the data: only now is there a folder for the run.
-    inputs: dict[str, str | Path] = {**dataset.paths._asdict(), **_vector_inputs(vectors, config)}
     with experiment("ner", config, options, inputs) as run:
         trained.save(run.run.path / "indexer.json")
         options.tell(str(ModelSummary(task, max_depth=2)))
@@ -86,14 +87,12 @@ def vector_files(config: TaggerConfig) -> list[str]:
     return [] if config.vectors == "none" else [config.vectors, *config.more_vectors]
 
 
-def _vector_inputs(vectors: Views | None, config: TaggerConfig) -> dict[str, str | Path]:
-    """The files for the manifest, by name: "vectors", "vectors 2", …, each with its text rule."""
+def _vector_inputs(config: TaggerConfig) -> dict[str, str | Path]:
+    """The files for the manifest, by name: "vectors", "vectors 2", …, each with its text rule, if it has one."""
     found: dict[str, str | Path] = {}
-    for i, (view, path) in enumerate(zip(vectors.views if vectors else [], vector_files(config), strict=True), 1):
+    for i, path in enumerate(vector_files(config), 1):
         name = "vectors" if i == 1 else f"vectors {i}"
-        found[name] = path
-        if view.rule is not None:
-            found[f"{name}' text rule"] = rule_path(path)
+        found |= {name: path, f"{name}' text rule": rule_path(path)}
     return found
 
 
@@ -122,6 +121,7 @@ def _vector_file(path: str, options: RunOptions) -> str:
     file = str(inside) if inside.is_file() else path
     if not Path(file).is_file():
         raise ConfigError(f"vectors: expected a file of word vectors, a train-w2v run, auto or none, got {path!r}")
+    check_beside([Path(file), rule_path(file)], options.tell)
     options.tell(f"vectors: {file} (SHA-256 {sha256_file(file)})")
     return file
 
@@ -220,16 +220,17 @@ def _finish(
     )
     plain = [Sentence(s.words, s.tags, separator="\t") for s in sentences]
     write_conll(run.run.path / "predictions.conll", plain, predicted)
-    outputs = write_test_report(run.run, found, step)
+    write_test_report(run.run, found, step)
     show_precision_recall(run.run, sentences, [task.type_probabilities[i] for i in tested], task.types, step)
     _show_words(run, task, indexer, step)
     shown = {name: value for name, value in results.items() if name in ("best_val_f1", "test_f1", "test_loss")}
     run.run.hyperparameters(config.to_dict(), shown, step, MAIN)
     digest = weights_sha256(task)
     run.run.manifest["labels"] = list(indexer.labels)
-    run.run.finish(digest, results, [*outputs, "predictions.conll", "indexer.json"])
+    sealed = run.run.finish(digest, results)
     run.options.tell(full_text(found, worst=3))
     run.options.tell(f"weights: SHA-256 {digest}")
+    run.options.tell(f"seal: SHA-256 {sealed}")
 
 
 def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) -> None:

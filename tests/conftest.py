@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
+
+from training import checkpoint, seal
+from training.digest import weights_sha256
+from training.manifest import as_text
+from training.run import read_manifest
 
 # The fast suite draws the same cases every time; the soak tests draw others.
 settings.register_profile("fast", derandomize=True, deadline=None)
@@ -28,6 +34,15 @@ def _one_thread() -> Iterator[None]:
 def head(path: Path, sentences: int) -> str:
     """The first so many sentences of a CoNLL file."""
     return "\n\n".join(path.read_text(encoding="utf-8").split("\n\n")[:sentences]) + "\n\n"
+
+
+def reseal(run: Path, **values: Any) -> None:
+    """Give a finished run other values, and all digests and the seal as its files are now: it is what it says, then."""
+    described = {**read_manifest(run), **values}
+    if (run / seal.MODEL).is_file():
+        described["weights_sha256"] = weights_sha256(checkpoint.load_weights(run / seal.MODEL))
+    seal.put_on(run, described)
+    (run / seal.MANIFEST).write_text(as_text(described))
 
 
 @pytest.fixture(scope="session")

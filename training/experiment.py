@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training import manifest
+from training import manifest, seal
 from training.callbacks import Callback
 from training.checkpoint import Checkpoint, ResumeStore
 from training.config import TrainConfig
@@ -27,6 +27,7 @@ from training.errors import (
     as_ours,
 )
 from training.files import atomic_write, inside
+from training.inputs import Inputs
 from training.ledger import Ledger
 from training.lock import check_free
 from training.loop import Batches, Trainer
@@ -100,7 +101,7 @@ class Experiment:
 
 @contextmanager
 def experiment(
-    kind: str, config: TrainConfig, options: RunOptions, inputs: Mapping[str, str | Path]
+    kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs
 ) -> Iterator[Experiment]:
     """Set torch's flags, open the run's folder (or go on with one), and leave a true status behind however it ends.
 
@@ -112,6 +113,7 @@ def experiment(
         begun = manifest.digest([kind, config.settings(), _identity(described)])
         with as_ours(), _folder(kind, config, options, {**described, "begun": begun}) as run:
             opened = Experiment(run, config, options)
+            run.scratch += [] if config.keep_checkpoints else ["checkpoints/resume-*"]
             if options.resume:
                 changes = _changes(run, config, described, options)
                 opened.checkpoint = go_back(run, opened.store, options.tell)
@@ -170,6 +172,8 @@ def reopen(path: str, kind: str) -> Run:
     """A run of this kind, to go on with. DataError for what is no run, CheckpointError for another kind, or one in use."""
     run = Run.reopen(Path(path))
     check_free(run.path)
+    if "seal" in run.manifest:
+        seal.check(run.path, run.manifest, ())
     if run.manifest.get("kind") != kind:
         command = {"ner": "train-ner", "w2v": "train-w2v"}.get(str(run.manifest.get("kind")), "another command")
         raise CheckpointError(
@@ -185,7 +189,9 @@ def already_finished(options: RunOptions, kind: str) -> Path | None:
     run = reopen(options.resume, kind)
     if run.manifest["status"] != "finished":
         return None
-    store = ResumeStore(inside(run.path, "checkpoints"), keep=bool(run.manifest["config"].get("keep_checkpoints")))
+    kept = any(ResumeStore.pattern.fullmatch(Path(name).name) for name in run.manifest.get("files", {}))
+    keep = kept or bool(run.manifest["config"].get("keep_checkpoints"))
+    store = ResumeStore(inside(run.path, "checkpoints"), keep=keep)
     store.clear()  # where it was killed before it did that itself
     store.tidy()
     options.tell(f"{run.path} is finished: weights {run.manifest.get('weights_sha256')}")

@@ -102,27 +102,40 @@ def first_break(path: Path) -> int | None:
 def compare(first: Path, second: Path, partial: bool = False) -> Iterator[str]:
     """What differs at the first step where two ledgers do: where, and which entries; nothing where they agree.
 
-    Steps are compared that both hold; a step that only one holds is a difference too, unless ``partial`` says that the
-    second ledger ends early.
+    Lines are compared, in their order, of what both are about: one may be written every step, the other every tenth. A line
+    about what only one has is a difference too, unless ``partial`` says that the second ledger ends early.
     """
-    a, b = ({_place(line): line for line in read_jsonl(path)} for path in (first, second))
-    places = [place for place in a if place in b]
-    for place in places:
-        x, y = a[place], b[place]
-        names = [name for name in {**x, **y} if name != "chain" and x.get(name) != y.get(name)]
-        if not names:
-            continue
-        yield f"first difference {_where(x)}"
-        for name in names:
-            if name != "gradients":
-                yield f"{name}: {plain(x.get(name))} and {plain(y.get(name))}"
-        ours, theirs = (found if isinstance(found := each.get("gradients"), dict) else {} for each in (x, y))
-        tensors = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-        if tensors:
-            yield f"gradients that differ: {', '.join(tensors)}"
-        return
-    if len(places) < (len(b) if partial else max(len(a), len(b))):
-        yield f"the ledgers have {len(a)} lines and {len(b)}; the {len(places)} of the same steps agree"
+    a, b = read_jsonl(first), read_jsonl(second)
+    shared = set(map(_place, a)) & set(map(_place, b))
+    theirs = [line for line in b if _place(line) in shared]
+    places = [i for i, line in enumerate(a) if _place(line) in shared][: len(theirs) if partial else None]
+    ours = [a[i] for i in places]
+    for x, y in zip(ours, theirs, strict=False):
+        if _place(x) != _place(y):
+            yield f"first difference {_where(x)}: there the other ledger has a line {_where(y)}"
+            return
+        if different := [name for name in {**x, **y} if name != "chain" and not _same(x, y, name)]:
+            yield from _difference(x, y, different)
+            return
+    expected = places[-1] + 1 if partial and places else 0 if partial else len(a)
+    if not len(ours) == len(theirs) == len(b) == expected:
+        agree = min(len(ours), len(theirs))
+        yield f"the ledgers have {len(a)} lines and {len(b)}; the {agree} of the same steps agree"
+
+
+def _same(x: dict[str, Any], y: dict[str, Any], name: str) -> bool:
+    """Whether both lines have an entry of this name, equal in its kind too: 1 is not 1.0, and not true."""
+    return name in x and name in y and json.dumps(x[name], sort_keys=True) == json.dumps(y[name], sort_keys=True)
+
+
+def _difference(x: dict[str, Any], y: dict[str, Any], different: list[str]) -> Iterator[str]:
+    yield f"first difference {_where(x)}"
+    for name in different:
+        if name != "gradients":
+            yield f"{name}: {plain(x.get(name))} and {plain(y.get(name))}"
+    ours, theirs = (found if isinstance(found := each.get("gradients"), dict) else {} for each in (x, y))
+    if tensors := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
+        yield f"gradients that differ: {', '.join(tensors)}"
 
 
 def _place(line: dict[str, Any]) -> tuple[Any, ...]:

@@ -17,7 +17,8 @@ import torch
 
 from training.determinism import BITS_ENVIRONMENT
 from training.errors import DataError
-from training.files import is_inside, sha256_file
+from training.files import is_inside
+from training.inputs import Inputs
 
 PACKAGES = ("torch", "numpy", "seqeval", "scikit-learn", "tensorboard", "click")
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,9 +28,9 @@ SOURCES = ("cli*.py", "training/*.py", "word2vec/*.py", "ner/*.py")
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "kind": str, "status": str, "config": dict, "inputs": dict, "code": dict, "environment": dict, "outputs": dict,
     "metrics": dict, "weights_sha256": str, "changes": list, "argv": list, "labels": list, "begun": str,
-    "seconds": (int, float),
+    "seconds": (int, float), "files": dict, "seal": str,
 }  # fmt: skip
-_INSIDE: dict[str, type | tuple[type, ...]] = {"inputs": dict, "outputs": str, "metrics": (int, float)}
+_INSIDE: dict[str, type | tuple[type, ...]] = {"inputs": dict, "outputs": str, "files": str, "metrics": (int, float)}
 
 
 def wrong_entry(described: Any) -> str | None:
@@ -49,9 +50,10 @@ def wrong_entry(described: Any) -> str | None:
     for name, value in described.get("inputs", {}).items():
         if not all(isinstance(value.get(each), str) for each in ("path", "sha256")):
             return f"inputs: {name}"
-    for name in described.get("outputs", {}):
-        if not is_inside(name):
-            return f"outputs: {name!r}"[:100]
+    for table in ("outputs", "files"):
+        for name in described.get(table, {}):
+            if not is_inside(name):
+                return f"{table}: {name!r}"[:100]
     for change in described.get("changes", []):
         if not isinstance(change, dict) or not all(isinstance(line, str) for line in change.get("changed", [None])):
             return "changes"
@@ -60,19 +62,14 @@ def wrong_entry(described: Any) -> str | None:
     return None
 
 
-def describe(inputs: Mapping[str, str | Path], device: torch.device, level: str) -> dict[str, Any]:
+def describe(inputs: Inputs, device: torch.device, level: str) -> dict[str, Any]:
     """The manifest's inputs, code, environment, and the folder that relative paths begin in."""
     return {
-        "inputs": {name: input_file(path) for name, path in inputs.items()},
+        "inputs": inputs.described(),
         "code": code(),
         "environment": environment(device, level),
         "folder": os.getcwd(),
     }
-
-
-def input_file(path: str | Path) -> dict[str, Any]:
-    """An input's place, digest and size."""
-    return {"path": str(path), "sha256": sha256_file(path), "bytes": Path(path).stat().st_size}
 
 
 def environment(device: torch.device, level: str) -> dict[str, Any]:
@@ -121,6 +118,11 @@ def code() -> dict[str, Any]:
 def digest(value: Any) -> str:
     """SHA-256 of plain values, as JSON with sorted keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def as_text(described: Mapping[str, Any]) -> str:
+    """What manifest.json holds, to the byte."""
+    return json.dumps(described, indent=2) + "\n"
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -48,7 +48,7 @@ def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
     for name, each in described["inputs"].items():
         if not Path(each["path"]).is_file():
             gone.append(f"{name} ({each['path']})")
-        elif sha256_file(each["path"]) != each["sha256"]:
+        elif sha256_file(each["path"]) != each["sha256"] or Path(each["path"]).stat().st_size != each.get("bytes"):
             changed.append(f"{name} ({each['path']})")
     if gone:
         raise DataError(

@@ -12,14 +12,14 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from training import manifest
+from training import manifest, seal
 from training.config import TrainConfig
 from training.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from training.files import (
@@ -31,7 +31,6 @@ from training.files import (
     next_version,
     open_inside,
     parse_json,
-    sha256_file,
     sync,
 )
 from training.leftovers import held, part_of, sweep
@@ -41,8 +40,8 @@ from training.visible import encodable
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-METRICS, TIMINGS, LEDGER = "metrics.jsonl", "timings.jsonl", "ledger.jsonl"
-EVENTS = "events.out.tfevents.*"
+METRICS, LEDGER = "metrics.jsonl", "ledger.jsonl"
+TIMINGS, EVENTS = seal.TIMES
 
 
 class Run:
@@ -51,6 +50,8 @@ class Run:
     def __init__(self, path: Path, described: dict[str, Any]) -> None:
         self.path = path
         self.manifest = described
+        self.scratch: list[str] = []
+        """Patterns of files that are deleted once the run has finished."""
         self.started = time.time()
         self._lock: RunLock | None = None
         self._writer: SummaryWriter | None = None
@@ -217,34 +218,29 @@ class Run:
 
     # -- manifest -----------------------------------------------------------------------------------------------------
 
-    def add_input(self, name: str, path: str | Path) -> str:
-        """Record an input file with its SHA-256, which is returned."""
-        self.manifest["inputs"][name] = manifest.input_file(path)
-        return str(self.manifest["inputs"][name]["sha256"])
-
     def write_manifest(self) -> None:
         """Put manifest.json on disk as it stands."""
-        atomic_write(self.path / "manifest.json", json.dumps(self.manifest, indent=2) + "\n")
+        atomic_write(self.path / "manifest.json", manifest.as_text(self.manifest))
 
     def set_status(self, status: str) -> None:
         """ "running", "stopped", "failed"; "finished" is ``finish``'s."""
         self.manifest["status"] = status
         self.write_manifest()
 
-    def finish(self, weights_sha256: str, metrics: Mapping[str, float], outputs: Sequence[str] = ()) -> None:
-        """Record results and the digests of the output files, and last of all that the run is finished.
+    def finish(self, weights_sha256: str, metrics: Mapping[str, float]) -> str:
+        """Record results and the digests of all files, and last of all that the run is finished; returns the seal.
 
         NonFiniteError where a result is NaN or infinite: such a run has failed.
         """
         if bad := [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]:
             raise NonFiniteError(f"{self.path}: expected finite results, but {', '.join(bad)}; try a lower learning rate")
         self.close()
-        self.manifest["weights_sha256"] = weights_sha256
-        self.manifest["metrics"] = dict(metrics)
-        names = [*outputs, *(name for name in (METRICS, LEDGER) if (self.path / name).is_file())]
-        self.manifest["outputs"] = {name: sha256_file(inside(self.path, name)) for name in names}
-        self.manifest["seconds"] = round(time.time() - self.started, 1)
-        self.set_status("finished")
+        done = {"weights_sha256": weights_sha256, "metrics": dict(metrics), "status": "finished"}
+        described = {**self.manifest, **done, "seconds": round(time.time() - self.started, 1)}
+        sealed = seal.put_on(self.path, described, self.scratch)
+        self.manifest = described
+        self.write_manifest()
+        return sealed
 
     def close(self) -> None:
         """Flush and close TensorBoard's files."""
@@ -344,6 +340,19 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if (wrong := manifest.wrong_entry(described)) is not None:
         raise DataError(f"{file}: expected the manifest of a run, got other JSON or another {wrong}")
     return dict(described)
+
+
+def check_beside(files: Sequence[Path], tell: Callable[[str], None]) -> None:
+    """DataError for files of a finished run, all in one folder, that are not those that it finished with.
+
+    Any other files may be as they are. ``tell`` hears where the run has no seal.
+    """
+    folder = files[0].parent
+    if not (folder / "manifest.json").is_file():
+        return
+    described = read_manifest(folder)
+    if described["status"] == "finished":
+        seal.check(folder, described, [path.name for path in files if path.name in described.get("outputs", {})], tell)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
 from training.experiment import Experiment, RunOptions, already_finished, experiment
 from training.files import inside
+from training.inputs import Inputs
 from training.leftovers import temporary_folder
 from training.loop import Trainer
 from training.memory import keep_freed_memory
@@ -28,7 +29,6 @@ from word2vec.vectors import WordVectors
 from word2vec.vocab import Vocab
 
 IDS, VOCAB = "corpus.ids", "vocab.tsv"
-OUTPUTS = ("vectors.txt", "vectors.bin", "vectors.rule.json", VOCAB)
 PROBES, NEIGHBOURS = 12, 8
 IN_PROJECTOR = 5000
 LARGEST_KEPT = 2**25  # bytes: a step's tensors are smaller, the tables of a large vocabulary are not
@@ -44,11 +44,10 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
             (finished / name).unlink(missing_ok=True)
         return finished
     check_sources(config, options)
-    sets = [read_set(path) for path in config.evaluate]
+    inputs = Inputs({f"corpus {i}": path for i, path in enumerate(config.corpus) if path != "-"})  # before they are read
+    sets = [_read_set(path, inputs) for path in config.evaluate]
     with _reading_place(options) as place:
         text = None if options.resume else read_text(config, place, options)
-        inputs: dict[str, str | Path] = {f"corpus {i}": path for i, path in enumerate(config.corpus) if path != "-"}
-        inputs |= {f"set {questions.name}": path for path, questions in zip(config.evaluate, sets, strict=True)}
         with experiment("w2v", config, options, inputs) as run:
             vocab, corpus = _keep_text(run, place, text)
             options.tell(
@@ -63,6 +62,11 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
             run.fit(trainer, task, batches)
             _finish(run, config, task, vocab, corpus, trainer)
     return run.run.path
+
+
+def _read_set(path: str, inputs: Inputs) -> SimilaritySet | AnalogySet:
+    inputs.add(f"set {Path(path).stem}", path)
+    return read_set(path)
 
 
 def text_rule(config: Word2VecConfig) -> TextRule:
@@ -174,7 +178,9 @@ def _finish(
     results = {"train_loss": float(trainer.callback_metrics["train_loss_epoch"])}
     run.run.hyperparameters(config.to_dict(), results, trainer.global_step, MAIN)
     digest = weights_sha256(task)
-    run.run.finish(digest, results, OUTPUTS)
+    run.run.scratch.append(f"{IDS}*")
+    seal = run.run.finish(digest, results)
     corpus.delete()
     run.options.tell(f"vectors: {folder / 'vectors.txt'} and vectors.bin, {len(vocab):,} words of {config.dim} numbers")
     run.options.tell(f"weights: SHA-256 {digest}")
+    run.options.tell(f"seal: SHA-256 {seal}")

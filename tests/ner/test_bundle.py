@@ -20,6 +20,7 @@ from ner.conll import read_conll
 from ner.predict import TrainedTagger
 from ner.tagging import evaluate_file
 from ner.train import train_tagger
+from tests.conftest import reseal
 from training import checkpoint, files
 from training.errors import ConfigError, DataError
 from training.experiment import RunOptions
@@ -256,13 +257,11 @@ def test_the_temperature_of_a_run_goes_with_its_bundle(run: Path, tmp_path: Path
     shutil.copytree(run, again)
     described = json.loads((again / "manifest.json").read_text())
     assert TrainedTagger.load(run).confidence.temperature == described["confidence_temperature"]
-    described["confidence_temperature"] = 2.5
-    (again / "manifest.json").write_text(json.dumps(described))
+    reseal(again, confidence_temperature=2.5)
     assert TrainedTagger.load(again).confidence.temperature == 2.5
     assert TrainedTagger.load(export(again, tmp_path / "bundle")).confidence.temperature == 2.5
     for wrong in (0, -1.0, "hot", None, True):
-        described["confidence_temperature"] = wrong
-        (again / "manifest.json").write_text(json.dumps(described))
+        reseal(again, confidence_temperature=wrong)
         with pytest.raises(DataError, match="expected a positive confidence_temperature"):
             TrainedTagger.load(again)
 
@@ -273,6 +272,7 @@ def test_weights_that_a_bundle_cannot_hold_are_refused(run: Path, tmp_path: Path
     kept = checkpoint.load(again / "checkpoints" / "model.ckpt")
     kept["weights"] = {name: value.bfloat16() for name, value in kept["weights"].items()}
     checkpoint.save(again / "checkpoints" / "model.ckpt", kept)
+    reseal(again)
     with pytest.raises(DataError, match="expected float32 or float64, got bfloat16"):
         export(again, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()

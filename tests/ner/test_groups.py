@@ -21,7 +21,9 @@ from cli import main
 from ner.conll import read_conll, write_conll
 from ner.groups import compare_sentences, read_group
 from ner.significance import Summary, permutation_test, randomization_test
+from tests.conftest import reseal
 from training.errors import DataError
+from training.run import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = st.lists(st.integers(0, 8).map(float), min_size=1, max_size=3)
@@ -143,11 +145,9 @@ def test_runs_of_two_schemes_are_compared_by_their_entities(group: Path, small_d
     """The same predictions written in IOBES and in IOB2 are no different; and IOB2 is not read as IOBES."""
     copy = tmp_path / "iob2"
     shutil.copytree(group / "seed_4", copy)
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["config"]["scheme"] = "IOB2"
-    (copy / "manifest.json").write_text(json.dumps(manifest))
     gold = read_conll(small_data / "test.conll", docstart="drop")
     write_conll(copy / "predictions.conll", gold, [s.tags for s in gold])  # all right
+    reseal(copy, config={**read_manifest(copy)["config"], "scheme": "IOB2"})
     assert compare_sentences(group / "seed_4", copy) < 0.01
     assert compare_sentences(copy, copy) == 1.0
 
@@ -156,9 +156,8 @@ def test_groups_tested_on_different_files_are_told_apart(group: Path, tmp_path: 
     other = tmp_path / "other"
     shutil.copytree(group, other)
     for run in other.glob("seed_*"):
-        manifest = json.loads((run / "manifest.json").read_text())
-        manifest["inputs"]["test"]["sha256"] = "0"
-        (run / "manifest.json").write_text(json.dumps(manifest))
+        inputs = read_manifest(run)["inputs"]
+        reseal(run, inputs={**inputs, "test": {**inputs["test"], "sha256": "0"}})
     assert "tested on different files" in command("compare", str(group), str(other))
     assert "tested on different files" not in command("compare", str(group), str(group))
 
@@ -198,10 +197,8 @@ def test_what_cannot_be_compared_is_said(group: Path, tmp_path: Path) -> None:
         assert "Traceback" not in result.output
     odd = tmp_path / "odd"
     shutil.copytree(group, odd)
-    file = sorted(odd.glob("seed_*"))[0] / "manifest.json"
-    described = json.loads(file.read_text())
     for value in (math.nan, math.inf, 10**400):
-        file.write_text(json.dumps({**described, "metrics": {"test_f1": value}}))
+        reseal(sorted(odd.glob("seed_*"))[0], metrics={"test_f1": value})
         with pytest.raises(DataError, match="expected finite metrics"):
             read_group(odd)
     (tmp_path / "group.json").write_text(json.dumps({"seeds": [10**300]}))  # no file can have such a name

@@ -12,6 +12,7 @@ from training.callbacks import Callback
 from training.config import TrainConfig
 from training.errors import CheckpointError, Preempted, ReproducibilityError
 from training.experiment import RunOptions, experiment
+from training.inputs import Inputs
 from training.run import read_manifest
 
 CONFIG = {"device": "cpu", "max_epochs": 2, "log_every_n_steps": 1, "progress": False, "threads": 1}
@@ -34,7 +35,7 @@ class At(Callback):
 
 def train(options: RunOptions, inputs: dict[str, str | Path] | None = None, **changes: Any) -> Path:
     config = TrainConfig(**{**CONFIG, **changes})
-    with experiment("toy", config, options, inputs or {}) as run:
+    with experiment("toy", config, options, Inputs(inputs)) as run:
         task = Line()
         trainer = run.trainer()
         run.fit(trainer, task, Shuffled(), Shuffled(6))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PageAccumulator
 
-from training import run as runs
 from training.config import TrainConfig
 from training.errors import ConfigError, DataError
 from training.files import next_version
@@ -166,14 +164,3 @@ def test_what_is_no_run_folder_is_named(tmp_path: Path, content: str | None, mes
         (folder / "manifest.json").write_text(content)
     with pytest.raises(DataError, match=message):
         read_manifest(folder)
-
-
-def test_inputs_are_recorded_with_their_digest(tmp_path: Path) -> None:
-    (tmp_path / "data.txt").write_text("abc")
-    run = Run.create("ner", TrainConfig(), root=str(tmp_path / "runs"))
-    digest = run.add_input("text", tmp_path / "data.txt")
-    run.write_manifest()
-    recorded = json.loads((run.path / "manifest.json").read_text())["inputs"]["text"]
-    assert recorded == {"path": str(tmp_path / "data.txt"), "sha256": digest, "bytes": 3}
-    assert digest.startswith("ba7816bf")
-    assert runs.METRICS == "metrics.jsonl"
