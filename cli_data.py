@@ -134,17 +134,24 @@ def evaluate_vectors(file: str, sets: tuple[str, ...], restrict: int | None) -> 
 @click.argument("target", type=click.Path())
 @click.option("--format", "form", type=click.Choice(["text", "binary", "glove"]), default=None,
               help="What is written.  [default: binary for a name in .bin, else text]")  # fmt: skip
-def convert(source: str, target: str, form: str | None) -> None:
+@click.option("--skip-undecodable", is_flag=True, help="Leave out words that are not UTF-8, and say how many.")
+def convert(source: str, target: str, form: str | None, skip_undecodable: bool) -> None:
     """Write vectors in another format: word2vec text or binary, or GloVe's text."""
     check_not_read("TARGET", target, [source])
     form = form or ("binary" if target.endswith((".bin", ".bin.gz")) else "text")
-    _load(source).save(target, form, partial(LongJob(), f"writing {target}"))
+    _load(source, skip_undecodable).save(target, form, partial(LongJob(), f"writing {target}"))
 
 
-def _load(file: str) -> WordVectors:
+def _load(file: str, skip_undecodable: bool = False) -> WordVectors:
     job = LongJob()
     check_beside([Path(file), rule_path(file)], warn)
-    loaded = WordVectors.load(file, progress=lambda done, total: job(f"reading {file}", done, total))
+
+    def show(done: int, total: int) -> None:
+        job(f"reading {file}", done, total)
+
+    loaded = WordVectors.load(file, progress=show, skip_undecodable=skip_undecodable)
+    if loaded.undecodable:
+        click.echo(one_line(f"{file}: {loaded.undecodable:,} words are not UTF-8 and were left out"), err=True)
     if loaded.repeated:
         said = f"{file}: {loaded.repeated:,} words stood there twice; the first vector of each was taken"
         click.echo(one_line(said), err=True)

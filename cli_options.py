@@ -26,7 +26,7 @@ def columns_of_file(command: Command) -> Command:
     """Where the word and the tag stand in a file that a trained run is used on."""
     for name in ("tag", "word"):
         text = f"Column of the {name}, from 0, or from the end if negative.  [default: as in training]"
-        command = click.option(f"--{name}-column", type=int, default=None, help=text)(command)
+        command = click.option(f"--{name}-column", type=whole(), default=None, help=text)(command)
     return command
 
 

@@ -13,8 +13,9 @@ from ner.batches import Encoded
 from ner.config import TaggerConfig
 from ner.conll import Columns, Sentence, read_conll, to_scheme
 from ner.context import documents, features, mentions
+from ner.findings import counted
 from ner.indexer import Indexer
-from ner.scheme import detect
+from ner.scheme import detect, to_spans
 from ner.splits import Splits, find_splits
 from training.errors import DataError
 
@@ -49,7 +50,32 @@ def read_dataset(config: TaggerConfig) -> Dataset:
     scheme = detect(sentence.tags for sentence in splits[0]).scheme
     converted = [to_scheme(each, config.scheme, source=scheme, mend=config.repair) for each in splits]
     train, valid, test = (sentences for sentences, _ in converted)
+    _check_types(train, [*valid, *test])
     return Dataset(train, valid, test, paths, scheme, sum(count for _, count in converted))
+
+
+def _check_types(train: Sequence[Sentence], others: Sequence[Sentence]) -> None:
+    """DataError that names the types of the other splits that training does not have, how often and where, and a remedy."""
+    known = {span.type for sentence in train for span in to_spans(sentence.tags)}
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for sentence in others:
+        for span in to_spans(sentence.tags):
+            if span.type not in known:
+                counts[span.type] += 1
+                first.setdefault(span.type, sentence.where(span.start))
+    if not counts:
+        return
+    most = [
+        f"{kind or '(no name)'} ({counted(n, 'entity', 'entities')}, first {first[kind]})"
+        for kind, n in counts.most_common(5)
+    ]
+    more = f" and {len(counts) - 5} more types" if len(counts) > 5 else ""
+    types = ", ".join(sorted(known)[:20]) or "(none)"
+    raise DataError(
+        f"{next(iter(first.values()))}: expected O or a tag of a type that the training data has ({types}), got entities of "
+        f"others: {', '.join(most)}{more}; put such sentences into the training file, too, or write O or one of its types"
+    )
 
 
 def word_counts(sentences: Sequence[Sentence], indexer: Indexer) -> Counter[str]:

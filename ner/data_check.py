@@ -14,7 +14,7 @@ from ner.conll import EXPECTED, Columns, Sentence, iter_conll, number_words
 from ner.data_overlap import between_files
 from ner.findings import LONG, SHOWN, DataCheck, FileCheck, Finding, by_count, counted, finding, shown, text_of
 from ner.odd_words import oddities
-from ner.scheme import detect, to_spans
+from ner.scheme import detect, doubtful_types, to_spans
 from training.errors import DataError
 from training.files import sha256_file
 from training.progress import JobProgress
@@ -127,6 +127,8 @@ def _tag_findings(check: FileCheck, sentences: list[Sentence]) -> Iterator[Findi
             yield finding(level, "scheme", f"{check.path}: {meaning}{advice}", places)
     if not found.has_entities:
         yield finding("warning", "no entities", f"{check.path}: every tag is O", [], 1)
+    for line in doubtful_types(check.entities):
+        yield finding("warning", "types", f"{check.path}: {line}", [], 1)
     by_form: dict[str, list[str]] = {}
     for kind in check.entities:
         by_form.setdefault(re.sub(r"[\W_]", "", kind).casefold(), []).append(kind)

@@ -30,6 +30,7 @@ _CLASSES = {
     "BMES": seqeval_scheme.IOBES,
 }
 _START, _INSIDE, _END = 1, 2, 4
+AVERAGES = ("micro avg", "macro avg", "weighted avg")
 _CELLS = ("precision", "recall", "f1-score", "support")
 Ids = npt.NDArray[np.integer]
 Table = dict[str, dict[str, float]]
@@ -171,7 +172,7 @@ class SpanCounter:
 class Report:
     """seqeval's reports: {row: {"precision", "recall", "f1-score", "support"}}.
 
-    Rows are the types that occur and "micro avg", "macro avg", "weighted avg".
+    Rows are the types that occur and AVERAGES; a type of such a name stands there as "micro avg (type)".
     """
 
     strict: Table
@@ -201,9 +202,23 @@ def report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], sc
     if len(gold) != len(predicted):
         raise DataError(f"expected predictions for {len(gold)} sentences, got {len(predicted)}")
     known = {tag: _letters(tag, scheme) for sentences in (gold, predicted) for row in sentences for tag in row}
+    known = _apart(known)
     sides = [[[known[tag] for tag in row] for row in sentences] for sentences in (gold, predicted)]
     strict = {"mode": "strict", "scheme": _CLASSES[scheme]}
     return Report(_seqeval(sides[0], sides[1], strict), _seqeval(sides[0], sides[1], {}))
+
+
+def _apart(known: dict[str, str]) -> dict[str, str]:
+    """The tags with other types where a type is called as a row of the report's own: seqeval would write over it."""
+    types = {parse_tag(tag)[1] for tag in known.values() if tag != "O"}
+    own = {*AVERAGES, *(["_"] if "" in types else [])}
+    names: dict[str, str] = {}
+    for kind in sorted(types & own):
+        names[kind] = f"{kind} (type)"
+        while names[kind] in types:
+            names[kind] += "'"
+    parsed = {tag: parse_tag(renamed) for tag, renamed in known.items()} if names else {}
+    return {tag: make_tag(letter, names.get(kind, kind)) for tag, (letter, kind) in parsed.items()} or known
 
 
 def _seqeval(gold: list[list[str]], predicted: list[list[str]], mode: dict[str, Any]) -> Table:
@@ -215,7 +230,7 @@ def _seqeval(gold: list[list[str]], predicted: list[list[str]], mode: dict[str, 
         some = any(seqeval_scheme.Tokens(row, mode["scheme"]).entities for row in rows)
     else:
         some = any(tag != "O" for row in rows for tag in row)
-    table = {f"{name} avg": dict.fromkeys(_CELLS, 0) for name in ("micro", "macro", "weighted")}
+    table = {name: dict.fromkeys(_CELLS, 0) for name in AVERAGES}
     if some:  # seqeval fails where there is none
         table = classification_report(gold, predicted, zero_division=0, output_dict=True, **mode)
     return {

@@ -15,7 +15,7 @@ from typing import Any
 
 from ner.conll import Sentence
 from ner.error_kinds import KINDS, MEANING, Judged, Mistake, judge, strict_spans
-from ner.metrics import Report, Scores, report, scores
+from ner.metrics import AVERAGES, Report, Scores, report, scores
 from ner.scheme import Span, check
 
 Known = Callable[[str], bool]
@@ -108,8 +108,8 @@ class Evaluation:
 
     def _scores_table(self) -> Table:
         strict, loose = self.scores.strict, self.scores.conlleval
-        names = [name for name in loose if not name.endswith(" avg")]
-        names = [*sorted({*names, *strict} - {"micro avg", "macro avg", "weighted avg"}), *list(strict)[-3:]]
+        names = [name for name in loose if name not in AVERAGES]
+        names = [*sorted({*names, *strict} - {*AVERAGES}), *list(strict)[-3:]]
         rows = []
         for name in names:
             cells = [f"{table.get(name, {}).get(of, 0.0):.4f}" for table in (strict, loose) for of in _OF]

@@ -7,6 +7,7 @@ from html import escape
 
 from ner.conll import Sentence
 from ner.error_kinds import KINDS, MEANING, Judged
+from ner.metrics import AVERAGES
 from ner.report import Evaluation, Table, said
 from ner.report_style import SCRIPT, STYLE
 from ner.scheme import Span
@@ -84,7 +85,7 @@ def _table(table: Table, bars: Sequence[int] = (), cells: Mapping[tuple[int, int
             if c in bars:
                 more += f" class=bar style='--share:{0 if text == '–' else text}'"
             parts.append(f"<td{more}>{escape(text)}</td>")
-        rows.append(f"<tr{' class=average' if row[0].endswith(' avg') or row[0] == 'all' else ''}>{''.join(parts)}</tr>")
+        rows.append(f"<tr{' class=average' if row[0] in (*AVERAGES, 'all') else ''}>{''.join(parts)}</tr>")
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
     return (
         f"<article><h2>{escape(table.title)}</h2>{top}<div class=scroll><table><thead><tr>{head}</tr></thead>"

@@ -16,6 +16,7 @@ the spans so found back in the scheme.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,18 @@ def parse_tag(tag: str) -> tuple[str, str]:
     if letter in ROLES and letter != "O" and tag[1] == "-" and kind and kind.strip("-") == kind:
         return letter, kind
     raise ValueError(f"expected O or a tag like B-PER (a letter of B I E S L U M, a hyphen, a type), got {tag!r}")
+
+
+def doubtful_types(types: Iterable[str]) -> list[str]:
+    """What is odd about types that look like tags themselves: O, PER|B-ORG, I-PER; a line for each, to warn of."""
+    found, known = [], set(types)
+    for kind in sorted(known):
+        parts = [part for part in re.split(r"[|,;/+]", kind) if part]
+        if kind in ROLES:
+            found.append(f"the type {kind!r} is a tag's letter: I-{kind} and the like are read as entities of that type")
+        elif (len(parts) > 1 and any(map(is_tag, parts))) or (kind[1:2] == "-" and kind[2:] in known):
+            found.append(f"the type {kind!r} holds a tag itself: it is read as one type, though several may be meant")
+    return found
 
 
 def is_tag(tag: str) -> bool:

@@ -19,10 +19,10 @@ from ner.embeddings import RAW, Coverage, Views, attach_unseen, vector_test, wor
 from ner.findings import counted
 from ner.indexer import FIRST, Indexer
 from ner.model import Tagger
-from ner.report import evaluation
+from ner.report import Evaluation, evaluation
 from ner.run_report import full_text, show_precision_recall, write_test_report
 from ner.saved import TEMPERATURE
-from ner.scheme import allowed_transitions
+from ner.scheme import allowed_transitions, doubtful_types
 from ner.task import TaggerTask
 from training import checkpoint
 from training.averaging import WeightAveraging
@@ -210,8 +210,31 @@ def _finish(
     results: dict[str, float],
     vectors: Views | None,
 ) -> None:
-    """Report, predictions, TensorBoard's pages, and the manifest last."""
+    """Report, predictions, TensorBoard's pages, and the manifest last. Where nothing was tested, there is no report."""
     tested = [i for i in range(len(dataset.test)) if i in task.predicted]  # not all with limit_test_batches
+    found = _report(run, tested, step, config, task, dataset, indexer, vectors) if tested else None
+    _show_words(run, task, indexer, step)
+    shown = {name: value for name, value in results.items() if name in ("best_val_f1", "test_f1", "test_loss")}
+    run.run.hyperparameters(config.to_dict(), shown, step, MAIN)
+    digest = weights_sha256(task)
+    run.run.manifest["labels"] = list(indexer.labels)
+    sealed = run.run.finish(digest, results)
+    run.options.tell(full_text(found, worst=3) if found else "test: not run (limit_test_batches is 0), so no report")
+    run.options.tell(f"weights: SHA-256 {digest}")
+    run.options.tell(f"seal: SHA-256 {sealed}")
+
+
+def _report(
+    run: Experiment,
+    tested: list[int],
+    step: int,
+    config: TaggerConfig,
+    task: TaggerTask,
+    dataset: Dataset,
+    indexer: Indexer,
+    vectors: Views | None,
+) -> Evaluation:
+    """The test's predictions, its report, and TensorBoard's pages of both."""
     predicted = [indexer.decode(task.predicted[i]) for i in tested]
     sentences = [dataset.test[i] for i in tested]
     seen = set(indexer.words)
@@ -222,15 +245,7 @@ def _finish(
     write_conll(run.run.path / "predictions.conll", plain, predicted)
     write_test_report(run.run, found, step)
     show_precision_recall(run.run, sentences, [task.type_probabilities[i] for i in tested], task.types, step)
-    _show_words(run, task, indexer, step)
-    shown = {name: value for name, value in results.items() if name in ("best_val_f1", "test_f1", "test_loss")}
-    run.run.hyperparameters(config.to_dict(), shown, step, MAIN)
-    digest = weights_sha256(task)
-    run.run.manifest["labels"] = list(indexer.labels)
-    sealed = run.run.finish(digest, results)
-    run.options.tell(full_text(found, worst=3))
-    run.options.tell(f"weights: SHA-256 {digest}")
-    run.options.tell(f"seal: SHA-256 {sealed}")
+    return found
 
 
 def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) -> None:
@@ -253,5 +268,7 @@ def _tell_data(options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:
     if warning := number_words(dataset.train):
         options.tell(f"warning: {dataset.paths.train}: {warning}")
     options.tell(f"tags: {dataset.source_scheme} → {indexer.scheme}, types {', '.join(indexer.types) or 'none'}")
+    for line in doubtful_types(indexer.types):
+        options.tell(f"warning: {line}")
     if dataset.repaired:
         options.tell(f"tags: {dataset.repaired:,} were repaired as conlleval reads them")

@@ -22,6 +22,7 @@ from ner.groups import MOST_SEEDS, open_group, seeds_of
 from training.config import TrainConfig, option
 from training.device import use_threads
 from training.errors import ConfigError, DataError
+from training.run import Run
 from training.values import LARGEST_FLOAT, LARGEST_WHOLE, field_types
 from word2vec.config import Word2VecConfig
 
@@ -108,6 +109,22 @@ def test_no_option_takes_what_is_no_number_and_no_folder_is_left(
                 tried += 1
     assert tried > 60
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_what_minus_one_means_stands_in_the_help(config: type[TrainConfig]) -> None:
+    for item, _ in numeric(config):
+        assert item.metadata["least"] != -1 or "-1 for" in item.metadata["help"], item.name
+
+
+@pytest.mark.parametrize("status", ["running", "finished", "stopped"])
+def test_a_run_of_another_kind_is_named_by_verify(status: str, tmp_path: Path) -> None:
+    run = Run.create("toy", TrainConfig(), path=str(tmp_path / "run"))
+    run.set_status(status)
+    run.unlock()
+    done = CliRunner().invoke(cli.main, ["verify", str(run.path)])
+    assert done.exit_code == 2
+    assert "expected a run of train-ner or train-w2v, to run it again, got one of kind \"toy\"" in done.output
 
 
 def every_option(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Parameter]]:

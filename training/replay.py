@@ -18,6 +18,7 @@ from training.lock import check_free
 from training.manifest import check_described
 from training.resume import Keeper
 from training.run import LEDGER, METRICS, Run, read_manifest
+from training.values import shown
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # Settings in which a repetition differs: it writes no checkpoints, has no time limit, and is told what was found out then.
 REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "device", "progress")
+
+COMMANDS = {"ner": "train-ner", "w2v": "train-w2v"}  # by a run's kind
 
 
 def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
@@ -34,9 +37,12 @@ def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
     Inputs must be there, and be what they were unless ``allow_changes``.
     """
     described = read_manifest(run)
+    command = COMMANDS.get(described["kind"])
+    if command is None:
+        known = " or ".join(COMMANDS.values())
+        raise DataError(f"{run}: expected a run of {known}, to run it again, got one of kind {shown(described['kind'])}")
     if described["status"] != "finished":
         check_free(run)
-        command = {"ner": "train-ner", "w2v": "train-w2v"}.get(described.get("kind", ""), "")
         raise DataError(
             f"{run}: expected a finished run, got one that is {described['status']}; "
             f"let it finish (python cli.py {command} --resume {run})"

@@ -35,20 +35,24 @@ _DECIMAL = re.compile(rb"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
 
 
 class Table(NamedTuple):
-    """What a file holds: n distinct words, their vectors (n, d), and how many repeated words were left out."""
+    """What a file holds: n distinct words, their vectors (n, d), how many repeated and undecodable words were left out."""
 
     words: list[str]
     matrix: Floats
     repeated: int
+    undecodable: int = 0
 
 
-def read_table(path: str | Path, form: str = "auto", progress: Progress | None = None) -> Table:
+def read_table(
+    path: str | Path, form: str = "auto", progress: Progress | None = None, *, skip_undecodable: bool = False
+) -> Table:
     """Read vectors in any of FORMATS, told apart by their content unless ``form`` names one.
 
     Values are the bits of ``float32(float(text))``. DataError, with file and line (in a binary file the word's number),
     for a missing, empty or damaged file, lines of different widths, anything but finite numbers, a header that does not
-    fit, and words that are not UTF-8.
+    fit, and words that are not UTF-8, unless those are to be skipped.
     """
+    skipped: list[int] | None = [] if skip_undecodable else None
     if form not in ("auto", *FORMATS):
         raise DataError(f"format of vectors: expected auto, {', '.join(FORMATS)}, got {form!r}")
     with opened(path, "word vectors") as stream:
@@ -66,14 +70,14 @@ def read_table(path: str | Path, form: str = "auto", progress: Progress | None =
             first = _shown(start.split(b"\n", 1)[0])
             raise DataError(f"{path}:1: expected the number of words and of dimensions, got {first}")
         if header is None or form == "glove":
-            return _read_lines(path, itertools.chain([start], blocks), None, None)
+            return _read_lines(path, itertools.chain([start], blocks), None, None, skipped)
         n, d = int(header[1]), int(header[2])
         if n == 0 or d == 0:
             raise DataError(f"{path}:1: expected at least one word and one dimension, got {n} words of {d}")
         rest = itertools.chain([start[header.end() :]], blocks)
         if form == "binary" or (form == "auto" and kind.kind == BINARY_VECTORS):
-            return _read_binary(path, rest, n, d)
-        return _read_lines(path, rest, n, d)
+            return _read_binary(path, rest, n, d, skipped)
+        return _read_lines(path, rest, n, d, skipped)
 
 
 def _blocks(stream: Opened, path: str | Path, progress: Progress | None) -> Iterator[bytes]:
@@ -99,8 +103,10 @@ def _shown(data: bytes) -> str:
 # --- text
 
 
-def _read_lines(path: str | Path, blocks: Iterable[bytes], n: int | None, d: int | None) -> Table:
-    """Both text forms; n and d are what the header says, None without one."""
+def _read_lines(
+    path: str | Path, blocks: Iterable[bytes], n: int | None, d: int | None, skipped: list[int] | None
+) -> Table:
+    """Both text forms; n and d are what the header says, None without one. ``skipped``: see ``_decode``."""
     words: list[str] = []
     parts: list[Floats] = []
     line = 1 if n is None else 2
@@ -110,13 +116,13 @@ def _read_lines(path: str | Path, blocks: Iterable[bytes], n: int | None, d: int
         data = data.replace(b"\t", b" ") if tabs else data
         if d is None:
             d = _width(path, data)
-        more, part = _parse_lines(path, data, line, d)
+        more, part = _parse_lines(path, data, line, d, skipped)
         words += more
         parts.append(part)
-        line += len(more)
-    if n is not None and len(words) != n:
-        raise DataError(f"{path}:1: the header says {n} words, the file has {len(words)}; is it whole?")
-    return _distinct(words, parts)
+        line += data.count(b"\n")
+    if n is not None and (found := len(words) + len(skipped or [])) != n:
+        raise DataError(f"{path}:1: the header says {n} words, the file has {found}; is it whole?")
+    return _distinct(path, words, parts, skipped)
 
 
 def _whole_lines(path: str | Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -159,7 +165,9 @@ def _numbers_at_end(line: bytes) -> int:
     return sum(1 for _ in itertools.takewhile(decimals.is_number, reversed(line.split(b" ")[1:])))
 
 
-def _parse_lines(path: str | Path, data: bytes, line: int, d: int) -> tuple[list[str], Floats]:
+def _parse_lines(
+    path: str | Path, data: bytes, line: int, d: int, skipped: list[int] | None
+) -> tuple[list[str], Floats]:
     """Words and vectors of whole lines, of which the first is the file's line number ``line``."""
     buffer = np.frombuffer(data, dtype=np.uint8)
     spaces = np.flatnonzero(buffer == ord(" "))
@@ -183,7 +191,9 @@ def _parse_lines(path: str | Path, data: bytes, line: int, d: int) -> tuple[list
         at = f"{path}:{line + row}: number {column + 1} of {d}"
         raise DataError(f"{at}: expected a finite decimal number, got {_shown(error.text)}") from None
     raw = [data[a:b] for a, b in zip(line_starts.tolist(), cuts[:, 0].tolist(), strict=True)]
-    return _decode(raw, lambda i: f"{path}:{line + i}"), values.reshape(-1, d)
+    words, kept = _decode(raw, path, lambda i: f"{path}:{line + i}", skipped)
+    matrix = values.reshape(-1, d)
+    return words, matrix if kept is None else matrix[kept]
 
 
 def _check_width(where: str, text: bytes, d: int) -> None:
@@ -197,36 +207,54 @@ def _check_width(where: str, text: bytes, d: int) -> None:
     raise DataError(f"{where}: expected a word and {d} numbers, one space between, got {got}")
 
 
-def _decode(raw: list[bytes], where: Callable[[int], str]) -> list[str]:
+def _decode(
+    raw: list[bytes], path: str | Path, where: Callable[[int], str], skipped: list[int] | None
+) -> tuple[list[str], list[int] | None]:
+    """The words, and which of them were kept, None for all. What is not UTF-8 is refused where ``skipped`` is None.
+
+    Else its index is added to ``skipped``: word2vec.c cuts long words at a byte, which may be within a character.
+    """
     try:
         words = [word.decode() for word in raw]
     except UnicodeDecodeError:
         words = []
     if words and all(words):
-        return words
+        return words, None
+    words, kept = [], []
     for i, word in enumerate(raw):
         try:
-            if not word.decode():
-                raise DataError(f"{where(i)}: expected a word before the numbers, got none")
+            words.append(word.decode())
+            kept.append(i)
         except UnicodeDecodeError as error:
-            problem = f"byte {error.start + 1} of the word is {word[error.start]:#04x}"
-            raise DataError(f"{where(i)}: expected a word in UTF-8, got {_shown(word)}: {problem}") from None
-    return words
+            if skipped is None:
+                problem = f"byte {error.start + 1} of the word is {word[error.start]:#04x}"
+                remedy = f"leave such words out: vectors convert --skip-undecodable {path} NEW_FILE"
+                raise DataError(f"{where(i)}: expected a word in UTF-8, got {_shown(word)}: {problem}; {remedy}") from None
+            skipped.append(i)
+            continue
+        if not words[-1]:
+            raise DataError(f"{where(i)}: expected a word before the numbers, got none")
+    return words, kept
 
 
-def _distinct(words: list[str], parts: list[Floats]) -> Table:
+def _distinct(path: str | Path, words: list[str], parts: list[Floats], skipped: list[int] | None) -> Table:
+    undecodable = len(skipped or [])
+    if not words:
+        raise DataError(f"{path}: expected words in UTF-8, got none: all {undecodable} are in another encoding")
     matrix = np.concatenate(parts)
     first = dict(zip(reversed(words), range(len(words) - 1, -1, -1), strict=True))
     if len(first) == len(words):
-        return Table(words, matrix, 0)
+        return Table(words, matrix, 0, undecodable)
     kept = np.array(sorted(first.values()))
-    return Table([words[i] for i in kept.tolist()], matrix[kept], len(words) - len(kept))
+    return Table([words[i] for i in kept.tolist()], matrix[kept], len(words) - len(kept), undecodable)
 
 
 # --- binary
 
 
-def _read_binary(path: str | Path, blocks: Iterable[bytes], n: int, d: int) -> Table:
+def _read_binary(
+    path: str | Path, blocks: Iterable[bytes], n: int, d: int, skipped: list[int] | None
+) -> Table:
     size = 4 * d
     promise = f"the header says {n} words of {d} numbers"
     if size > _LONGEST_LINE:  # or gigabytes would be read for the first vector
@@ -259,11 +287,11 @@ def _read_binary(path: str | Path, blocks: Iterable[bytes], n: int, d: int) -> T
         raise DataError(f"{path}: {promise}, the file ends in word {len(raw) + 1}; is it whole?")
     if (rest + b"".join(itertools.islice(blocks, 1))).strip(b"\n"):
         raise DataError(f"{path}: {promise}, but more bytes follow; is it right?")
-    words = _decode(raw, lambda i: f"{path}: word {i + 1} of {n}")
-    for i, word in enumerate(words):
-        if "\n" in word:
-            raise DataError(f"{path}: {promise}, but word {i + 1} is {_shown(raw[i])}; is it right?")
-    table = _distinct(words, parts)
+    for i, each in enumerate(raw):
+        if b"\n" in each:
+            raise DataError(f"{path}: {promise}, but word {i + 1} is {_shown(each)}; is it right?")
+    words, kept = _decode(raw, path, lambda i: f"{path}: word {i + 1} of {n}", skipped)
+    table = _distinct(path, words, parts if kept is None else [np.concatenate(parts)[kept]], skipped)
     finite = np.isfinite(table.matrix).all(axis=1)
     if not finite.all():
         word = table.words[int(np.argmin(finite))]

@@ -32,7 +32,7 @@ def write_table(
         raise DataError(f"{path}: expected a vector for each of {len(words)} words, got {n} of {d} dimensions")
     if not (finite := np.isfinite(matrix).all(axis=1)).all():
         raise DataError(f"{path}: expected finite numbers, got NaN or infinity for {words[int(np.argmin(finite))]!r}")
-    raw = [_encoded(path, word, form) for word in words]
+    raw = _encoded(path, words, form)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         # No name and no time in the gzip header: the same vectors are the same bytes.
         stream = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if str(path).endswith(".gz") else file
@@ -49,17 +49,28 @@ def write_table(
             stream.close()
 
 
-def _encoded(path: str | Path, word: str, form: str) -> bytes:
-    try:
-        raw = word.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"{path}: expected words of Unicode characters, got {word!r}") from None
-    if not raw or b"\n" in raw:
-        raise DataError(f"{path}: expected words without line ends, got {word!r}")
-    if b" " in raw:
-        if form != "glove":
-            remedy = "write GloVe's form, or join its parts as in New_York"
-            raise DataError(f"{path}: word2vec files cannot hold a word with a space, got {word!r}; {remedy}")
-        if raw.strip(b" ") != raw or decimals.is_number(raw.rsplit(b" ", 1)[1]):
-            raise DataError(f"{path}: the word {word!r} would not read back: it begins or ends with a space or a number")
+def _encoded(path: str | Path, words: list[str], form: str) -> list[bytes]:
+    """The words as bytes. DataError names those that would not read back, what is wrong with the first, and a remedy."""
+    raw = [word.encode(errors="surrogatepass") for word in words]
+    bad = [i for i, (word, data) in enumerate(zip(words, raw, strict=True)) if _fault(word, data, form)]
+    if bad:
+        names = ", ".join(f"{words[i]!r:.60}" for i in bad[:3]) + (f" and {len(bad) - 3:,} more" if len(bad) > 3 else "")
+        raise DataError(f"{path}: words that cannot be written: {names}; {_fault(words[bad[0]], raw[bad[0]], form)}")
     return raw
+
+
+def _fault(word: str, raw: bytes, form: str) -> str:
+    """What keeps a word from being written, and what to do; "" for nothing."""
+    if not raw or b"\n" in raw:
+        return "expected words without line ends; leave these out, or join their parts as in New_York"
+    if not word.isascii() and any("\ud800" <= c <= "\udfff" for c in word):
+        return "expected words of Unicode characters, got halves of some; leave these out"
+    if b" " not in raw:
+        return ""
+    if form != "glove":
+        other = "write GloVe's form (--format glove), or join its parts as in New_York"
+        return f"word2vec files cannot hold a word with a space; {other}"
+    if raw.strip(b" ") != raw or decimals.is_number(raw.rsplit(b" ", 1)[1]):
+        what = "a word that begins or ends with a space, or ends in a number,"
+        return f"{what} would not read back; join its parts as in New_York"
+    return ""

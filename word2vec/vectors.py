@@ -39,13 +39,15 @@ class WordVectors:
     """``words[i]`` has the vector ``matrix[i]``: n distinct words, mostly the most frequent first; (n, d) float32, CPU.
 
     ``rule`` is how the text they come from was made into words, None where nobody recorded it (GloVe, other tools);
-    ``repeated`` is how many words of the file stood there a second time and were left out.
+    ``repeated`` is how many words of the file stood there a second time and were left out, ``undecodable`` how many were
+    not UTF-8 and were left out.
     """
 
     words: list[str]
     matrix: Tensor
     rule: TextRule | None = None
     repeated: int = 0
+    undecodable: int = 0
     index: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -133,14 +135,16 @@ class WordVectors:
     # --- files
 
     @classmethod
-    def load(cls, path: str | Path, form: str = "auto", progress: Progress | None = None) -> WordVectors:
+    def load(
+        cls, path: str | Path, form: str = "auto", progress: Progress | None = None, *, skip_undecodable: bool = False
+    ) -> WordVectors:
         """Read word2vec text or binary, or GloVe's text, .gz or not, and the text rule beside it where there is one.
 
         ``form``: auto (by content), text, binary, glove. ``progress(done, total)`` is called with bytes of the file.
         DataError for what ``vector_files.read_table`` refuses, and for a damaged rule.
         """
-        table = read_table(path, form, progress)
-        return cls(table.words, torch.from_numpy(table.matrix), read_rule(path), table.repeated)
+        table = read_table(path, form, progress, skip_undecodable=skip_undecodable)
+        return cls(table.words, torch.from_numpy(table.matrix), read_rule(path), table.repeated, table.undecodable)
 
     def save(self, path: str | Path, form: str = "text", progress: Progress | None = None) -> None:
         """Write text, binary or glove, and the text rule beside it; whole or not at all, compressed for a name in .gz.

@@ -208,7 +208,7 @@ def test_progress_counts_the_bytes_of_the_file(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("words", "form", "message"),
     [
-        (["a", ""], "text", "expected words without line ends, got ''"),
+        (["a", ""], "text", "''; expected words without line ends"),
         (["a", "b\nc"], "binary", "expected words without line ends"),
         (["a", "b c"], "text", "cannot hold a word with a space"),
         (["a", "\ud800"], "text", "expected words of Unicode characters"),
@@ -248,3 +248,23 @@ def test_the_same_vectors_are_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.txt.gz", "b.txt.gz"):
         write_table(tmp_path / name, ["x", "y"], matrix_of(2, 9))
     assert (tmp_path / "a.txt.gz").read_bytes() == (tmp_path / "b.txt.gz").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["text", "binary", "glove"])
+@pytest.mark.parametrize("bad", [[1], [0], [2, 4], [0, 1, 2, 3], [4]])
+def test_words_that_are_not_utf8_are_skipped_and_counted_where_that_is_asked_for(
+    tmp_path: Path, form: str, bad: list[int]
+) -> None:
+    words = [b"caf\xe9%d" % i if i in bad else b"word%d" % i for i in range(5)]
+    matrix = np.arange(10, dtype=np.float32).reshape(5, 2)
+    rows = [row.tobytes() if form == "binary" else b"%g %g" % tuple(row) for row in matrix]
+    path = tmp_path / "w"
+    lines = [b"%b %b\n" % pair for pair in zip(words, rows, strict=True)]
+    path.write_bytes((b"" if form == "glove" else b"5 2\n") + b"".join(lines))
+    with pytest.raises(DataError, match=rf"{'word ' if form == 'binary' else 'w:'}.*--skip-undecodable"):
+        read_table(path, form)
+    table = read_table(path, form, skip_undecodable=True)
+    kept = [i for i in range(5) if i not in bad]
+    assert table.words == [f"word{i}" for i in kept]
+    assert table.matrix.tolist() == matrix[kept].tolist()
+    assert table.undecodable == len(bad)
