@@ -27,7 +27,20 @@ from ner.scheme import check, convert, detect, is_tag, parse_tag, repair
 from training.errors import ConfigError, DataError
 from training.files import atomic_write
 from word2vec.file_columns import is_number, is_part, without_empty
-from word2vec.file_kinds import COLUMNS, COMMAS, EMPTY, OTHER, TABLE, TEXT, FileKind, decide, opened
+from word2vec.file_kinds import (
+    COLUMNS,
+    COMMAS,
+    EMPTY,
+    JSON_LINES,
+    JSON_LIST,
+    JSON_OBJECT,
+    OTHER,
+    TABLE,
+    TEXT,
+    FileKind,
+    decide,
+    opened,
+)
 
 DOCSTART = "-DOCSTART-"
 EXPECTED = "a CoNLL file"
@@ -113,7 +126,8 @@ def iter_conll(
         what = "expected docstart keep or drop and separator auto, tab or space"
         raise ConfigError(f"{name}: {what}, got {docstart!r} and {separator!r}")
     if kind:
-        kind.check(name, EXPECTED, COLUMNS, TEXT, TABLE, COMMAS, EMPTY)
+        remedies = dict.fromkeys((JSON_LINES, JSON_LIST, JSON_OBJECT), "write its words and tags in columns, a word a line")
+        kind.check(name, EXPECTED, COLUMNS, TEXT, TABLE, COMMAS, EMPTY, **remedies)
         if kind.layout and (problem := kind.layout.problem(columns.word, columns.tag)):
             raise DataError(f"{name}: {problem}")
     form, numbered = _form(_decoded(lines, name, problems, unread, kind), name, columns, separator, kind)

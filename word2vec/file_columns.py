@@ -24,6 +24,8 @@ class Layout(NamedTuple):
     tabs: bool
     numbers: int | None  # the column of a number that runs from 1 in each sentence
     tags: tuple[int, ...]  # the columns of tags
+    taglike: tuple[int, ...]  # the columns that hold more tags than others
+    steady: tuple[int, ...]  # the columns that change between sentences only, such as a document's name
     numeric: tuple[int, ...]  # the columns that hold nothing but numbers
     words: int | None
     text: int  # the column whose fields hold the most words, and how many they hold on an average
@@ -50,11 +52,12 @@ class Layout(NamedTuple):
             wrong = f"only {self.width} column{'s' * (self.width > 1)}"
         elif place == self.numbers:
             wrong = "a running number"
+        elif place in self.steady and self.rows > 4:
+            wrong = "the same in all rows of a sentence"
         elif place in self.tags and self.rows > 2:
             wrong = "tags"
         else:
-            in_tags = tag is None or not self.tags or not -self.width <= tag < self.width or tag % self.width in self.tags
-            if in_tags or self.numbers is None:
+            if tag is None or not self.tags or not -self.width <= tag < self.width or tag % self.width in self.taglike:
                 return ""
             return f"expected tags in column {_ordinal(tag or 0, self.width)}, got others; {self.proposal()}"
         if self.words is None or self.words == place:
@@ -91,7 +94,9 @@ def layout(lines: Sequence[str], *, least: float = 0.6) -> Layout | None:
     numbers = next((i for i in range(width) if _runs([[row[i] for row in each] for each in sentences if each])), None)
     tags = tuple(i for i in range(width) if _share(_TAG, columns[i]) >= ENOUGH and _has_outside(columns[i]))
     numeric = tuple(i for i in range(width) if _share(_NUMERIC, columns[i]) >= ENOUGH)
-    text = [i for i in range(width) if i not in (*tags, *numeric, numbers) and len(set(columns[i])) > 1]
+    long = [sentence for sentence in sentences if len(sentence) > 2]
+    steady = tuple(i for i in range(width) if long and all(len({row[i] for row in sentence}) == 1 for sentence in long))
+    text = [i for i in range(width) if i not in (*tags, *numeric, *steady, numbers) and len(set(columns[i])) > 1]
     after = [i for i in text if numbers is None or i > numbers]
     lengths = [sum(field.count(" ") + 1 for field in column) / len(column) for column in columns]
     return Layout(
@@ -100,6 +105,8 @@ def layout(lines: Sequence[str], *, least: float = 0.6) -> Layout | None:
         tabs=tabs,
         numbers=numbers,
         tags=tags,
+        taglike=tuple(i for i in range(width) if _share(_TAG, columns[i]) > 0.5),
+        steady=steady,
         numeric=numeric,
         words=next(iter(after or text), None),
         text=lengths.index(max(lengths)),
@@ -141,17 +148,19 @@ def _has_outside(column: Sequence[str]) -> bool:
 
 
 def _runs(sentences: Sequence[Sequence[str]]) -> bool:
-    """Whether a column counts 1, 2, 3 (or from 0) in every sentence, as CoNLL-U and GermEval do."""
-    counted = 0
-    for column in sentences:
-        plain = [field for field in column if not _PART.fullmatch(field)]
-        if not all(_NUMBER.fullmatch(field) and len(field) < 9 for field in plain) or not plain:
-            return False
-        values = [int(field) for field in plain]
-        if values != list(range(values[0], values[0] + len(values))) or values[0] > 1:
-            return False
-        counted += len(values)
-    return counted > 2 and any(len(column) > 1 for column in sentences)
+    """Whether a column counts 1, 2, 3 (or from 0) in every sentence, as CoNLL-U and GermEval do, or through the file."""
+    if not all(_NUMBER.fullmatch(field) and len(field) < 9 for column in sentences for field in column):
+        return False
+    numbers = [[int(field) for field in column] for column in sentences]
+    through = [number for column in numbers for number in column]
+    if len(through) < 3 or all(len(column) == 1 for column in numbers):
+        return False
+    return _consecutive(through) or all(map(_consecutive, numbers))
+
+
+def _consecutive(numbers: Sequence[int]) -> bool:
+    """Whether these are 1, 2, 3, … or 0, 1, 2, …"""
+    return numbers[0] < 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def is_number(field: str) -> bool:

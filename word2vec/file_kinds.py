@@ -55,6 +55,13 @@ NAMES = {
     BINARY_VECTORS: "word vectors in word2vec's binary form",
 }
 
+REMEDIES = {
+    VECTORS: "train-ner takes it with --vectors",
+    JSON_LINES: "take its text out first",
+    JSON_LIST: "take its text out first",
+    JSON_OBJECT: "take its text out first",
+}
+
 HEADER = re.compile(rb"[ \t]*(\d{1,15})[ \t]+(\d{1,9})[ \t]*\r?\n")  # of word2vec's files
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 _UNPACKERS: dict[str, Callable[[Any], Any]] = {
@@ -82,7 +89,7 @@ class FileKind:
     name: str
     remedy: str = ""
     compression: str = ""  # gzip, bzip2 or xz
-    encoding: str = "utf-8"  # of text; iso-8859-1 and cp1252 are a guess, "" is one that cannot be guessed
+    encoding: str = "utf-8"  # of what was looked at; iso-8859-1 and cp1252 are a guess, "" is one that cannot be guessed
     mark: int = 0  # bytes of the byte-order mark
     old_mac: bool = False  # lines end with a bare CR
     layout: Layout | None = None  # of columns, and of text whose lines have like numbers of words
@@ -105,7 +112,7 @@ class FileKind:
         at = next((i for i, c in enumerate(line.decode(errors="surrogateescape")) if "\udc80" <= c <= "\udcff"), 0)
         byte = line.decode(errors="surrogateescape")[at : at + 1].encode(errors="surrogateescape")
         before = len(line.decode(errors="surrogateescape")[:at].encode(errors="surrogateescape"))
-        guess = self.encoding if self.encoding != "utf-8" else _narrow(line)
+        guess = _narrow(line) if self.encoding == "ascii" else self.encoding
         got = f"got byte 0x{byte.hex()} at byte {before + 1} of the line"
         return DataError(f"{where}: expected UTF-8, {got}; {_advice(guess)}")
 
@@ -233,7 +240,7 @@ def decide(head: bytes, *, whole: bool) -> FileKind:
     if not encoding:
         header = HEADER.match(data)
         if header and is_binary(data[header.end() :], int(header[2])):
-            return FileKind(BINARY_VECTORS, NAMES[BINARY_VECTORS])
+            return FileKind(BINARY_VECTORS, NAMES[BINARY_VECTORS], REMEDIES[VECTORS])
         encoding = _encoding(data if whole else data[: len(data) - len(data) % 4])
     if encoding in _WIDE:
         name = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
@@ -247,7 +254,8 @@ def decide(head: bytes, *, whole: bool) -> FileKind:
     data = data.replace(b"\r", b"\n") if old_mac else data
     lines = _lines(data, whole)
     kind, name, remedy, rows = _text_kind(lines, data, whole)
-    return FileKind(kind, name or NAMES[kind], remedy, encoding=encoding, mark=mark, old_mac=old_mac, layout=rows)
+    name, remedy = name or NAMES[kind], remedy or REMEDIES.get(kind, "")
+    return FileKind(kind, name, remedy, encoding=encoding, mark=mark, old_mac=old_mac, layout=rows)
 
 
 def is_binary(data: bytes, d: int) -> bool:
@@ -291,9 +299,11 @@ def _text_kind(lines: list[str], data: bytes, whole: bool) -> tuple[str, str, st
             return TABLE, "", f"take the text out: cut -f{rows.text + 1} FILE > NEW", rows
         if rows.sentences > 1:
             return COLUMNS, "", "", rows
-    commas = layout([line.replace(",", "\t") for line in filled if "," in line]) if "," in filled[0] else None
-    if commas and commas.tabs and commas.labelled and not (rows and rows.width > 1):
-        return COMMAS, "", "write them apart by tabs, an empty line after each sentence", None
+    mark = next((mark for mark in ",;" if mark in filled[0]), "")
+    marked = layout([line.replace(mark, "\t") for line in filled[len(filled) > 3 :] if mark in line]) if mark else None
+    if marked and marked.tabs and marked.labelled and not (rows and rows.width > 1):
+        name = "columns apart by commas" if mark == "," else "columns apart by semicolons"
+        return COMMAS, name, "write them apart by tabs, an empty line after each sentence", None
     return TEXT, "", "", rows
 
 
@@ -317,7 +327,7 @@ def _json_kind(lines: list[str], whole: bool) -> str:
             return "" if whole or re.match(r'\[\s*["]', text) else JSON_LIST
         return JSON_LIST if text[end:].lstrip()[:1] in (",", "]") else ""
     one_line = bool(end) and "\n" not in text[:end]
-    broken = not end and first.endswith("}")
+    broken = not end and (first.endswith("}") or text.count("\n{") > 0)
     return JSON_LINES if one_line or broken or "\n" not in text.strip() else JSON_OBJECT
 
 
@@ -350,9 +360,9 @@ def _encoding(data: bytes) -> str:
     odd = (b"\0" in data or not unicode) and (printable < 0.6 * len(data) or data.count(0) > 0.05 * len(data))
     if odd and (wide := _wide(data)):
         return wide
-    if len(_CONTROLS.findall(data)) > max(4, 0.1 * len(data)):
+    if len(_CONTROLS.findall(data)) > max(4, 0.03 * len(data)):
         return "binary"
-    return "utf-8" if unicode else _narrow(data)
+    return "ascii" if data.isascii() else "utf-8" if unicode else _narrow(data)
 
 
 def _wide(data: bytes) -> str:
