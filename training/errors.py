@@ -78,7 +78,8 @@ class StreamError(SamebitsError):
 
 
 _NO_MEMORY = re.compile(
-    "(can't|cannot|unable to) allocate|not enough memory|out of memory|bad_alloc|could not create a memory|start new thread",
+    "(can't|cannot|unable to) allocate|not enough memory|out of memory|bad_alloc|start new thread"
+    "|could not create a (memory|primitive(?! desc))",
     re.IGNORECASE,
 )
 _ASKED = re.compile(r"allocate ([0-9.]+) (bytes|[KMGTPE]i?B)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -39,6 +40,16 @@ def checked(value: Any, hint: Any, item: Field[Any], where: str) -> Any:
     return found
 
 
+def _text(value: str, where: str) -> str:
+    """Text that may become a file's name: without the null character and halves of surrogate pairs."""
+    try:
+        if b"\0" not in os.fsencode(value):
+            return value
+    except UnicodeEncodeError:
+        pass
+    raise ConfigError(f"{where}: expected text of Unicode characters but the null character, got {shown(value)}")
+
+
 def typed(value: Any, hint: Any, where: str) -> Any:
     """``value`` as the type: an int may stand for a float, a list for a tuple; nothing else is converted."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
@@ -52,7 +63,7 @@ def typed(value: Any, hint: Any, where: str) -> Any:
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
             return _finite(value, where)
         if kind is str and isinstance(value, str):
-            return value
+            return _text(value, where)
         if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
             inner = typing.get_args(kind)[0]
             return tuple(typed(each, inner, where) for each in value)
