@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from torch import Tensor
 from ner.packing import Packing, packing
 from training.randomness import permutation, unit
 
+LONG_WORD = 8  # characters; text of words that are on the average as long, or longer, is counted by its characters
 POOL = 50  # batches whose sentences are sorted by length together
 
 
@@ -104,6 +106,14 @@ class Encoded:
         document = np.unique(np.repeat(self.documents[sentences], lengths), return_inverse=True)[1]
         return Surroundings(*(torch.from_numpy(each.astype(np.int64, copy=False)) for each in (mention, document)))
 
+    def weights(self) -> npt.NDArray[np.int64]:
+        """For each sentence how many tokens of ordinary length it is worth: as many as it has, or by its characters."""
+        if self.distinct is None:
+            return self.lengths
+        characters = np.concatenate([[0], np.cumsum(self.spelling_lengths[self.distinct])])
+        spelled: npt.NDArray[np.int64] = characters[self.starts + self.lengths] - characters[self.starts]
+        return np.maximum(self.lengths, spelled // LONG_WORD)
+
     def _characters(self, tokens: npt.NDArray[np.int64]) -> Characters | None:
         if self.distinct is None:
             return None
@@ -121,6 +131,9 @@ class SentenceBatches:
     Of a split with documents, those are shuffled instead, and as many go into each batch as make ``batch_size`` sentences
     on the average.
 
+    ``most``: tokens a batch (0: any number), for texts of any length; long words count for several. What is more becomes a
+    batch of its own, as long as it is no part of a sentence or a document.
+
     With ``keep`` the batches of the last epoch asked for are kept once they are made, for splits that are validated on
     several times an epoch.
     """
@@ -135,7 +148,9 @@ class SentenceBatches:
         seed: int = 0,
         purpose: str = "order",
         keep: bool = False,
+        most: int = 0,
     ) -> None:
+        self.most = most
         self.encoded, self.batch_size, self.batching, self.shuffle = encoded, batch_size, batching, shuffle
         self.seed, self.purpose, self.keep = seed, purpose, keep
         self._kept: tuple[int, Plan] | None = None
@@ -144,7 +159,8 @@ class SentenceBatches:
         """The batches of an epoch, made when they are asked for."""
         epoch = epoch if self.shuffle else 0
         if self._kept is None or self._kept[0] != epoch:
-            plan = Plan(self.encoded, self._groups(epoch), keep=self.keep)
+            groups = self._groups(epoch)
+            plan = Plan(self.encoded, self._bounded(groups) if self.most else groups, keep=self.keep)
             if not self.keep:
                 return plan
             self._kept = epoch, plan
@@ -166,6 +182,23 @@ class SentenceBatches:
         if self.shuffle:
             groups = [groups[i] for i in permutation(len(groups), self.seed, f"{self.purpose}/batches", epoch)]
         return groups
+
+    def _bounded(self, groups: Sequence[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+        """The groups, cut where one would have more than ``most`` tokens."""
+        weights, documents = self.encoded.weights().tolist(), self.encoded.documents
+        bounded: list[npt.NDArray[np.int64]] = []
+        for group in groups:
+            begin = total = 0
+            starts = np.ones(len(group), np.bool_) if documents is None else np.diff(documents[group], prepend=-1) != 0
+            whole = np.append(np.flatnonzero(starts), len(group)).tolist()  # sentences, or documents
+            for first, last in pairwise(whole):
+                weight = sum(weights[i] for i in group[first:last].tolist())
+                if first > begin and total + weight > self.most:
+                    bounded.append(group[begin:first])
+                    begin, total = first, 0
+                total += weight
+            bounded.append(group[begin:])
+        return bounded
 
     def _by_document(self, documents: npt.NDArray[np.int64], epoch: int) -> list[npt.NDArray[np.int64]]:
         starts = np.flatnonzero(np.diff(documents, prepend=-1))

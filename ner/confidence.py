@@ -23,15 +23,17 @@ from ner.chain import edges
 from ner.crf import CRF
 from ner.model import Tagger
 from ner.packing import Packing
-from ner.scheme import ROLES, Span, parse_tag, to_spans
+from ner.scheme import ROLES, Span, pair_table, parse_tag, to_spans
 
 
 def continuations(labels: Sequence[str]) -> Tensor:
     """(L, L) boolean: whether the second label goes on with the entity of the first, as to_spans reads tags."""
-    parts = [parse_tag(label) for label in labels]
-    roles = [(ROLES[letter], kind) for letter, kind in parts]
-    rows = [[a[0] in ("B", "I") and b[0] in ("I", "E") and a[1] == b[1] for b in roles] for a in roles]
-    return torch.tensor(rows, dtype=torch.bool).reshape(len(labels), len(labels))
+
+    def goes_on(one: str, two: str) -> bool:
+        (a, kind), (b, other) = parse_tag(one), parse_tag(two)
+        return ROLES[a] in ("B", "I") and ROLES[b] in ("I", "E") and kind == other
+
+    return torch.from_numpy(pair_table(labels, goes_on))
 
 
 class Found(NamedTuple):

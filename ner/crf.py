@@ -21,17 +21,31 @@ from ner.scheme import Transitions
 from training.errors import ConfigError, DataError
 from training.randomness import uniform
 
+MANY = 500  # labels; what the CRF does at each word grows with their square
 WIDEST = 600.0  # nats between a likely and an unlikely label that the quick recursion may meet; e^-708 is float64's least
 
 
 def _mixing(pairs: Tensor) -> float:
-    """The number of steps after which any label can have followed any other; infinite if there is none."""
+    """The number of steps after which any label can have followed any other, or a few more; infinite if there is none."""
+    if len(pairs) > MANY and bool(pairs[0, 0]):  # by way of label 0: products would take minutes
+        return _longest_way(pairs[0], pairs) + _longest_way(pairs[:, 0], pairs.T)
     reached = pairs.double()
     for steps in range(1, len(pairs) ** 2 + 1):
         if bool((reached > 0).all()):
             return steps
         reached = (reached @ pairs.double()).clamp(max=1)
     return math.inf
+
+
+def _longest_way(first: Tensor, pairs: Tensor) -> float:
+    """How many steps it takes from label 0, which leads to ``first`` (L,), until every label is reached."""
+    steps, reached = 1, first
+    while not bool(reached.all()):
+        more = reached | pairs[reached].any(0)
+        if bool((more == reached).all()):
+            return math.inf
+        steps, reached = steps + 1, more
+    return steps
 
 
 class CRF(nn.Module):

@@ -24,6 +24,7 @@ from word2vec.text import TextRule
 
 PAD, UNK = 0, 1
 FIRST = 2  # the first id that stands for a word or character of its own
+SPELLED = 64  # an encoded file may stand in a text as one word of a megabyte; the longest of CoNLL-2003 has 61 characters
 Ids = npt.NDArray[np.int64]
 
 
@@ -109,8 +110,12 @@ class Indexer:
         return np.array([find(form(word), UNK) for word in words], dtype=np.int64)
 
     def encode_characters(self, words: Sequence[str]) -> tuple[Ids, Ids]:
-        """Character ids (C,) of raw words, one word after the other, and the words' lengths (W,)."""
+        """Character ids (C,) of raw words, one word after the other, and the words' lengths (W,).
+
+        Of a word with more than 2 · SPELLED characters only the first and the last SPELLED are read.
+        """
         find = self.characters.get
+        words = [word if len(word) <= 2 * SPELLED else word[:SPELLED] + word[-SPELLED:] for word in words]
         flat = np.array([find(character, UNK) for character in "".join(words)], dtype=np.int64)
         return flat, np.array([len(word) for word in words], dtype=np.int64)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -26,8 +26,11 @@ from training.device import choose_device, move
 from training.errors import DataError
 from word2vec.text import Token
 
+Piece = TypeVar("Piece")
 CHUNK = 512  # sentences that are sorted by length and tagged together
 BATCH = 256  # sentences; whole documents are of mixed lengths, and the more of them there are, the fuller is a step
+MOST_TOKENS = 20_000  # a batch; as many as ordinary text never has in so many sentences
+LONGEST_SENTENCE = 10_000  # tokens; a longer one is tagged in pieces, so that memory is bounded
 MOST_ATTACHED = 20_000  # vectors of words that training did not see, kept from one call to the next
 
 
@@ -122,20 +125,22 @@ class TrainedTagger:
         ``numbers`` say which document each sentence is of (from 1, never falling), for a tagger that reads sentences with
         their document; 0, and no numbers at all, let each stand alone.
         """
-        tags: list[list[str]] = [[] for _ in words]
-        for batch, found in self._found(words, numbers):
+        given = _Pieces(words, numbers)
+        tags: list[list[str]] = [[] for _ in given.words]
+        for batch, found in self._found(given):
             for number, each in zip(batch.sentences.tolist(), found.tags, strict=True):
                 tags[number] = each
-        return tags
+        return [list(chain(*parts)) for parts in given.together(tags)]
 
     def predict(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> list[Tagged]:
         """As ``tag``, with the entities and their confidence."""
-        tagged = [Tagged([], [], []) for _ in words]
-        for batch, found in self._found(words, numbers):
+        given = _Pieces(words, numbers)
+        tagged = [Tagged([], [], []) for _ in given.words]
+        for batch, found in self._found(given):
             sure = iter(self.confidence(found, batch.plan).tolist())
             for number, tags, spans in zip(batch.sentences.tolist(), found.tags, found.spans, strict=True):
                 tagged[number] = Tagged(tags, spans, [next(sure) for _ in spans])
-        return tagged
+        return [_joined(parts) for parts in given.together(tagged)]
 
     def entities(self, text: str, threshold: float = 0.0) -> list[Entity]:
         """The entities of raw text, of at least this confidence; offsets are into ``text``. A blank line ends a sentence."""
@@ -160,15 +165,13 @@ class TrainedTagger:
         tags = self.tag([sentence.words for sentence in given], [number + 1 for _, number in chunk])
         yield from zip(given, tags, strict=True)
 
-    def _found(
-        self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None
-    ) -> Iterator[tuple[Batch, Found]]:
+    def _found(self, given: _Pieces) -> Iterator[tuple[Batch, Found]]:
         """Batches of sentences of like lengths, or of whole documents, on the device, with what is found in each."""
-        self._attach(word for sentence in words for word in sentence)
-        numbers = [0] * len(words) if numbers is None else numbers
-        given = [Sentence(tuple(sentence), document=n) for sentence, n in zip(words, numbers, strict=True)]
-        encoded = encode(given, self.indexer, self.config, labels=False)
-        for batch in SentenceBatches(encoded, BATCH, shuffle=False).plan(0):
+        self._attach(word for sentence in given.words for word in sentence)
+        pairs = zip(given.words, given.numbers, strict=True)
+        sentences = [Sentence(tuple(words), document=number) for words, number in pairs]
+        encoded = encode(sentences, self.indexer, self.config, labels=False)
+        for batch in SentenceBatches(encoded, BATCH, shuffle=False, most=MOST_TOKENS).plan(0):
             batch = move(batch, self.device)
             yield batch, find_entities(self.model, self.indexer.labels, batch)
 
@@ -182,6 +185,37 @@ class TrainedTagger:
                 self.indexer.words.popitem()  # the newest
             table.extra = table.extra[:0]
         attach_unseen(table, self.indexer, self.vectors, words)
+
+
+class _Pieces:
+    """Sentences with the numbers of their documents, the longest cut: each piece is tagged as a sentence."""
+
+    def __init__(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None) -> None:
+        self.counts = [max(1, -(-len(sentence) // LONGEST_SENTENCE)) for sentence in words]
+        pieces = (_cut(sentence) if count > 1 else [sentence] for sentence, count in zip(words, self.counts, strict=True))
+        self.words = list(chain.from_iterable(pieces))
+        given = [0] * len(words) if numbers is None else numbers
+        self.numbers = [number for number, count in zip(given, self.counts, strict=True) for _ in range(count)]
+
+    def together(self, found: Iterable[Piece]) -> Iterator[list[Piece]]:
+        """What was found for the pieces, sentence by sentence."""
+        rest = iter(found)
+        return (list(islice(rest, count)) for count in self.counts)
+
+
+def _cut(words: Sequence[str]) -> list[Sequence[str]]:
+    return [words[i : i + LONGEST_SENTENCE] for i in range(0, len(words), LONGEST_SENTENCE)]
+
+
+def _joined(parts: list[Tagged]) -> Tagged:
+    if len(parts) == 1:
+        return parts[0]
+    tags, spans, at = list[str](), list[Span](), 0
+    for part in parts:
+        spans += [Span(span.type, at + span.start, at + span.end) for span in part.spans]
+        tags += part.tags
+        at += len(part.tags)
+    return Tagged(tags, spans, [confidence for part in parts for confidence in part.confidences])
 
 
 def _whole_rows(layer: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:

@@ -20,6 +20,7 @@ from ner.scheme import Span, check
 
 Known = Callable[[str], bool]
 WORST = 10  # sentences shown in full
+MOST_TYPES = 200  # of the confusion table, which has as many columns as rows
 SHOWN = 5  # errors of a sentence that are put into words
 MISSED, SPURIOUS = "missed", "spurious"
 
@@ -76,7 +77,8 @@ class Evaluation:
     def by_kind(self) -> dict[str, dict[str, int]]:
         """Errors by kind and type: the gold entity's type; the predicted one's where there is no gold entity."""
         counts = Counter((m.kind, (m.gold or m.predicted or Span("", 0, 0)).type) for m in self.mistakes())
-        return {kind: {name: counts[kind, name] for name in self.types} for kind in KINDS}
+        types = self.types
+        return {kind: {name: counts[kind, name] for name in types} for kind in KINDS}
 
     def confusion(self) -> dict[str, dict[str, int]]:
         """Gold type → the type predicted in its place, or "missed"; what was predicted where nothing is: "spurious" → type.
@@ -86,8 +88,17 @@ class Evaluation:
         pairs = Counter((span.type, span.type) for each in self.judged for span in each.right)
         for m in self.mistakes():
             pairs[m.gold.type if m.gold else SPURIOUS, m.predicted.type if m.predicted else MISSED] += 1
-        rows = {name: {other: pairs[name, other] for other in (*self.types, MISSED)} for name in self.types}
-        return {**rows, SPURIOUS: {other: pairs[SPURIOUS, other] for other in self.types}}
+        types = self._confused()
+        rows = {name: {other: pairs[name, other] for other in (*types, MISSED)} for name in types}
+        return {**rows, SPURIOUS: {other: pairs[SPURIOUS, other] for other in types}}
+
+    def _confused(self) -> list[str]:
+        """The types of the confusion table: all, or of very many those with the most errors."""
+        types = self.types
+        if len(types) <= MOST_TYPES:
+            return types
+        errors = Counter(span.type for m in self.mistakes() for span in (m.gold, m.predicted) if span)
+        return sorted(sorted(types, key=lambda name: (-errors[name], name))[:MOST_TYPES])
 
     def worst(self) -> list[int]:
         """The numbers of the worst sentences: most errors first, then most errors a word, then in order."""
@@ -138,7 +149,7 @@ class Evaluation:
         total = sum(sum(row.values()) for row in kinds.values())
         rows = [
             (f"{kind}: {MEANING[kind]}", f"{sum(row.values()):,}", f"{100 * sum(row.values()) / max(1, total):.1f} %",
-             *(f"{row[name]:,}" for name in self.types))
+             *(f"{count:,}" for count in row.values()))
             for kind, row in kinds.items()
         ]  # fmt: skip
         missing, surplus = self.wrong()
@@ -147,9 +158,11 @@ class Evaluation:
 
     def _confusion_table(self) -> Table:
         found = self.confusion()
-        columns = (*self.types, MISSED)
+        columns = (*self._confused(), MISSED)
         rows = [(name, *(f"{row[c]:,}" if c in row else "" for c in columns)) for name, row in found.items()]
         note = "rows: gold; columns: what was predicted in its place, with the right words or with some of them."
+        if len(columns) <= len(self.types):
+            note += f" Of {len(self.types):,} types the {MOST_TYPES} with the most errors."
         return Table("Confusion between types (strict)", ("gold", *columns), rows, note)
 
     def wrong(self) -> tuple[int, int]:

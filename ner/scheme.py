@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -247,15 +247,36 @@ class Transitions(NamedTuple):
     end: npt.NDArray[np.bool_]
 
 
+def pair_table(labels: Sequence[str], holds: Callable[[str, str], bool]) -> npt.NDArray[np.bool_]:
+    """(L, L): whether something holds for a label and the next one that depends on their letters, and on the types only by
+    whether they are the same. So it is asked for pairs of letters, not for the millions of pairs of thousands of labels."""
+    parts = [parse_tag(label) for label in labels]
+    known = sorted({letter for letter, _ in parts})
+    letter = np.array([known.index(each) for each, _ in parts], dtype=np.int64)
+
+    def table(kinds: tuple[str, str]) -> npt.NDArray[np.bool_]:
+        tags = [[each if each == "O" else make_tag(each, kind) for each in known] for kind in kinds]
+        return np.array([[holds(a, b) for b in tags[1]] for a in tags[0]], dtype=np.bool_).reshape(len(known), len(known))
+
+    same, other = table(("X", "X")), table(("X", "Y"))
+    pairs: npt.NDArray[np.bool_] = other[letter][:, letter]
+    of_kind: dict[str, list[int]] = {}
+    for i, (_, kind) in enumerate(parts):
+        of_kind.setdefault(kind, []).append(i)
+    for places in of_kind.values():
+        pairs[np.ix_(places, places)] = same[np.ix_(letter[places], letter[places])]
+    return pairs
+
+
 def allowed_transitions(labels: Sequence[str], scheme: str) -> Transitions:
     """The label sequences that are well formed in ``scheme``; DataError for a label with a letter it does not have."""
     for label in labels:
         if parse_tag(label)[0] not in "O" + SCHEMES[scheme]:
             raise DataError(f"expected labels of scheme {scheme}, got {label!r}")
-    pairs = [[not _fault(row, column, scheme) for column in labels] for row in labels]
+    pairs = pair_table(labels, lambda row, column: not _fault(row, column, scheme))
     return Transitions(
         np.array([not _fault("", label, scheme) for label in labels], dtype=np.bool_),
-        np.array(pairs, dtype=np.bool_).reshape(len(labels), len(labels)),
+        pairs,
         np.array([not _fault(label, "", scheme) for label in labels], dtype=np.bool_),
     )
 

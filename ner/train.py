@@ -14,6 +14,7 @@ from ner.batches import Encoded, SentenceBatches
 from ner.calibration import fit_temperature
 from ner.config import TaggerConfig
 from ner.conll import Sentence, number_words, write_conll
+from ner.crf import MANY
 from ner.data import Dataset, encode, read_dataset, split_paths, word_counts
 from ner.embeddings import RAW, Coverage, Views, attach_unseen, vector_test, word_matrix
 from ner.findings import counted
@@ -54,7 +55,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     dataset = read_dataset(config)
     vectors = load_views(config)
     indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
-    _tell_data(options, dataset, indexer)
+    _tell_data(config, options, dataset, indexer)
     task, coverage = build_task(config, dataset, indexer, vectors)
     options.tell(f"vectors: {coverage}" if vectors else "vectors: none, random ones are trained")
     trained = copy.deepcopy(indexer)  # before words of the other splits are added
@@ -259,7 +260,7 @@ def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) 
     run.run.text("words/neighbours", "\n".join(lines) or "none", step)
 
 
-def _tell_data(options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:
+def _tell_data(config: TaggerConfig, options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:
     def size(sentences: Sequence[Sentence]) -> str:
         return f"{counted(len(sentences), 'sentence')}, {counted(sum(len(s.words) for s in sentences), 'word')}"
 
@@ -270,5 +271,11 @@ def _tell_data(options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:
     options.tell(f"tags: {dataset.source_scheme} → {indexer.scheme}, types {', '.join(indexer.types) or 'none'}")
     for line in doubtful_types(indexer.types):
         options.tell(f"warning: {line}")
+    if config.decoder == "crf" and len(indexer.labels) > MANY:
+        n = len(indexer.labels)
+        options.tell(
+            f"tags: {n:,} labels, so the CRF weighs {n * n:,} transitions at every word, and needs about "
+            f"{60 * n * n / 1e9:.1f} GB for them: a step takes long; --decoder softmax has no such work"
+        )
     if dataset.repaired:
         options.tell(f"tags: {dataset.repaired:,} were repaired as conlleval reads them")
