@@ -28,6 +28,7 @@ from ner.groups import (
     read_group,
     run_group,
     seeds_of,
+    started_in,
     tested_on,
 )
 from ner.significance import Summary
@@ -41,9 +42,13 @@ def train_group(folder: Path, jobs: int, options: RunOptions) -> None:
     """Train what is left of a group, ``jobs`` runs at a time, and print the summary."""
     from ner.train import train_tagger
 
+    options = replace(options, folder=started_in(folder))
+
     def train(config: TaggerConfig, run: Path, started: bool) -> None:
         options.tell(one_line(f"seed {config.seed}: {run}"))
-        train_tagger(config, replace(options, path="" if started else str(run), resume=str(run) if started else ""))
+        path, resume = ("", str(run)) if started else (str(run), "")
+        # A seed that has begun knows where; it may have been told of other paths, too.
+        train_tagger(config, replace(options, path=path, resume=resume, folder="" if started else options.folder))
 
     try:
         if jobs > 1:
@@ -79,12 +84,12 @@ class Children:
         self.stopping = False
         self._begun: list[subprocess.Popen[bytes]] = []
 
-    def run(self, command: Sequence[str], log: IO[str]) -> int | None:
+    def run(self, command: Sequence[str], log: IO[str], folder: str = "") -> int | None:
         """Begin one and wait for its end: its exit code, or minus the signal that killed it; None if all are to stop."""
         if self.stopping:
             return None
         # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
-        child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=folder or None)
         self._begun.append(child)
         if self.stopping:  # told so between the look above and the entry in the list
             _stop(child)
@@ -110,7 +115,7 @@ def _side_by_side(folder: Path, jobs: int, options: RunOptions) -> None:
         run = inside(folder, f"seed_{seed}")
         with open_inside(folder, f"seed_{seed}.log", "a") as log:
             options.tell(one_line(f"seed {seed}: begun, {log.name}"))
-            code = children.run(_command(folder, seed, options.allow_changes), log)
+            code = children.run(_command(folder, seed, options.allow_changes), log, options.folder)
         options.tell(one_line(f"seed {seed}: {_ending(code)}, {run}"))
         return Preempted.exit_code if code is None or (children.stopping and code in _TERMINATED) else code
 
@@ -133,11 +138,11 @@ _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # told to stop before the
 
 def _command(folder: Path, seed: int, allow_changes: bool) -> list[str]:
     """What begins a seed's run, or goes on with it."""
-    run = inside(folder, f"seed_{seed}")
+    run = inside(folder, f"seed_{seed}").absolute()
     command = [sys.executable, str(Path(__file__).with_name("cli.py")), "train-ner", "--no-progress"]
     if (run / "manifest.json").is_file():
         return [*command, "--resume", str(run), *(["--allow-changes"] if allow_changes else [])]
-    return [*command, "--config", str(folder / "config.json"), "--seed", str(seed), "--run", str(run)]
+    return [*command, "--config", str((folder / "config.json").absolute()), "--seed", str(seed), "--run", str(run)]
 
 
 def _ending(code: int | None) -> str:

@@ -18,6 +18,7 @@ from training.compare import compare as compare_runs
 from training.errors import ConfigError, Preempted, SamebitsError
 from training.experiment import RunOptions
 from training.leftovers import temporary_folder
+from training.places import start_folder
 from training.replay import REPEATED
 from training.run import read_manifest
 from training.visible import one_line
@@ -83,7 +84,7 @@ def _verified(
         if first is not None:
             begin = replay.prepare(source, described, again, first, click.echo).step
             click.echo(f"replaying from the checkpoint at step {begin}")
-        complete = _repeat(described, again, first is not None, last)
+        complete = _repeat(described, again, first is not None, last, str(start_folder(source, described)))
         found = compare_runs(source, again, partial=not complete, repeated=True, without=REPEATED)
     span = "" if first is None and complete else f", steps {begin + 1} to {last if last and not complete else 'the end'}"
     return Comparison([*files, *found.results], found.causes), span
@@ -95,7 +96,7 @@ def _tell(line: str) -> None:
         click.echo(line)
 
 
-def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | None) -> bool:
+def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | None, folder: str) -> bool:
     """Train the settings of ``described`` into ``again``; whether it came to its end, which ``last`` may forestall.
 
     An error ends the repetition only: what it wrote until then is compared all the same.
@@ -104,7 +105,7 @@ def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | 
     stop = replay.StopAt(last) if last is not None else None
     callbacks: tuple[Callback, ...] = (ProgressBar(), *([stop] if stop else []))
     path, resume = ("", str(again)) if prepared else (str(again), "")
-    options = RunOptions(path=path, resume=resume, tell=_tell, callbacks=callbacks)
+    options = RunOptions(path=path, resume=resume, folder=folder, tell=_tell, callbacks=callbacks)
     try:
         if described["kind"] == "ner":
             from ner.train import train_tagger

@@ -15,18 +15,20 @@ LARGEST_SIZE = 1 << 16  # numbers for a word, a character, a unit
 class TaggerConfig(TrainConfig):
     """What ``train-ner`` can be told. Data: either ``data``, or ``train``, ``valid`` and ``test``."""
 
-    data: str = option("data/sample", "folder with the train, valid and test files, in CoNLL's columns")
-    train: str = option("", "training file; with --valid and --test instead of --data")
-    valid: str = option("", "validation file")
-    test: str = option("", "test file")
+    data: str = option("data/sample", "folder with the train, valid and test files, in CoNLL's columns", no_path=())
+    train: str = option("", "training file; with --valid and --test instead of --data", no_path=())
+    valid: str = option("", "validation file", no_path=())
+    test: str = option("", "test file", no_path=())
     word_column: int = option(0, "column of the word, from 0, or from the end if negative")
     tag_column: int = option(-1, "column of the tag")
     docstart: str = option("drop", "-DOCSTART- rows: leave them out, or keep each as a sentence", choices=("drop", "keep"))
     repair: bool = option(False, "read ill-formed tags as conlleval does, instead of refusing them")
     scheme: str = option("IOBES", "scheme the model is trained in", choices=("IOBES", "IOB2"))
 
-    vectors: str = option("auto", "word vectors: a file, none, or auto for the newest finished train-w2v run")
-    more_vectors: tuple[str, ...] = option((), "further word vectors, side by side with those, repeatable")
+    vectors: str = option(
+        "auto", "word vectors: a file, none, or auto for the newest finished train-w2v run", no_path=("auto", "none")
+    )
+    more_vectors: tuple[str, ...] = option((), "further word vectors, side by side with those, repeatable", no_path=())
     word_form: str = option(
         "vectors", "words as the vectors' text was normalized, or as they stand in the file", choices=("vectors", "raw")
     )

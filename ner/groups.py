@@ -7,6 +7,7 @@ each, and when all have finished ``summary.json``. A group of one is a single ru
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -75,7 +76,8 @@ def open_group(config: TaggerConfig, seeds: int, path: str, root: str) -> Path:
         part.mkdir()
         with held(part):
             atomic_write(part / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-            atomic_write(part / "group.json", json.dumps({"kind": "group", "seeds": numbers}) + "\n")
+            described = {"kind": "group", "seeds": numbers, "folder": os.getcwd()}
+            atomic_write(part / "group.json", json.dumps(described) + "\n")
             atomic_folder(part, folder)
     except OSError as error:
         if folder.exists():  # another group took the name meanwhile
@@ -160,6 +162,14 @@ def group_seal(folder: Path) -> str:
         return str(parse_json((folder / SUMMARY).read_text(encoding="utf-8"))["seal"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def started_in(folder: Path) -> str:
+    """Where the relative paths of the group's settings begin; "" for here, where that folder is gone or not known."""
+    seeds_of(folder)
+    with open_inside(folder, "group.json") as stream:
+        started = parse_json(stream.read()).get("folder", "")
+    return started if isinstance(started, str) and os.path.isdir(started) else ""
 
 
 def seeds_of(folder: Path) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from training import checkpoint, seal
 from training.errors import DataError
 from training.files import inside
 from training.inputs import Inputs
+from training.places import looked_for, start_folder
 from training.run import read_manifest
 from word2vec.vectors import WordVectors
 
@@ -90,7 +92,7 @@ def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None) -> S
     weights = checkpoint.load_weights(inside(folder, seal.MODEL))
     seal.check_weights(folder, described, weights)
     named = {str(name).removeprefix(WEIGHTS): value for name, value in weights.items()}
-    vectors = _vectors(described.get("inputs", {}), config.affix_vectors) if config.unseen_vectors else None
+    vectors = _vectors(folder, described, config.affix_vectors) if config.unseen_vectors else None
     return Saved(config, indexer, named, vectors, str(folder), _temperature(described, folder))
 
 
@@ -107,18 +109,20 @@ def is_temperature(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 1e-3 <= value <= 1e3
 
 
-def _vectors(inputs: dict[str, Any], affixes: bool) -> Views | None:
+def _vectors(run: Path, described: dict[str, Any], affixes: bool) -> Views | None:
     """The vectors that the tagger was trained with, view by view; None where it had none."""
     views: list[WordVectors] = []
-    while described := inputs.get(f"vectors {len(views) + 1}" if views else "vectors"):
-        path = Path(described["path"])
-        if not path.is_file():
+    folder, inputs = start_folder(run, described, "vectors"), described.get("inputs", {})
+    while given := inputs.get(f"vectors {len(views) + 1}" if views else "vectors"):
+        path = folder / given["path"]
+        if not os.path.isfile(path):
             raise DataError(
-                f"{path}: the tagger was trained with these word vectors and looks unseen words up in them; put them back"
+                f"{path}: the tagger was trained with these word vectors and looks unseen words up in them; put them back "
+                f"({looked_for(run, described)})"
             )
         read = Inputs()
-        if read.add("vectors", path) != described["sha256"]:
-            raise DataError(f"{path}: the tagger was trained with other word vectors (SHA-256 {described['sha256'][:12]}…)")
+        if read.add("vectors", path) != given["sha256"]:
+            raise DataError(f"{path}: the tagger was trained with other word vectors (SHA-256 {given['sha256'][:12]}…)")
         views.append(WordVectors.load(path))
         read.described()
     return Views(views, affixes=affixes) if views else None

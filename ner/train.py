@@ -36,6 +36,7 @@ from training.files import sha256_file
 from training.inputs import Inputs
 from training.loop import Trainer
 from training.model_checkpoint import ModelCheckpoint
+from training.places import placed
 from training.run import check_beside, newest_finished
 from training.summary import ModelSummary, results_table
 from word2vec.text import TextRule
@@ -50,10 +51,13 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     options = options or RunOptions()
     if finished := already_finished(options, "ner"):
         return finished
-    config = resolve_vectors(config, options)
-    inputs = Inputs({**split_paths(config)._asdict(), **_vector_inputs(config)})  # before they are read
-    dataset = read_dataset(config)
-    vectors = load_views(config)
+    here, options = placed(config, options)
+    read = resolve_vectors(here, options)
+    if read != here:
+        config = dataclasses.replace(config, vectors=read.vectors, more_vectors=read.more_vectors)
+    inputs = Inputs({**split_paths(read)._asdict(), **_vector_inputs(read)})  # before they are read
+    dataset = read_dataset(read)
+    vectors = load_views(read)
     indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
     _tell_data(config, options, dataset, indexer)
     task, coverage = build_task(config, dataset, indexer, vectors)
@@ -101,11 +105,10 @@ def resolve_vectors(config: TaggerConfig, options: RunOptions) -> TaggerConfig:
     """The settings with the vectors' file in place of "auto"; tells which, or that there is none."""
     path = config.vectors
     if path == "auto":
-        newest = newest_finished(Path(options.root) / "w2v")
+        root = Path(options.folder) / options.root / "w2v"
+        newest = newest_finished(root)
         if newest is None:
-            options.tell(
-                f"vectors: no finished run in {Path(options.root) / 'w2v'}, so random ones are trained (run train-w2v first)"
-            )
+            options.tell(f"vectors: no finished run in {root}, so random ones are trained (run train-w2v first)")
             return dataclasses.replace(config, vectors="none")
         path = str(newest / "vectors.bin")
     if path == "none":
@@ -237,7 +240,9 @@ def _report(
 ) -> Evaluation:
     """The test's predictions, its report, and TensorBoard's pages of both."""
     predicted = [indexer.decode(task.predicted[i]) for i in tested]
-    sentences = [dataset.test[i] for i in tested]
+    # The report says where a sentence stands: as the settings name the file, from wherever it was read.
+    file = Path(config.test) if config.train else Path(config.data) / dataset.paths.test.name
+    sentences = [dataclasses.replace(dataset.test[i], path=str(file)) for i in tested]
     seen = set(indexer.words)
     found = evaluation(
         sentences, predicted, config.scheme, lambda word: indexer.rule.word(word) in seen, vector_test(vectors)

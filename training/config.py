@@ -37,14 +37,17 @@ def option(
     above: float | None = None,
     below: float | None = None,
     batches: bool = False,
+    no_path: tuple[str, ...] | None = None,
 ) -> Any:
     """A config field. ``choices`` limits a string; ``numbers=False`` says that it cannot change the run's numbers.
 
     A number is ``least`` to ``most``, or strictly between ``above`` and ``below``; one of ``batches`` is a share or a whole
-    number. The command line calls the field ``flag``, if that is given.
+    number. The command line calls the field ``flag``, if that is given. ``no_path``: the field holds the path of an input,
+    or several, unless it is one of these words.
     """
     limits = {"least": 0 if batches else least, "most": most, "above": above, "below": below, "batches": batches}
-    return field(default=default, metadata={"help": help, "choices": choices, "numbers": numbers, "flag": flag, **limits})
+    known = {"help": help, "choices": choices, "numbers": numbers, "flag": flag, "no_path": no_path}
+    return field(default=default, metadata={**known, **limits})
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,23 @@ class TrainConfig:
         """Those that can change the run's numbers, as in ``to_dict``."""
         kept = {item.name for item in dataclasses.fields(self) if item.metadata.get("numbers", True)}
         return {name: value for name, value in self.to_dict().items() if name in kept}
+
+    @classmethod
+    def paths(cls) -> list[str]:
+        """The fields that hold paths of inputs."""
+        return [item.name for item in dataclasses.fields(cls) if item.metadata.get("no_path") is not None]
+
+    def located(self: ConfigT, folder: Path, known: Mapping[str, Any] | None = None) -> ConfigT:
+        """The settings with relative paths of inputs led on from ``folder``; of ``known``, those that are the same there."""
+
+        def led(value: Any, words: tuple[str, ...]) -> Any:
+            if isinstance(value, tuple):
+                return tuple(led(each, words) for each in value)
+            return value if value in ("", *words) else str(folder / value)
+
+        same = [name for name in self.paths() if known is None or known.get(name) == self.to_dict()[name]]
+        words = {item.name: item.metadata["no_path"] for item in dataclasses.fields(self) if item.name in same}
+        return dataclasses.replace(self, **{name: led(getattr(self, name), words[name]) for name in same})
 
     @classmethod
     def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str = "config") -> ConfigT:

@@ -49,6 +49,8 @@ class RunOptions:
     argv: tuple[str, ...] = ()
     resume: str = ""
     """A run's folder to go on with."""
+    folder: str = ""
+    """Where the settings' relative paths begin; "" for here (see training/places.py)."""
     allow_changes: bool = False
     """Resume although inputs, settings, code or versions have changed."""
     callbacks: tuple[Callback, ...] = ()
@@ -109,7 +111,7 @@ def experiment(
     """
     device = choose_device(config.device)
     with determinism(config) as level:
-        described = manifest.describe(inputs, device, level)
+        described = manifest.describe(inputs, device, level, options.folder)
         begun = manifest.digest([kind, config.settings(), _identity(described)])
         with as_ours(), _folder(kind, config, options, {**described, "begun": begun}) as run:
             opened = Experiment(run, config, options)

@@ -61,6 +61,8 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
         temporary.write_bytes(data)
 
 
+LONGEST = 255  # bytes in a file's name
+
 # -- inside a folder --------------------------------------------------------------------------------------------------
 
 
@@ -69,10 +71,10 @@ def is_inside(name: Any) -> bool:
     if not isinstance(name, str) or any(part in ("", ".", "..") for part in name.split("/")):
         return False
     try:
-        os.fsencode(name)
+        long = any(len(os.fsencode(part)) > LONGEST for part in name.split("/"))
     except UnicodeEncodeError:
         return False
-    return all(character >= " " and character != "\x7f" for character in name)
+    return not long and all(character >= " " and character != "\x7f" for character in name)
 
 
 def inside(folder: str | Path, name: str, where: str = "") -> Path:

@@ -62,13 +62,13 @@ def wrong_entry(described: Any) -> str | None:
     return None
 
 
-def describe(inputs: Inputs, device: torch.device, level: str) -> dict[str, Any]:
+def describe(inputs: Inputs, device: torch.device, level: str, folder: str = "") -> dict[str, Any]:
     """The manifest's inputs, code, environment, and the folder that relative paths begin in."""
     return {
         "inputs": inputs.described(),
         "code": code(),
         "environment": environment(device, level),
-        "folder": os.getcwd(),
+        "folder": folder or os.getcwd(),
     }
 
 

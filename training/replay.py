@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from training.errors import CheckpointError, ConfigError, DataError
 from training.files import atomic_write, inside, open_inside, sha256_file
 from training.lock import check_free
 from training.manifest import check_described
+from training.places import looked_for, start_folder
 from training.resume import Keeper
 from training.run import LEDGER, METRICS, Run, read_manifest
 from training.values import shown
@@ -50,16 +52,16 @@ def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
     if "-" in described["config"].get("corpus", ()):
         raise DataError(f"{run}: its text came from stdin and was not kept, so that it cannot be run again")
     check_described(described, run)
-    gone, changed = [], []
+    gone, changed, folder = [], [], start_folder(run, described)
     for name, each in described["inputs"].items():
-        if not Path(each["path"]).is_file():
+        path = folder / each["path"]
+        if not os.path.isfile(path):
             gone.append(f"{name} ({each['path']})")
-        elif sha256_file(each["path"]) != each["sha256"] or Path(each["path"]).stat().st_size != each.get("bytes"):
-            changed.append(f"{name} ({each['path']})")
+        elif sha256_file(path) != each["sha256"] or path.stat().st_size != each.get("bytes"):
+            changed.append(f"{name} ({path})")
     if gone:
         raise DataError(
-            f"{run}: inputs are gone: {', '.join(gone)}; put them back to run it again (it was started in "
-            f"{described.get('folder', 'another folder')})"
+            f"{run}: inputs are gone: {', '.join(gone)}; put them back to run it again ({looked_for(run, described)})"
         )
     if changed and not allow_changes:
         raise DataError(

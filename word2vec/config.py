@@ -17,7 +17,9 @@ LARGEST_BATCH = 1 << 14  # sums over the positions of a batch stay below what to
 class Word2VecConfig(TrainConfig):
     """What ``train-w2v`` can be told. The defaults suit the sample text; for tens of millions see docs/vectors.md."""
 
-    corpus: tuple[str, ...] = option(("data/sample/text.txt",), "text to read, repeatable: plain, gz, bz2, xz; - is stdin")
+    corpus: tuple[str, ...] = option(
+        ("data/sample/text.txt",), "text to read, repeatable: plain, gz, bz2, xz; - is stdin", no_path=("-",)
+    )
     tokenize: bool = option(True, "split raw prose into words and sentences; off: words are separated by white space")
     lowercase: bool = option(False, "train on lower-cased words")
     digits: str = option("keep", "write digits as they are, or each as 0", choices=("keep", "zero"))
@@ -57,7 +59,9 @@ class Word2VecConfig(TrainConfig):
         0.05, "how much words that occur often in a step are held back; 0 for not at all", least=0, most=1
     )
     probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")
-    evaluate: tuple[str, ...] = option((), "sets to score after each epoch, repeatable: word similarities or analogies")
+    evaluate: tuple[str, ...] = option(
+        (), "sets to score after each epoch, repeatable: word similarities or analogies", no_path=()
+    )
     ledger_every: int = option(
         20, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False, least=0
     )

@@ -16,6 +16,7 @@ from training.inputs import Inputs
 from training.leftovers import temporary_folder
 from training.loop import Trainer
 from training.memory import keep_freed_memory
+from training.places import placed
 from training.run import Run
 from training.summary import ModelSummary
 from training.task import Task
@@ -43,13 +44,14 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
         for name in (f"{IDS}.json", IDS):  # where it was killed before it did that itself
             (finished / name).unlink(missing_ok=True)
         return finished
-    check_sources(config, options)
-    inputs = Inputs({f"corpus {i}": path for i, path in enumerate(config.corpus) if path != "-"})  # before they are read
-    sets = [_read_set(path, inputs) for path in config.evaluate]
+    here, options = placed(config, options)
+    check_sources(here, options)
+    inputs = Inputs({f"corpus {i}": path for i, path in enumerate(here.corpus) if path != "-"})  # before they are read
+    sets = [_read_set(path, inputs) for path in here.evaluate]
     with _reading_place(options) as place:
-        text = None if options.resume else read_text(config, place, options)
+        text = None if options.resume else read_text(here, place, options)
         with experiment("w2v", config, options, inputs) as run:
-            vocab, corpus = _keep_text(run, place, text)
+            vocab, corpus = _keep_text(run, here, place, text)
             options.tell(
                 f"text: {corpus.read:,} words in {corpus.sentences:,} sentences; vocabulary: {len(vocab):,} words "
                 f"seen {config.min_count} times or more, {corpus.words / corpus.read:.1%} of the text"
@@ -115,7 +117,9 @@ def _reading_place(options: RunOptions) -> Iterator[Path]:
         yield place
 
 
-def _keep_text(run: Experiment, place: Path, text: tuple[Vocab, Corpus] | None) -> tuple[Vocab, Corpus]:
+def _keep_text(
+    run: Experiment, config: Word2VecConfig, place: Path, text: tuple[Vocab, Corpus] | None
+) -> tuple[Vocab, Corpus]:
     """The encoded text, moved into the run's folder; that of a resumed run is there, or is read again."""
     folder, manifest = run.run.path, run.run.manifest
     ids, described, vocabulary = (inside(folder, name) for name in (IDS, f"{IDS}.json", VOCAB))
@@ -123,10 +127,9 @@ def _keep_text(run: Experiment, place: Path, text: tuple[Vocab, Corpus] | None) 
         vocab, corpus = Vocab.load(vocabulary), Corpus.load(ids)
     else:
         if text is None:
-            assert isinstance(run.config, Word2VecConfig)
-            if "-" in run.config.corpus:
+            if "-" in config.corpus:
                 raise DataError(f"{folder}: the text came from stdin and is not kept there any more; begin a new run")
-            text = read_text(run.config, folder, run.options)
+            text = read_text(config, folder, run.options)
         else:
             os.replace(place / IDS, ids)
         vocab, corpus = text[0], text[1].moved(ids)
