@@ -169,6 +169,8 @@ def test_a_checkpoints_state_read_by_verify_and_by_resume(place: Place, number: 
     names = list(place.names(place.run / "checkpoints").values())
     place.stop()
     for i, command in enumerate(("verify --from", "resume")):
+        if i != number % 2 and FIELDS[number] not in ("best_model_path", "_obsolete"):
+            continue  # both load the state by the same way; verify copies the best weights, too
         name = names[(2 * number + i) % 5]
         place.change_state(FIELDS[number], name)
         place.change_manifest(lambda d, i=i: d.update(status="stopped" if i else "finished"))
@@ -372,11 +374,17 @@ def test_a_tensor_of_no_numbers_and_a_huge_shape(place: Place, shape: list[int])
 # -- word vectors -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["corpus.ids", "corpus.ids.json", "corpus.ids.first.part", "vocab.tsv", "checkpoints"])
-def test_a_link_in_a_stopped_run_of_word_vectors(small_text: Path, tmp_path: Path, name: str) -> None:
-    folder, outside = tmp_path / "w2v", tmp_path / "outside"
+@pytest.fixture(scope="module")
+def stopped(small_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("words") / "w2v"
     stop = ["--max-time", "0s", "--dim", 4, "--epochs", 1, "--threads", 1, "--no-progress"]
     assert run("train-w2v", "--corpus", small_text, *stop, "--run", folder).exit_code == 75
+    return folder
+
+
+@pytest.mark.parametrize("name", ["corpus.ids", "corpus.ids.json", "corpus.ids.first.part", "vocab.tsv", "checkpoints"])
+def test_a_link_in_a_stopped_run_of_word_vectors(stopped: Path, tmp_path: Path, name: str) -> None:
+    folder, outside = Path(shutil.copytree(stopped, tmp_path / "w2v")), tmp_path / "outside"
     outside.write_text("kept")
     if (folder / name).exists():
         shutil.rmtree(folder / name) if name == "checkpoints" else (folder / name).unlink()
