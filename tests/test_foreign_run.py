@@ -17,6 +17,7 @@ import cli
 from ner.bundle import MANIFEST
 from tests.conftest import head
 from tests.fuzz.places import _reseal, _sealed
+from training import seal
 from training.errors import SamebitsError
 from training.model_checkpoint import PATHS, ModelCheckpoint
 
@@ -30,6 +31,12 @@ FIELDS = (*PATHS, "best_k_models", "taken")
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli.main, [str(each) for each in arguments])
+
+
+def as_stopped(described: dict[str, Any]) -> dict[str, Any]:
+    """A finished run's manifest as that of one that was stopped: without its results and its seal."""
+    begun = ("kind", "argv", "config", "inputs", "code", "environment", "folder", "begun")
+    return {**{name: described[name] for name in begun}, "status": "stopped"}
 
 
 class Place:
@@ -63,7 +70,7 @@ class Place:
     def stop(self) -> None:
         """The run as if it had been stopped at its second step."""
         described = json.loads((self.run / "manifest.json").read_text())
-        (self.run / "manifest.json").write_text(json.dumps({**described, "status": "stopped"}))
+        (self.run / "manifest.json").write_text(json.dumps(as_stopped(described)))
         for path in sorted((self.run / "checkpoints").glob("resume-*.ckpt*"))[4:]:
             path.unlink()
 
@@ -80,6 +87,8 @@ class Place:
     def change_manifest(self, change: Callable[[dict[str, Any]], object]) -> None:
         described = json.loads((self.run / "manifest.json").read_text())
         change(described)
+        if "seal" in described:  # whoever makes a run can seal it
+            described["seal"] = seal.of(described)
         (self.run / "manifest.json").write_text(json.dumps(described))
 
     def commands(self, run: Path) -> dict[str, list[object]]:
@@ -310,7 +319,7 @@ def test_a_link_in_place_of_a_part_of_a_group(place: Place, name: str) -> None:
     """Seeds of a group are trained in processes of their own, with a log in its folder."""
     if name == "seed_0.log":
         described = json.loads((place.group / "seed_0" / "manifest.json").read_text())
-        (place.group / "seed_0" / "manifest.json").write_text(json.dumps({**described, "status": "stopped"}))
+        (place.group / "seed_0" / "manifest.json").write_text(json.dumps(as_stopped(described)))
     put_link(place, name, place.group)
     before = files(place.outside)
     jobs = 2 if name == "seed_0.log" else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 
 import cli
 from tests.conftest import head
-from tests.test_foreign_run import TINY
+from tests.test_foreign_run import TINY, as_stopped
 from word2vec.text import TextRule
 from word2vec.vectors import WordVectors
 
@@ -107,8 +108,8 @@ def test_where_an_input_is_gone_the_line_names_both_folders(
                 assert gone in result.stderr
                 assert f"it was started in {project}; its own folder, {project / 'runs' / kind}" in result.stderr
             stopped = shutil.copytree(project / "runs" / "w2v" / "version_0", tmp_path / gone / "stopped")
-            described = (stopped / "manifest.json").read_text().replace('"finished"', '"stopped"')
-            (stopped / "manifest.json").write_text(described)
+            described = as_stopped(json.loads((stopped / "manifest.json").read_text()))
+            (stopped / "manifest.json").write_text(json.dumps(described))
             result = run("train-w2v", "--resume", stopped)
             assert (result.exit_code, "its inputs are gone: a.txt; put them back (" in result.stderr) == (
                 (2, True) if gone == "a.txt" else (0, False)
