@@ -105,6 +105,8 @@ class FileKind:
         rows = self.layout
         if rows is None or rows.rows < 3 or not -rows.width <= word < rows.width or word % rows.width not in rows.numeric:
             return ""
+        if rows.problem(word, None):
+            return ""  # that is an error, which says more
         return f"words in column {word % rows.width + 1} are nothing but numbers; name another with --word-column, from 0"
 
     def not_utf8(self, where: str, line: bytes) -> DataError:
@@ -141,7 +143,7 @@ def opened(source: str | Path, expected: str, *, wait: bool = True) -> Iterator[
     file = _standard_input() if name == STDIN else _file(name, expected)
     packed = ""
     try:
-        head = _head(file, wait)
+        head = _begin(file, wait, f"{name}: expected {expected}")
         packed = next((packed for magic, packed in _PACKED.items() if head.startswith(magic)), "")
         stream = file
         if packed:
@@ -171,6 +173,14 @@ def _file(name: str, expected: str) -> BinaryIO:
     except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{name}: expected {expected}, cannot read it: {reason}") from None
+
+
+def _begin(file: BinaryIO, wait: bool, expected: str) -> bytes:
+    """The first bytes as they are stored; DataError where there is nothing to read from, as from a closed stream."""
+    try:
+        return _head(file, wait)
+    except OSError as error:
+        raise DataError(f"{expected}, cannot read it: {error.strerror or error}") from None
 
 
 def _standard_input() -> BinaryIO:

@@ -108,7 +108,7 @@ def test_a_kind_of_files_goes_through_all_commands(name: str, tmp_path: Path) ->
     assert evaluated.exit_code == 0, evaluated.output
     tagged = run("predict", path, tmp_path / kind.names[2], "--input", "conll")
     assert tagged.exit_code == 0, tagged.output
-    words = [line.split() for line in tagged.output.splitlines() if line and not line.startswith(("# ", "-DOCSTART-"))]
+    words = [line.split() for line in tagged.output.splitlines() if line and not line.startswith(("#", "-DOCSTART-"))]
     assert len(words) == 33
     assert all(row[-1] == "O" or row[-1][1] == "-" or kind.types[0] == "PER-PART of" for row in words)
 
