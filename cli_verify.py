@@ -44,16 +44,13 @@ def verify(run: str, first: int | None, last: int | None, path: str, allow_chang
     if is_group(source):
         if first is not None or last is not None or path:
             raise ConfigError(f"verify: {run} is a group: expected --from, --to-step and --to with one of its runs alone")
-        report(_verified_group(source, allow_changes), "verified: same bits in all runs")
-        _tell_seal(run, group_seal(source))
-        return
-    comparison, span = _verified(source, first, last, path, allow_changes)
+        comparison, sealed, span = _verified_group(source, allow_changes), group_seal(source), " in all runs"
+    else:
+        comparison, span = _verified(source, first, last, path, allow_changes)
+        sealed = str(read_manifest(source).get("seal", ""))
+    if comparison.same_bits:
+        click.echo(f"seal: SHA-256 {sealed}" if sealed else one_line(f"{run}: {seal.NO_SEAL}"))
     report(comparison, f"verified: same bits{span}")
-    _tell_seal(run, read_manifest(source).get("seal", ""))
-
-
-def _tell_seal(run: str, sealed: str) -> None:
-    click.echo(f"seal: SHA-256 {sealed}" if sealed else one_line(f"{run}: {seal.NO_SEAL}"))
 
 
 def _verified_group(group: Path, allow_changes: bool) -> Comparison:
