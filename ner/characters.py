@@ -94,7 +94,8 @@ class CharCNN(nn.Module):
         windows = nn.functional.pad(windows, (0, 0, 0, 1), value=PAD)[plan.tokens[0]]
         inputs = nn.functional.embedding(windows, self.embeddings, padding_idx=PAD).flatten(1)
         order = lengths.argsort(descending=True, stable=True)
-        result: Tensor = _Pool.apply(inputs @ self.filters.T, self.bias, plan, order)  # type: ignore[no-untyped-call]
+        rows = (inputs @ self.filters.T).to(self.bias.dtype)  # autocast multiplies in bfloat16; what follows is exact
+        result: Tensor = _Pool.apply(rows, self.bias, plan, order)  # type: ignore[no-untyped-call]
         return result
 
 

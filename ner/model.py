@@ -40,6 +40,11 @@ class Linear(nn.Module):
         return nn.functional.linear(x, self.weight, self.bias)
 
 
+def at_least_float32(scores: Tensor) -> Tensor:
+    """Scores as losses and the CRF take them: bfloat16, which autocast makes, has three digits, too few to sum up."""
+    return scores.float() if scores.dtype == torch.bfloat16 else scores
+
+
 def group_sums(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """Sums (groups, D) of the rows x (N, D) by their ``group`` (N,), and how many rows each has (groups, 1)."""
     sums = x.new_zeros(groups, x.shape[1]).index_add(0, group, x)
@@ -122,10 +127,11 @@ class Tagger(nn.Module):
 
     def loss(self, scores: Tensor, batch: Batch) -> Tensor:
         """Softmax: the mean negative log-likelihood of a token. CRF: that of a sentence, per token of the batch."""
+        scores = at_least_float32(scores)
         if self.crf is None:
-            return nn.functional.cross_entropy(scores.float(), batch.labels)
-        return self.crf.loss(scores.float(), batch.labels, batch.plan) / batch.labels.shape[0]
+            return nn.functional.cross_entropy(scores, batch.labels)
+        return self.crf.loss(scores, batch.labels, batch.plan) / batch.labels.shape[0]
 
     def decode(self, scores: Tensor, batch: Batch) -> Tensor:
         """The best labels (N,): of each token, or of each sentence under the CRF. Ties go to the lowest label."""
-        return scores.argmax(dim=1) if self.crf is None else self.crf.decode(scores.float(), batch.plan)
+        return scores.argmax(dim=1) if self.crf is None else self.crf.decode(at_least_float32(scores), batch.plan)

@@ -24,6 +24,7 @@ from ner.saved import Saved, read_run
 from ner.scheme import Span
 from training.device import choose_device, move
 from training.errors import DataError
+from training.precision import precision
 from word2vec.text import Token
 
 Piece = TypeVar("Piece")
@@ -173,7 +174,9 @@ class TrainedTagger:
         encoded = encode(sentences, self.indexer, self.config, labels=False)
         for batch in SentenceBatches(encoded, BATCH, shuffle=False, most=MOST_TOKENS).plan(0):
             batch = move(batch, self.device)
-            yield batch, find_entities(self.model, self.indexer.labels, batch)
+            with precision(self.config.precision, self.device):  # the one that it was tested in
+                found = find_entities(self.model, self.indexer.labels, batch)
+            yield batch, found
 
     def _attach(self, words: Iterable[str]) -> None:
         """Look up the vectors of words that training did not see; forget them where they have become many."""

@@ -61,10 +61,12 @@ class Saved:
         allowed = allowed_transitions(labels, self.indexer.scheme)
         matrix = torch.zeros(rows, dim)
         model = Tagger(c, matrix, self.indexer.num_characters, len(labels), allowed, len(tables[0]))
+        if c.precision == "64-true":
+            model.double()
         wanted = model.state_dict()
         for name in sorted({*wanted, *self.weights}):
             there, fits = self.weights.get(name), wanted.get(name)
-            if there is None or fits is None or there.shape != fits.shape or not there.is_floating_point():
+            if there is None or fits is None or there.shape != fits.shape or there.dtype != fits.dtype:
                 raise DataError(f"{wrong}, got {_shape(there)} for {name} in place of {_shape(fits)}")
             if not bool(there.isfinite().all()):
                 raise DataError(f"{self.where}: expected finite weights, got NaN or infinity in {name}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from ner.batches import Batch, replace_rare
 from ner.config import TaggerConfig
 from ner.metrics import SpanCounter, SpanCounts
-from ner.model import Masks, Tagger
+from ner.model import Masks, Tagger, at_least_float32
 from ner.scheme import parse_tag
 from training.memory import keep_freed_memory
 from training.randomness import keep_mask
@@ -112,7 +112,8 @@ class TaggerTask(Task):
     def _of_types(self, scores: Tensor, batch: Batch) -> Tensor:
         """P(word is part of an entity of type t), (N, T): the sum over the type's labels, of marginals with a CRF."""
         crf = self.model.crf
-        each = torch.softmax(scores.float(), 1) if crf is None else crf.marginals(scores.float(), batch.plan)
+        scores = at_least_float32(scores)
+        each = torch.softmax(scores, 1) if crf is None else crf.marginals(scores, batch.plan)
         return torch.stack([each[:, labels].sum(1) for labels in self._labels_of], 1) if self.types else each[:, :0]
 
     def on_test_epoch_end(self) -> None:

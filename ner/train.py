@@ -27,16 +27,18 @@ from ner.scheme import allowed_transitions, doubtful_types
 from ner.task import TaggerTask
 from training import checkpoint
 from training.averaging import WeightAveraging
+from training.cadence import limits
 from training.callbacks import Callback, EarlyStopping
 from training.device import move
 from training.digest import weights_sha256
-from training.errors import ConfigError
+from training.errors import ConfigError, DataError
 from training.experiment import Experiment, RunOptions, already_finished, experiment
 from training.files import sha256_file
 from training.inputs import Inputs
 from training.loop import Trainer
 from training.model_checkpoint import ModelCheckpoint
 from training.places import placed
+from training.precision import precision
 from training.run import check_beside, newest_finished
 from training.summary import ModelSummary, results_table
 from word2vec.text import TextRule
@@ -60,12 +62,16 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     vectors = load_views(read)
     indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
     _tell_data(config, options, dataset, indexer)
+    check_lesson(config, dataset, indexer)
     task, coverage = build_task(config, dataset, indexer, vectors)
     options.tell(f"vectors: {coverage}" if vectors else "vectors: none, random ones are trained")
     trained = copy.deepcopy(indexer)  # before words of the other splits are added
     if vectors and config.unseen_vectors:
         attach_unseen(task.model.words, indexer, vectors, (w for s in dataset.valid + dataset.test for w in s.words))
-    splits = [encode(each, indexer, config) for each in (dataset.train, dataset.valid, dataset.test)]
+    if vectors and not coverage.exact + coverage.other_form:
+        options.tell("vectors: they have no word of the training data: random ones are trained; are they of its language?")
+    # A rare word of the training data may be among those words: in training it stays unknown.
+    splits = [encode(dataset.train, trained, config), *(encode(s, indexer, config) for s in (dataset.valid, dataset.test))]
     # From here on nothing is wrong with the data: only now is there a folder for the run.
     with experiment("ner", config, options, inputs) as run:
         trained.save(run.run.path / "indexer.json")
@@ -79,6 +85,20 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         _calibrate(run, config, task, splits[1], trainer)
         _finish(run, trainer.global_step, config, task, dataset, trained, results, vectors)
     return run.run.path
+
+
+def check_lesson(config: TaggerConfig, dataset: Dataset, indexer: Indexer) -> None:
+    """DataError or ConfigError where training would have nothing to learn, before there is a folder for the run."""
+    if not indexer.types:
+        remedy = "give --tag-column, or label entities"
+        raise DataError(f"{dataset.paths.train}: nothing to train on: expected tags of entities, got O alone; {remedy}")
+    if config.fast_dev_run:
+        return
+    name, limit = limits(config)["train"]
+    settings = {name: limit, "max_epochs": config.max_epochs, "max_steps": config.max_steps}
+    for name, value in settings.items():
+        if value == 0:
+            raise ConfigError(f"{name}: nothing to train on: expected more than 0, got 0")
 
 
 def load_views(config: TaggerConfig) -> Views | None:
@@ -198,7 +218,8 @@ def _calibrate(run: Experiment, config: TaggerConfig, task: TaggerTask, valid: E
     if not trainer.num_val_batches:
         return
     batches = islice(_batches(config, valid, "order/valid", shuffle=False).plan(0), trainer.num_val_batches)
-    fitted = fit_temperature(task.model, task.labels, (move(batch, task.device) for batch in batches))
+    with precision(config.precision, task.device):
+        fitted = fit_temperature(task.model, task.labels, (move(batch, task.device) for batch in batches))
     run.run.manifest[TEMPERATURE] = fitted.temperature
     run.run.log_metrics({TEMPERATURE: fitted.temperature}, trainer.global_step)
     run.options.tell(f"confidence: {fitted}")
@@ -256,7 +277,7 @@ def _report(
 
 def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) -> None:
     """The most frequent words' vectors, as trained, in the projector; the neighbours of some as text."""
-    trained = task.model.words.weight.detach()[FIRST : FIRST + SHOWN_WORDS].cpu()
+    trained = task.model.words.weight.detach()[FIRST : FIRST + SHOWN_WORDS].float().cpu()
     words = list(indexer.words)[: len(trained)]  # behind them stand words that training never saw
     run.run.embedding("words", trained, words, step)
     shown = WordVectors(words, trained, indexer.rule)

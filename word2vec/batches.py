@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 
 from training import randomness
+from training.errors import DataError
 from word2vec.config import Word2VecConfig
 from word2vec.corpus import Corpus
 from word2vec.vocab import Vocab
+
+LONG = 1 << 17  # words, of which no epoch differs much from another
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,31 @@ class TextBatches:
         always = int(np.count_nonzero(keep < 1.0))
         self.threshold = np.append(np.ceil(keep[:always] * 2.0**32) - 1, 2.0**32 - 1).astype(np.uint32)
         kept = float(np.cumsum(keep * vocab.counts)[-1]) / corpus.tokens
-        self.stream_length = length = -(-len(self.ids) // config.streams)
+        streams = _streams(config, len(self.ids), config.batch_words / kept)
+        self.stream_length = length = -(-len(self.ids) // streams)
         whole = -(-len(self.ids) // length) - 1  # of a very short text there are fewer streams
         self.whole, self.rest = self.ids[: whole * length].reshape(whole, length), self.ids[whole * length :]
-        self.chunk = min(self.stream_length, max(1, round(config.batch_words / (kept * config.streams))))
+        self.chunk = min(self.stream_length, max(2, round(config.batch_words / (kept * streams))))
         self.batches_per_epoch = -(-self.stream_length // self.chunk)
 
     def plan(self, epoch: int) -> Sequence[Batch]:
         """The batches of an epoch."""
         return _Plan(self, epoch)
+
+    def check_contexts(self, epochs: int, limit: int) -> None:
+        """DataError where in one of the ``epochs``, of at most ``limit`` batches, no word has another one in its window.
+
+        Of almost any text the first batch of each epoch is enough to know; an epoch of a long one is always like the others.
+        """
+        for epoch in range(epochs if len(self.ids) < LONG else 1):
+            batches = self.plan(epoch)[:limit] if limit < self.batches_per_epoch else self.plan(epoch)
+            if not any(int(batch.left.count_nonzero() + batch.right.count_nonzero()) for batch in batches):
+                words = self.ids != self.end
+                why = f"--sample {self.config.sample:g} drops too many; bring more text, or give --sample 0, which keeps all"
+                if not np.any(words[1:] & words[:-1]):
+                    why = "sentences are of single words of the vocabulary; bring other text, or lower --min-count"
+                expected = "expected words with others beside them in their sentence"
+                raise DataError(f"nothing to train on: {expected}, got none in epoch {epoch}: {why}")
 
     def make(self, epoch: int, index: int) -> Batch:
         """Batch ``index`` of ``epoch``."""
@@ -96,6 +115,20 @@ class TextBatches:
         """How far each word's window reaches: uniform in 1 … window (Mikolov et al. 2013a, §3.2), from 16 bits a word."""
         raw = randomness.words32((n + 1) // 2, self.config.seed, "window", epoch, index)
         return 1 + ((raw.view(np.uint16)[:n].astype(np.int32) * self.config.window) >> 16)
+
+
+def _streams(config: Word2VecConfig, tokens: int, batch: float) -> int:
+    """How many streams: ``config.streams``, or fewer where each would be shorter than a window, in the text or in a batch.
+
+    ``batch`` is how many words of the text a batch takes. Single words would have no context at all.
+    """
+    whole = 2 * config.window + 1
+    streams = config.streams
+    if -(-tokens // streams) < whole:
+        streams = max(1, tokens // whole)
+    if round(batch / streams) < 2:
+        streams = min(streams, max(1, int(batch / whole)))
+    return streams
 
 
 class _Plan(Sequence[Batch]):

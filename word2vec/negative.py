@@ -143,11 +143,18 @@ def _loss(hit: Tensor, inside: Tensor, miss: Tensor, share: Tensor, apart: Tenso
     ``hit`` and ``inside`` are (P, W), the others (m, M, …), ``miss`` with zeros on the diagonal.
     """
     noise = miss.shape[1]
-    first = -(-LOSS_WORDS // noise)  # so many groups of M words, and just these words' predictions
-    hit, inside = grouped(hit, noise)[:first], grouped(inside, noise)[:first]
+    hit, inside = grouped(hit, noise), grouped(inside, noise)
+    first = _sampled(inside, noise)  # so many groups of M words, and just these words' predictions
+    hit, inside = hit[:first], inside[:first]
     pull = total(hit.clamp(min=torch.finfo(hit.dtype).tiny).log_().mul_(inside))
     push = total((1.0 - miss[:first]).clamp_(min=torch.finfo(hit.dtype).eps / 2).log_().mul_(share[:first] * apart[:first]))
     return (pull + push).neg_() / inside.sum().clamp_(min=1.0)
+
+
+def _sampled(counted: Tensor, noise: int) -> int:
+    """How many of the groups the loss is taken from: all, where the first ones predict nothing. ``counted`` (m, M, …)."""
+    first = -(-LOSS_WORDS // noise)
+    return first if bool(counted[:first].any()) else len(counted)
 
 
 def _grouped_loss(score: Tensor, counted: Tensor, amount: Tensor) -> Tensor:
@@ -155,7 +162,7 @@ def _grouped_loss(score: Tensor, counted: Tensor, amount: Tensor) -> Tensor:
 
     ``counted`` is (m, M), ``amount`` (m, 1, M).
     """
-    first = -(-LOSS_WORDS // score.shape[1])
+    first = _sampled(counted, score.shape[1])
     score, counted = score[:first], counted[:first]
     right, amount = 1.0 - score, counted.unsqueeze(2) * amount[:first]
     right.diagonal(dim1=1, dim2=2).copy_(score.diagonal(dim1=1, dim2=2))

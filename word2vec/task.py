@@ -36,7 +36,8 @@ class Word2VecTask(Task):
         loss = self.model.step(batch, optimizer.rate)
         self.check_finite(loss)
         optimizer.step()
-        self.log("train_loss", loss, on_step=True, on_epoch=True, batch_size=batch.n, prog_bar=True)
+        predicts = bool(loss)  # a batch that subsampling left without a context has no loss, and no part in the mean
+        self.log("train_loss", loss, on_step=True, on_epoch=True, batch_size=batch.n if predicts else 0, prog_bar=True)
         self.log("lr", lr)
         return loss
 

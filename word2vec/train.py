@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from training.cadence import limit_batches, limits
 from training.callbacks import Callback
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
@@ -50,6 +52,8 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
     sets = [_read_set(path, inputs) for path in here.evaluate]
     with _reading_place(options) as place:
         text = None if options.resume else read_text(here, place, options)
+        if text is not None:
+            check_contexts(config, *text)
         with experiment("w2v", config, options, inputs) as run:
             vocab, corpus = _keep_text(run, here, place, text)
             options.tell(
@@ -97,6 +101,16 @@ def read_text(config: Word2VecConfig, place: Path, options: RunOptions) -> tuple
         config.corpus, place / IDS, text_rule(config),
         min_count=config.min_count, max_vocab=config.max_vocab, progress=show,
     )  # fmt: skip
+
+
+def check_contexts(config: Word2VecConfig, vocab: Vocab, corpus: Corpus) -> None:
+    """ConfigError or DataError where training would see nothing that it could learn from, before there is a run's folder."""
+    batches = TextBatches(corpus, vocab, config)
+    name, limit = limits(config)["train"]
+    number = limit_batches(limit, batches.batches_per_epoch, name)
+    if not number or config.max_steps == 0:
+        raise ConfigError(f"{name if not number else 'max_steps'}: nothing to train on: expected one batch at least, got 0")
+    batches.check_contexts(config.max_epochs, number if config.max_steps < 0 else min(number, config.max_steps))
 
 
 @contextmanager
@@ -179,6 +193,8 @@ def _finish(
         vectors.save(folder / name, form)
     run.run.embedding("words", matrix[:IN_PROJECTOR], vocab.words[:IN_PROJECTOR], trainer.global_step)
     results = {"train_loss": float(trainer.callback_metrics["train_loss_epoch"])}
+    if not math.isfinite(results["train_loss"]):
+        raise DataError(f"{folder}: nothing to train on: in the last epoch no word had another one in its window")
     run.run.hyperparameters(config.to_dict(), results, trainer.global_step, MAIN)
     digest = weights_sha256(task)
     run.run.scratch.append(f"{IDS}*")
