@@ -87,7 +87,7 @@ class ProgressBar(Callback):
             self.bar = None
             click.echo(err=True)
         else:
-            metrics = shown(trainer.callback_metrics | trainer.progress_bar_metrics)
+            metrics = shown(trainer.metrics | trainer.progress_bar_metrics)
             of = f"/{trainer.config.max_epochs}" if trainer.config.max_epochs > 0 else ""
             click.echo(f"epoch {trainer.current_epoch + 1}{of}: {self._rate(task)} {metrics}", err=True)
 
@@ -234,5 +234,5 @@ class JsonLog(Callback):
         self._log("epoch", trainer, {f"{task.unit}_per_second": round(self.pace.rate, 1)})
 
     def _log(self, kind: str, trainer: Trainer, more: Mapping[str, float] | None = None) -> None:
-        metrics = {name: value if math.isfinite(value) else str(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: value if math.isfinite(value) else str(value) for name, value in trainer.metrics.items()}
         event(kind, epoch=trainer.current_epoch, step=trainer.global_step, metrics=metrics, **(more or {}))

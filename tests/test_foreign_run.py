@@ -198,6 +198,7 @@ def test_an_obsolete_file_that_the_template_does_not_name_stays(place: Place) ->
     shutil.copyfile(folder / "model.ckpt", folder / "best-epoch=7-step=9-v1.ckpt")
     for name in ("model.ckpt", "last.ckpt", "best-epoch=7-step=9-v1.ckpt"):
         model.load_state_dict({**model.state_dict(), "_obsolete": name})
+        model._remove_obsolete()  # as when the fit starts
     assert (folder / "model.ckpt").exists()
     assert (folder / "last.ckpt").exists()
     assert not (folder / "best-epoch=7-step=9-v1.ckpt").exists()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from training.errors import ConfigError
+from training.hooks import overridden
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -153,7 +154,7 @@ class EarlyStopping(Callback):
     def _check(self, trainer: Trainer) -> None:
         if trainer.fast_dev_run:
             return
-        metrics = trainer.callback_metrics
+        metrics = trainer.metrics
         if self.monitor not in metrics:
             if self.strict:
                 raise ConfigError(
@@ -210,13 +211,19 @@ class LearningRateMonitor(Callback):
 
     def _log(self, trainer: Trainer, interval: str) -> None:
         values = trainer.learning_rates(interval, momentum=self.log_momentum, weight_decay=self.log_weight_decay)
-        trainer.callback_metrics.update(values)
+        trainer.metrics.update(values)
         trainer.log_metrics(values, trainer.batches_that_stepped)
+
+
+def key_of(callback: Callback) -> str:
+    """Its ``state_key``, which may be a property, as in Lightning."""
+    key = callback.state_key
+    return key() if callable(key) else str(key)
 
 
 def check_keys(callbacks: Sequence[Callback]) -> None:
     """ConfigError where two callbacks would keep their state under one key."""
-    keys = [c.state_key() for c in callbacks if type(c).state_dict is not Callback.state_dict]
+    keys = [key_of(c) for c in callbacks if overridden(c, "state_dict", Callback)]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise ConfigError(f"callbacks: two have the same state_key ({', '.join(twice)}), so that one's state would be lost")

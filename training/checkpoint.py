@@ -1,7 +1,8 @@
 """Checkpoints that are whole, verified and loaded without running code.
 
-A checkpoint is a dict of tensors and plain Python values, written by torch.save to a temporary file, synced and renamed;
-its SHA-256 stands beside it in ``NAME.sha256``. It is read with ``weights_only=True``: a hostile file cannot run code.
+A checkpoint is a dict of tensors and plain Python values (see training/storable.py for what else), written by torch.save to
+a temporary file, synced and renamed; its SHA-256 stands beside it in ``NAME.sha256``. It is read with
+``weights_only=True``: a hostile file cannot run code.
 """
 
 from __future__ import annotations
@@ -15,18 +16,28 @@ import torch
 
 from training.errors import CheckpointError, DataError, DiskError, is_out_of_memory
 from training.files import atomic_path, atomic_write, fault_point, inside, remove_partial, sha256_file
+from training.storable import decode, encode
 
 FORMAT = "samebits-checkpoint-1"
 Checkpoint = dict[str, Any]
 
 
+class Loaded(dict[str, Any]):
+    """A checkpoint that was read from ``path``: a fit that goes on from it leaves that file where it is."""
+
+    path: Path
+
+
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write ``checkpoint`` to ``path``, its digest first. DiskError where the disk does not take it."""
-    _check_plain(checkpoint, "checkpoint")
+    """Write ``checkpoint`` to ``path``, its digest first. DiskError where the disk does not take it.
+
+    ConfigError for a value that could not be read again: better now than at the resume.
+    """
+    stored = encode(checkpoint)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
-            _write({"format": FORMAT, **checkpoint}, temporary)
+            _write({"format": FORMAT, **stored}, temporary)
             # The digest goes first: a checkpoint without one is never trusted, a digest without one is harmless.
             atomic_write(digest_path(path), sha256_file(temporary) + "\n")
     except (OSError, RuntimeError) as error:
@@ -47,25 +58,14 @@ def _write(checkpoint: Checkpoint, path: Path) -> None:
         raise
 
 
-def _check_plain(value: Any, where: str) -> None:
-    """TypeError for what a weights-only load would refuse: better now than at the resume."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _check_plain(key, f"{where}: a key")
-            _check_plain(item, f"{where}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            _check_plain(item, f"{where}[{i}]")
-    elif type(value) not in (torch.Tensor, torch.nn.Parameter, int, float, str, bool, bytes, type(None)):
-        raise TypeError(f"{where}: expected tensors and plain Python values, got {type(value).__name__}")
-
-
 def load(path: Path) -> Checkpoint:
     """Read and verify a checkpoint onto the CPU. CheckpointError names what is wrong with it."""
     fault = verify(path)
     if fault:
         raise CheckpointError(f"{path}: {fault}")
-    return _read(path)
+    found = Loaded(_read(path))
+    found.path = path
+    return found
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -85,7 +85,10 @@ def _read(path: Path, mmap: bool = False) -> Checkpoint:
         raise CheckpointError(f"{path}: not a samebits checkpoint ({str(error).splitlines()[0][:120]})") from None
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a samebits checkpoint (expected format {FORMAT})")
-    return checkpoint
+    try:
+        return dict(decode(checkpoint))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def verify(path: Path) -> str:
@@ -185,10 +188,13 @@ class ResumeStore:
         return found
 
     def latest(self, tell: Callable[[str], None]) -> tuple[Path, Checkpoint] | None:
-        """The newest good one; ``tell`` hears of each that is not. None where there is none."""
+        """The newest good one; ``tell`` hears of each that is not. None where there is none.
+
+        It is the run's own, which goes on as if it had not been left: not one to be kept (see ``Loaded``).
+        """
         for path in self.paths():
             try:
-                return path, load(path)
+                return path, dict(load(path))
             except CheckpointError as error:
                 tell(f"{error}; trying the one before it")
         return None

@@ -15,10 +15,11 @@ from training import cadence, checkpoint, learning_rates, nonfinite, optimizatio
 from training.callbacks import Callback, check_keys
 from training.config import TrainConfig
 from training.device import choose_device, move
-from training.hooks import Hooks
+from training.errors import ConfigError
+from training.hooks import Hooks, original, overridden, takes_index
 from training.optimization import CountingOptimizer, Scheduler
-from training.precision import convert, precision
-from training.results import Results
+from training.precision import convert, made_in, precision
+from training.results import MetricTensors, Results
 from training.state import capture, capture_weights, restore_model
 from training.task import Task
 
@@ -47,13 +48,14 @@ class TrainerCore:
         self,
         config: TrainConfig,
         *,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback] | Callback | None = (),
         loggers: Sequence[MetricsLogger] = (),
         keep_going: Callable[[Trainer], None] | None = None,
         checkpoint_dir: str | Path | None = None,
     ) -> None:
         self.config = config
-        self.callbacks = sorted(callbacks, key=lambda c: c.last)
+        given = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
+        self.callbacks = sorted(given, key=lambda c: c.last)
         check_keys(self.callbacks)
         self.limits = cadence.limits(config)
         self.fast_dev_run = quick = config.fast_dev_run
@@ -93,8 +95,13 @@ class TrainerCore:
         self.bar_values: dict[str, float] = {}
         self.logged_values: dict[str, float] = {}
         self.resume_point: dict[str, Any] | None = None
+        self.cut: dict[str, Any] | None = None
+        """Where max_steps ended the epoch before its last batch: the next batch, and the epoch's metrics so far."""
+        self.resumed_from: Path | None = None
+        """The file whose state a fit goes on with, if it is one that somebody keeps."""
         self._task: Task | None = None
         self._chains: dict[str, Chain | tuple[()]] = {}
+        self._indexed: dict[str, bool] = {}
 
     @property
     def _me(self) -> Trainer:
@@ -112,7 +119,8 @@ class TrainerCore:
     @contextmanager
     def _attached(self, task: Task, stage: str, state: dict[str, Any] | None = None) -> Iterator[None]:
         """Set the task up on the device, as in ``state``, with optimizers for a fit; callbacks hear of errors; tear down."""
-        task._trainer, self._task, self._chains, self.hook = self._me, task, {}, ""
+        task._trainer, self._task, self.hook = self._me, task, ""
+        self.forget_hooks()
         self.eval_steps, self.resume_point = {}, None
         self.results, self.in_batch, self.uncollected = self.train_results, False, False
         self.train_results.reset()
@@ -122,8 +130,9 @@ class TrainerCore:
         for callback in self.callbacks:
             callback.log, callback.log_dict = task.log, task.log_dict
         try:
-            self.call("setup", stage)
-            self.call("configure_model")
+            self.call("setup", stage=stage)
+            with made_in(self.config.precision):
+                self.call("configure_model")
             task.to(self.device)
             if self.config.precision == "64-true":
                 task.double()
@@ -132,21 +141,24 @@ class TrainerCore:
             if stage == "fit":
                 self._configure_optimizers(task)
                 self.take_step = optimization.automatic_step if task.automatic_optimization else optimization.manual_step
-            self.own_gradients = type(task).ledger_tensors is not Task.ledger_tensors
-            task.zero_grad()
+            self.own_gradients = overridden(task, "ledger_tensors", Task)
             yield
-            self.call("teardown", stage)
+            self.call("teardown", stage=stage)
         except BaseException as error:
-            for callback in self.callbacks:
-                callback.on_exception(self._me, task, error)
+            self.call_callbacks("on_exception", error)
             raise
 
     def _configure_optimizers(self, task: Task) -> None:
         given = self.call("configure_optimizers")
-        optimizers, self.schedulers = optimization.configure(given, task.automatic_optimization)
+        own_step = overridden(task, "lr_scheduler_step", Task)
+        optimizers, self.schedulers = optimization.configure(given, task.automatic_optimization, own_step)
         self.optimizers = [CountingOptimizer(each, self._me, task.automatic_optimization) for each in optimizers]
 
-    def call(self, hook: str, *arguments: Any) -> Any:
+    def forget_hooks(self) -> None:
+        """Look the hooks up anew: one that was set on a task or a callback meanwhile counts from here on."""
+        self._chains, self._indexed = {}, {}
+
+    def call(self, hook: str, *arguments: Any, **named: Any) -> Any:
         """Run a hook: the callbacks' first, then the task's, whose result is returned.
 
         At on_train_epoch_end the callbacks that monitor come after the task, to see what it logged there.
@@ -159,27 +171,47 @@ class TrainerCore:
         first, own, last = chain
         before, self.hook = self.hook, hook
         for function in first:
-            function(self, self._task, *arguments)
-        result = own(*arguments) if own is not None else None
+            function(self, self._task, *arguments, **named)
+        result = own(*arguments, **named) if own is not None else None
         for function in last:
-            function(self, self._task, *arguments)
+            function(self, self._task, *arguments, **named)
         self.hook = before
         return result
 
+    def call_own(self, hook: str, *arguments: Any) -> Any:
+        """Run the task's hook alone."""
+        own = getattr(self._task, hook, None)
+        before, self.hook = self.hook, hook
+        result = own(*arguments) if callable(own) else None
+        self.hook = before
+        return result
+
+    def call_callbacks(self, hook: str, *arguments: Any) -> None:
+        """Run the callbacks' hook alone."""
+        before, self.hook = self.hook, hook
+        for callback in self.callbacks:
+            if callable(function := getattr(callback, hook)):
+                function(self._me, self._task, *arguments)
+        self.hook = before
+
     def _chain(self, hook: str) -> Chain | tuple[()]:
-        """The functions of a hook; those that are not overridden are left out, for speed: () where there are none."""
-        own = getattr(self.task, hook, None)
-        function = getattr(own, "__func__", None)
+        """The functions of a hook; those that are not overridden, or None, are left out: () where there are none."""
+        own = getattr(self.task, hook, None) if hasattr(Task, hook) else None
+        function = original(own)
         unclipped = function is Task.configure_gradient_clipping and self.config.gradient_clip_val == 0
-        own = None if unclipped or function is getattr(Hooks, hook, own) else own
-        default = getattr(Callback, hook, None)
-        callbacks = [c for c in self.callbacks if default is not None and getattr(type(c), hook) is not default]
+        if not callable(own) or unclipped or function is getattr(Hooks, hook, None):
+            own = None
+        callbacks = [c for c in self.callbacks if hasattr(Callback, hook) and overridden(c, hook, Callback)]
         late = [c for c in callbacks if c.monitors and hook == "on_train_epoch_end"]
         first = [getattr(c, hook) for c in callbacks if c not in late]
         return (first, own, [getattr(c, hook) for c in late]) if own is not None or callbacks else ()
 
-    def step(self, name: str, *arguments: Any) -> Any:
-        """Run the task's ``name`` (training_step, …) in the configured precision."""
+    def step(self, name: str, batch: Any, batch_idx: int, *source: int) -> Any:
+        """Run the task's ``name`` (training_step, …) in the configured precision; with ``batch_idx`` where it takes one."""
+        indexed = self._indexed.get(name)
+        if indexed is None:
+            indexed = self._indexed[name] = takes_index(getattr(self._task, name))
+        arguments = (batch, batch_idx, *source) if indexed else (batch, *source)
         before, self.hook = self.hook, name
         if self.config.precision == "32-true":
             result = getattr(self._task, name)(*arguments)
@@ -189,10 +221,12 @@ class TrainerCore:
         self.hook = before
         return result
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Backward with its hooks."""
+    def backward(self, loss: torch.Tensor, *arguments: Any, **named: Any) -> None:
+        """Backward with its hooks; the rest is for ``Tensor.backward``."""
+        if self.task.backward is None:
+            raise ConfigError("backward: expected a method, got None: nothing would be trained")
         self.call("on_before_backward", loss)
-        self.call("backward", loss)
+        self.call("backward", loss, *arguments, **named)
         self.call("on_after_backward")
 
     def place(self, batch: Any) -> Any:
@@ -220,6 +254,11 @@ class TrainerCore:
     @gradient_norm.setter
     def gradient_norm(self, norm: float) -> None:
         self._norm = norm
+
+    def note_norm(self, norm: float) -> None:
+        """The gradients' norm, found by clipping them: it is the step's unless that is known."""
+        if self._norm is None:
+            self._norm = norm
 
     def where(self) -> str:
         """The place in the run, for messages."""
@@ -284,10 +323,15 @@ class TrainerCore:
         return found["log"]
 
     @property
-    def callback_metrics(self) -> dict[str, float]:
-        """The newest value of every logged name, the plain and the forked ones."""
+    def metrics(self) -> dict[str, float]:
+        """The newest value of every logged name, the plain and the forked ones, as plain numbers; what is monitored."""
         self.collect()
         return self.callback_values
+
+    @property
+    def callback_metrics(self) -> dict[str, torch.Tensor]:
+        """``metrics`` as tensors; what is set there can be monitored."""
+        return MetricTensors(self.metrics)
 
     @property
     def progress_bar_metrics(self) -> dict[str, float]:
@@ -302,10 +346,10 @@ class TrainerCore:
         return {**({} if version is None else {"v_num": version}), **self.progress_bar_metrics}
 
     @property
-    def logged_metrics(self) -> dict[str, float]:
-        """The newest value of what was logged with logger=True."""
+    def logged_metrics(self) -> dict[str, torch.Tensor]:
+        """The newest value of what was logged with logger=True, as tensors."""
         self.collect()
-        return self.logged_values
+        return MetricTensors(self.logged_values)
 
     # -- state --------------------------------------------------------------------------------------------------------
 

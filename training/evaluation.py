@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,9 @@ import torch
 
 from training import cadence, checkpoint
 from training.core import TrainerCore
+from training.device import map_tensors
 from training.errors import ConfigError
+from training.hooks import overridden, takes, takes_index
 from training.model_checkpoint import LAST, ModelCheckpoint
 from training.summary import results_table
 from training.task import Task
@@ -63,7 +65,12 @@ class Evaluator(TrainerCore):
         """What ``predict_step`` returns for each batch, in order; of several sources, a list of those lists."""
         sources = source_list(source)
         with self._attached(*self._chosen(task, "predict")):
+            own = overrides(self.task, "predict_step") or overrides(self.task, "forward")
+            if self.task.predict_step is None or not own:
+                name = type(self.task).__name__
+                raise ConfigError(f"predict: expected {name} to have a predict_step, or forward, got none")
             self._load_weights(ckpt_path, task)
+            self.task.zero_grad()
             lengths = [len(each.plan(self.current_epoch)) for each in sources]
             limits = [min(n, self.fast_dev_run or n) for n in lengths]
             _, outputs = self._evaluate("predict", sources, limits)
@@ -77,6 +84,7 @@ class Evaluator(TrainerCore):
             if not overrides(self.task, f"{kind}_step"):
                 raise ConfigError(f"{stage}: expected {type(self.task).__name__} to have a {kind}_step, got none")
             self._load_weights(ckpt_path, task)
+            self.task.zero_grad()
             metrics, _ = self._evaluate(kind, sources, self._limits(split, sources))
         if verbose and metrics:
             print(results_table(metrics, stage))
@@ -94,16 +102,36 @@ class Evaluator(TrainerCore):
 
     # -- the pass -----------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def _evaluate(
         self, kind: str, sources: Sequence[Batches], limits: Sequence[int]
     ) -> tuple[list[Metrics], list[list[Any]]]:
-        """One pass: each source's metrics, and for "predict" its outputs; ([], []) where there are no batches."""
+        """One pass: each source's metrics, and for "predict" its outputs; ([], []) where there are no batches.
+
+        As in Lightning, without gradients inside of a fit, and in inference mode otherwise.
+        """
         if sum(limits) == 0:
             return [], []
+        self._check_signatures(kind, len(sources))
+        with torch.no_grad() if self.fitting else torch.inference_mode():
+            return self._pass(kind, sources, limits)
+
+    def _check_signatures(self, kind: str, sources: int) -> None:
+        """ConfigError where the step or a batch's hook does not take what it is called with."""
         step = getattr(self.task, f"{kind}_step")
-        if len(sources) > 1 and len(inspect.signature(step).parameters) < 3:
-            raise ConfigError(f"{kind}_step: with {len(sources)} sources, expected (batch, batch_idx, dataloader_idx)")
+        wanted = [(f"{kind}_step", 2 if sources > 1 or takes_index(step) else 1, "batch, batch_idx")]
+        for hook, count, named in (("start", 2, "batch, batch_idx"), ("end", 3, "outputs, batch, batch_idx")):
+            wanted.append((f"on_{kind}_batch_{hook}", count, named))
+        for name, count, named in wanted:
+            function = getattr(self.task, name)
+            if function is None or takes(function, count + (sources > 1)):
+                continue
+            if sources > 1:
+                raise ConfigError(f"{name}: with {sources} sources, expected ({named}, dataloader_idx)")
+            raise ConfigError(f"{name}: with one source, expected ({named}); give a default to what comes after")
+
+    def _pass(
+        self, kind: str, sources: Sequence[Batches], limits: Sequence[int]
+    ) -> tuple[list[Metrics], list[list[Any]]]:
         modes = [(module, module.training) for module in self.task.modules()]
         self.collect()  # what training logged, before evaluation's results take its place
         in_batch, self.results = self.in_batch, self.eval_results
@@ -146,7 +174,7 @@ class Evaluator(TrainerCore):
             output = self.step(f"{kind}_step", batch, i, *several)
             self.call(f"on_{kind}_batch_end", output, batch, i, *several)
             if kind == "predict":
-                outputs.append(output)
+                outputs.append(output if self.device.type == "cpu" else map_tensors(output, torch.Tensor.cpu))
             if not self.sanity_checking:
                 step = self.eval_steps.get(source, 0)
                 if self.loggers:
@@ -162,30 +190,39 @@ class Evaluator(TrainerCore):
         """Load the weights that are to be evaluated; without ``task`` and ``ckpt_path`` the best."""
         if ckpt_path is None and task is not None:
             return
-        found = checkpoint.load(self._checkpoint_path("best" if ckpt_path is None else ckpt_path))
-        self.task.on_load_checkpoint(found)
+        path = self._checkpoint_path("best" if ckpt_path is None else ckpt_path)
+        if path is None:
+            return
+        found = checkpoint.load(path)
+        self.call_own("on_load_checkpoint", found)
         self.task.load_state_dict(found["weights"])
 
-    def _checkpoint_path(self, name: str | Path) -> Path:
-        """The path that "best" or "last" stands for; another name is a path itself."""
+    def _checkpoint_path(self, name: str | Path) -> Path | None:
+        """The path that "best" or "last" stands for; another name is a path itself. None, and a warning, for no last one."""
+        if name in ("", "hpc"):
+            raise ConfigError(f"ckpt_path={name!r}: expected the path of a checkpoint, best or last")
         if name not in ("best", "last"):
             return Path(name)
         callbacks = [callback for callback in self.callbacks if isinstance(callback, ModelCheckpoint)]
-        if not callbacks:
-            raise ConfigError(f"ckpt_path={name!r}: expected a ModelCheckpoint among the callbacks, got none")
         if name == "best":
+            if not callbacks:
+                raise ConfigError("ckpt_path='best': expected a ModelCheckpoint among the callbacks, got none")
             if not callbacks[0].best_model_path:
                 raise ConfigError("ckpt_path='best': expected the ModelCheckpoint to have saved a file, it has not")
             return Path(callbacks[0].best_model_path)
         paths = sorted({path for c in callbacks if c.dirpath for path in c.dirpath.glob(f"{LAST}*.ckpt")})
-        if not paths:
-            raise ConfigError("ckpt_path='last': expected a last.ckpt, got none; use ModelCheckpoint(save_last=True)")
+        if not paths:  # as in Lightning no error, so that it can be asked for before there is one
+            warnings.warn(
+                "ckpt_path='last': expected a last.ckpt, got none, so that nothing is loaded; use "
+                "ModelCheckpoint(save_last=True)", stacklevel=5,
+            )
+            return None
         return max(paths, key=lambda path: (checkpoint.load(path)["progress"]["global_step"], str(path)))
 
 
 def overrides(task: Task, name: str) -> bool:
-    """Whether the task's class has a ``name`` of its own."""
-    return getattr(type(task), name) is not getattr(Task, name)
+    """Whether the task has a ``name`` of its own, by its class or set on itself; one that is None is none."""
+    return overridden(task, name, Task)
 
 
 def source_list(source: Sources) -> list[Batches]:

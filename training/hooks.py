@@ -6,10 +6,50 @@ just before the task's, and gets the trainer and the task before these arguments
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
+
+
+def overridden(instance: object, name: str, base: type) -> bool:
+    """Whether ``instance`` has a ``name`` that is not ``base``'s, by its class or set on itself. None is none."""
+    own = getattr(instance, name, None)
+    return own is not None and original(own) is not getattr(base, name, None)
+
+
+def original(function: Any) -> Any:
+    """The function behind bound methods, decorators that use functools.wraps, and functools.partial."""
+    while True:
+        inner = function.func if isinstance(function, functools.partial) else getattr(function, "__func__", None)
+        inner = inner or getattr(function, "__wrapped__", None)
+        if inner is None:
+            return function
+        function = inner
+
+
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether ``function`` can be called with ``count`` positional arguments."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # written in C, without a signature
+        return True
+    return True
+
+
+def takes_index(step: Callable[..., Any]) -> bool:
+    """Whether a step has a place for ``batch_idx`` beside ``batch``, whatever it is called there."""
+    try:
+        kinds = [parameter.kind for parameter in inspect.signature(step).parameters.values()]
+    except ValueError:
+        return True
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in positional for kind in kinds) >= 2
 
 
 class Hooks:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch.optim import Optimizer
 
 from training.errors import ConfigError
+from training.optimization import own_optimizer
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -30,9 +31,9 @@ def step_schedulers(trainer: Trainer, interval: str, on_plateau: bool, last: boo
             continue
         metric = None
         if each.on_plateau:
-            metric = trainer.callback_metrics.get(each.monitor or "")
+            metric = trainer.metrics.get(each.monitor or "")
             if metric is None:
-                known = ", ".join(trainer.callback_metrics) or "none"
+                known = ", ".join(trainer.metrics) or "none"
                 message = f"ReduceLROnPlateau: expected the metric {each.monitor!r} to be logged, got {known}"
                 if each.strict:
                     raise ConfigError(message)
@@ -46,7 +47,7 @@ def optimizer_names(optimizers: Iterable[Optimizer], schedulers: Sequence[Schedu
 
     Those with a scheduler come first, as in Lightning's LearningRateMonitor.
     """
-    with_scheduler = [(each.scheduler.optimizer, each.name) for each in schedulers]
+    with_scheduler = [(own_optimizer(each.scheduler.optimizer), each.name) for each in schedulers]
     scheduled = [id(optimizer) for optimizer, _ in with_scheduler]
     rest = [(optimizer, None) for optimizer in optimizers if id(optimizer) not in scheduled]
     seen: dict[str, int] = {}

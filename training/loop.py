@@ -19,11 +19,13 @@ from typing import Any
 
 import torch
 
-from training import cadence, checkpoint, nonfinite
+from training import cadence, checkpoint, nonfinite, storable
 from training.errors import ConfigError, NonFiniteError
 from training.evaluation import Batches, Evaluator, FixedBatches, Sources, overrides, source_list
+from training.hooks import takes, takes_index
 from training.learning_rates import step_schedulers
-from training.state import restore, restore_weights
+from training.model_checkpoint import ModelCheckpoint
+from training.state import restore, restore_gradients, restore_weights
 from training.task import Task
 
 __all__ = ["Batches", "FixedBatches", "Sources", "Trainer"]
@@ -37,15 +39,20 @@ class Trainer(Evaluator):
     def fit(self, task: Task, train: Batches, val: Sources | None = None, *, state: dict[str, Any] | None = None) -> None:
         """Train ``task``; with ``state`` (from ``Trainer.state``) go on exactly where that was taken."""
         sources = source_list(val) if val is not None else []
-        self.fitting, self.should_stop = True, False
+        self.fitting, self.should_stop, self.cut = True, False, None
+        self.resumed_from = Path(state.path).resolve() if isinstance(state, checkpoint.Loaded) else None
         try:
             self._check_limits(task, train, sources)
             with self._attached(task, "fit", state), torch.enable_grad():
                 if state is not None:
                     restore(self, state)
                 self.call("on_fit_start")
+                task.zero_grad()
+                self._check_storable()
                 if state is None:
                     self._sanity_check(sources)
+                else:
+                    restore_gradients(self, state)
                 if state is not None or not self._done():  # left after its last batch, it still has its end to come
                     self.call("on_train_start")
                     while not self._done():
@@ -68,6 +75,7 @@ class Trainer(Evaluator):
             self.num_training_batches = found["num_training_batches"]
             self.accumulating = self.accumulates()
             self.call("on_fit_start")
+            task.zero_grad()
             batch = self.place(nonfinite.rebuilt(found["batch"], batch_type))
             try:
                 self.take_step(self, batch, self.batch_idx)
@@ -78,6 +86,7 @@ class Trainer(Evaluator):
 
     def _train_epoch(self, train: Batches, val: list[Batches]) -> None:
         """One epoch, or what is left of it."""
+        self.forget_hooks()
         plan = train.plan(0 if self.config.overfit_batches else self.current_epoch)
         if self.stage == "start":
             self.call("on_train_epoch_start")
@@ -105,6 +114,8 @@ class Trainer(Evaluator):
             self.in_batch = False
             self.epochs_processed += 1
             self.stage = "log"
+            if self.batch_idx < self.num_training_batches and self.global_step >= self.step_limit and not self.should_stop:
+                self.cut = {"batch_idx": self.batch_idx, "results": self.train_results.state()}
             self.call("on_train_epoch_end")
         self._log_epoch()
         self.current_epoch += 1
@@ -118,6 +129,9 @@ class Trainer(Evaluator):
             self.collect()  # now, since what is logged in a batch that is then skipped does not count
         self.in_batch = self.uncollected = True
         self.accumulating = self.accumulate_grad_batches > 1 and self.accumulates()
+        if batch is None:
+            self._finish_step(None, None)
+            return
         if self.call("on_train_batch_start", batch, self.batch_idx) == SKIP_EPOCH:
             self.total_batches += 1
             self.uncollected = False
@@ -130,6 +144,10 @@ class Trainer(Evaluator):
         except NonFiniteError as error:
             nonfinite.keep(self, batch, error)
             raise
+        self._finish_step(outputs, batch)
+
+    def _finish_step(self, outputs: Any, batch: Any) -> None:
+        """What comes after a batch's step, or for a batch that is None, and so is skipped, in its place."""
         if self.schedulers:
             step_schedulers(self, "step", on_plateau=False)
             if self.batch_idx + 1 == self.num_training_batches:
@@ -178,6 +196,8 @@ class Trainer(Evaluator):
         """Numbers of batches, and the interval between validations; ConfigError before anything has run."""
         if not overrides(task, "training_step"):
             raise ConfigError(f"fit: expected {type(task).__name__} to have a training_step, got none")
+        if not takes(task.training_step, 2 if takes_index(task.training_step) else 1):
+            raise ConfigError(f"training_step of {type(task).__name__}: expected (batch, batch_idx) or (batch)")
         config = self.config
         if not task.automatic_optimization and (config.gradient_clip_val > 0 or config.accumulate_grad_batches != 1):
             raise ConfigError(
@@ -195,6 +215,20 @@ class Trainer(Evaluator):
         if n and self.limits["val"][1]:
             every = self.check_val_every_n_epoch
             self.validation_interval = cadence.validation_interval(self.val_check_interval, n, every)
+
+    def _check_storable(self) -> None:
+        """ConfigError for what a checkpoint can't hold, before anything is trained that could then not be saved.
+
+        on_save_checkpoint is called for it, which may need what only training makes: then the first checkpoint tells.
+        """
+        saves = any(isinstance(each, ModelCheckpoint) for each in self.callbacks) and not self.fast_dev_run
+        if self.keep_going is None and not saves:
+            return
+        try:
+            state = self.state()
+        except Exception:
+            return
+        storable.encode(state)
 
     def _sanity_check(self, val: list[Batches]) -> None:
         """A few validation batches, to fail early; their metrics are wiped."""

@@ -2,7 +2,8 @@
 
 Which names are taken is remembered (and stands in the checkpoints), not looked up on the disk: a run that is resumed
 from an earlier point writes over the files that it wrote after that point, and ends with the same files as a run that
-was never disturbed. Names are kept relative to the folder, so that a run folder can be moved.
+was never disturbed. Names are kept relative to the folder, so that a run folder can be moved. A fit that goes on from one
+of these files is another fit: it looks at the disk, takes no name that is there, and never deletes that file.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class ModelCheckpoint(Callback):
         self._saved_step = 0
         self._saved_path = ""
         self._deferred = False
+        self._resumed_from: Path | None = None
 
     # -- when ---------------------------------------------------------------------------------------------------------
 
@@ -91,6 +93,24 @@ class ModelCheckpoint(Callback):
         if stage == "fit" and not trainer.fast_dev_run:
             there = {str(path) for path in self.dirpath.rglob(f"*{EXTENSION}")}
             self._taken |= {path for path in there if is_inside(self._relative(path))}
+
+    def on_fit_start(self, trainer: Trainer, task: Task) -> None:
+        self._resumed_from = None
+        if trainer.resumed_from is None:
+            self._remove_obsolete()
+            return
+        # A file that somebody resumes from, perhaps again, or in another folder, or in a fit of other settings: as in
+        # Lightning, whatever is on the disk keeps its name, and what is remembered of another folder is not of this one.
+        self._obsolete = ""
+        assert self.dirpath is not None
+        self._taken = {str(path) for path in self.dirpath.rglob(f"*{EXTENSION}")}
+        self._resumed_from = trainer.resumed_from
+        if not self._resumed_from.exists():
+            self._resumed_from = self.dirpath / self._resumed_from.name  # moved, with its folder
+        elif self.dirpath not in self._resumed_from.parents:
+            self.best_k_models = {}
+            self.best_model_path = self.kth_best_model_path = self.last_model_path = ""
+            self.best_model_score = self.current_score = None
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.every_n_train_steps < 1 or trainer.global_step % self.every_n_train_steps != 0:
@@ -166,7 +186,7 @@ class ModelCheckpoint(Callback):
         elif trainer.validated:
             raise ConfigError(
                 f"ModelCheckpoint: expected the metric {self.monitor!r} to be logged, got "
-                f"{', '.join(trainer.callback_metrics) or 'none'}"
+                f"{', '.join(trainer.metrics) or 'none'}"
             )
 
     def _save_if_better(self, trainer: Trainer, candidates: dict[str, float]) -> None:
@@ -204,8 +224,11 @@ class ModelCheckpoint(Callback):
         self._taken.add(path)
         self._saved_step, self._saved_path = trainer.global_step, path
         assert self.dirpath is not None
-        if replaced and replaced != path and self.dirpath in Path(replaced).parents:
-            self._taken.discard(replaced)
+        kept = self._resumed_from is not None and Path(replaced).resolve() == self._resumed_from
+        if replaced and replaced != path and self.dirpath in Path(replaced).parents and not kept:
+            for each in trainer.callbacks:
+                if isinstance(each, ModelCheckpoint):
+                    each._taken.discard(replaced)
             self._obsolete = replaced
         trainer.save_checkpoint(path, weights_only=self.save_weights_only)
         self._remove_obsolete()
@@ -218,7 +241,7 @@ class ModelCheckpoint(Callback):
     # -- names --------------------------------------------------------------------------------------------------------
 
     def _candidates(self, trainer: Trainer) -> dict[str, float]:
-        found = dict(trainer.callback_metrics)
+        found = dict(trainer.metrics)
         return {**found, "epoch": int(found.get("epoch", trainer.current_epoch)),
                 "step": int(found.get("step", trainer.global_step))}
 
@@ -275,7 +298,6 @@ class ModelCheckpoint(Callback):
             setattr(self, name, value)
         if not self._gives(state["_obsolete"]):
             self._obsolete = ""
-        self._remove_obsolete()
 
     def _relative(self, path: str) -> str:
         assert self.dirpath is not None

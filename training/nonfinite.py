@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 
 from training import checkpoint, state
 from training.averaging import WeightAveraging
-from training.errors import CheckpointError, NonFiniteError
+from training.errors import CheckpointError, ConfigError, NonFiniteError
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -125,7 +125,7 @@ def keep(trainer: Trainer, batch: Any, error: NonFiniteError) -> None:
     }
     try:
         checkpoint.save(path, kept)
-    except (CheckpointError, OSError, TypeError) as problem:  # what went wrong first is what the user must hear of
+    except (CheckpointError, ConfigError, OSError) as problem:  # what went wrong first is what the user must hear of
         error.args = (f"{error}; the batch could not be kept ({problem})",)
         return
     error.path = path

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from training import nonfinite
+from training.config import TrainConfig
 from training.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,22 +45,30 @@ class Scheduler:
 
 
 class CountingOptimizer:
-    """What ``Task.optimizers`` hands out: ``step`` runs the hooks and counts global_step. Else as the optimizer itself."""
+    """What ``Task.optimizers`` hands out: ``step`` runs the hooks and counts global_step. Else as the optimizer itself.
+
+    It says that it is of the optimizer's class, so that a scheduler takes it.
+    """
 
     def __init__(self, optimizer: Optimizer, trainer: Trainer, automatic: bool) -> None:
         self.optimizer, self._trainer, self._automatic = optimizer, trainer, automatic
-        self._calls_first = type(optimizer) in CALLS_FIRST
+        self._calls_first = type(optimizer) in CALLS_FIRST or not _takes_closure(optimizer)
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """The closure, on_before_optimizer_step, the guard, with automatic optimization clipping, and the step."""
-        if closure is None:
+    def step(self, closure: Callable[[], Any] | None = None, **named: Any) -> Any:
+        """The closure, on_before_optimizer_step, the guard, with automatic optimization clipping, and the step.
+
+        ``named`` is for the optimizer's own step.
+        """
+        if closure is not None and not callable(closure):
+            raise ConfigError(f"optimizer.step: expected a closure that can be called, got {type(closure).__name__}")
+        if closure is None:  # not one of our own to be called by it: the guard must not hang on that
             self._prepare()
-            result = self.optimizer.step()
+            result = self.optimizer.step(**named)
         elif self._calls_first:
             result = self._evaluate(closure)
-            self.optimizer.step()
+            self.optimizer.step(**named)
         else:
-            result = self.optimizer.step(lambda: self._evaluate(closure))
+            result = self.optimizer.step(closure=lambda: self._evaluate(closure), **named)
         if not self._automatic:
             self._trainer.global_step += 1
         return result
@@ -79,25 +89,52 @@ class CountingOptimizer:
         trainer.forget_norm(optimizer)
         if self._automatic:
             c = trainer.config
-            trainer.call("configure_gradient_clipping", optimizer, c.gradient_clip_val, c.gradient_clip_algorithm)
+            trainer.call(
+                "configure_gradient_clipping",
+                optimizer,
+                gradient_clip_val=c.gradient_clip_val,
+                gradient_clip_algorithm=c.gradient_clip_algorithm,
+            )
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Any]:
+        return type(self.optimizer)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "optimizer":  # not there yet, in a copy that is being made
+            raise AttributeError(name)
         return getattr(self.optimizer, name)
+
+
+def own_optimizer(optimizer: Any) -> Any:
+    """The optimizer itself, of one that ``Task.optimizers`` handed out."""
+    return optimizer.optimizer if type(optimizer) is CountingOptimizer else optimizer
+
+
+def _takes_closure(optimizer: Optimizer) -> bool:
+    parameters = inspect.signature(optimizer.step).parameters.values()
+    return any(each.name == "closure" or each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
 
 
 # -- configure_optimizers --------------------------------------------------------------------------------------------
 
 
-def configure(configured: Any, automatic: bool) -> tuple[list[Optimizer], list[Scheduler]]:
-    """What ``configure_optimizers`` returned, in any of Lightning's forms → optimizers and schedulers."""
-    optimizers, given, monitor = _parse(configured)
+def configure(configured: Any, automatic: bool, own_step: bool = False) -> tuple[list[Optimizer], list[Scheduler]]:
+    """What ``configure_optimizers`` returned, in any of Lightning's forms → optimizers and schedulers.
+
+    ``own_step`` says that the task steps schedulers itself (lr_scheduler_step), so that they need not be torch's.
+    """
+    found, given, monitor = _parse(configured)
+    optimizers: list[Optimizer] = [own_optimizer(each) for each in found]
     schedulers = [_scheduler(each, monitor, automatic) for each in given]
+    for each in schedulers:
+        _check_scheduler(each.scheduler, automatic and not own_step)
     if automatic and len(optimizers) != 1:
         raise ConfigError(
             f"configure_optimizers: expected one optimizer, got {len(optimizers)}; "
             "set automatic_optimization = False to step them yourself"
         )
-    if any(each.scheduler.optimizer not in optimizers for each in schedulers):
+    if any(own_optimizer(each.scheduler.optimizer) not in optimizers for each in schedulers):
         raise ConfigError("configure_optimizers: a scheduler belongs to an optimizer that was not returned with it")
     return optimizers, schedulers
 
@@ -124,6 +161,21 @@ def _parse(configured: Any) -> tuple[list[Optimizer], list[Any], str | None]:
         "configure_optimizers: expected an optimizer, a dict with 'optimizer', ([optimizers], [schedulers]) or None, "
         f"got {type(configured).__name__}"
     )
+
+
+def _check_scheduler(scheduler: Any, steps: bool) -> None:
+    """ConfigError for what would fail at the first step or the first checkpoint; with ``steps``, the Trainer steps it."""
+    name = type(scheduler).__name__
+    for method in ("state_dict", "load_state_dict"):
+        if not callable(getattr(scheduler, method, None)):
+            raise ConfigError(f"lr_scheduler: expected {name} to have {method}, which checkpoints need, got none")
+    if steps and not isinstance(scheduler, LRScheduler | ReduceLROnPlateau):
+        raise ConfigError(
+            f"lr_scheduler: expected a scheduler of torch's class LRScheduler, got {name}; step others in the task's own "
+            "lr_scheduler_step"
+        )
+    if getattr(scheduler, "optimizer", None) is None:
+        raise ConfigError(f"lr_scheduler: expected {name} to have an optimizer, got none")
 
 
 def _scheduler(given: Any, monitor: str | None, automatic: bool) -> Scheduler:
@@ -178,12 +230,12 @@ def _forward(trainer: Trainer, batch: Any, batch_idx: int) -> tuple[torch.Tensor
     result = trainer.step("training_step", batch, batch_idx)
     if result is None:
         return None, {}
-    loss = result.get("loss") if isinstance(result, dict) else result
+    loss = result.get("loss") if isinstance(result, Mapping) else result
     if not isinstance(loss, torch.Tensor):
         raise ConfigError(f"training_step: expected a loss tensor, a dict with 'loss' or None, got {type(result).__name__}")
     if trainer.accumulate_grad_batches > 1:
         loss = loss / trainer.accumulate_grad_batches
-    extra = {k: v for k, v in result.items() if k != "loss"} if isinstance(result, dict) else {}
+    extra = {k: v for k, v in result.items() if k != "loss"} if isinstance(result, Mapping) else {}
     return loss, {"loss": loss.detach(), **extra}
 
 
@@ -194,7 +246,7 @@ def manual_step(trainer: Trainer, batch: Any, batch_idx: int) -> Any:
         return {}
     if isinstance(result, torch.Tensor):
         result = {"loss": result}
-    if not isinstance(result, dict):
+    if not isinstance(result, Mapping):
         raise ConfigError(f"training_step: expected a loss tensor, a dict or None, got {type(result).__name__}")
     loss = result.get("loss")
     if not isinstance(loss, torch.Tensor):
@@ -203,19 +255,46 @@ def manual_step(trainer: Trainer, batch: Any, batch_idx: int) -> Any:
     return {**result, "loss": loss.detach()}
 
 
-def clip(trainer: Trainer, optimizer: Optimizer, limit: float, algorithm: str) -> None:
-    """Clip to the norm ``limit`` (from ``trainer.gradient_norm``, with torch's arithmetic) or by value; 0 does nothing."""
+def clip(trainer: Trainer, optimizer: Optimizer, limit: float | None, algorithm: str | None) -> None:
+    """Clip to the norm ``limit`` (with torch's arithmetic) or by value; 0 does nothing."""
+    limit, algorithm = _clipping(trainer.config, limit, algorithm)
     if limit <= 0:
         return
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     if not parameters:
         return
-    before = trainer.gradient_norm
+    # The gradients as they are now: in manual optimization they are not the last step's, and they may be clipped twice.
+    before = gradient_norm(nonfinite.gradients(optimizer))
+    trainer.note_norm(before)
     if algorithm == "value":
         torch.nn.utils.clip_grad_value_(parameters, limit)
         return
     norm = torch.tensor(before, dtype=parameters[0].dtype, device=parameters[0].device)
     torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+
+
+def _clipping(config: TrainConfig, limit: Any, algorithm: str | None) -> tuple[float, str]:
+    """What ``clip_gradients`` was given, or where it was not, what the settings say; ConfigError where they differ."""
+    given = config.gradient_clip_val > 0
+    if limit is None:
+        limit = config.gradient_clip_val
+    elif not isinstance(limit, int | float):
+        raise ConfigError(f"clip_gradients: gradient_clip_val: expected a number, got {limit!r}")
+    elif given and limit != config.gradient_clip_val:
+        raise ConfigError(
+            f"clip_gradients: gradient_clip_val={limit} contradicts the Trainer's {config.gradient_clip_val}; "
+            "give one of them"
+        )
+    if algorithm is None:
+        return limit, config.gradient_clip_algorithm
+    if str(algorithm).lower() not in ("norm", "value"):
+        raise ConfigError(f"clip_gradients: gradient_clip_algorithm: expected norm or value, got {algorithm!r}")
+    if given and algorithm.lower() != config.gradient_clip_algorithm:
+        raise ConfigError(
+            f"clip_gradients: gradient_clip_algorithm={algorithm!r} contradicts the Trainer's "
+            f"{config.gradient_clip_algorithm!r}; give one of them"
+        )
+    return limit, algorithm.lower()
 
 
 def gradient_norm(gradients: Sequence[torch.Tensor]) -> float:

@@ -32,6 +32,16 @@ def precision(name: str, device: torch.device) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+@contextmanager
+def made_in(name: str) -> Iterator[None]:
+    """The context in which a task makes its layers: with 64-true they are float64 from the start, not rounded before."""
+    if name == "64-true":
+        with precision(name, torch.device("cpu")):
+            yield
+        return
+    yield
+
+
 def convert(batch: Any) -> Any:
     """The batch with each floating-point tensor in it as float64."""
     return map_tensors(batch, lambda t: t.double() if t.is_floating_point() else t)

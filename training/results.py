@@ -12,6 +12,10 @@ import torch
 from training.errors import ConfigError
 
 REDUCTIONS = ("mean", "sum", "min", "max")
+SPELLINGS: dict[Any, str] = {
+    "avg": "mean", sum: "sum", min: "min", max: "max",
+    torch.mean: "mean", torch.sum: "sum", torch.min: "min", torch.max: "max",
+}  # fmt: skip
 BATCH_HOOKS_TRAIN = (
     "training_step on_train_batch_start on_train_batch_end on_before_zero_grad on_before_backward on_after_backward "
     "on_before_optimizer_step backward optimizer_step optimizer_zero_grad configure_gradient_clipping"
@@ -32,6 +36,22 @@ DEFAULTS: dict[str, tuple[bool, bool]] = {
 # (on_step, on_epoch, prog_bar, logger, reduce_fx, add_dataloader_idx): how a name was logged; None is the hook's default
 Arguments = tuple[bool | None, bool | None, bool, bool, str, bool]
 Collected = dict[str, dict[str, float]]
+
+
+class MetricTensors(dict[str, torch.Tensor]):
+    """Metrics as Lightning shows them, tensors without dimensions; ``values`` follows what is set here."""
+
+    def __init__(self, values: dict[str, float]) -> None:
+        super().__init__({name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
+        self._plain = values
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._plain[name] = float(value)
+        super().__setitem__(name, torch.tensor(self._plain[name], dtype=torch.float64))
+
+    def update(self, *more: Any, **named: Any) -> None:
+        for name, value in dict(*more, **named).items():
+            self[name] = value
 
 
 @dataclass
@@ -146,11 +166,22 @@ class Results:
             self.metrics[hook, name, loader] = Metric(**values, arguments=tuple(item["arguments"]))
 
 
+def reduction(reduce_fx: Any) -> Any:
+    """One of REDUCTIONS, however it is spelled; what is none of them stays as it is."""
+    name = reduce_fx.lower() if isinstance(reduce_fx, str) else reduce_fx
+    try:
+        return SPELLINGS.get(name, name)
+    except TypeError:  # something that can't be looked up, such as a list
+        return reduce_fx
+
+
 def _number(name: str, value: Any) -> Any:
     """A float; on another device a scalar float64 tensor, so that logging does not wait for it."""
     if isinstance(value, torch.Tensor):
         if value.numel() != 1:
             raise ConfigError(f"log({name!r}): expected a scalar, got a tensor of shape {tuple(value.shape)}")
+        if value.is_complex():
+            raise ConfigError(f"log({name!r}): expected a real number, got {value.item()}")
         return value.item() * 1.0 if value.device.type == "cpu" else value.detach().double().reshape(())
     if not isinstance(value, Real):
         raise ConfigError(f"log({name!r}): expected a number or a scalar tensor, got {type(value).__name__}")

@@ -5,10 +5,12 @@ Nothing random is drawn from a generator (see training/randomness.py), so that t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from training.callbacks import key_of
 from training.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -34,15 +36,14 @@ def capture(trainer: Trainer) -> dict[str, Any]:
         "schedulers": [each.scheduler.state_dict() for each in trainer.schedulers],
         "progress": {name: getattr(trainer, name) for name in COUNTERS},
         "eval_steps": dict(trainer.eval_steps),
-        "callbacks": {callback.state_key(): callback.state_dict() for callback in trainer.callbacks},
+        "callbacks": {key_of(callback): callback.state_dict() for callback in trainer.callbacks},
         "metrics": dict(trainer.callback_values),
         "bar_metrics": dict(trainer.bar_values),
         "results": trainer.train_results.state(),
         "gradients": _open_gradients(trainer),
+        "cut": trainer.cut,
     }
-    for callback in trainer.callbacks:
-        callback.on_save_checkpoint(trainer, trainer.task, checkpoint)
-    trainer.task.on_save_checkpoint(checkpoint)
+    trainer.call("on_save_checkpoint", checkpoint)
     return checkpoint
 
 
@@ -53,13 +54,13 @@ def capture_weights(trainer: Trainer) -> dict[str, Any]:
         "weights": dict(trainer.task.state_dict()),
         "progress": {name: getattr(trainer, name) for name in COUNTERS},
     }
-    trainer.task.on_save_checkpoint(checkpoint)
+    trainer.call_own("on_save_checkpoint", checkpoint)
     return checkpoint
 
 
 def restore_weights(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """What ``capture_weights`` and ``capture`` both hold."""
-    trainer.task.on_load_checkpoint(checkpoint)
+    trainer.call_own("on_load_checkpoint", checkpoint)
     trainer.task.load_state_dict(checkpoint["weights"])
     for name in COUNTERS:
         value = checkpoint["progress"][name]
@@ -73,16 +74,15 @@ def restore_model(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Weights, counters and callbacks back to where ``capture`` was called; before there are optimizers, as in Lightning."""
     with _fitting():
         restore_weights(trainer, checkpoint)
-    for callback in trainer.callbacks:
-        callback.on_load_checkpoint(trainer, trainer.task, checkpoint)
+    trainer.call_callbacks("on_load_checkpoint", checkpoint)
     with _fitting():
         for callback in trainer.callbacks:
-            if callback.state_key() in checkpoint["callbacks"]:
-                callback.load_state_dict(checkpoint["callbacks"][callback.state_key()])
+            if state := checkpoint["callbacks"].get(key_of(callback)):
+                callback.load_state_dict(copy.deepcopy(state))
 
 
 def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-    """All the rest: optimizers, schedulers, metrics, open gradients."""
+    """All the rest but the gradients: optimizers, schedulers, metrics."""
     with _fitting():
         for each, optimizer_state in zip(trainer.optimizers, checkpoint["optimizers"], strict=True):
             each.optimizer.load_state_dict(optimizer_state)
@@ -92,11 +92,33 @@ def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         trainer.callback_values = dict(checkpoint["metrics"])
         trainer.bar_values = dict(checkpoint["bar_metrics"])
         trainer.train_results.load_state(checkpoint["results"])
-        parameters = dict(trainer.task.named_parameters())
-        for name, gradient in checkpoint["gradients"].items():
-            parameters[name].grad = gradient.to(parameters[name].device)
+        cut = checkpoint.get("cut")
+        trainer.cut = None if cut is None else {"batch_idx": int(cut["batch_idx"]), "results": list(cut["results"])}
+        _reopen_epoch(trainer)
     trainer.accumulating = trainer.accumulates()
     trainer.in_batch = trainer.stage in (*IN_BATCH, "end") or (trainer.stage == "batch" and trainer.batch_idx > 0)
+
+
+def _reopen_epoch(trainer: Trainer) -> None:
+    """Back into an epoch that max_steps ended, where it is now higher: as a run that was never stopped goes on."""
+    cut = trainer.cut
+    if cut is None or trainer.should_stop or trainer.global_step >= trainer.step_limit:
+        return
+    if not 0 < cut["batch_idx"] < trainer.num_training_batches:
+        return  # fewer batches an epoch than there were: it is over
+    if trainer.stage == "start":
+        trainer.current_epoch -= 1
+    trainer.epochs_processed -= 1
+    trainer.batch_idx, trainer.stage, trainer.cut = cut["batch_idx"], "batch", None
+    trainer.train_results.load_state(cut["results"])
+
+
+def restore_gradients(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Those that a later step still adds to; after the fit's own zero_grad."""
+    with _fitting():
+        parameters = dict(trainer.task.named_parameters())
+        for name, gradient in checkpoint["gradients"].items():
+            parameters[name].grad = gradient.to(parameters[name].device, copy=True)
 
 
 @contextmanager

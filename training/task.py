@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from training import nonfinite, optimization
 from training.hooks import Hooks
+from training.results import REDUCTIONS, reduction
 
 if TYPE_CHECKING:
     from training.loop import Trainer
@@ -34,19 +35,19 @@ class Task(nn.Module, Hooks):
 
     # -- what a subclass writes ---------------------------------------------------------------------------------------
 
-    def training_step(self, batch: Any, batch_idx: int) -> Outputs:
-        """The loss of one batch (a scalar tensor), or a dict that holds it as "loss", or None to skip the batch."""
+    def training_step(self, *args: Any, **kwargs: Any) -> Outputs:
+        """(batch, batch_idx), or (batch): the loss (a scalar tensor), a dict with it as "loss", or None for no step."""
         raise NotImplementedError("training_step")
 
-    def validation_step(self, batch: Any, batch_idx: int) -> Outputs:
-        """One validation batch, under no_grad and in eval mode. With several sources: (batch, batch_idx, dataloader_idx)."""
+    def validation_step(self, *args: Any, **kwargs: Any) -> Outputs:
+        """(batch, batch_idx), with several sources (batch, batch_idx, dataloader_idx): in eval mode, without gradients."""
 
-    def test_step(self, batch: Any, batch_idx: int) -> Outputs:
-        """One test batch, under no_grad and in eval mode; arguments as of ``validation_step``."""
+    def test_step(self, *args: Any, **kwargs: Any) -> Outputs:
+        """As ``validation_step``, in inference mode."""
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Any:
-        """The predictions for one batch; ``Trainer.predict`` collects what it returns."""
-        return self(batch)
+    def predict_step(self, *args: Any, **kwargs: Any) -> Any:
+        """The predictions for one batch, which ``Trainer.predict`` collects. Arguments as of ``validation_step``."""
+        return self(args[0])
 
     def configure_optimizers(self) -> Any:
         """An optimizer; or {"optimizer": …, "lr_scheduler": …, "monitor": …}; or ([optimizers], [schedulers]); or None.
@@ -99,45 +100,56 @@ class Task(nn.Module, Hooks):
         self,
         name: str,
         value: torch.Tensor | float | int,
-        *,
-        batch_size: int | None = None,
+        prog_bar: bool = False,
+        logger: bool | None = True,
         on_step: bool | None = None,
         on_epoch: bool | None = None,
-        prog_bar: bool = False,
-        logger: bool = True,
-        reduce_fx: str = "mean",
+        reduce_fx: str | Callable[..., Any] = "mean",
+        enable_graph: bool = False,
+        sync_dist: bool = False,
+        sync_dist_group: Any = None,
         add_dataloader_idx: bool = True,
+        batch_size: int | None = None,
+        metric_attribute: str | None = None,
+        rank_zero_only: bool = False,
     ) -> None:
         """Log a scalar. Where neither ``on_step`` nor ``on_epoch`` is given, the calling hook decides, as in Lightning.
 
         The epoch's mean weighs by ``batch_size``, which must be given for it (Lightning guesses it, and errs). With both,
         the names are ``name_step`` and ``name_epoch``. With several validation sources ``/dataloader_idx_0`` is added to the
-        name, unless ``add_dataloader_idx`` says no. The same name with other arguments is a ConfigError.
+        name, unless ``add_dataloader_idx`` says no. The same name with other arguments is a ConfigError. ``reduce_fx`` is
+        mean (or avg), sum, min or max, or torch's function of that name. The arguments are Lightning's, in its order; with
+        one process, and values without a graph, there is nothing to do for those not named here.
         """
         trainer = self._trainer or self.trainer
         trainer.uncollected = True
-        trainer.results.log(
-            trainer.hook, name, value, batch_size, (on_step, on_epoch, prog_bar, logger, reduce_fx, add_dataloader_idx)
-        )
+        if reduce_fx not in REDUCTIONS:
+            reduce_fx = reduction(reduce_fx)
+        arguments: Any = (on_step, on_epoch, prog_bar, logger is not False, reduce_fx, add_dataloader_idx)
+        trainer.results.log(trainer.hook, name, value, batch_size, arguments)
 
-    def log_dict(self, values: Mapping[str, torch.Tensor | float | int], **arguments: Any) -> None:
-        """``log`` for each item of ``values``, with the same arguments."""
-        for name, value in values.items():
-            self.log(name, value, **arguments)
+    def log_dict(self, dictionary: Mapping[str, torch.Tensor | float | int], *args: Any, **kwargs: Any) -> None:
+        """``log`` for each item of ``dictionary``, with the same arguments."""
+        for name, value in dictionary.items():
+            self.log(name, value, *args, **kwargs)
 
-    def optimizers(self) -> Any:
-        """The optimizer, or the list of them; their ``step`` counts ``global_step``."""
-        wrapped = self.trainer.optimizers
-        return wrapped[0] if len(wrapped) == 1 else wrapped
+    def optimizers(self, use_pl_optimizer: bool = True) -> Any:
+        """The optimizer, or the list of them; their ``step`` counts ``global_step``, unless torch's own are asked for."""
+        wrapped: list[Any] = self.trainer.optimizers
+        found = wrapped if use_pl_optimizer else [each.optimizer for each in wrapped]
+        return found[0] if len(found) == 1 else found
 
     def lr_schedulers(self) -> Any:
         """The scheduler, or the list of them, or None."""
         found = [each.scheduler for each in self.trainer.schedulers]
         return found[0] if len(found) == 1 else found or None
 
-    def manual_backward(self, loss: torch.Tensor) -> None:
-        """Backward with the backward hooks, for manual optimization; NonFiniteError for a loss that is not finite."""
-        self.trainer.backward(loss)
+    def manual_backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        """Backward with the backward hooks, for manual optimization; NonFiniteError for a loss that is not finite.
+
+        What else is given, such as retain_graph=True, is for ``Tensor.backward``.
+        """
+        self.trainer.backward(loss, *args, **kwargs)
         self.check_finite(loss)
 
     def check_finite(self, loss: torch.Tensor) -> None:
@@ -147,27 +159,33 @@ class Task(nn.Module, Hooks):
     # -- what the trainer does by default, and a subclass may do otherwise -------------------------------------------------
 
     def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], torch.Tensor | None]
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,
+        optimizer_closure: Callable[[], torch.Tensor | None] | None = None,
     ) -> None:
         """One step of automatic optimization; the closure is training_step, zero_grad and backward."""
-        optimizer.step(optimizer_closure)
+        optimizer.step(closure=optimizer_closure)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
         """Clears the gradients."""
         optimizer.zero_grad()
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         """Backward."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def configure_gradient_clipping(
-        self, optimizer: Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clips the gradients, as the settings say."""
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def clip_gradients(self, optimizer: Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str = "norm") -> None:
-        """Clips by norm or by value; 0 does nothing."""
+    def clip_gradients(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clips by norm or by value; 0 does nothing. Left out, both are the Trainer's, which must not be contradicted."""
         optimization.clip(self.trainer, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def lr_scheduler_step(self, scheduler: Any, metric: float | None) -> None:

@@ -192,7 +192,7 @@ def _finish(
     for name, form in (("vectors.txt", "text"), ("vectors.bin", "binary")):
         vectors.save(folder / name, form)
     run.run.embedding("words", matrix[:IN_PROJECTOR], vocab.words[:IN_PROJECTOR], trainer.global_step)
-    results = {"train_loss": float(trainer.callback_metrics["train_loss_epoch"])}
+    results = {"train_loss": float(trainer.metrics["train_loss_epoch"])}
     if not math.isfinite(results["train_loss"]):
         raise DataError(f"{folder}: nothing to train on: in the last epoch no word had another one in its window")
     run.run.hyperparameters(config.to_dict(), results, trainer.global_step, MAIN)

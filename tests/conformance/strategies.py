@@ -217,3 +217,20 @@ def cases(draw: st.DrawFn) -> Case:
         recorded=not rarely(draw, 5),
         then=tuple(draw(st.lists(st.sampled_from(["validate", "test", "predict"]), max_size=2, unique=True))),
     )
+
+
+@st.composite
+def resumes(draw: st.DrawFn) -> tuple[dict[str, Any], int, int, int, bool]:
+    """Arguments of ModelCheckpoint, steps of a fit and of its resume, which file that goes on from, whether elsewhere."""
+    monitor = draw(st.sampled_from([None, "value"]))
+    found: dict[str, Any] = {
+        "monitor": monitor,
+        "save_top_k": draw(st.sampled_from([-1, 0, 1] if monitor is None else [-1, 1, 2, 3])),
+        "filename": draw(st.sampled_from([None, "best", "{step}", "{epoch}"])),
+        "save_last": draw(st.booleans()),
+    }
+    when = draw(st.sampled_from(["", "every_n_epochs", "every_n_train_steps", "save_on_train_epoch_end"]))
+    if when:
+        found[when] = draw(st.integers(1, 3)) if when.startswith("every") else draw(st.booleans())
+    first = draw(st.sampled_from([1, 2, 3, 5, 6, 7, 9]))  # inside an epoch of 4: at its end Lightning ends it once more
+    return found, first, first + draw(st.integers(1, 6)), draw(st.integers(0, 5)), draw(st.booleans())

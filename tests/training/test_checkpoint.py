@@ -12,7 +12,7 @@ import torch
 
 from training import checkpoint, files
 from training.checkpoint import ResumeStore
-from training.errors import CheckpointError
+from training.errors import CheckpointError, ConfigError
 
 CONTENT = {
     "weights": {"a": torch.arange(6.0).reshape(2, 3)},
@@ -105,8 +105,8 @@ def test_a_hostile_file_runs_no_code(tmp_path: Path, form: str) -> None:
 
 
 def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"checkpoint\['x'\]\[0\]: expected tensors and plain Python values, got PosixPath"):
-        checkpoint.save(tmp_path / "a.ckpt", {"x": [tmp_path]})
+    with pytest.raises(ConfigError, match=r"checkpoint\['x'\]\[0\]: expected tensors, numbers, .* got object"):
+        checkpoint.save(tmp_path / "a.ckpt", {"x": [object()]})
     assert not list(tmp_path.iterdir())
 
 

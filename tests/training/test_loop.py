@@ -226,8 +226,11 @@ def test_what_there_is_no_checkpoint_for_is_said(tmp_path: Path) -> None:
     made = trainer(ModelCheckpoint(tmp_path))
     with pytest.raises(ConfigError, match="to have saved a file"):
         made.test(Line(), fixed(), ckpt_path="best")
-    with pytest.raises(ConfigError, match=r"expected a last.ckpt"):
+    with pytest.warns(UserWarning, match=r"expected a last.ckpt"):
         made.test(Line(), fixed(), ckpt_path="last")
+    for odd in ("", "hpc"):
+        with pytest.raises(ConfigError, match="expected the path of a checkpoint, best or last"):
+            made.test(Line(), fixed(), ckpt_path=odd)
 
 
 # -- refusing early --------------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def test_a_file_that_a_stopped_save_left_is_removed_on_resume(tmp_path: Path, mo
             made.fit(Scripted([3.0, 2.0, 1.0]), fixed(2), fixed(1))
     assert names(tmp_path) == ["epoch=0.ckpt", "epoch=1.ckpt"]  # the new is written, the old not yet deleted
     again = ModelCheckpoint(tmp_path, monitor="val", filename="{epoch}")
-    state = checkpoint.load(tmp_path / "epoch=1.ckpt")
+    state = dict(checkpoint.load(tmp_path / "epoch=1.ckpt"))  # the run itself goes on, not a fit from a file that is kept
     trainer(again, max_epochs=3).fit(Scripted([1.0]), fixed(2), fixed(1), state=state)
     assert names(tmp_path) == ["epoch=2.ckpt"]
 

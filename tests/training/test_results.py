@@ -101,6 +101,7 @@ def test_what_counts_as_a_number(value: Any) -> None:
         ("on_fit_start", 1.0, {}, "nothing can be logged in on_fit_start"),
         ("", 1.0, {}, "nothing can be logged in no hook"),
         ("training_step", torch.ones(2), {}, r"expected a scalar, got a tensor of shape \(2,\)"),
+        ("training_step", torch.tensor(1j), {}, "expected a real number"),
         ("training_step", "1", {}, "expected a number or a scalar tensor, got str"),
         ("training_step", {"a": 1}, {}, "expected a number or a scalar tensor, got dict"),
         ("on_train_epoch_end", 1.0, {"on_step": True}, "expected on_step=False and on_epoch=True"),
