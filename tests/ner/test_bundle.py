@@ -273,7 +273,7 @@ def test_weights_that_a_bundle_cannot_hold_are_refused(run: Path, tmp_path: Path
     kept["weights"] = {name: value.bfloat16() for name, value in kept["weights"].items()}
     checkpoint.save(again / "checkpoints" / "model.ckpt", kept)
     reseal(again)
-    with pytest.raises(DataError, match="expected float32 or float64, got bfloat16"):
+    with pytest.raises(DataError, match="got bfloat16"):
         export(again, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
