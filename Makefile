@@ -2,21 +2,26 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test soak check bench clean
+.PHONY: demo test quick soak check bench clean
 
 demo: .venv/.run
 	$(BIN)/python cli.py train-w2v
 	$(BIN)/python cli.py train-ner --deterministic
 	@echo "look at both with: $(BIN)/tensorboard --logdir runs"
 
+# Tests run in two processes of one thread each: tiny tensors only lose time on several threads.
 test: .venv/.test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: .venv/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak and not slow"
 
 soak: .venv/.test
 	$(BIN)/python -m pytest -m soak
-	OMP_NUM_THREADS=1 PYTHONPATH=.:tests/proof $(BIN)/python tests/proof/soak_kills.py --kills 400 --json benchmarks/soak_kills.json
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_kills.py --kills 400 --json benchmarks/soak_kills.json
 
 check: .venv/.test
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import click
 
-from cli_data import data, vectors
-from cli_door import Commands
-from cli_groups import compare, share_cores, train_group
-from cli_options import config_options, make_config, whole
-from cli_predict import export, predict
-from cli_report import evaluate, runs
-from cli_terminal import voice as voice_of
-from cli_verify import diff, verify
+from ner.commands.compare import compare, share_cores, train_group
+from ner.commands.data import data, vectors
+from ner.commands.evaluate import evaluate, runs
+from ner.commands.predict import export, predict
 from ner.config import PRESETS, TaggerConfig
-from ner.groups import MOST_SEEDS, is_group, open_group
-from training import portable
+from ner.seeds.groups import MOST_SEEDS, is_group, open_group
+from training.commands.door import Commands
+from training.commands.options import config_options, make_config, whole
+from training.commands.terminal import voice as voice_of
+from training.commands.verify import diff, verify
+from training.determinism import portable
 from training.errors import ConfigError
-from training.experiment import RunOptions, reopen
 from training.files import inside
+from training.run.experiment import RunOptions, reopen
 from training.visible import one_line
 from word2vec.config import Word2VecConfig
 
@@ -62,9 +62,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _options(
-    kind: str, path: str, resume: str, allow_changes: bool, speaking: str | None, progress: bool
-) -> RunOptions:
+def _options(kind: str, path: str, resume: str, allow_changes: bool, speaking: str | None, progress: bool) -> RunOptions:
     click.get_current_context().find_root().meta["command"] = kind
     tell, callbacks, progressing = voice_of(speaking or "plain", progress)
     return RunOptions(
@@ -81,9 +79,7 @@ def _options(
 @main.command(epilog="\b\nExample:\n  python cli.py train-w2v --corpus news.txt --dim 100 --epochs 5")
 @config_options(Word2VecConfig, without=NOT_FOR_W2V)
 @run_options
-def train_w2v(
-    file: str | None, path: str, resume: str, allow_changes: bool, voice: str | None, **typed: Any
-) -> None:
+def train_w2v(file: str | None, path: str, resume: str, allow_changes: bool, voice: str | None, **typed: Any) -> None:
     """Train word vectors on text."""
     from word2vec.train import train_word2vec
 

@@ -25,8 +25,8 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
-from ner.conll import read_conll
-from ner.predict import TrainedTagger
+from ner.corpus.conll import read_conll
+from ner.tagging.tagger import TrainedTagger
 tagger = TrainedTagger.load(sys.argv[2])
 sentences = [s.words for s in read_conll(sys.argv[3], columns=tagger.columns, docstart="drop")][: int(sys.argv[4])]
 found = tagger.predict(sentences)

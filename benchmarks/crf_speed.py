@@ -20,9 +20,9 @@ import torchcrf
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ner.crf import CRF
-from ner.packing import packing
-from ner.scheme import allowed_transitions, labels_of
+from ner.corpus.scheme import allowed_transitions, labels_of
+from ner.inputs.packing import packing
+from ner.model.crf import CRF
 
 NAMES = labels_of(["LOC", "MISC", "ORG", "PER"], "IOBES")
 

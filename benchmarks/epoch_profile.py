@@ -18,18 +18,25 @@ from typing import Any
 
 import torch
 
-from ner import batches, characters, crf, embeddings, metrics, model
-from ner.batches import SentenceBatches
 from ner.config import PRESETS, TaggerConfig
-from ner.data import encode, read_dataset
-from ner.indexer import Indexer
-from ner.lstm_rows import FusedLSTM
-from ner.lstm_steps import StepwiseLSTM
-from ner.products import product
+from ner.corpus.dataset import encode, read_dataset
+from ner.inputs import batches
+from ner.inputs.batches import SentenceBatches
+from ner.inputs.indexer import Indexer
+from ner.model import characters, crf
+from ner.model import tagger as model
+from ner.model.bilstm_onednn import FusedLSTM
+from ner.model.bilstm_steps import StepwiseLSTM
+from ner.model.matmul import product
+from ner.scoring import metrics
 from ner.train import RAW, build_task
-from training import core, loop, nonfinite, optimization
-from training.determinism import determinism
-from training.loop import Trainer
+from ner.vectors import views as embeddings
+from training.determinism.flags import determinism
+from training.loop import nonfinite
+from training.loop import session as core
+from training.loop import step as optimization
+from training.loop import trainer as loop
+from training.loop.trainer import Trainer
 from training.randomness import uniform
 
 LSTMS = (FusedLSTM, StepwiseLSTM)

@@ -33,17 +33,17 @@ from seqeval.scheme import IOBES
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from ner.batches import Encoded, SentenceBatches, replace_rare
 from ner.config import PRESETS, TaggerConfig
-from ner.data import encode, read_dataset
-from ner.embeddings import Views
-from ner.indexer import Indexer
+from ner.corpus.dataset import encode, read_dataset
+from ner.inputs.batches import Encoded, SentenceBatches, replace_rare
+from ner.inputs.indexer import Indexer
 from ner.task import UNKNOWN, TaggerTask
 from ner.train import RAW, build_task
-from training.callbacks import Callback
-from training.determinism import determinism
-from training.loop import Trainer
-from word2vec.vectors import WordVectors
+from ner.vectors.views import Views
+from training.determinism.flags import determinism
+from training.loop.callback import Callback
+from training.loop.trainer import Trainer
+from word2vec.vectors.vectors import WordVectors
 
 PAD_LABEL = -100
 SIDES = ("Lightning", "samebits-random", "samebits-length")
@@ -276,8 +276,10 @@ def same_losses(
         print(f"validation {i}: loss {a[0]:.7f} and Lightning's {b[0]:.7f}, F1 {a[1]:.7f} and {b[1]:.7f}")
     gaps = [abs(a - b) / abs(b) for a, b in zip(mine.losses, theirs.losses, strict=True)]
     for step in [i for i in (0, 9, 49, 99, 117, 149, 199, 235) if i < len(gaps)]:
-        print(f"step {step}: loss {mine.losses[step]:.7f} and {theirs.losses[step]:.7f}, largest gap so far "
-              f"{max(gaps[: step + 1]):.1e}")
+        print(
+            f"step {step}: loss {mine.losses[step]:.7f} and {theirs.losses[step]:.7f}, largest gap so far "
+            f"{max(gaps[: step + 1]):.1e}"
+        )
     print(f"{len(gaps)} steps; largest relative difference of a loss {max(gaps):.2e}")
 
 

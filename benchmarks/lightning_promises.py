@@ -34,15 +34,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from training import checkpoint
-from training.callbacks import Callback
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
 from training.digest import weights_sha256
 from training.errors import SamebitsError
-from training.experiment import RunOptions, experiment
-from training.inputs import Inputs
+from training.loop.callback import Callback
+from training.loop.task import Task
 from training.randomness import keep_mask, permutation, uniform
-from training.task import Task
+from training.run.experiment import RunOptions, experiment
+from training.run.inputs import Inputs
 
 SEQUENCES, LENGTH, WORDS, LABELS, BATCH, EPOCHS, SAVE_EVERY = 64, 12, 50, 5, 4, 3, 5
 STEPS = EPOCHS * SEQUENCES // BATCH
@@ -257,7 +257,7 @@ def kill(number: int) -> Callable[[Any], None]:
 
 
 def same(got: Ended, whole: Ended) -> str:
-    """"same bits", or what came instead."""
+    """ "same bits", or what came instead."""
     if not got.weights:
         return f"did not go on ({last_line(got)})"
     return "same bits" if got.weights == whole.weights else "other weights"

@@ -27,10 +27,10 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lightning.pytorch as pl
 
-from training.callbacks import Callback
 from training.config import TrainConfig
-from training.loop import FixedBatches, Trainer
-from training.task import Task
+from training.loop.callback import Callback
+from training.loop.task import Task
+from training.loop.trainer import FixedBatches, Trainer
 
 WARM_UP = 200
 BATCH = torch.linspace(-1, 1, 64 * 32).reshape(64, 32)
@@ -111,8 +111,14 @@ def lightning(n: int, logs: bool) -> list[float]:
     model.build(logs)
     callback = type("Clock", (pl.Callback,), {"on_train_batch_end": clock(times)})()
     trainer = pl.Trainer(
-        accelerator="cpu", devices=1, max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[callback],
+        accelerator="cpu",
+        devices=1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[callback],
     )
     trainer.fit(model, Loader(n))
     return times
@@ -134,7 +140,7 @@ def measure(steps: int, rounds: int, logs: bool) -> None:
     found: dict[str, list[float]] = {name: [] for name in kinds}
     for i in range(rounds):
         names = list(kinds)
-        for name in names[i % 3:] + names[: i % 3]:
+        for name in names[i % 3 :] + names[: i % 3]:
             found[name].append(per_step(kinds[name](steps + WARM_UP, logs)))
     over: dict[str, list[float]] = {
         name: [a - b for a, b in zip(found[name], found["bare loop"], strict=True)] for name in ("ours", "Lightning")

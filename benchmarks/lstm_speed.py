@@ -3,8 +3,8 @@
     PYTHONPATH=. python benchmarks/lstm_speed.py --threads 2 --batch 128 --inputs 100 --hidden 256
 
 The floor is the number of multiplications and additions that the padding-free LSTM needs (twice as many again in the
-backward pass), over the rate of the product of two 1024 x 1024 matrices, by torch.mm or ner.products, whichever is faster,
-in the same run. Sentence
+backward pass), over the rate of the product of two 1024 x 1024 matrices, by torch.mm or ner.model.matmul, whichever is
+faster, in the same run. Sentence
 lengths follow the quantiles of CoNLL-2003's training split. All candidates take turns; the best time of each batch counts,
 since other work on the machine only ever adds to it. With one thread it is CPU time, else wall time.
 """
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, pad_sequence
 
-from ner.lstm import BiLSTM
-from ner.products import product
+from ner.model.bilstm import BiLSTM
+from ner.model.matmul import product
 from training.randomness import uniform, unit
 
 BATCHES = 4
@@ -86,7 +86,7 @@ def main() -> None:
     square = uniform((1024, 1024), -1.0, 1.0, 1, "square")
     calls: dict[str, list[Callable[[], object]]] = {
         "torch.mm": [partial(torch.mm, square, square)] * BATCHES,
-        "ner.products": [partial(product, square, square)] * BATCHES,
+        "ner.model.matmul": [partial(product, square, square)] * BATCHES,
     }
     for mode in (forward, training):
         calls |= {f"{name}, {mode.__name__}": [partial(mode, one) for one in each] for name, each in outputs.items()}
@@ -97,7 +97,7 @@ def main() -> None:
                 start = clock()
                 run()
                 best[name][k] = min(best[name][k], clock() - start)
-    rates = {name: 2 * 1024**3 / min(best.pop(name)) for name in ("torch.mm", "ner.products")}
+    rates = {name: 2 * 1024**3 / min(best.pop(name)) for name in ("torch.mm", "ner.model.matmul")}
     rate = max(rates.values())
     shown = ", ".join(f"{name} {each / 1e9:.0f} GFLOP/s" for name, each in rates.items())
     print(f"torch {torch.__version__}, {options.threads} threads, {shown}; batches of {options.batch}")

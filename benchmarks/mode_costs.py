@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ner.config import PRESETS, TaggerConfig
 from ner.train import train_tagger
-from training import portable, randomness
-from training.callbacks import Callback
-from training.experiment import RunOptions
-from training.ledger import Ledger
+from training import randomness
+from training.determinism import portable
+from training.loop.callback import Callback
+from training.run.experiment import RunOptions
+from training.run.ledger import Ledger
 from word2vec.config import Word2VecConfig
 from word2vec.train import train_word2vec
 
@@ -154,7 +155,7 @@ def main() -> None:
                 measure(work, {}, arguments, folder)  # warms up
             times: dict[str, list[Stopwatch]] = {name: [] for name in MODES}
             for i in range(arguments.rounds):
-                names = list(MODES)[i % len(MODES):] + list(MODES)[: i % len(MODES)]
+                names = list(MODES)[i % len(MODES) :] + list(MODES)[: i % len(MODES)]
                 for name in names:
                     times[name].append(measure(work, MODES[name], arguments, folder))
             plain = times["plain"]

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from training.portable import SETTINGS  # noqa: E402
+from training.determinism.portable import SETTINGS  # noqa: E402
 
 HIDDEN = {
     "AVX-512 hidden": {"ATEN_CPU_CAPABILITY": "avx2", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",

@@ -21,9 +21,9 @@ WORK = """
 import json, resource, sys, time
 import torch
 torch.set_num_threads(int(sys.argv[3]))
-from ner.predict import TrainedTagger
-from ner.tagging import predict_stream
-from word2vec.text import split
+from ner.tagging.tagger import TrainedTagger
+from ner.predict import predict_stream
+from word2vec.text.tokenize import split
 tagger = TrainedTagger.load(sys.argv[1])
 tagger.entities("Ada Marlow flew to Oslo.")
 before = time.perf_counter()
@@ -38,9 +38,7 @@ print(json.dumps({"rate": tokens / seconds, "tokens": tokens, "mib": most}))
 
 
 def work(run: str, text: str, threads: int) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-c", WORK, run, text, str(threads)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", WORK, run, text, str(threads)], capture_output=True, text=True, check=True)
     values: dict[str, float] = json.loads(done.stdout)
     return values
 

@@ -4,8 +4,8 @@
 
 Of the entities that a tagger is 80% sure of, 80% should be right (type and both ends). ECE is the mean difference of
 confidence and precision over ten bins of equal width, weighted by the entities in them (Naeini et al. 2015); Brier the mean
-squared difference of confidence and 0 or 1. The temperature is fitted here as train-ner does it (ner/calibration.py), on
-valid. An interval is 95%, by resampling sentences. Of several runs (seeds) the bins are those of all their entities.
+squared difference of confidence and 0 or 1. The temperature is fitted here as train-ner does it (ner/model/calibration.py),
+on valid. An interval is 95%, by resampling sentences. Of several runs (seeds) the bins are those of all their entities.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ner.batches import Batch, SentenceBatches
-from ner.calibration import fit_temperature, judge
-from ner.confidence import Confidence
-from ner.conll import read_conll, to_scheme
-from ner.data import encode
-from ner.embeddings import attach_unseen
-from ner.predict import TrainedTagger
+from ner.corpus.conll import read_conll, to_scheme
+from ner.corpus.dataset import encode
+from ner.inputs.batches import Batch, SentenceBatches
+from ner.model.calibration import fit_temperature, judge
+from ner.model.confidence import Confidence
+from ner.tagging.tagger import TrainedTagger
+from ner.vectors.views import attach_unseen
 
 BINS = 10
 Floats = npt.NDArray[np.float64]

@@ -22,11 +22,11 @@ from torch.nn import functional as f
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from word2vec.batches import Batch, TextBatches
 from word2vec.config import Word2VecConfig
-from word2vec.corpus import encode
-from word2vec.model import RowSGD, Word2Vec
-from word2vec.text import TextRule
+from word2vec.model.word2vec import RowSGD, Word2Vec
+from word2vec.text.batches import Batch, TextBatches
+from word2vec.text.corpus import encode
+from word2vec.text.tokenize import TextRule
 
 LR = 0.025
 

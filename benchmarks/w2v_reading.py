@@ -20,8 +20,8 @@ from gensim.models.word2vec import LineSentence
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from word2vec.corpus import encode
-from word2vec.text import TextRule
+from word2vec.text.corpus import encode
+from word2vec.text.tokenize import TextRule
 
 
 def main() -> None:

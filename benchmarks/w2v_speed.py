@@ -99,8 +99,8 @@ def one(arguments: argparse.Namespace) -> dict[str, float]:
 
 def samebits(arguments: argparse.Namespace, folder: Path) -> tuple[int, float, float, Path]:
     """Words in the text, seconds of wall and CPU time in the training loop, and the vectors."""
-    from training.callbacks import Callback
-    from training.experiment import RunOptions
+    from training.loop.callback import Callback
+    from training.run.experiment import RunOptions
     from word2vec.config import Word2VecConfig
     from word2vec.train import train_word2vec
 
@@ -174,8 +174,8 @@ def recorded(folder: Path) -> list[dict[str, Any]]:
 
 def scores(path: Path, sets: list[str]) -> dict[str, float]:
     """Spearman's correlation or the accuracy among the first 30,000 words, by the name of the set."""
-    from word2vec.evaluate import as_metrics, evaluate, read_set
-    from word2vec.vectors import WordVectors
+    from word2vec.vectors.evaluate import as_metrics, evaluate, read_set
+    from word2vec.vectors.vectors import WordVectors
 
     vectors = WordVectors.load(path) if sets else None
     found: dict[str, float] = {}

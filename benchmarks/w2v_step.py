@@ -24,13 +24,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from training.config import TrainConfig
-from training.determinism import determinism
-from word2vec import negative, windows
-from word2vec.batches import TextBatches
+from training.determinism.flags import determinism
 from word2vec.config import Word2VecConfig
-from word2vec.corpus import encode
-from word2vec.model import RowSGD, Word2Vec
-from word2vec.text import TextRule
+from word2vec.model import negative, windows
+from word2vec.model.word2vec import RowSGD, Word2Vec
+from word2vec.text.batches import TextBatches
+from word2vec.text.corpus import encode
+from word2vec.text.tokenize import TextRule
 
 
 def main() -> None:

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ner.batches import Batch, replace_rare
 from ner.config import TaggerConfig
-from ner.metrics import SpanCounter, SpanCounts
-from ner.model import Masks, Tagger, at_least_float32
-from ner.scheme import parse_tag
-from training.memory import keep_freed_memory
+from ner.corpus.scheme import parse_tag
+from ner.inputs.batches import Batch, replace_rare
+from ner.model.tagger import Masks, Tagger, at_least_float32
+from ner.scoring.metrics import SpanCounter, SpanCounts
+from training.loop.memory import keep_freed_memory
+from training.loop.task import Task
 from training.randomness import keep_mask
-from training.task import Task
 
 UNKNOWN = 1  # the unknown word's row
 

@@ -10,39 +10,39 @@ from pathlib import Path
 
 import torch
 
-from ner.batches import Encoded, SentenceBatches
-from ner.calibration import fit_temperature
 from ner.config import TaggerConfig
-from ner.conll import Sentence, number_words, write_conll
-from ner.crf import MANY
-from ner.data import Dataset, encode, read_dataset, split_paths, word_counts
-from ner.embeddings import RAW, Coverage, Views, attach_unseen, vector_test, word_matrix
-from ner.findings import counted
-from ner.indexer import FIRST, Indexer
-from ner.model import Tagger
-from ner.report import Evaluation, evaluation
-from ner.run_report import full_text, show_precision_recall, write_test_report
-from ner.saved import TEMPERATURE
-from ner.scheme import allowed_transitions, doubtful_types
+from ner.corpus.conll import Sentence, number_words, write_conll
+from ner.corpus.dataset import Dataset, encode, read_dataset, split_paths, word_counts
+from ner.corpus.findings import counted
+from ner.corpus.scheme import allowed_transitions, doubtful_types
+from ner.inputs.batches import Encoded, SentenceBatches
+from ner.inputs.indexer import FIRST, Indexer
+from ner.model.calibration import fit_temperature
+from ner.model.crf import MANY
+from ner.model.tagger import Tagger
+from ner.scoring.report import Evaluation, evaluation
+from ner.scoring.tensorboard import full_text, show_precision_recall, write_test_report
+from ner.tagging.load import TEMPERATURE
 from ner.task import TaggerTask
+from ner.vectors.views import RAW, Coverage, Views, attach_unseen, vector_test, word_matrix
 from training import checkpoint
-from training.averaging import WeightAveraging
-from training.cadence import limits
-from training.callbacks import Callback, EarlyStopping
-from training.device import move
+from training.callbacks.model_checkpoint import ModelCheckpoint
+from training.callbacks.weight_averaging import WeightAveraging
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
-from training.experiment import Experiment, RunOptions, already_finished, experiment
 from training.files import sha256_file
-from training.inputs import Inputs
-from training.loop import Trainer
-from training.model_checkpoint import ModelCheckpoint
-from training.places import placed
-from training.precision import precision
-from training.run import check_beside, newest_finished
-from training.summary import ModelSummary, results_table
-from word2vec.text import TextRule
-from word2vec.vectors import WordVectors, rule_path
+from training.loop.cadence import limits
+from training.loop.callback import Callback, EarlyStopping
+from training.loop.device import move
+from training.loop.precision import precision
+from training.loop.tables import ModelSummary, results_table
+from training.loop.trainer import Trainer
+from training.run.experiment import Experiment, RunOptions, already_finished, experiment
+from training.run.folder import check_beside, newest_finished
+from training.run.inputs import Inputs
+from training.run.places import placed
+from word2vec.text.tokenize import TextRule
+from word2vec.vectors.vectors import WordVectors, rule_path
 
 SHOWN_WORDS = 1000  # in the projector
 MAIN = ("characters", "decoder", "dropout", "hidden_size", "seed")  # on TensorBoard's page of settings
@@ -204,9 +204,7 @@ def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded
     return trainer, float(best.best_model_score or 0.0)
 
 
-def _batches(
-    config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: bool, keep: bool = False
-) -> SentenceBatches:
+def _batches(config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: bool, keep: bool = False) -> SentenceBatches:
     return SentenceBatches(
         encoded, config.batch_size,
         batching=config.batching, shuffle=shuffle, seed=config.seed, purpose=purpose, keep=keep,

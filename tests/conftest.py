@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import settings
 
-from training import checkpoint, seal
+from training import checkpoint
 from training.digest import weights_sha256
-from training.manifest import as_text
-from training.run import read_manifest
+from training.run import seal
+from training.run.folder import read_manifest
+from training.run.manifest import as_text
 
 # The fast suite draws the same cases every time; the soak tests draw others.
 settings.register_profile("fast", derandomize=True, deadline=None)

@@ -28,7 +28,7 @@ def pairwise(values: Mapping[str, Sequence[Any]]) -> list[Row]:
         tried = []
         for k, (a, i, b, j) in enumerate(islice(missing, TRIES)):
             row, new = {a: i, b: j}, 1
-            for name in (*names[k % len(names):], *names[: k % len(names)]):
+            for name in (*names[k % len(names) :], *names[: k % len(names)]):
                 if name not in row:
                     pairs = ([_pair(place, o, v, name, value) for o, v in row.items()] for value in numbered[name])
                     gains = [sum(pair in missing for pair in each) for each in pairs]

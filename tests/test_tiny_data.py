@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import cli
 from tests.pairwise import pairwise
-from training.run import read_jsonl, read_manifest
+from training.run.folder import read_jsonl, read_manifest
 
 TEXTS = {
     "nine lines of four words": "".join(f"a{i % 3} b{i % 2} c{i % 3} d{i % 2}\n" for i in range(9)),

@@ -68,15 +68,11 @@ class TrainConfig:
     max_steps: int = option(-1, "optimizer steps to train at most; -1 for no limit", least=-1)
     min_steps: int = option(0, "optimizer steps to train at least", least=0)
     max_time: str = option("", "stop, resumable, after DD:HH:MM:SS or e.g. 90m, 2h, 30s", numbers=False)
-    fast_dev_run: int = option(
-        0, "try so many batches of everything, once, without logs and checkpoints; 0 is off", least=0
-    )
+    fast_dev_run: int = option(0, "try so many batches of everything, once, without logs and checkpoints; 0 is off", least=0)
     overfit_batches: int | float = option(
         0.0, "train and validate on the same few batches: a number or a share", batches=True
     )
-    limit_train_batches: int | float = option(
-        1.0, "training batches an epoch: a number (10) or a share (0.1)", batches=True
-    )
+    limit_train_batches: int | float = option(1.0, "training batches an epoch: a number (10) or a share (0.1)", batches=True)
     limit_val_batches: int | float = option(1.0, "the same for validation", batches=True)
     limit_test_batches: int | float = option(1.0, "the same for the test; 0 for no test", batches=True)
     val_check_interval: int | float = option(
@@ -85,9 +81,7 @@ class TrainConfig:
     check_val_every_n_epoch: int | None = option(
         1, "validate in every n-th epoch; none counts batches across epochs", least=1
     )
-    num_sanity_val_steps: int = option(
-        2, "validation batches run before training, to fail early; -1 for all", least=-1
-    )
+    num_sanity_val_steps: int = option(2, "validation batches run before training, to fail early; -1 for all", least=-1)
     accumulate_grad_batches: int = option(1, "batches whose gradients are averaged for one optimizer step", least=1)
     gradient_clip_val: float = option(0.0, "clip gradients to this norm or value; 0 for no clipping", least=0)
     gradient_clip_algorithm: str = option("norm", "how to clip", choices=("norm", "value"))
@@ -195,4 +189,3 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a JSON object of options, got {type(values).__name__}")
     return values
-

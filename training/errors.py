@@ -45,7 +45,7 @@ class CheckpointError(SamebitsError):
 
 
 class NonFiniteError(SamebitsError):
-    """A loss or a gradient is NaN or infinite (see training/nonfinite.py)."""
+    """A loss or a gradient is NaN or infinite (see training/loop/nonfinite.py)."""
 
     batch: Any = None
     """The batch that it came up in."""

@@ -90,9 +90,7 @@ def below(bounds: npt.NDArray[np.integer] | int, n: int, seed: int, purpose: str
     return scaled.astype(np.int64)
 
 
-def uniform(
-    shape: tuple[int, ...], low: float, high: float, seed: int, purpose: str, *counters: int
-) -> torch.Tensor:
+def uniform(shape: tuple[int, ...], low: float, high: float, seed: int, purpose: str, *counters: int) -> torch.Tensor:
     """A float32 tensor of ``shape`` with values in [low, high), made on the CPU.
 
     Initial weights are uniform because normal draws go through libm, and QR through LAPACK: neither is portable.

@@ -14,9 +14,7 @@ from typing import Any
 LONGEST = 1000  # characters of a line of error
 _TAIL = 350
 # Controls (C0 but tab and line end, DEL, C1), marks that turn the direction of writing, line ends of Unicode, surrogates.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -36,9 +36,7 @@ class Word2VecConfig(TrainConfig):
     )
     negative: int = option(5, "noise words for each word that is predicted", least=1, most=LARGEST_SIZE)
     noise_exponent: float = option(0.75, "noise words are drawn by count to this power", least=-10, most=10)
-    sample: float = option(
-        1e-3, "drop occurrences of words with a larger share of the text than this; 0 keeps all", least=0
-    )
+    sample: float = option(1e-3, "drop occurrences of words with a larger share of the text than this; 0 keeps all", least=0)
     cbow_gradient: str = option(
         "word2vec.c",
         "the gradient of CBOW's mean goes to each word whole, as in word2vec.c, or divided, which wants some 3 times the lr",

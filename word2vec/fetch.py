@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from training.errors import ConfigError, DataError
 from training.files import sha256_file
-from training.progress import JobProgress
+from training.job_progress import JobProgress
 
 BLOCK = 1 << 20
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from training.task import Task
-from word2vec.batches import Batch
+from training.loop.task import Task
 from word2vec.config import Word2VecConfig
-from word2vec.model import RowSGD, Word2Vec
-from word2vec.vocab import Vocab
+from word2vec.model.word2vec import RowSGD, Word2Vec
+from word2vec.text.batches import Batch
+from word2vec.text.vocab import Vocab
 
 
 class Word2VecTask(Task):

@@ -8,28 +8,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from training.cadence import limit_batches, limits
-from training.callbacks import Callback
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
-from training.experiment import Experiment, RunOptions, already_finished, experiment
 from training.files import inside
-from training.inputs import Inputs
 from training.leftovers import temporary_folder
-from training.loop import Trainer
-from training.memory import keep_freed_memory
-from training.places import placed
-from training.run import Run
-from training.summary import ModelSummary
-from training.task import Task
-from word2vec.batches import TextBatches
+from training.loop.cadence import limit_batches, limits
+from training.loop.callback import Callback
+from training.loop.memory import keep_freed_memory
+from training.loop.tables import ModelSummary
+from training.loop.task import Task
+from training.loop.trainer import Trainer
+from training.run.experiment import Experiment, RunOptions, already_finished, experiment
+from training.run.folder import Run
+from training.run.inputs import Inputs
+from training.run.places import placed
 from word2vec.config import Word2VecConfig
-from word2vec.corpus import Corpus, encode
-from word2vec.evaluate import AnalogySet, SimilaritySet, as_metrics, evaluate, read_set
 from word2vec.task import Word2VecTask
-from word2vec.text import TextRule
-from word2vec.vectors import WordVectors
-from word2vec.vocab import Vocab
+from word2vec.text.batches import TextBatches
+from word2vec.text.corpus import Corpus, encode
+from word2vec.text.tokenize import TextRule
+from word2vec.text.vocab import Vocab
+from word2vec.vectors.evaluate import AnalogySet, SimilaritySet, as_metrics, evaluate, read_set
+from word2vec.vectors.vectors import WordVectors
 
 IDS, VOCAB = "corpus.ids", "vocab.tsv"
 PROBES, NEIGHBOURS = 12, 8

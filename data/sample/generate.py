@@ -90,7 +90,7 @@ TOKEN = re.compile(
 
 
 def tokenize(text: str) -> list[tuple[int, int]]:
-    """Offsets of the tokens; on this text the same as word2vec/text.py gives (a test compares them)."""
+    """Offsets of the tokens; on this text the same as word2vec/text/tokenize.py gives (a test compares them)."""
     return [m.span() for m in TOKEN.finditer(text)]
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
-from records import Record, plain
-from toy import Behaviour, Case, batches, plain_task, recording_callback, recording_task
 
-from training.callbacks import Callback, EarlyStopping, LearningRateMonitor
+from tests.conformance.records import Record, plain
+from tests.conformance.toy import Behaviour, Case, batches, plain_task, recording_callback, recording_task
+from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
-from training.loop import FixedBatches, Trainer
-from training.model_checkpoint import ModelCheckpoint
-from training.task import Task
+from training.loop.callback import Callback, EarlyStopping, LearningRateMonitor
+from training.loop.task import Task
+from training.loop.trainer import FixedBatches, Trainer
 
 LIGHTNING_TASKS = {True: recording_task(pl.LightningModule), False: plain_task(pl.LightningModule)}
 OUR_TASKS = {True: recording_task(Task), False: plain_task(Task)}
@@ -108,9 +108,15 @@ def run_lightning(case: Case, folder: Path) -> Record:
         settings[name] = settings.get(name) or None
     try:
         trainer = LightningTrainer(
-            accelerator="cpu", devices=1, logger=MemoryLogger(record.logged), callbacks=callbacks,
-            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=bool(checkpoints),
-            default_root_dir=folder, **{"gradient_clip_algorithm": "norm", "gradient_clip_val": 0.0, **settings},
+            accelerator="cpu",
+            devices=1,
+            logger=MemoryLogger(record.logged),
+            callbacks=callbacks,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=bool(checkpoints),
+            default_root_dir=folder,
+            **{"gradient_clip_algorithm": "norm", "gradient_clip_val": 0.0, **settings},
         )
         trainer.record = record
         loaders = [Loader(each) for each in val_batches(case)]
@@ -192,11 +198,11 @@ def differences(ours: Record, theirs: Record) -> Iterator[str]:
         return  # refused before anything ran; Lightning may find it out later
     for number, (mine, other) in enumerate(zip(ours.events, theirs.events, strict=False)):
         if not same(mine, other):
-            yield f"event {number}: ours {mine}, Lightning {other} (after {ours.events[max(0, number - 2):number]})"
+            yield f"event {number}: ours {mine}, Lightning {other} (after {ours.events[max(0, number - 2) : number]})"
             break
     if len(ours.events) != len(theirs.events):
         shorter = min(len(ours.events), len(theirs.events))
-        rest = (ours.events if len(ours.events) > shorter else theirs.events)[shorter:shorter + 3]
+        rest = (ours.events if len(ours.events) > shorter else theirs.events)[shorter : shorter + 3]
         yield f"{len(ours.events)} events, Lightning {len(theirs.events)}; from there {rest}"
     for name in ("logged", "saved", "files", "end", "metrics", "bar", "checkpoint", "stopping", "results"):
         mine, other = getattr(ours, name), getattr(theirs, name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
-from toy import Case, Log, Sched
+
+from tests.conformance.toy import Case, Log, Sched
 
 # Values whose sums are exact in float32 and float64 alike, so that comparisons and ties come out the same in both.
 VALUES = st.sampled_from([-2.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 3.0])
@@ -13,10 +14,25 @@ SCRIPTS = st.lists(VALUES, min_size=1, max_size=5).map(tuple)
 ODD_SCRIPTS = st.lists(VALUES | st.sampled_from([float("nan"), float("inf")]), min_size=1, max_size=5).map(tuple)
 FRACTIONS = st.sampled_from([0.1, 0.25, 0.29, 0.34, 0.5, 0.75, 0.99, 1.0])
 REDUCTIONS = st.sampled_from(["mean", "sum", "min", "max"])
-BATCH_HOOKS = ["training_step", "on_train_batch_start", "on_train_batch_end", "on_after_backward", "on_before_zero_grad",
-               "on_before_optimizer_step", "validation_step", "on_validation_batch_start", "on_validation_batch_end"]
-EPOCH_HOOKS = ["on_train_start", "on_train_epoch_start", "on_train_epoch_end", "on_validation_start",
-               "on_validation_epoch_start", "on_validation_epoch_end"]
+BATCH_HOOKS = [
+    "training_step",
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_after_backward",
+    "on_before_zero_grad",
+    "on_before_optimizer_step",
+    "validation_step",
+    "on_validation_batch_start",
+    "on_validation_batch_end",
+]
+EPOCH_HOOKS = [
+    "on_train_start",
+    "on_train_epoch_start",
+    "on_train_epoch_end",
+    "on_validation_start",
+    "on_validation_epoch_start",
+    "on_validation_epoch_end",
+]
 TWICE_HOOKS = ["on_after_backward", "on_before_zero_grad", "on_before_optimizer_step"]  # in a batch, with two optimizers
 NO_LOG_HOOKS = ["on_fit_start", "on_train_end", "on_validation_end", "on_fit_end"]
 
@@ -136,8 +152,15 @@ def checkpoint(draw: st.DrawFn) -> tuple[tuple[str, Any], ...]:
     """Arguments of ModelCheckpoint."""
     monitor = draw(st.none() | monitors())
     top = st.sampled_from([-1, 0, 1] if monitor is None else [-1, 0, 1, 2, 3])
-    templates = ["{epoch}", "best", "{epoch:02d}-{val:.3f}", "{step}-{val:.2f}-{epoch_value:.1f}", "x-{missing}-{step:03d}",
-                 "{epoch_value:.0f}{epoch}", None]
+    templates = [
+        "{epoch}",
+        "best",
+        "{epoch:02d}-{val:.3f}",
+        "{step}-{val:.2f}-{epoch_value:.1f}",
+        "x-{missing}-{step:03d}",
+        "{epoch_value:.0f}{epoch}",
+        None,
+    ]
     found: dict[str, Any] = {"monitor": monitor, "save_top_k": draw(top), "filename": draw(st.sampled_from(templates))}
     choices: dict[str, st.SearchStrategy[Any]] = {
         "mode": st.sampled_from(["min", "max"]),
@@ -184,13 +207,21 @@ def cases(draw: st.DrawFn) -> Case:
     logged = draw(logs())
     if two_optimizers:  # Lightning forgets the first of two calls in a hook of the first batch if another hook logs between
         logged = tuple(
-            each for each in logged
+            each
+            for each in logged
             if each.hook.removeprefix("callback:") not in TWICE_HOOKS or not dict(each.arguments).get("on_epoch")
         )
     epoch, batch = draw(st.integers(0, 2)), draw(st.integers(0, n_train - 1))
     event = draw(st.sampled_from(["", "", "", "", "", "skip", "stop", "raise"]))
-    stop_hooks = ["on_train_batch_start", "on_train_batch_end", "on_validation_end", "on_train_epoch_start", "on_fit_start",
-                  "on_train_start", "on_train_epoch_end"]
+    stop_hooks = [
+        "on_train_batch_start",
+        "on_train_batch_end",
+        "on_validation_end",
+        "on_train_epoch_start",
+        "on_fit_start",
+        "on_train_start",
+        "on_train_epoch_end",
+    ]
     stop_hook = draw(st.sampled_from(stop_hooks))
     raise_hook = draw(st.sampled_from(["on_train_batch_start", "on_train_batch_end", "on_validation_epoch_end"]))
     return Case(
@@ -204,8 +235,18 @@ def cases(draw: st.DrawFn) -> Case:
         logs=logged,
         early_stopping=draw(st.none() | early_stopping()),
         checkpoints=checkpoints,
-        lr_monitor=draw(st.sampled_from([None, None, (), (("logging_interval", "step"),), (("logging_interval", "epoch"),),
-                                         (("log_momentum", True), ("log_weight_decay", True))])),
+        lr_monitor=draw(
+            st.sampled_from(
+                [
+                    None,
+                    None,
+                    (),
+                    (("logging_interval", "step"),),
+                    (("logging_interval", "epoch"),),
+                    (("log_momentum", True), ("log_weight_decay", True)),
+                ]
+            )
+        ),
         manual=manual,
         two_optimizers=two_optimizers,
         none_losses=draw(losses) if rarely(draw, 6) and not by_value else (),

@@ -19,24 +19,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from both import differences, run_lightning, run_ours
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from strategies import cases
-from toy import Case, Log, Sched
 
-pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in (
-    "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning 2.6 on torch 2.13
-    # What Lightning says of settings that a case has on purpose:
-    "The number of training batches",
-    "You defined a `validation_step` but have no",
-    "Total length of `Loader` across ranks is zero",
-    "Found 1 module.s. in eval mode",
-    "`training_step` returned `None`",
-    "The lr scheduler dict contains the key.s. ..strict",
-    "Using ModelCheckpoint with manual optimization and every_n_train_steps",
-    "`ModelCheckpoint.monitor=.*could not find the monitored key",
-    "ReduceLROnPlateau",  # not logged, and strict=False: both say so
-)]
+from tests.conformance.both import differences, run_lightning, run_ours
+from tests.conformance.strategies import cases
+from tests.conformance.toy import Case, Log, Sched
+
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{message}")
+    for message in (
+        "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning 2.6 on torch 2.13
+        # What Lightning says of settings that a case has on purpose:
+        "The number of training batches",
+        "You defined a `validation_step` but have no",
+        "Total length of `Loader` across ranks is zero",
+        "Found 1 module.s. in eval mode",
+        "`training_step` returned `None`",
+        "The lr scheduler dict contains the key.s. ..strict",
+        "Using ModelCheckpoint with manual optimization and every_n_train_steps",
+        "`ModelCheckpoint.monitor=.*could not find the monitored key",
+        "ReduceLROnPlateau",  # not logged, and strict=False: both say so
+    )
+]
 FEW, MANY = 300, 5000
 ALWAYS = (
     Log("training_step", "loss", arguments=(("on_step", True), ("on_epoch", True), ("prog_bar", True))),
@@ -76,7 +80,11 @@ def test_many_generated_runs_are_the_same(capsys: pytest.CaptureFixture[str]) ->
 
     @seed(start)
     @settings(
-        max_examples=many, deadline=None, derandomize=False, database=None, suppress_health_check=list(HealthCheck),
+        max_examples=many,
+        deadline=None,
+        derandomize=False,
+        database=None,
+        suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
     )
     @given(cases())
@@ -112,40 +120,56 @@ NAMED = {
         n_train=6, schedulers=(Sched("plateau", "step", 2, "loss_step"),), logs=ALWAYS, lr_monitor=()
     ),
     "early stopping counts checks": Case(
-        n_train=8, settings=(("val_check_interval", 0.25), ("max_epochs", 5)), logs=ALWAYS,
+        n_train=8,
+        settings=(("val_check_interval", 0.25), ("max_epochs", 5)),
+        logs=ALWAYS,
         early_stopping=(("monitor", "val"), ("patience", 3)),
     ),
     "early stopping waits for min_steps": Case(
-        n_train=8, settings=(("val_check_interval", 0.25), ("max_epochs", 5), ("min_steps", 13)), logs=ALWAYS,
+        n_train=8,
+        settings=(("val_check_interval", 0.25), ("max_epochs", 5), ("min_steps", 13)),
+        logs=ALWAYS,
         early_stopping=(("monitor", "val"), ("patience", 1)),
     ),
     "early stopping on a value that is not finite": Case(
-        settings=(("max_epochs", 5),), logs=(Log("validation_step", "val", (1.0, 1.0, 1.0, 1.0, 0.5, float("nan"))),),
-        early_stopping=(("monitor", "val"),), checkpoints=((("monitor", "val"), ("save_top_k", 2)),),
+        settings=(("max_epochs", 5),),
+        logs=(Log("validation_step", "val", (1.0, 1.0, 1.0, 1.0, 0.5, float("nan"))),),
+        early_stopping=(("monitor", "val"),),
+        checkpoints=((("monitor", "val"), ("save_top_k", 2)),),
     ),
     "NaN counts as worst": Case(
-        settings=(("max_epochs", 6), ("num_sanity_val_steps", 0)), n_val=(1,),
+        settings=(("max_epochs", 6), ("num_sanity_val_steps", 0)),
+        n_val=(1,),
         logs=(Log("validation_step", "val", (float("nan"), 2.0, 2.0, float("nan"), 1.0)),),
         checkpoints=((("monitor", "val"), ("save_top_k", 2), ("save_last", True)),),
     ),
     "a tie keeps the old file": Case(
-        settings=(("max_epochs", 4),), n_val=(1,), logs=(Log("validation_step", "val", (1.0,)),),
+        settings=(("max_epochs", 4),),
+        n_val=(1,),
+        logs=(Log("validation_step", "val", (1.0,)),),
         checkpoints=((("monitor", "val"), ("filename", "{epoch}-{val:.1f}")),),
     ),
     "a name that is taken gets a version": Case(
-        n_train=6, settings=(("val_check_interval", 2), ("max_epochs", 2)), logs=ALWAYS,
+        n_train=6,
+        settings=(("val_check_interval", 2), ("max_epochs", 2)),
+        logs=ALWAYS,
         checkpoints=((("monitor", "val"), ("save_top_k", -1), ("filename", "best")),),
     ),
     "a name that is written again, with all kept": Case(
-        n_train=2, settings=(("val_check_interval", 0.1),), logs=ALWAYS,
+        n_train=2,
+        settings=(("val_check_interval", 0.1),),
+        logs=ALWAYS,
         checkpoints=((("monitor", "loss"), ("save_top_k", -1), ("filename", "{epoch}"), ("enable_version_counter", False)),),
     ),
     "two callbacks write the same names": Case(
-        settings=(("max_epochs", 3),), logs=ALWAYS,
+        settings=(("max_epochs", 3),),
+        logs=ALWAYS,
         checkpoints=((("save_top_k", -1),), (("monitor", "val"), ("save_top_k", 2), ("save_last", True))),
     ),
     "a checkpoint waits for a validation's metric": Case(
-        n_train=6, settings=(("val_check_interval", 3), ("max_epochs", 2)), logs=ALWAYS,
+        n_train=6,
+        settings=(("val_check_interval", 3), ("max_epochs", 2)),
+        logs=ALWAYS,
         checkpoints=((("monitor", "val"), ("every_n_train_steps", 2), ("save_top_k", -1)),),
     ),
     "max_steps inside an epoch": Case(n_train=5, settings=(("max_steps", 7), ("max_epochs", -1)), logs=ALWAYS),
@@ -156,7 +180,10 @@ NAMED = {
         n_train=6, skip_at=(0, 3), schedulers=(Sched("step", "step"), Sched("exp")), logs=ALWAYS, lr_monitor=()
     ),
     "the rest of the epoch is skipped in an open window": Case(
-        n_train=5, settings=(("accumulate_grad_batches", 3),), skip_at=(0, 3), schedulers=(Sched("exp", "step", 2),),
+        n_train=5,
+        settings=(("accumulate_grad_batches", 3),),
+        skip_at=(0, 3),
+        schedulers=(Sched("exp", "step", 2),),
         logs=ALWAYS,
     ),
     "a metric of a fit that trained nothing": Case(
@@ -184,7 +211,9 @@ NAMED = {
     ),
     "an optimizer of one's own": Case(optimizer="own", logs=ALWAYS, lr_monitor=()),
     "limits of the test": Case(
-        n_val=(3, 2), settings=(("limit_test_batches", 0.5), ("limit_val_batches", 1)), logs=ALWAYS,
+        n_val=(3, 2),
+        settings=(("limit_test_batches", 0.5), ("limit_val_batches", 1)),
+        logs=ALWAYS,
         then=("test", "validate"),
     ),
     "several sources under one name": Case(

@@ -10,19 +10,19 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from both import Loader
 from hypothesis import HealthCheck, given, settings
-from strategies import resumes
-from toy import batches
-from variants import quiet
 
+from tests.conformance.both import Loader
+from tests.conformance.strategies import resumes
+from tests.conformance.toy import batches
+from tests.conformance.variants import quiet
 from training import checkpoint
-from training.callbacks import Callback
+from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
 from training.digest import weights_sha256
-from training.loop import FixedBatches, Trainer
-from training.model_checkpoint import ModelCheckpoint
-from training.task import Task
+from training.loop.callback import Callback
+from training.loop.task import Task
+from training.loop.trainer import FixedBatches, Trainer
 
 Resumed = tuple[dict[str, Any], int, int, int, bool]
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -75,8 +75,14 @@ def fit(library: str, folder: Path, arguments: dict[str, Any], limits: dict[str,
     else:
         saving: Any = pl.callbacks.ModelCheckpoint(folder, **arguments)
         theirs = pl.Trainer(
-            accelerator="cpu", devices=1, callbacks=[saving], logger=False, enable_progress_bar=False,
-            enable_model_summary=False, num_sanity_val_steps=0, **{"max_epochs": -1, **limits},
+            accelerator="cpu",
+            devices=1,
+            callbacks=[saving],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            **{"max_epochs": -1, **limits},
         )
         theirs.fit(model(pl.LightningModule, seen), Loader(batches(4)), Loader(batches(1)), ckpt_path=start)
 

@@ -8,15 +8,15 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from both import Loader
-from toy import batches
 
+from tests.conformance.both import Loader
+from tests.conformance.toy import batches
 from training import checkpoint
-from training.callbacks import Callback
+from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
-from training.loop import FixedBatches, Trainer
-from training.model_checkpoint import ModelCheckpoint
-from training.task import Task
+from training.loop.callback import Callback
+from training.loop.task import Task
+from training.loop.trainer import FixedBatches, Trainer
 
 HOOKS = (
     "setup configure_model on_fit_start on_sanity_check_start on_train_start on_train_epoch_start on_train_batch_start "
@@ -98,8 +98,13 @@ def test_the_hooks_of_a_fit_that_goes_on(tmp_path: Path) -> None:
             else:
                 saved: Any = pl.callbacks.ModelCheckpoint(folder, filename=f"{epochs}", save_top_k=-1)
                 trainer = pl.Trainer(
-                    accelerator="cpu", devices=1, max_epochs=epochs, callbacks=[callback, saved], logger=False,
-                    enable_progress_bar=False, enable_model_summary=False,
+                    accelerator="cpu",
+                    devices=1,
+                    max_epochs=epochs,
+                    callbacks=[callback, saved],
+                    logger=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
                     num_sanity_val_steps=0,  # on resume ours never has one; Lightning does where an epoch has just ended
                 )
                 path = folder / "1.ckpt" if epochs == 2 else None

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from records import simplify
-from toy import CALLBACK_HOOKS, SHARED_HOOKS, TASK_HOOKS
-from variants import FORMS, PLACES, STEPS, Change, put, quiet, run, shown, step_of
+
+from tests.conformance.records import simplify
+from tests.conformance.toy import CALLBACK_HOOKS, SHARED_HOOKS, TASK_HOOKS
+from tests.conformance.variants import FORMS, PLACES, STEPS, Change, put, quiet, run, shown, step_of
 
 SHARE = 18
 Case = tuple[str, Change, dict[str, Any]]
@@ -115,7 +116,10 @@ class Late(torch.optim.SGD):
 
 
 OPTIMIZERS: dict[str, Any] = {
-    "SGD": torch.optim.SGD, "Adam": torch.optim.Adam, "Own": Own, "Late": Late,
+    "SGD": torch.optim.SGD,
+    "Adam": torch.optim.Adam,
+    "Own": Own,
+    "Late": Late,
     "LBFGS": lambda parameters, lr: torch.optim.LBFGS(parameters, lr=lr, max_iter=2),
 }
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
@@ -180,9 +184,16 @@ VALUES: list[Any] = [
     None, [1], {"a": 1}, np.array([1.0]), float("nan"), float("inf"), 1j, np.bool_(True),
 ]  # fmt: skip
 LOGS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
-    ((True,), {}), ((True, False), {}), ((), {"logger": None}), ((), {"sync_dist": True}), ((), {"rank_zero_only": True}),
-    ((), {"enable_graph": True}), ((False, True, True, True, "sum", False, False, None, True, 4), {}), ((), {"other": 1}),
-    ((), {"on_step": False, "on_epoch": False}), ((), {"add_dataloader_idx": False}),
+    ((True,), {}),
+    ((True, False), {}),
+    ((), {"logger": None}),
+    ((), {"sync_dist": True}),
+    ((), {"rank_zero_only": True}),
+    ((), {"enable_graph": True}),
+    ((False, True, True, True, "sum", False, False, None, True, 4), {}),
+    ((), {"other": 1}),
+    ((), {"on_step": False, "on_epoch": False}),
+    ((), {"add_dataloader_idx": False}),
 ]
 
 
@@ -285,10 +296,21 @@ class Like(NoState, NoStep):
     """Has all that is needed, but is none of torch's."""
 
 
-SCHEDULERS: list[Any] = [NoState, NoStep, Like, lambda optimizer: None, lambda optimizer: 5, lambda optimizer: object(),
-                         lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1)]
-CONFIGURED: list[Any] = [lambda o, s: ([o], [s]), lambda o, s: {"optimizer": o, "lr_scheduler": s}, lambda o, s: ([o], s),
-                         lambda o, s: [{"optimizer": o, "lr_scheduler": {"scheduler": s, "interval": "step"}}]]
+SCHEDULERS: list[Any] = [
+    NoState,
+    NoStep,
+    Like,
+    lambda optimizer: None,
+    lambda optimizer: 5,
+    lambda optimizer: object(),
+    lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1),
+]
+CONFIGURED: list[Any] = [
+    lambda o, s: ([o], [s]),
+    lambda o, s: {"optimizer": o, "lr_scheduler": s},
+    lambda o, s: ([o], s),
+    lambda o, s: [{"optimizer": o, "lr_scheduler": {"scheduler": s, "interval": "step"}}],
+]
 
 
 def schedulers() -> Iterator[Case]:
@@ -324,8 +346,14 @@ def _scheduled_later(task: Any, callback: Any, seen: Any) -> None:
     type(task).on_train_start, type(task).on_train_batch_end = start, end
 
 
-BUFFERS = [torch.tensor([1 + 1j]), torch.tensor([1]), torch.tensor([True]), torch.tensor([1.0], dtype=torch.float16),
-           torch.tensor([1j], dtype=torch.complex128), torch.tensor([0.1])]
+BUFFERS = [
+    torch.tensor([1 + 1j]),
+    torch.tensor([1]),
+    torch.tensor([True]),
+    torch.tensor([1.0], dtype=torch.float16),
+    torch.tensor([1j], dtype=torch.complex128),
+    torch.tensor([0.1]),
+]
 
 
 def precisions() -> Iterator[Case]:

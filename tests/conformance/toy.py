@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from records import Record, plain, simplify
 from torch import nn
+
+from tests.conformance.records import Record, plain, simplify
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,24 @@ TASK_HOOKS = (
     "optimizer_step optimizer_zero_grad backward configure_gradient_clipping lr_scheduler_step"
 ).split()
 BATCH_HOOKS = {
-    "training_step", "validation_step", "test_step", "on_before_zero_grad", "on_before_backward", "on_after_backward",
-    "on_before_optimizer_step", *(hook for hook in SHARED_HOOKS if "_batch_" in hook),
+    "training_step",
+    "validation_step",
+    "test_step",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    *(hook for hook in SHARED_HOOKS if "_batch_" in hook),
 }
 CALLBACK_HOOKS = "on_sanity_check_start on_sanity_check_end on_exception".split()
 
 
 def batches(n: int, offset: int = 0) -> list[torch.Tensor]:
     """``n`` batches of 1 to 3 rows of multiples of 1/8."""
-    return [torch.tensor([[((7 * i + 3 * r + c + offset) % 17 - 8) / 8 for c in range(3)] for r in range(1 + i % 3)])
-            for i in range(n)]
+    return [
+        torch.tensor([[((7 * i + 3 * r + c + offset) % 17 - 8) / 8 for c in range(3)] for r in range(1 + i % 3)])
+        for i in range(n)
+    ]
 
 
 class OwnOptimizer(torch.optim.SGD):

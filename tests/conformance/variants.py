@@ -12,14 +12,14 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from both import Loader
-from records import simplify
-from toy import batches
 
-from training.callbacks import Callback
+from tests.conformance.both import Loader
+from tests.conformance.records import simplify
+from tests.conformance.toy import batches
 from training.config import TrainConfig
-from training.loop import FixedBatches, Trainer
-from training.task import Task
+from training.loop.callback import Callback
+from training.loop.task import Task
+from training.loop.trainer import FixedBatches, Trainer
 
 
 @dataclass
@@ -89,8 +89,14 @@ def run(
                 several: list[Any] = [FixedBatches(data[:2])] * sources
             else:
                 trainer = pl.Trainer(
-                    accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-                    enable_model_summary=False, callbacks=[callback], **settings,
+                    accelerator="cpu",
+                    devices=1,
+                    logger=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                    callbacks=[callback],
+                    **settings,
                 )
                 several = [Loader(data[:2]) for _ in range(sources)]
             if stage == "fit":

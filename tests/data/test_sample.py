@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 
-from ner.conll import read_conll
-from word2vec.text import sentences, split, tokenize
+from ner.corpus.conll import read_conll
+from word2vec.text.tokenize import sentences, split, tokenize
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 SPLITS = {"train": 2000, "valid": 500, "test": 500}

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doc_commands import CODES, EXCUSED, PAGES, ROOT, Playground, blocks, commands_of, examples
+
+from tests.docs.doc_commands import CODES, EXCUSED, PAGES, ROOT, Playground, blocks, commands_of, examples
 
 SHOWN = {command: str(page.relative_to(ROOT)) for page in reversed(PAGES) for command in commands_of(page)}
 ALL = sorted({*SHOWN, *examples()} - set(EXCUSED))
@@ -17,9 +18,7 @@ PYTHON = [(block.place, "\n".join(block.lines)) for page in PAGES for block in b
 
 
 @pytest.fixture(scope="module")
-def playground(
-    small_data: Path, small_text: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playground]:
+def playground(small_data: Path, small_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playground]:
     """A small world with trained runs; the working folder while these tests run."""
     made = Playground(tmp_path_factory.mktemp("docs"), small_data, small_text)
     before = Path.cwd()

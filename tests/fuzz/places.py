@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ner.bundle import MANIFEST, _digest, _json
+from ner.tagging.bundle import MANIFEST, _digest, _json
 from tests.conftest import reseal
 from tests.fuzz.mutate import change_value, mutate, mutate_json, mutate_json_lines, odd_text
 from training.errors import SamebitsError

@@ -19,11 +19,11 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from ner.conll import read_conll
+from ner.corpus.conll import read_conll
 from tests.conftest import head
 from tests.fuzz.places import PLACES, QUICK, Good, left_behind
-from word2vec.text import TextRule, tokenize
-from word2vec.vectors import WordVectors
+from word2vec.text.tokenize import TextRule, tokenize
+from word2vec.vectors.vectors import WordVectors
 
 SECONDS = 60  # of processor time: a case that takes longer hangs
 
@@ -148,7 +148,7 @@ def test_thousands_of_each_kind(kind: str, good: Good, tmp_path: Path) -> None:
 def test_every_character_is_in_one_token_or_a_separator() -> None:
     """The tokenizer on odd text: tokens are where they say, in order, and what stands between them is white space or so."""
     from tests.fuzz.mutate import odd_text
-    from word2vec.text import is_separator
+    from word2vec.text.tokenize import is_separator
 
     for seed in range(400):
         words = odd_text(Random(seed))

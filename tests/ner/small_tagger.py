@@ -7,15 +7,15 @@ import dataclasses
 import torch
 
 from ner.config import TaggerConfig
-from ner.conll import Sentence
-from ner.embeddings import Views
-from ner.indexer import Indexer
-from ner.model import Tagger
-from ner.predict import TrainedTagger
-from ner.saved import Saved
-from ner.scheme import allowed_transitions
+from ner.corpus.conll import Sentence
+from ner.corpus.scheme import allowed_transitions
+from ner.inputs.indexer import Indexer
+from ner.model.tagger import Tagger
+from ner.tagging.load import Saved
+from ner.tagging.tagger import TrainedTagger
+from ner.vectors.views import Views
 from training.randomness import uniform
-from word2vec.text import TextRule
+from word2vec.text.tokenize import TextRule
 
 RULE = TextRule(tokenize=False, lowercase=False, digits="keep")
 SENTENCES = [

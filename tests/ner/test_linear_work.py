@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-import word2vec.corpus
-from ner.conll import Columns, Sentence, iter_conll, write_conll
-from ner.crf import CRF, MANY, _mixing
-from ner.data_repair import repair_file
-from ner.passages import Lines, cut_text, read_passages
-from ner.scheme import allowed_transitions, labels_of
-from word2vec.text import TextRule, sentences, split, tokenize
-from word2vec.vector_files import read_table
-from word2vec.vector_writing import write_table
+import word2vec.text.corpus
+from ner.corpus.conll import Columns, Sentence, iter_conll, write_conll
+from ner.corpus.repair import repair_file
+from ner.corpus.scheme import allowed_transitions, labels_of
+from ner.model.crf import CRF, MANY, _mixing
+from ner.tagging.readers import Lines, cut_text, read_passages
+from word2vec.text.tokenize import TextRule, sentences, split, tokenize
+from word2vec.vectors.read import read_table
+from word2vec.vectors.write import write_table
 
 Work = Callable[[int], Callable[[], object]]
 
@@ -48,7 +48,7 @@ def vectors(folder: Path, words: int, dimensions: int, form: str) -> Callable[[]
 def corpus(folder: Path, text: str, tokenized: bool) -> Callable[[], object]:
     path = folder / f"text-{len(text)}"
     path.write_text(text)
-    return lambda: word2vec.corpus.encode([str(path)], folder / "ids", TextRule(tokenize=tokenized), min_count=1)
+    return lambda: word2vec.text.corpus.encode([str(path)], folder / "ids", TextRule(tokenize=tokenized), min_count=1)
 
 
 def repaired(folder: Path, n: int) -> Callable[[], object]:
@@ -102,7 +102,7 @@ def least(work: Callable[[], object]) -> float:
 def test_eight_times_the_input_is_about_eight_times_the_work(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(word2vec.corpus, "PIECE", 1 << 12)
+    monkeypatch.setattr(word2vec.text.corpus, "PIECE", 1 << 12)
     case, n = CASES[name](tmp_path), MOST_N.get(name, 250)
     small, large = (least(case(size)) for size in (n, 8 * n))
     assert large < 24 * max(small, 0.0005), (small, large)

@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from ner.config import PRESETS, TaggerConfig
-from ner.conll import read_conll
-from ner.model import Tagger
-from ner.predict import TrainedTagger
-from ner.scheme import allowed_transitions
-from ner.tagging import evaluate_file, predict_stream
+from ner.corpus.conll import read_conll
+from ner.corpus.scheme import allowed_transitions
+from ner.model.tagger import Tagger
+from ner.predict import evaluate_file, predict_stream
+from ner.tagging.tagger import TrainedTagger
 from ner.train import train_tagger
 from training.errors import ConfigError, DataError, Preempted
-from training.experiment import RunOptions
 from training.files import sha256_file
-from training.run import read_jsonl, read_manifest
-from training.summary import human_count
-from word2vec.text import TextRule
-from word2vec.vectors import WordVectors
+from training.loop.tables import human_count
+from training.run.experiment import RunOptions
+from training.run.folder import read_jsonl, read_manifest
+from word2vec.text.tokenize import TextRule
+from word2vec.vectors.vectors import WordVectors
 
 QUICK = {"max_epochs": 2, "hidden_size": 16, "word_dim": 12, "batch_size": 8, "deterministic": True, "progress": False}
 
@@ -141,7 +141,7 @@ class Stop(Exception):
 def test_resume_at_a_batch_ends_in_the_same_bits(small_data: Path, tmp_path: Path, at: int) -> None:
     settings = config(small_data, val_check_interval=0.3, accumulate_grad_batches=2, patience=5, checkpoint_every="never")
     whole = train_tagger(settings, RunOptions(path=str(tmp_path / "whole")))
-    from training.callbacks import Callback
+    from training.loop.callback import Callback
 
     class StopAt(Callback):
         def on_train_batch_end(self, trainer: object, task: object, outputs: object, batch: object, batch_idx: int) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from ner.config import TaggerConfig
 from ner.train import train_tagger
-from training.callbacks import Callback
 from training.digest import weights_sha256
-from training.experiment import RunOptions
-from training.run import read_manifest
+from training.loop.callback import Callback
+from training.run.experiment import RunOptions
+from training.run.folder import read_manifest
 
 SMALL: dict[str, Any] = {
     "vectors": "none", "max_epochs": 2, "hidden_size": 8, "word_dim": 8, "batch_size": 24, "dropout": 0.5,

@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from ner.batches import SentenceBatches
 from ner.config import PRESETS, TaggerConfig
-from ner.conll import Sentence, read_conll
-from ner.data import encode, read_dataset
-from ner.embeddings import RAW, Views
-from ner.indexer import FIRST, Indexer
-from ner.predict import TrainedTagger
-from ner.tagging import evaluate_file, predict_stream
+from ner.corpus.conll import Sentence, read_conll
+from ner.corpus.dataset import encode, read_dataset
+from ner.inputs.batches import SentenceBatches
+from ner.inputs.indexer import FIRST, Indexer
+from ner.predict import evaluate_file, predict_stream
+from ner.tagging.tagger import TrainedTagger
 from ner.train import build_task, train_tagger
-from training.callbacks import Callback
+from ner.vectors.views import RAW, Views
 from training.errors import ConfigError, DataError, Preempted
-from training.experiment import RunOptions
-from training.run import read_manifest
-from training.task import Task
-from word2vec.text import TextRule
-from word2vec.vectors import WordVectors
+from training.loop.callback import Callback
+from training.loop.task import Task
+from training.run.experiment import RunOptions
+from training.run.folder import read_manifest
+from word2vec.text.tokenize import TextRule
+from word2vec.vectors.vectors import WordVectors
 
 SMALL = {
     **PRESETS["conll2003"], "hidden_size": 8, "char_hidden": 6, "char_dim": 5, "features_dim": 4, "topic_dim": 3,

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from signal import SIGTERM
 
-import trials
-from trials import Kill
+from tests.proof import trials
+from tests.proof.trials import Kill
 
 KILLS: dict[str, list[Kill]] = {
     "tagger": [

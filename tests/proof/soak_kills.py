@@ -24,9 +24,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import trials
-from trials import PHASES, Child, Kill
-
+from tests.proof import trials
+from tests.proof.trials import PHASES, Child, Kill
 from training.config import TrainConfig
 
 BEFORE = "before the first checkpoint"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from named_kills import KILLS
+
+from tests.proof.named_kills import KILLS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-import trials
 from click.testing import CliRunner, Result
 
 import cli
+from tests.proof import trials
 from training import files
-from training.run import read_manifest
+from training.run.folder import read_manifest
 
 NO_SPACE = OSError(28, "No space left on device")
 # torch.save's own writer, in C++, reports a full disk so.

@@ -16,7 +16,7 @@ import torch
 from training import checkpoint
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
-from training.run import Run
+from training.run.folder import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = {"weights": {"a": torch.zeros(100)}}
@@ -96,7 +96,7 @@ from pathlib import Path
 import torch
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
-from training.run import Run
+from training.run.folder import Run
 folder = Path(sys.argv[1])
 store = ResumeStore(folder / "checkpoints")
 store.save({"weights": {"a": torch.zeros(100)}})

@@ -28,13 +28,13 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from ner.config import TaggerConfig
 from ner.train import train_tagger
 from training import checkpoint, files
-from training.callbacks import Callback
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
 from training.errors import Preempted
-from training.experiment import RunOptions
 from training.files import sha256_file
-from training.run import Run, read_manifest
+from training.loop.callback import Callback
+from training.run.experiment import RunOptions
+from training.run.folder import Run, read_manifest
 from word2vec.config import Word2VecConfig
 from word2vec.train import train_word2vec
 
@@ -273,9 +273,7 @@ def outcome(run: Path) -> dict[str, Any]:
     """All that must not depend on whether the run was stopped: weights, states, files, TensorBoard's view."""
     manifest = read_manifest(run)
     left_out = ("seconds", "argv", "environment", "files", "seal")  # times, places, and the bytes that torch.save wrote
-    found: dict[str, Any] = {
-        f"manifest: {name}": value for name, value in manifest.items() if name not in left_out
-    }
+    found: dict[str, Any] = {f"manifest: {name}": value for name, value in manifest.items() if name not in left_out}
     found["state at the end of the fit"] = json.loads(run.with_name(run.name + ".state").read_text())
     for path in sorted(p for p in run.rglob("*") if p.is_file()):
         name = str(path.relative_to(run))

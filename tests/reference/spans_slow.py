@@ -1,4 +1,4 @@
-"""Slow, obvious twins of ner/scheme.py: all ways to mark entities in a short sentence, and how each scheme writes them."""
+"""Slow, obvious twins of ner/corpus/scheme.py: all ways to mark entities in a short sentence, in each scheme."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections import Counter, OrderedDict, deque, namedtuple
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toytask import Line, Shuffled, trainer
 
+from tests.training.toytask import Line, Shuffled, trainer
 from training import checkpoint
-from training.callbacks import Callback
+from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.digest import weights_sha256
 from training.errors import CheckpointError, ConfigError
-from training.model_checkpoint import ModelCheckpoint
+from training.loop.callback import Callback
 from training.storable import KIND, decode, encode
 
 STORED: list[Any] = [
@@ -33,7 +34,7 @@ REFUSED: list[Any] = [
 
 
 def plain(value: Any) -> str:
-    return f"{type(value).__name__} {getattr(value, 'dtype', '')} {value!r}"
+    return re.sub(" at 0x[0-9a-f]+", "", f"{type(value).__name__} {getattr(value, 'dtype', '')} {value!r}")
 
 
 def test_what_is_stored_comes_back_as_it_was(tmp_path: Path) -> None:

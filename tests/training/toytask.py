@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.callbacks import Callback
 from training.config import TrainConfig
-from training.loop import FixedBatches, Trainer
+from training.loop.callback import Callback
+from training.loop.task import Task
+from training.loop.trainer import FixedBatches, Trainer
 from training.randomness import permutation, uniform
-from training.task import Task
 
 POINTS = torch.arange(60, dtype=torch.float32).reshape(20, 3).sub(30).div(32)
 

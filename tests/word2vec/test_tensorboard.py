@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.experiment import RunOptions
+from training.run.experiment import RunOptions
 from word2vec.config import Word2VecConfig
 from word2vec.train import train_word2vec
-from word2vec.vectors import WordVectors
+from word2vec.vectors.vectors import WordVectors
 
 EPOCHS, EVERY = 3, 4
 

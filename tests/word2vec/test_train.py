@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from gensim.models import KeyedVectors
 
 import cli
-from training.callbacks import Callback
 from training.errors import ConfigError, DataError, SamebitsError
-from training.experiment import RunOptions
+from training.loop.callback import Callback
+from training.run.experiment import RunOptions
 from word2vec.config import Word2VecConfig
 from word2vec.train import train_word2vec
-from word2vec.vectors import WordVectors
+from word2vec.vectors.vectors import WordVectors
 
 ANIMALS, TOOLS = "cat dog hen cow pig fox".split(), "saw axe awl file vice drill".split()
 

@@ -1,0 +1,1 @@
+"""Labeled files: reading, checking, repairing."""

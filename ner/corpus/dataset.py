@@ -1,0 +1,112 @@
+"""The three splits, in the model's scheme, as ids."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ner.config import TaggerConfig
+from ner.corpus.conll import Columns, Sentence, read_conll, to_scheme
+from ner.corpus.findings import counted
+from ner.corpus.scheme import detect, to_spans
+from ner.corpus.splits import Splits, find_splits
+from ner.inputs.batches import Encoded
+from ner.inputs.document import documents, features, mentions
+from ner.inputs.indexer import Indexer
+from training.errors import DataError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Sentences of the splits, with tags in the model's scheme, and where they came from."""
+
+    train: list[Sentence]
+    valid: list[Sentence]
+    test: list[Sentence]
+    paths: Splits
+    source_scheme: str
+    repaired: int
+
+
+def split_paths(config: TaggerConfig) -> Splits:
+    """The three files that the settings name."""
+    if config.train:
+        return Splits(Path(config.train), Path(config.valid), Path(config.test))
+    return find_splits(config.data)
+
+
+def read_dataset(config: TaggerConfig) -> Dataset:
+    """Read, check and convert the splits. The scheme is the training split's; DataError (file:line) for what breaks it."""
+    paths = split_paths(config)
+    columns = Columns(config.word_column, config.tag_column)
+    splits = [read_conll(path, columns=columns, docstart=config.docstart) for path in paths]
+    for path, sentences in zip(paths, splits, strict=True):
+        if not any(not sentence.is_docstart for sentence in sentences):
+            raise DataError(f"{path}: expected sentences, got only -DOCSTART- rows")
+    scheme = detect(sentence.tags for sentence in splits[0]).scheme
+    converted = [to_scheme(each, config.scheme, source=scheme, mend=config.repair) for each in splits]
+    train, valid, test = (sentences for sentences, _ in converted)
+    _check_types(train, [*valid, *test])
+    return Dataset(train, valid, test, paths, scheme, sum(count for _, count in converted))
+
+
+def _check_types(train: Sequence[Sentence], others: Sequence[Sentence]) -> None:
+    """DataError that names the types of the other splits that training does not have, how often and where, and a remedy."""
+    known = {span.type for sentence in train for span in to_spans(sentence.tags)}
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for sentence in others:
+        for span in to_spans(sentence.tags):
+            if span.type not in known:
+                counts[span.type] += 1
+                first.setdefault(span.type, sentence.where(span.start))
+    if not counts:
+        return
+    most = [
+        f"{kind or '(no name)'} ({counted(n, 'entity', 'entities')}, first {first[kind]})"
+        for kind, n in counts.most_common(5)
+    ]
+    more = f" and {len(counts) - 5} more types" if len(counts) > 5 else ""
+    types = ", ".join(sorted(known)[:20]) or "(none)"
+    raise DataError(
+        f"{next(iter(first.values()))}: expected O or a tag of a type that the training data has ({types}), got entities of "
+        f"others: {', '.join(most)}{more}; put such sentences into the training file, too, or write O or one of its types"
+    )
+
+
+def word_counts(sentences: Sequence[Sentence], indexer: Indexer) -> Counter[str]:
+    """How often each word, in the indexer's form, occurs."""
+    raw: Counter[str] = Counter(word for sentence in sentences for word in sentence.words)
+    counts: Counter[str] = Counter()
+    for word, count in raw.items():
+        counts[indexer.rule.word(word)] += count
+    return counts
+
+
+def encode(sentences: Sequence[Sentence], indexer: Indexer, config: TaggerConfig, *, labels: bool = True) -> Encoded:
+    """A split as ids, with what the model of ``config`` reads beside words. DataError for an unknown tag."""
+    raw = [word for sentence in sentences for word in sentence.words]
+    kinds = {word: i for i, word in enumerate(dict.fromkeys(raw))}
+    distinct = np.fromiter((kinds[word] for word in raw), np.int64, len(raw))
+    ids = indexer.encode(list(kinds))
+    lengths = np.array([len(sentence.words) for sentence in sentences], np.int64)
+    known: dict[tuple[str, ...], np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+    tags = []
+    if labels:
+        for sentence in sentences:
+            if sentence.tags not in known:
+                known[sentence.tags] = indexer.encode_labels(sentence)
+            tags.append(known[sentence.tags])
+    words = ids[distinct] if len(raw) else np.zeros(0, np.int64)
+    flat = np.concatenate(tags) if tags else np.zeros(0, np.int64)
+    numbers = documents(sentences) if config.features_dim or config.reads_documents else None
+    seen = features(sentences, numbers) if numbers is not None and config.features_dim else None
+    together = (numbers, mentions(sentences, numbers)) if numbers is not None and config.reads_documents else (None, None)
+    if config.characters == "none":
+        return Encoded(words, flat, lengths, None, (), seen, *together)
+    spelled, sizes = indexer.encode_characters(list(kinds))
+    return Encoded(words, flat, lengths, distinct, np.split(spelled, np.cumsum(sizes)[:-1]), seen, *together)

@@ -1,0 +1,67 @@
+"""Which file of a folder is the training, the validation and the test split, told by their names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from training.errors import ConfigError
+
+# A file is a split if one of these stands in its name between characters that are no letters: eng.testa, train.conll,
+# en_dev.conll, wnut17train.conll, NER-de-train.tsv. CoNLL-2003 calls its validation split testa.
+NAMES = {
+    "train": ("train", "trainset", "training"),
+    "valid": ("valid", "validation", "validset", "dev", "devel", "development", "devset", "testa"),
+    "test": ("test", "testset", "testing", "testb"),
+}
+SUFFIXES = "conll conll03 conll2003 conllu txt tsv bio bio2 iob iob2 iobes bioes bilou bmes ner tags".split()
+
+
+class Splits(NamedTuple):
+    """The files of the three splits."""
+
+    train: Path
+    valid: Path
+    test: Path
+
+
+def split_of(name: str) -> str | None:
+    """ "train", "valid" or "test" for a file's name, None if it says neither or more than one.
+
+    The name must end with one of SUFFIXES, with the split itself (eng.train), or have no suffix.
+    """
+    suffix = Path(name).suffix.lower().removeprefix(".")
+    words = set(re.findall(r"[^\W\d_]+", name.lower()))
+    found = [split for split, names in NAMES.items() if words.intersection(names)]
+    is_split = any(suffix in names for names in NAMES.values())
+    if len(found) != 1 or not (suffix == "" or suffix in SUFFIXES or is_split) or name.startswith("."):
+        return None
+    return found[0]
+
+
+def find_splits(folder: str | Path) -> Splits:
+    """The three files of a folder; ConfigError if one is missing or two claim to be the same, saying what is there."""
+    folder = Path(folder)
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except NotADirectoryError:
+        raise ConfigError(f"{folder}: expected a folder, got a file; name files with --train, --valid, --test") from None
+    except OSError as error:
+        raise ConfigError(f"{folder}: expected a folder with the data, cannot read it: {error.strerror}") from None
+    found: dict[str, list[Path]] = {split: [] for split in NAMES}
+    for path in files:
+        if (split := split_of(path.name)) is not None:
+            found[split].append(path)
+    for split, paths in found.items():
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            raise ConfigError(f"{folder}: expected one {split} file, got {names}; name the right one with --{split}")
+    missing = [split for split, paths in found.items() if not paths]
+    if missing:
+        there = [path.name for path in files]
+        shown = (", ".join(there[:12]) + (f" and {len(there) - 12} more" if len(there) > 12 else "")) or "no file"
+        wanted = "; ".join(f"no {split} file (a name with {', '.join(NAMES[split])})" for split in missing)
+        options = ", ".join(f"--{split}" for split in NAMES)
+        raise ConfigError(f"{folder}: {wanted}; the folder holds {shown}; name the files with {options}")
+    return Splits(*(paths[0] for paths in found.values()))

@@ -1,0 +1,249 @@
+"""Sentences → batches: encoded once, planned per epoch, packed without padding.
+
+A batch holds its tokens sentence after sentence, (N,) of them for B sentences: there is no padding that could leak.
+Batches of like lengths are still faster, since the LSTM then runs fewer, fuller steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ner.inputs.packing import Packing, packing
+from training.randomness import permutation, unit
+
+LONG_WORD = 8  # characters; text of words that are on the average as long, or longer, is counted by its characters
+POOL = 50  # batches whose sentences are sorted by length together
+
+
+@dataclass(frozen=True)
+class Characters:
+    """The distinct words of a batch, spelled: U words with C characters in all."""
+
+    ids: Tensor  # (C,) int64, word after word
+    lengths: Tensor  # (U,) int64
+    word: Tensor  # (N,) int64: which of the U words each token is
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Which tokens of a batch of whole documents belong together (see ner/inputs/document.py)."""
+
+    mention: Tensor  # (N,) int64, from 0: the same for the mentions of one word in one document
+    document: Tensor  # (N,) int64, from 0: which of the batch's documents a token is in
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B sentences with N tokens in all."""
+
+    sentences: Tensor  # (B,) int64: their numbers in the split
+    lengths: Tensor  # (B,) int64
+    words: Tensor  # (N,) int64: rows of the word table
+    labels: Tensor  # (N,) int64; empty where there are none
+    plan: Packing
+    characters: Characters | None
+    features: Tensor | None = None  # (N, 3) int64
+    surroundings: Surroundings | None = None
+
+
+class Encoded:
+    """A split as flat arrays of ids. ``spellings[k]`` are the character ids of distinct word k.
+
+    ``features`` (N, 3), and ``documents`` (a number for each sentence, never falling) with ``mentions`` (N,), are those
+    of ner/inputs/document.py, or None. Where there are documents, a batch is made of whole ones.
+    """
+
+    def __init__(
+        self,
+        words: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        distinct: npt.NDArray[np.int64] | None = None,
+        spellings: Sequence[npt.NDArray[np.int64]] = (),
+        features: npt.NDArray[np.int64] | None = None,
+        documents: npt.NDArray[np.int64] | None = None,
+        mentions: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        self.features, self.documents, self.mentions = features, documents, mentions
+        self.words, self.labels, self.lengths, self.distinct = words, labels, lengths, distinct
+        self.starts = np.cumsum(lengths) - lengths
+        self.spelling_lengths = np.array([len(s) for s in spellings], np.int64)
+        self.spelling_starts = np.cumsum(self.spelling_lengths) - self.spelling_lengths
+        self.spelling_ids = np.concatenate(spellings) if len(spellings) else np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, sentences: npt.NDArray[np.int64]) -> Batch:
+        """The batch of these sentences, in this order."""
+        lengths = self.lengths[sentences]
+        tokens = _ranges(self.starts[sentences], lengths)
+        plan_lengths = torch.from_numpy(lengths)
+        return Batch(
+            torch.from_numpy(np.ascontiguousarray(sentences)),
+            plan_lengths,
+            torch.from_numpy(self.words[tokens]),
+            torch.from_numpy(self.labels[tokens] if len(self.labels) else self.labels),
+            packing(plan_lengths),
+            self._characters(tokens),
+            None if self.features is None else torch.from_numpy(self.features[tokens]),
+            self._surroundings(sentences, tokens, lengths),
+        )
+
+    def _surroundings(
+        self, sentences: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+    ) -> Surroundings | None:
+        if self.documents is None or self.mentions is None:
+            return None
+        mention = np.unique(self.mentions[tokens], return_inverse=True)[1]
+        document = np.unique(np.repeat(self.documents[sentences], lengths), return_inverse=True)[1]
+        return Surroundings(*(torch.from_numpy(each.astype(np.int64, copy=False)) for each in (mention, document)))
+
+    def weights(self) -> npt.NDArray[np.int64]:
+        """For each sentence how many tokens of ordinary length it is worth: as many as it has, or by its characters."""
+        if self.distinct is None:
+            return self.lengths
+        characters = np.concatenate([[0], np.cumsum(self.spelling_lengths[self.distinct])])
+        spelled: npt.NDArray[np.int64] = characters[self.starts + self.lengths] - characters[self.starts]
+        return np.maximum(self.lengths, spelled // LONG_WORD)
+
+    def _characters(self, tokens: npt.NDArray[np.int64]) -> Characters | None:
+        if self.distinct is None:
+            return None
+        kinds, word = np.unique(self.distinct[tokens], return_inverse=True)
+        lengths = self.spelling_lengths[kinds]
+        ids = self.spelling_ids[_ranges(self.spelling_starts[kinds], lengths)]
+        return Characters(torch.from_numpy(ids), torch.from_numpy(lengths), torch.from_numpy(word.astype(np.int64)))
+
+
+class SentenceBatches:
+    """The batches of a split: a plan per epoch, a pure function of (seed, purpose, epoch).
+
+    ``batching`` "length": sentences are shuffled, sorted by length within pools of fifty batches, cut into batches, and
+    the batches shuffled. "random": shuffled and cut. Without ``shuffle``: in order of length, or of the file.
+    Of a split with documents, those are shuffled instead, and as many go into each batch as make ``batch_size`` sentences
+    on the average.
+
+    ``most``: tokens a batch (0: any number), for texts of any length; long words count for several. What is more becomes a
+    batch of its own, as long as it is no part of a sentence or a document.
+
+    With ``keep`` the batches of the last epoch asked for are kept once they are made, for splits that are validated on
+    several times an epoch.
+    """
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        batch_size: int,
+        *,
+        batching: str = "length",
+        shuffle: bool = True,
+        seed: int = 0,
+        purpose: str = "order",
+        keep: bool = False,
+        most: int = 0,
+    ) -> None:
+        self.most = most
+        self.encoded, self.batch_size, self.batching, self.shuffle = encoded, batch_size, batching, shuffle
+        self.seed, self.purpose, self.keep = seed, purpose, keep
+        self._kept: tuple[int, Plan] | None = None
+
+    def plan(self, epoch: int) -> Plan:
+        """The batches of an epoch, made when they are asked for."""
+        epoch = epoch if self.shuffle else 0
+        if self._kept is None or self._kept[0] != epoch:
+            groups = self._groups(epoch)
+            plan = Plan(self.encoded, self._bounded(groups) if self.most else groups, keep=self.keep)
+            if not self.keep:
+                return plan
+            self._kept = epoch, plan
+        return self._kept[1]
+
+    def _groups(self, epoch: int) -> Sequence[npt.NDArray[np.int64]]:
+        if self.encoded.documents is not None:
+            return self._by_document(self.encoded.documents, epoch)
+        n = len(self.encoded)
+        order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
+        if self.batching == "random":
+            return [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)]
+        pool = POOL * self.batch_size if self.shuffle else max(1, n)
+        groups: list[npt.NDArray[np.int64]] = []
+        for start in range(0, n, pool):
+            part = order[start : start + pool]
+            part = part[np.argsort(-self.encoded.lengths[part], kind="stable")]
+            groups += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        if self.shuffle:
+            groups = [groups[i] for i in permutation(len(groups), self.seed, f"{self.purpose}/batches", epoch)]
+        return groups
+
+    def _bounded(self, groups: Sequence[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+        """The groups, cut where one would have more than ``most`` tokens."""
+        weights, documents = self.encoded.weights().tolist(), self.encoded.documents
+        bounded: list[npt.NDArray[np.int64]] = []
+        for group in groups:
+            begin = total = 0
+            starts = np.ones(len(group), np.bool_) if documents is None else np.diff(documents[group], prepend=-1) != 0
+            whole = np.append(np.flatnonzero(starts), len(group)).tolist()  # sentences, or documents
+            for first, last in pairwise(whole):
+                weight = sum(weights[i] for i in group[first:last].tolist())
+                if first > begin and total + weight > self.most:
+                    bounded.append(group[begin:first])
+                    begin, total = first, 0
+                total += weight
+            bounded.append(group[begin:])
+        return bounded
+
+    def _by_document(self, documents: npt.NDArray[np.int64], epoch: int) -> list[npt.NDArray[np.int64]]:
+        starts = np.flatnonzero(np.diff(documents, prepend=-1))
+        sizes = np.diff(starts, append=len(documents))
+        n = len(starts)
+        order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
+        batches = min(n, -(-len(documents) // self.batch_size))  # as many in every epoch
+        return [_ranges(starts[part], sizes[part]) for part in np.array_split(order, batches)] if n else []
+
+
+class Plan(Sequence[Batch]):
+    """Which sentences make each batch of an epoch."""
+
+    def __init__(self, encoded: Encoded, groups: Sequence[npt.NDArray[np.int64]], keep: bool = False) -> None:
+        self.encoded, self.groups = encoded, groups
+        self.kept: dict[int, Batch] | None = {} if keep else None
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+        if self.kept is None:
+            return self.encoded.batch(self.groups[index])
+        if index not in self.kept:
+            self.kept[index] = self.encoded.batch(self.groups[index])
+        return self.kept[index]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[i] for i in range(len(self)))
+
+
+def replace_rare(batch: Batch, rare: Tensor, probability: float, unknown: int, seed: int, epoch: int, index: int) -> Tensor:
+    """The batch's word ids with words for which ``rare[id]`` holds read as ``unknown`` now and then (Lample et al. 2016).
+
+    So the unknown word's vector is trained. A pure function of (seed, epoch, batch index).
+    """
+    if probability <= 0.0:
+        return batch.words
+    draw = torch.from_numpy(unit(len(batch.words), seed, "unk", epoch, index)).to(batch.words.device)
+    return torch.where(rare[batch.words] & (draw < probability), unknown, batch.words)
+
+
+def _ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """starts[0] … starts[0]+lengths[0]−1, then the same for 1, …"""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    ranges: npt.NDArray[np.int64] = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    return ranges

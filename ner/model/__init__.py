@@ -1,0 +1,1 @@
+"""The network: words to scores to tags."""

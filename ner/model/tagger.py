@@ -1,0 +1,137 @@
+"""The tagger's network: word and character vectors → BiLSTM → scores per label → softmax or CRF.
+
+Lample et al. 2016 and Ma & Hovy 2016; with characters, dropout and CRF switched off it is the lecture's model. From the
+document come, where they are asked for, a vector of its topic for every token, and for every word the mean of what the
+BiLSTM says at its other mentions (a simple form of the attention of Zhang et al. 2018 and the memory of Luo et al. 2020).
+Shapes: B sentences, N tokens of all of them one after the other, D input size, H units per direction, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ner.config import TaggerConfig
+from ner.corpus.scheme import Transitions
+from ner.inputs.batches import Batch
+from ner.inputs.document import FEATURES
+from ner.model.bilstm import BiLSTM
+from ner.model.characters import CharCNN, CharLSTM
+from ner.model.crf import CRF
+from ner.vectors.views import WordTable
+from training.randomness import uniform
+
+Masks = Callable[[str, tuple[int, ...]], Tensor]
+"""(name of the layer, shape) → a dropout mask to multiply by; the caller knows epoch and batch."""
+
+
+class Linear(nn.Module):
+    """x W^T + b, with initial weights uniform in ±1/sqrt(inputs) as in nn.Linear, from (seed, "init/name")."""
+
+    def __init__(self, inputs: int, outputs: int, *, seed: int, name: str) -> None:
+        super().__init__()
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(uniform((outputs, inputs), -bound, bound, seed, f"init/{name}.weight"))
+        self.bias = nn.Parameter(uniform((outputs,), -bound, bound, seed, f"init/{name}.bias"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
+def at_least_float32(scores: Tensor) -> Tensor:
+    """Scores as losses and the CRF take them: bfloat16, which autocast makes, has three digits, too few to sum up."""
+    return scores.float() if scores.dtype == torch.bfloat16 else scores
+
+
+def group_sums(x: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Sums (groups, D) of the rows x (N, D) by their ``group`` (N,), and how many rows each has (groups, 1)."""
+    sums = x.new_zeros(groups, x.shape[1]).index_add(0, group, x)
+    return sums, torch.bincount(group, minlength=groups).to(x).unsqueeze(1)
+
+
+def mean_of_others(x: Tensor, group: Tensor) -> Tensor:
+    """For each row of x (N, D) the mean of the other rows of its ``group`` (N,), numbers below N; zeros for none."""
+    sums, sizes = group_sums(x, group, len(x))
+    others = (sizes - 1).clamp(min=1).index_select(0, group)
+    return (sums.index_select(0, group) - x) / others
+
+
+class Tagger(nn.Module):
+    """Scores each token's labels. ``words`` (V, d) are the initial word vectors, the first ``tuned`` trained (None: all)."""
+
+    def __init__(
+        self,
+        config: TaggerConfig,
+        words: Tensor,
+        n_characters: int,
+        labels: int,
+        allowed: Transitions,
+        tuned: int | None = None,
+    ) -> None:
+        super().__init__()
+        seed = config.seed
+        self.words = WordTable(words, freeze=config.freeze_vectors, tuned=tuned)
+        self.characters: CharCNN | CharLSTM | None = None
+        size = words.shape[1]
+        if config.characters != "none":
+            kind = CharCNN if config.characters == "cnn" else CharLSTM
+            self.characters = kind(n_characters, config.char_dim, config.char_hidden, seed=seed)
+            size += config.char_hidden
+        self.features: nn.Parameter | None = None
+        if config.features_dim:
+            bound = config.features_dim**-0.5
+            shape = FEATURES, config.features_dim
+            self.features = nn.Parameter(uniform(shape, -bound, bound, seed, "init/features"))
+            size += config.features_dim
+        self.topic: Linear | None = None
+        if config.topic_dim:
+            self.topic = Linear(words.shape[1], config.topic_dim, seed=seed, name="topic")
+            size += config.topic_dim
+        self.lstm = BiLSTM(size, config.hidden_size, seed=seed)
+        self.mentions = config.mentions
+        states = 2 * config.hidden_size * (2 if config.mentions else 1)
+        self.linear = Linear(states, labels, seed=seed, name="linear")
+        self.crf = CRF(labels, allowed, seed=seed) if config.decoder == "crf" else None
+        self.dropout = config.dropout
+
+    def forward(self, batch: Batch, words: Tensor | None = None, masks: Masks | None = None) -> Tensor:
+        """Scores (N, L). ``words`` replaces the batch's word ids; ``masks`` turns dropout on."""
+        x = self._drop(self._inputs(batch, batch.words if words is None else words), "input", masks)
+        states = self.lstm(x, batch.plan)
+        if self.mentions and batch.surroundings is not None:
+            states = torch.cat([states, mean_of_others(states, batch.surroundings.mention)], dim=1)
+        states = self._drop(states, "output", masks)
+        scores: Tensor = self.linear(states)
+        return scores
+
+    def _inputs(self, batch: Batch, words: Tensor) -> Tensor:
+        """What the BiLSTM reads (N, D): the word's vectors, its spelling, its features, its document's topic."""
+        word = self.words(words)
+        parts = [word]
+        if self.characters is not None and batch.characters is not None:
+            spelled = self.characters(batch.characters.ids, batch.characters.lengths)
+            parts.append(spelled[batch.characters.word])
+        if self.features is not None and batch.features is not None:
+            parts.append(nn.functional.embedding(batch.features, self.features).sum(1))
+        if self.topic is not None and batch.surroundings is not None:
+            document = batch.surroundings.document
+            sums, sizes = group_sums(word, document, len(batch.lengths))
+            topics = torch.tanh(self.topic(sums / sizes.clamp(min=1)))
+            parts.append(topics.index_select(0, document))
+        return torch.cat(parts, dim=1) if len(parts) > 1 else word
+
+    def _drop(self, x: Tensor, name: str, masks: Masks | None) -> Tensor:
+        return x if masks is None or self.dropout == 0.0 else x * masks(name, tuple(x.shape)).to(x)
+
+    def loss(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Softmax: the mean negative log-likelihood of a token. CRF: that of a sentence, per token of the batch."""
+        scores = at_least_float32(scores)
+        if self.crf is None:
+            return nn.functional.cross_entropy(scores, batch.labels)
+        return self.crf.loss(scores, batch.labels, batch.plan) / batch.labels.shape[0]
+
+    def decode(self, scores: Tensor, batch: Batch) -> Tensor:
+        """The best labels (N,): of each token, or of each sentence under the CRF. Ties go to the lowest label."""
+        return scores.argmax(dim=1) if self.crf is None else self.crf.decode(at_least_float32(scores), batch.plan)

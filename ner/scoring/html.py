@@ -1,0 +1,172 @@
+"""The evaluation as one HTML page that needs nothing else: no network, no other file, and no JavaScript to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+
+from ner.corpus.conll import Sentence
+from ner.corpus.scheme import Span
+from ner.scoring.errors import KINDS, MEANING, Judged
+from ner.scoring.html_style import SCRIPT, STYLE
+from ner.scoring.metrics import AVERAGES
+from ner.scoring.report import Evaluation, Table, said
+
+MOST_SENTENCES = 2000  # on one page
+RIGHT = "right"
+
+
+def page(found: Evaluation, title: str, facts: Mapping[str, str]) -> str:
+    """The page. ``facts`` stand under its title (the run, the file); the same evaluation gives the same bytes."""
+    tables = found.tables()
+    colours = {name: i % 8 for i, name in enumerate(found.types)}
+    shown = _chosen(found)
+    body = [
+        f"<header><h1>{escape(title)}</h1>",
+        "<dl class=facts>",
+        *(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items()),
+        "</dl></header>",
+        _cards(found),
+        "<section class=tables>",
+        _table(tables["scores"], bars=(3, 6)),
+        _table(tables["words"], bars=(3,)),
+        _errors(found, tables["errors"]),
+        _confusion(found, tables["confusion"]),
+        "</section>",
+        f"<section id=sentences><h2>Sentences</h2>{_filters(found)}",
+        f"<p class=note>{_shown_note(found, shown)}</p>",
+        *(_sentence(found.sentences[i], found.judged[i], i, colours) for i in shown),
+        "<p id=none hidden>No sentence fits.</p></section>",
+    ]
+    return (
+        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width, initial-scale=1"><meta name=color-scheme content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(body)
+        + f"\n<script>{SCRIPT}</script>\n</body></html>\n"
+    )
+
+
+def _chosen(found: Evaluation) -> list[int]:
+    """The sentences to show: the wrong ones, worst first, and the others as long as there is room."""
+    wrong = found.worst()
+    right = [i for i, each in enumerate(found.judged) if not each.mistakes]
+    return [*wrong, *right][:MOST_SENTENCES]
+
+
+def _shown_note(found: Evaluation, shown: Sequence[int]) -> str:
+    wrong = sum(bool(each.mistakes) for each in found.judged)
+    part = "all" if len(shown) == len(found.judged) else f"{len(shown):,}"
+    return f"{part} of {len(found.judged):,} sentences, the {wrong:,} with errors first, the worst of them on top"
+
+
+def _cards(found: Evaluation) -> str:
+    strict, loose = (table["micro avg"] for table in (found.scores.strict, found.scores.conlleval))
+    cards = [
+        ("F1, strict", f"{100 * strict['f1-score']:.2f}", "main"),
+        ("F1, conlleval", f"{100 * loose['f1-score']:.2f}", ""),
+        ("precision", f"{100 * strict['precision']:.2f}", ""),
+        ("recall", f"{100 * strict['recall']:.2f}", ""),
+        ("entities", f"{int(strict['support']):,}", ""),
+        ("sentences", f"{len(found.sentences):,}", ""),
+    ]
+    inner = "".join(f"<div class='card {kind}'><b>{value}</b><span>{name}</span></div>" for name, value, kind in cards)
+    return f"<section class=cards>{inner}</section>"
+
+
+def _table(table: Table, bars: Sequence[int] = (), cells: Mapping[tuple[int, int], str] | None = None, top: str = "") -> str:
+    """A table; columns ``bars`` hold shares of 1 that are drawn too; ``cells`` (row, column) → attributes."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.header)
+    rows = []
+    for r, row in enumerate(table.rows):
+        parts = [f"<th>{_first(row[0])}</th>"]
+        for c, text in enumerate(row[1:], 1):
+            more = (cells or {}).get((r, c), "")
+            if c in bars:
+                more += f" class=bar style='--share:{0 if text == '–' else text}'"
+            parts.append(f"<td{more}>{escape(text)}</td>")
+        rows.append(f"<tr{' class=average' if row[0] in (*AVERAGES, 'all') else ''}>{''.join(parts)}</tr>")
+    note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
+    return (
+        f"<article><h2>{escape(table.title)}</h2>{top}<div class=scroll><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>{note}</article>"
+    )
+
+
+def _first(text: str) -> str:
+    """A row's name; of an error kind, the name apart from what it means."""
+    name, colon, meaning = text.partition(": ")
+    return f"<i class='kind {name}'>{name}</i> {escape(meaning)}" if colon and name in KINDS else escape(text)
+
+
+def _errors(found: Evaluation, table: Table) -> str:
+    counts = {kind: sum(row.values()) for kind, row in found.by_kind().items()}
+    parts = "".join(
+        f"<span class={kind} style='flex-grow:{n}' title='{kind}: {n:,}'></span>" for kind, n in counts.items() if n
+    )
+    return _table(table, top=f"<div class=stack>{parts}</div>" if parts else "")
+
+
+def _confusion(found: Evaluation, table: Table) -> str:
+    """The darker a cell, the larger its share of its row."""
+    cells: dict[tuple[int, int], str] = {}
+    for r, (name, row) in enumerate(found.confusion().items()):
+        total = max(1, sum(row.values()))
+        for c, (other, n) in enumerate(row.items(), 1):
+            kind = "same" if name == other else "other"
+            cells[r, c] = f" class='heat {kind}' style='--share:{n / total:.3f}'"
+    return _table(table, cells=cells)
+
+
+def _filters(found: Evaluation) -> str:
+    """Buttons that the script makes work; without it they stay hidden, and every sentence is shown."""
+    n = {kind: sum(any(m.kind == kind for m in each.mistakes) for each in found.judged) for kind in KINDS}
+    n[RIGHT] = sum(not each.mistakes for each in found.judged)
+    meaning = {**MEANING, RIGHT: "no error"}
+    kinds = "".join(
+        f"<button type=button class='kind {kind}' data-kind={kind} aria-pressed=true "
+        f"title='{meaning[kind]}; double click: these alone'>{kind} <small>{count:,}</small></button>"
+        for kind, count in n.items()
+    )
+    types = "".join(f"<option>{escape(name)}</option>" for name in found.types)
+    return (
+        f"<form id=filters hidden><span>show</span>{kinds}"
+        f"<label>type <select id=type><option value=''>any</option>{types}</select></label>"
+        "<label>with <input id=text type=search placeholder='words'></label><output id=count></output></form>"
+    )
+
+
+def _sentence(sentence: Sentence, judged: Judged, number: int, colours: Mapping[str, int]) -> str:
+    kinds = sorted({m.kind for m in judged.mistakes}) or [RIGHT]
+    types = sorted({span.type for span in (*judged.gold, *judged.predicted)})
+    place = f"{sentence.path}:{sentence.line}" if sentence.path else f"sentence {number + 1}"
+    chips = "".join(f"<i class='kind {kind}'>{kind}</i>" for kind in kinds)
+    top = f"<header><span>{escape(place)}</span>{chips}</header>"
+    if judged.mistakes:
+        wrong = {span: m.kind for m in judged.mistakes for span in (m.gold, m.predicted) if span}
+        lines = [("gold", judged.gold), ("predicted", judged.predicted)]
+        text = "".join(
+            f"<p><b>{name}</b><span>{_marked(sentence.words, spans, wrong, colours)}</span></p>" for name, spans in lines
+        )
+        text += "<ul>" + "".join(f"<li>{escape(said(sentence, m))}</li>" for m in judged.mistakes) + "</ul>"
+    else:
+        text = f"<p><span>{_marked(sentence.words, judged.right, {}, colours)}</span></p>"
+    data = f"data-kinds='{' '.join(kinds)}' data-types='{escape('|'.join(types))}'"
+    return f"<article class=sentence {data}>{top}{text}</article>"
+
+
+def _marked(words: Sequence[str], spans: Sequence[Span], wrong: Mapping[Span, str], colours: Mapping[str, int]) -> str:
+    """The words with each entity as a <mark>, those that are wrong with their kind."""
+
+    def parts() -> Iterator[str]:
+        at = 0
+        for span in spans:
+            yield from (escape(word) for word in words[at : span.start])
+            inside = escape(" ".join(words[span.start : span.end]))
+            kind = wrong.get(span)
+            more = f" wrong {kind}' title='{kind}" if kind else ""
+            yield f"<mark class='t{colours[span.type]}{more}'>{inside}<small>{escape(span.type)}</small></mark>"
+            at = span.end
+        yield from (escape(word) for word in words[at:])
+
+    return " ".join(parts())

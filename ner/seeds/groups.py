@@ -1,0 +1,266 @@
+"""The same experiment with several seeds: a folder of runs, taken up where it was left; and two of them compared.
+
+A group's folder holds ``config.json`` (the settings, with the first seed), ``group.json`` (the seeds), a run ``seed_S`` for
+each, and when all have finished ``summary.json``. A group of one is a single run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ner.config import TaggerConfig
+from ner.corpus.conll import Columns, read_conll
+from ner.corpus.scheme import Span, scheme_named
+from ner.scoring.errors import strict_spans
+from ner.seeds.significance import Counts, Summary, permutation_test, randomization_test
+from training.errors import ConfigError, DataError
+from training.files import atomic_folder, atomic_write, inside, next_version, open_inside, parse_json, sha256_file
+from training.leftovers import held, part_of, sweep
+from training.randomness import check_seed
+from training.run import seal
+from training.run.folder import read_manifest
+from training.run.manifest import as_text, differences, plain
+from training.values import shown
+
+MOST_SEEDS = 10_000
+SUMMARY, FILES = "summary.json", ("config.json", "group.json")
+Train = Callable[[TaggerConfig, Path, bool], None]
+"""Trains one seed's run: its settings, its folder, and whether it goes on with what is there."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one experiment: metrics by seed."""
+
+    path: Path
+    metrics: dict[int, dict[str, float]]
+    seal: str = ""
+    """Of a finished group: one digest of its settings, its seeds and the seals of its runs."""
+
+    def summaries(self) -> dict[str, Summary]:
+        """Each metric that all runs have."""
+        shared = set.intersection(*(set(found) for found in self.metrics.values())) if self.metrics else set()
+        return {name: Summary.of([found[name] for found in self.metrics.values()]) for name in sorted(shared)}
+
+
+def is_group(path: Path) -> bool:
+    """Whether the folder is a group's."""
+    return (path / "group.json").is_file()
+
+
+def open_group(config: TaggerConfig, seeds: int, path: str, root: str) -> Path:
+    """A new group's folder, ``path`` or the next ``root/ner/group_N``, with its settings in it or not at all.
+
+    ConfigError where it exists or cannot be made, or ``seeds`` < 1.
+    """
+    if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"seeds: expected a whole number from 1 to {MOST_SEEDS}, got {shown(seeds)}")
+    check_seed(config.seed + seeds - 1)
+    folder = Path(path) if path else next_version(Path(root) / "ner", "group")
+    taken = f"run: {folder} exists already; give --run another folder, or --resume that one"
+    part, numbers = part_of(folder), [config.seed + i for i in range(seeds)]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(folder.parent)
+        if folder.exists() or folder.is_symlink():
+            raise ConfigError(taken)
+        part.mkdir()
+        with held(part):
+            atomic_write(part / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+            described = {"kind": "group", "seeds": numbers, "folder": os.getcwd()}
+            atomic_write(part / "group.json", json.dumps(described) + "\n")
+            atomic_folder(part, folder)
+    except OSError as error:
+        if folder.exists():  # another group took the name meanwhile
+            raise ConfigError(taken) from None
+        raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def run_group(folder: Path, train: Train) -> Group:
+    """Train the seeds that have not finished, one after the other, then sum all of them up."""
+    config = TaggerConfig.load(inside(folder, "config.json"))
+    for seed in seeds_of(folder):
+        run = inside(folder, f"seed_{seed}")
+        if not _finished(run):
+            train(replace(config, seed=seed), run, (run / "manifest.json").is_file())
+    group = read_group(folder)
+    summary = _summary(group)
+    summary["seal"] = seal.of(summary)
+    atomic_write(folder / SUMMARY, as_text(summary))
+    return replace(group, seal=str(summary["seal"]))
+
+
+def _summary(group: Group) -> dict[str, Any]:
+    """What summary.json says of a group whose runs have all finished, but for its seal."""
+    runs = [f"seed_{seed}" for seed in seeds_of(group.path)]
+    return {
+        "seeds": sorted(group.metrics),
+        "metrics": {name: found.to_dict() for name, found in group.summaries().items()},
+        "files": {name: sha256_file(group.path / name) for name in FILES if seal.is_plain(group.path / name)},
+        "runs": {run: read_manifest(group.path / run).get("seal", "") for run in runs},
+    }
+
+
+def group_faults(folder: Path, *, whole: bool = True) -> list[str]:
+    """What of a finished group is not as it was when it finished, a line each; with ``whole`` in its runs, too.
+
+    DataError where a run of it is no finished one. A group without a seal is one of an earlier version.
+    """
+    found, file = [], folder / SUMMARY
+    try:
+        text = file.read_text(encoding="utf-8") if seal.is_plain(file) else ""
+        summary = parse_json(text)
+    except (OSError, ValueError):
+        text, summary = "", None
+    if not isinstance(summary, dict):
+        found.append(f"{file}: expected the summary of a finished group, got none; --resume the group to have it")
+    elif "seal" in summary:
+        now = _summary(read_group(folder))
+        if summary["seal"] != seal.of(summary) or text != as_text(summary):
+            found.append(f"{file}: {seal.CHANGED}")
+        for name, was, is_now in differences({k: v for k, v in summary.items() if k != "seal"}, now):
+            found.append(f"{folder}: {name} is {plain(is_now)}, and was {plain(was)} in the group: {seal.CHANGED}")
+    if whole:
+        for seed in seeds_of(folder):
+            found += seal.faults(folder / f"seed_{seed}", read_manifest(folder / f"seed_{seed}"))
+        found += group_extras(folder)
+    return found
+
+
+def check_group(folder: Path, tell: Callable[[str], None]) -> None:
+    """Before a group's metrics are used: DataError where it is not as it finished; ``tell`` hears where it has no seal."""
+    if not group_seal(folder):
+        tell(f"{folder}: {seal.NO_SEAL}")
+        return
+    for fault in group_faults(folder, whole=False):
+        raise DataError(f"{fault}; put back what it was, or train again")
+
+
+def group_extras(folder: Path) -> list[str]:
+    """What stands in a group's folder and is no part of the group, a line each."""
+    runs = [f"seed_{seed}" for seed in seeds_of(folder)]
+    known = {SUMMARY, *FILES, *runs, *(f"{run}.log" for run in runs)}
+    more = sorted(path.name for path in folder.iterdir() if path.name not in known and not path.name.startswith("."))
+    return [f"{folder / name}: {seal.ADDED}" for name in more]
+
+
+def group_seal(folder: Path) -> str:
+    """The seal of a finished group; "" for one that has none."""
+    try:
+        return str(parse_json((folder / SUMMARY).read_text(encoding="utf-8"))["seal"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def started_in(folder: Path) -> str:
+    """Where the relative paths of the group's settings begin; "" for here, where that folder is gone or not known."""
+    seeds_of(folder)
+    with open_inside(folder, "group.json") as stream:
+        started = parse_json(stream.read()).get("folder", "")
+    return started if isinstance(started, str) and os.path.isdir(started) else ""
+
+
+def seeds_of(folder: Path) -> list[int]:
+    """The seeds of a group. DataError where its group.json is not one."""
+    try:
+        with open_inside(folder, "group.json") as stream:
+            seeds = parse_json(stream.read())["seeds"]
+        if not seeds or any(type(seed) is not int for seed in seeds) or len(set(seeds)) < len(seeds):
+            raise ValueError
+        return [check_seed(seed) for seed in seeds]
+    except (OSError, ValueError, KeyError, TypeError, ConfigError):
+        raise DataError(f"{folder / 'group.json'}: expected a group's list of seeds, got something else") from None
+
+
+def read_group(path: Path) -> Group:
+    """The finished runs of a group, or a single run as a group of one. DataError names one that is not finished."""
+    runs = [inside(path, f"seed_{seed}") for seed in seeds_of(path)] if is_group(path) else [path]
+    metrics: dict[int, dict[str, float]] = {}
+    for run in runs:
+        described = read_manifest(run)
+        if described["status"] != "finished" or described.get("kind") != "ner":
+            raise DataError(f"{run}: expected a finished train-ner run, got one that is {described['status']}")
+        seal.check(run, described, ())
+        if type(described.get("config", {}).get("seed")) is not int or "metrics" not in described:
+            raise DataError(f"{run}: expected a seed and metrics in its manifest.json, got none")
+        for name, value in described["metrics"].items():
+            if not abs(value) <= sys.float_info.max:  # a count of a thousand digits is no number to reckon with, either
+                raise DataError(f"{run}: expected finite metrics in its manifest.json, got {str(value)[:20]} for {name}")
+        metrics[described["config"]["seed"]] = dict(described["metrics"])
+    return Group(path, metrics)
+
+
+def _finished(run: Path) -> bool:
+    return (run / "manifest.json").is_file() and read_manifest(run)["status"] == "finished"
+
+
+# -- two groups ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of two groups; ``p`` over seeds is None where a group has a single run."""
+
+    metric: str
+    first: Summary
+    second: Summary
+    p: float | None
+
+
+def compare_groups(first: Group, second: Group) -> list[Difference]:
+    """Each metric that both have, with the permutation test over seeds."""
+    a, b = first.summaries(), second.summaries()
+    found = []
+    for name in sorted(set(a) & set(b)):
+        values = [[each[name] for each in group.metrics.values()] for group in (first, second)]
+        p = permutation_test(*values) if min(map(len, values)) > 1 else None
+        found.append(Difference(name, a[name], b[name], p))
+    return found
+
+
+def compare_sentences(first: Path, second: Path) -> float:
+    """The p-value of the difference in strict F1 of two runs on one test set (ner/seeds/significance.py).
+
+    Each run is read in the scheme that it was trained in. DataError where their predictions.conll do not hold the same
+    sentences with the same gold entities.
+    """
+    ours, theirs = (_predictions(run) for run in (first, second))
+    if ours[0] != theirs[0]:
+        raise DataError(f"{first} and {second}: expected the same test sentences and gold entities, got different ones")
+    return randomization_test(ours[1], theirs[1])
+
+
+def _predictions(run: Path) -> tuple[list[tuple[Sequence[str], list[Span]]], Counts]:
+    """Each sentence's (words, gold entities), and its strict counts of right, predicted and gold ones, (S, 3)."""
+    described = read_manifest(run)
+    seal.check(run, described, ["predictions.conll"])
+    path, scheme = inside(run, "predictions.conll"), scheme_named(str(described["config"].get("scheme")))
+    sentences = read_conll(path, columns=Columns(word=0, tag=1))
+    gold = strict_spans([s.tags for s in sentences], scheme)
+    predicted = strict_spans([s.tags for s in read_conll(path)], scheme)
+    rows = [(len(set(g) & set(p)), len(p), len(g)) for g, p in zip(gold, predicted, strict=True)]
+    given: list[tuple[Sequence[str], list[Span]]] = [(s.words, g) for s, g in zip(sentences, gold, strict=True)]
+    return given, np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+
+def tested_on(group: Group) -> set[str]:
+    """The digests of the test files of a group's runs."""
+    runs = [group.path / f"seed_{seed}" for seed in group.metrics] if is_group(group.path) else [group.path]
+    return {str(read_manifest(run).get("inputs", {}).get("test", {}).get("sha256")) for run in runs}
+
+
+def as_rows(differences: Sequence[Difference]) -> list[dict[str, Any]]:
+    """Plain values, for JSON."""
+    return [{"metric": d.metric, "first": d.first.to_dict(), "second": d.second.to_dict(), "p": d.p} for d in differences]

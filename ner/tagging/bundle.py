@@ -1,0 +1,271 @@
+"""A tagger in a folder of its own: all that predicting needs, without its data, its run or the word vectors' file.
+
+The files of a bundle, version 2. All JSON is UTF-8; numbers are little-endian; there is nothing that could be run.
+
+- ``bundle.json``   {"format", "version", "digest", "files": {name: {"bytes", "sha256"}}, "source": {…}, "temperature"};
+  ``digest`` is the SHA-256 of the same object without it, as JSON with sorted keys and no spaces; ``temperature`` is that
+  of confidences (ner/model/calibration.py), which version 1 did not have
+- ``config.json``   the run's settings (ner/config.py)
+- ``indexer.json``  words, characters and labels in order of their ids, the scheme and the text rule (ner/inputs/indexer.py)
+- ``weights.json``  [{"name", "dtype", "shape"}, …] in the order in which ``weights.bin`` has them, one after the other
+- ``weights.bin``   their elements, row by row
+- ``vectors.json``  [{"dim", "rule", "words"}, …], a view each, and ``vectors.bin``, float32, view after view a row for each
+  word: only where the tagger uses vectors of words that training did not see
+
+The same run gives the same bytes each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ner.config import TaggerConfig
+from ner.inputs.indexer import Indexer
+from ner.tagging.load import Saved, is_temperature, read_run
+from ner.vectors.views import Views
+from training.digest import weights_sha256
+from training.errors import ConfigError, DataError
+from training.files import atomic_folder, parse_json, sha256_file, sync
+from training.leftovers import held, part_of, sweep
+from training.run.folder import read_manifest
+from word2vec.text.tokenize import TextRule
+from word2vec.vectors.vectors import WordVectors
+
+FORMAT, VERSION = "samebits-bundle", 2
+MANIFEST = "bundle.json"
+ALWAYS = ("config.json", "indexer.json", "weights.json", "weights.bin")
+WITH_VECTORS = ("vectors.json", "vectors.bin")
+DTYPES = ("float32", "float64")
+LARGEST_JSON = 1 << 30
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether the folder says that it is a bundle."""
+    return (folder / MANIFEST).exists()
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = lambda line: None) -> Path:
+    """Write a finished run's tagger as a bundle into a new ``folder``, whole or not at all; returns the folder.
+
+    ConfigError where the folder exists or cannot be made; DataError and CheckpointError, and ``tell``, as of
+    ``read_run``.
+    """
+    saved, target = read_run(Path(run), tell), Path(folder)
+    saved.model()  # says now if the parts do not fit
+    taken = f"export: {target} exists already; give another folder, or move that one away"
+    if target.exists() or target.is_symlink():
+        raise ConfigError(taken)
+    part = part_of(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)
+        part.mkdir()
+        with held(part):
+            _write(part, saved, read_manifest(Path(run)))
+            atomic_folder(part, target)
+    except OSError as error:
+        if target.exists():  # somebody else made it meanwhile
+            raise ConfigError(taken) from None
+        raise ConfigError(f"export: the folder {target} cannot be written ({error.strerror}); give another") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+def _write(folder: Path, saved: Saved, described: Mapping[str, Any]) -> None:
+    _save(folder / "config.json", _json(saved.config.to_dict()))
+    saved.indexer.save(folder / "indexer.json")
+    names = sorted(saved.weights)
+    index = [
+        {"name": n, "dtype": str(saved.weights[n].dtype).removeprefix("torch."), "shape": list(saved.weights[n].shape)}
+        for n in names
+    ]
+    for each in index:
+        if each["dtype"] not in DTYPES:
+            raise DataError(f"{saved.where}: expected {' or '.join(DTYPES)}, got {each['dtype']} for {each['name']}")
+    _save(folder / "weights.json", _json(index))
+    _save(folder / "weights.bin", b"".join(_raw(saved.weights[n]) for n in names))
+    if saved.vectors is not None:
+        views = saved.vectors.views
+        rules = [None if view.rule is None else view.rule.to_dict() for view in views]
+        described_views = [{"dim": v.dim, "rule": rule, "words": v.words} for v, rule in zip(views, rules, strict=True)]
+        _save(folder / "vectors.json", _json(described_views))
+        _save(folder / "vectors.bin", b"".join(_raw(view.matrix) for view in views))
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())}
+    source = {
+        "weights_sha256": weights_sha256(saved.weights),
+        "code_sha256": str(described.get("code", {}).get("source_sha256", "")),
+    }
+    manifest: dict[str, Any] = {
+        "format": FORMAT, "version": VERSION, "files": files, "source": source, "temperature": saved.temperature
+    }  # fmt: skip
+    _save(folder / MANIFEST, _json({**manifest, "digest": _digest(manifest)}))
+
+
+def _save(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    sync(path)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, sort_keys=True, indent=1) + "\n").encode()
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    plain = {name: value for name, value in manifest.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _raw(tensor: Tensor) -> bytes:
+    array = tensor.detach().cpu().contiguous().numpy()
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_bundle(folder: Path) -> Saved:
+    """A bundle's tagger. DataError for a foreign, newer, incomplete or damaged one, and for one whose parts do not fit."""
+    manifest = _verified(folder)
+    config = TaggerConfig.load(folder / "config.json")
+    indexer = Indexer.load(folder / "indexer.json")
+    weights = _weights(folder)
+    vectors = _vectors(folder, config.affix_vectors) if "vectors.bin" in manifest["files"] else None
+    if weights_sha256(weights) != manifest["source"].get("weights_sha256"):
+        said = "its weights are not those of the run that it names as its source"
+        raise DataError(f"{folder / MANIFEST}: forged: {said}; export it again")
+    return Saved(config, indexer, weights, vectors, str(folder), float(manifest["temperature"]))
+
+
+def _verified(folder: Path) -> dict[str, Any]:
+    """The bundle's manifest, each of whose files is there and is what it says."""
+    path = folder / MANIFEST
+    manifest = _load(path)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise DataError(f"{path}: expected a bundle (format {FORMAT}), got other JSON")
+    version = manifest.get("version")
+    if type(version) is int and version != VERSION:
+        remedy = "it needs a newer samebits" if version > VERSION else "export it again from its run"
+        raise DataError(f"{path}: expected a bundle of version {VERSION}, got version {version}: {remedy}")
+    if not _is_manifest(manifest) or manifest["digest"] != _digest(manifest) or path.read_bytes() != _json(manifest):
+        raise DataError(f"{path}: damaged: it does not have the digest that it names; copy or export the bundle again")
+    files: dict[str, Any] = manifest["files"]
+    there = {each.name for each in folder.iterdir()} - {MANIFEST}
+    for name in sorted({*files, *there}):
+        if name not in files:
+            raise DataError(f"{folder / name}: expected only the bundle's files, got one more; move it away")
+        _check(folder / name, files[name])
+    return manifest
+
+
+def _is_manifest(values: dict[str, Any]) -> bool:
+    """Whether a manifest of this version has the entries that it must have, and no others."""
+    if set(values) != {"format", "version", "digest", "files", "source", "temperature"} or values["version"] != VERSION:
+        return False
+    if not is_temperature(values["temperature"]):
+        return False
+    files, source = values["files"], values["source"]
+    allowed = [sorted(ALWAYS), sorted(ALWAYS + WITH_VECTORS)]
+    if not isinstance(files, dict) or sorted(files) not in allowed or not isinstance(source, dict):
+        return False
+    entries = [each for each in files.values() if isinstance(each, dict) and set(each) == {"bytes", "sha256"}]
+    plain = [type(each["bytes"]) is int and isinstance(each["sha256"], str) for each in entries]
+    return len(plain) == len(files) and all(plain) and all(isinstance(value, str) for value in source.values())
+
+
+def _check(path: Path, described: Mapping[str, Any]) -> None:
+    size, found = described["bytes"], _size(path)
+    if found is None or size != found:
+        got = "nothing that is a file" if found is None else f"{found} bytes"
+        raise DataError(f"{path}: damaged: expected {size} bytes, got {got}; copy or export the bundle again")
+    if described["sha256"] != sha256_file(path):
+        raise DataError(f"{path}: damaged: its SHA-256 is not the one in {MANIFEST}; copy or export the bundle again")
+
+
+def _size(path: Path) -> int | None:
+    """The bytes of a plain file; None for anything else, a link or a device among them."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _load(path: Path) -> Any:
+    size = _size(path)
+    if size is None or size > LARGEST_JSON:
+        raise DataError(f"{path}: expected JSON, got {'no plain file' if size is None else f'{size} bytes'}")
+    try:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # bad JSON or bad UTF-8
+        raise DataError(f"{path}: expected JSON, got {str(error)[:200]}") from None
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    path = folder / "weights.json"
+    index = _load(path)
+    data = (folder / "weights.bin").read_bytes()
+    found: dict[str, Tensor] = {}
+    at = 0
+    if not isinstance(index, list) or not all(map(_is_tensor, index)):
+        raise DataError(f"{path}: expected a list of names, dtypes ({', '.join(DTYPES)}) and shapes, got something else")
+    for entry in index:
+        dtype, count = np.dtype(entry["dtype"]).newbyteorder("<"), math.prod(entry["shape"])
+        end = at + count * dtype.itemsize
+        if end > len(data) or entry["name"] in found:
+            raise DataError(f"{path}: expected each tensor once and whole, got {entry['name']!r} twice or cut short")
+        array = np.frombuffer(data, dtype, count, at).astype(entry["dtype"]).reshape(entry["shape"])
+        found[entry["name"]], at = torch.from_numpy(array), end
+    if at != len(data):
+        raise DataError(f"{folder / 'weights.bin'}: expected {at} bytes, as weights.json says, got {len(data)}")
+    return found
+
+
+def _is_tensor(entry: Any) -> bool:
+    if not isinstance(entry, dict) or set(entry) != {"name", "dtype", "shape"}:
+        return False
+    sizes = entry["shape"]
+    plain = isinstance(sizes, list) and len(sizes) <= 8 and all(type(size) is int and size >= 0 for size in sizes)
+    # A size of 0 makes the others no smaller: they are multiplied nevertheless wherever the tensor is looked at.
+    plain = plain and math.prod(size or 1 for size in sizes) < 1 << 40
+    return plain and isinstance(entry["name"], str) and entry["dtype"] in DTYPES
+
+
+def _vectors(folder: Path, affixes: bool) -> Views:
+    path = folder / "vectors.json"
+    index = _load(path)
+    if not isinstance(index, list) or not index or not all(map(_is_view, index)):
+        raise DataError(f"{path}: expected a dimension, a text rule and words for each view, got something else")
+    data = (folder / "vectors.bin").read_bytes()
+    cuts = np.cumsum([view["dim"] * len(view["words"]) for view in index])
+    numbers = np.frombuffer(data, "<f4", len(data) // 4).astype(np.float32)
+    if 4 * cuts[-1] != len(data) or not np.isfinite(numbers).all():
+        raise DataError(f"{folder / 'vectors.bin'}: expected {cuts[-1]} finite numbers, as vectors.json says")
+    views = []
+    for view, part in zip(index, np.split(numbers, cuts[:-1]), strict=True):
+        rule = None if view["rule"] is None else TextRule.from_dict(view["rule"], str(path))
+        views.append(WordVectors(view["words"], torch.from_numpy(part.reshape(-1, view["dim"])), rule))
+    return Views(views, affixes=affixes)
+
+
+def _is_view(entry: Any) -> bool:
+    if not isinstance(entry, dict) or set(entry) != {"dim", "rule", "words"}:
+        return False
+    words = entry["words"]
+    plain = isinstance(words, list) and len(words) > 0 and all(isinstance(word, str) for word in words)
+    ruled = entry["rule"] is None or isinstance(entry["rule"], dict)
+    return plain and ruled and type(entry["dim"]) is int and 0 < entry["dim"] < 1 << 20

@@ -1,0 +1,131 @@
+"""A trained tagger as it is kept: settings, tables, weights, word vectors; read from a run's folder and put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ner.config import TaggerConfig
+from ner.corpus.scheme import allowed_transitions
+from ner.inputs.indexer import Indexer
+from ner.model.tagger import Tagger
+from ner.vectors.views import Views
+from training import checkpoint
+from training.errors import DataError
+from training.files import inside
+from training.run import seal
+from training.run.folder import read_manifest
+from training.run.inputs import Inputs
+from training.run.places import looked_for, start_folder
+from word2vec.vectors.vectors import WordVectors
+
+WEIGHTS = "model."  # what the task puts before the names of the model's weights
+PARTS = (seal.CONFIG, "indexer.json", seal.MODEL, f"{seal.MODEL}.sha256")  # the files that a tagger is read from
+TEMPERATURE = "confidence_temperature"  # its name in a run's manifest and metrics.jsonl
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The parts of a tagger. ``vectors`` are for words that training did not see; None where there are none to use."""
+
+    config: TaggerConfig
+    indexer: Indexer
+    weights: Mapping[str, Tensor]
+    vectors: Views | None
+    where: str
+    """The folder, for messages."""
+    temperature: float = 1.0
+    """Of confidences: what all scores are divided by (ner/model/calibration.py)."""
+
+    def model(self) -> Tagger:
+        """The network with its weights. DataError where settings, tables and weights do not belong together."""
+        wrong = f"{self.where}: expected weights that fit the settings and the tables"
+        labels, c = self.indexer.labels, self.config
+        tables = [self.weights[name] for name in ("words.weight", "words.fixed") if name in self.weights]
+        if not tables or any(table.dim() != 2 or table.shape[1:] != tables[0].shape[1:] for table in tables) or not labels:
+            raise DataError(f"{wrong}, got {_shape(tables[0] if tables else None)} word vectors and {len(labels)} labels")
+        rows, dim = sum(map(len, tables)), tables[0].shape[1]
+        if rows != self.indexer.num_words:
+            raise DataError(f"{wrong}, got {rows} word vectors for {self.indexer.num_words} words")
+        # What is made below is as large as the settings say: they may not ask for more than the weights can fill.
+        elements = sum(tensor.numel() for tensor in self.weights.values())
+        spelled = c.char_hidden if c.characters != "none" else 0
+        inputs = dim + spelled + c.features_dim + c.topic_dim
+        if max(8 * c.hidden_size * (c.hidden_size + inputs), spelled * c.char_dim) > elements:
+            raise DataError(f"{wrong}, got {elements} numbers for {inputs} inputs and a hidden_size of {c.hidden_size}")
+        allowed = allowed_transitions(labels, self.indexer.scheme)
+        matrix = torch.zeros(rows, dim)
+        model = Tagger(c, matrix, self.indexer.num_characters, len(labels), allowed, len(tables[0]))
+        if c.precision == "64-true":
+            model.double()
+        wanted = model.state_dict()
+        for name in sorted({*wanted, *self.weights}):
+            there, fits = self.weights.get(name), wanted.get(name)
+            if there is None or fits is None or there.shape != fits.shape or there.dtype != fits.dtype:
+                raise DataError(f"{wrong}, got {_shape(there)} for {name} in place of {_shape(fits)}")
+            if not bool(there.isfinite().all()):
+                raise DataError(f"{self.where}: expected finite weights, got NaN or infinity in {name}")
+        if self.vectors is not None and sum(self.vectors.sizes) != dim:
+            raise DataError(f"{wrong}, got vectors of {sum(self.vectors.sizes)} numbers for words of {dim}")
+        model.load_state_dict(dict(self.weights))
+        return model
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.")
+
+
+def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None) -> Saved:
+    """A finished run's tagger. DataError where it is none, is not what its seal says, or its word vectors' file is gone or
+    has changed; CheckpointError for damaged weights. ``tell`` hears where there is no seal."""
+    described = read_manifest(folder)
+    if described.get("kind") != "ner":
+        raise DataError(f"{folder}: expected a tagger's run, got one of kind {described.get('kind')}")
+    if described["status"] != "finished":
+        raise DataError(f"{folder}: expected a finished run, got one that is {described['status']}; resume it first")
+    seal.check(folder, described, PARTS, tell)
+    config = TaggerConfig.load(inside(folder, seal.CONFIG))
+    indexer = Indexer.load(inside(folder, "indexer.json"))
+    weights = checkpoint.load_weights(inside(folder, seal.MODEL))
+    seal.check_weights(folder, described, weights)
+    named = {str(name).removeprefix(WEIGHTS): value for name, value in weights.items()}
+    vectors = _vectors(folder, described, config.affix_vectors) if config.unseen_vectors else None
+    return Saved(config, indexer, named, vectors, str(folder), _temperature(described, folder))
+
+
+def _temperature(described: dict[str, Any], folder: Path) -> float:
+    """The run's temperature of confidences; 1 where it has none, as where it did not validate."""
+    value = described.get(TEMPERATURE, 1.0)
+    if not is_temperature(value):
+        raise DataError(f"{folder}: expected a positive {TEMPERATURE} in manifest.json, got {value!r}")
+    return float(value)
+
+
+def is_temperature(value: Any) -> bool:
+    """Whether scores can be divided by it."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 1e-3 <= value <= 1e3
+
+
+def _vectors(run: Path, described: dict[str, Any], affixes: bool) -> Views | None:
+    """The vectors that the tagger was trained with, view by view; None where it had none."""
+    views: list[WordVectors] = []
+    folder, inputs = start_folder(run, described, "vectors"), described.get("inputs", {})
+    while given := inputs.get(f"vectors {len(views) + 1}" if views else "vectors"):
+        path = folder / given["path"]
+        if not os.path.isfile(path):
+            raise DataError(
+                f"{path}: the tagger was trained with these word vectors and looks unseen words up in them; put them back "
+                f"({looked_for(run, described)})"
+            )
+        read = Inputs()
+        if read.add("vectors", path) != given["sha256"]:
+            raise DataError(f"{path}: the tagger was trained with other word vectors (SHA-256 {given['sha256'][:12]}…)")
+        views.append(WordVectors.load(path))
+        read.described()
+    return Views(views, affixes=affixes) if views else None

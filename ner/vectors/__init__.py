@@ -1,0 +1,1 @@
+"""Word vectors as the tagger takes them in."""

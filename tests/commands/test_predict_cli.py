@@ -1,0 +1,104 @@
+"""predict as a process: it answers while it is being written to, ends with one line, and colours only terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from ner.tagging.bundle import MANIFEST, _write
+from tests.ner.small_tagger import saved
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a tagger with random weights."""
+    folder = tmp_path_factory.mktemp("bundle")
+    _write(folder, saved(3), {})
+    assert (folder / MANIFEST).is_file()
+    return folder
+
+
+def started(bundle: Path, *arguments: str, stdout: int = subprocess.PIPE, **more: str) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-W", "error", str(ROOT / "cli.py"), "predict", str(bundle), "--threads", "1", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **more}
+    return subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell has its background jobs ignore it
+    )  # fmt: skip
+
+
+def test_it_answers_line_by_line_and_an_interrupt_ends_it_with_one_line(bundle: Path) -> None:
+    process = started(bundle, "--format", "jsonl")
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    for text in ("Ada flew to Oslo.", "Bo won."):
+        process.stdin.write(f"{text}\n".encode())
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["text"] == text  # before the end of the input
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert process.stderr.read() == b"interrupted\n"
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+
+
+def test_a_reader_that_goes_away_ends_it_with_one_line(bundle: Path, tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("Ada flew to Oslo.\n" * 20_000)
+    process = started(bundle, str(text))
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert process.stderr.read().startswith(b"error: standard output: whoever read it has gone away")
+    process.stderr.close()
+    assert process.stdin
+    process.stdin.close()
+
+
+@pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
+def test_colors_on_a_terminal_only_and_not_with_no_color(bundle: Path, no_color: str, colored: bool) -> None:
+    ours, theirs = pty.openpty()
+    process = started(bundle, stdout=theirs, NO_COLOR=no_color)
+    os.close(theirs)
+    process.communicate(b"Ada Marlow flew to Oslo. Bo won in Rome and Oslo.\n", 60)
+    shown = os.read(ours, 1 << 16)
+    os.close(ours)
+    assert (b"\x1b[" in shown) == colored
+    assert (b"]{" in shown) == (not colored)
+
+
+def test_a_file_is_written_whole_or_not_at_all(bundle: Path, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.txt", tmp_path / "bad.txt"
+    good.write_text("Ada flew to Oslo.\n")
+    bad.write_bytes(b"Ada.\n\xff\n")
+    out = tmp_path / "out.jsonl"
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(cli.main, ["predict", str(bundle), *arguments], catch_exceptions=False)
+        return result.exit_code, result.output
+
+    assert run(str(good), str(good), "--format", "jsonl", "--to", str(out)) == (0, "")
+    assert len(out.read_text().splitlines()) == 2
+    before = out.read_bytes()
+    code, said = run(str(good), str(bad), "--format", "jsonl", "--to", str(out))
+    assert (code, said.count("\n")) == (2, 1)
+    assert f"{bad}:2: expected UTF-8" in said
+    assert out.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"good.txt", "bad.txt", "out.jsonl"}
+    code, said = run(str(good), "--to", str(tmp_path / "no" / "out"))
+    assert code == 2
+    assert "cannot be written" in said

@@ -1,0 +1,217 @@
+"""One file, one reading: each content in each encoding, archive, line end and name, given to every reader there is."""
+
+from __future__ import annotations
+
+import bz2
+import dataclasses
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ner.config import TaggerConfig
+from ner.corpus.check import data_check
+from ner.corpus.conll import Columns
+from ner.corpus.dataset import read_dataset
+from ner.corpus.repair import repair_file
+from ner.predict import evaluate_file, predict_stream
+from tests.ner.small_tagger import tagger
+from training.errors import DataError
+from word2vec.text.corpus import encode
+from word2vec.text.file_kinds import sniff
+from word2vec.text.tokenize import TextRule
+from word2vec.vectors.evaluate import read_set
+from word2vec.vectors.read import read_table
+
+TAGGER = tagger(3)
+ROWS = "Ünsal NNP B-PER\nwon VBD O\nin IN O\nOslo NNP B-LOC\n\nAda NNP B-PER\nleft VBD O\n\n"
+CONTENTS = {
+    "text": "Ünsal flew to Oslo, and came back at once.\nThe year was 1996; New York fell.\n\nMore of it.\n",
+    "columns": 2 * ROWS,
+    "tabs": ROWS.replace(" ", "\t"),
+    "trailing": ROWS.replace(" ", "\t").replace("\n", "\t\n").replace("\n\t\n", "\n\n"),
+    "documents": f"-DOCSTART- -X- O\n\n{ROWS}",
+    "germeval": "#\thttp://x [2009]\n1\tÜnsal\tB-PER\tO\n2\twon\tO\tO\n3\t.\tO\tO\n\n#\thttp://y\n1\tAda\tB-PER\tO\n2\tran\tO\tO\n\n",
+    "conllu": "# sent_id = 1\n1-2\tdu\t_\t_\tO\n1\tÜnsal\tx\tX\tB-PER\n2\tle\tx\tX\tO\n2.1\t_\t_\t_\tO\n3\tvin\tx\tX\tO\n\n",
+    "commas": "Ünsal,B-PER\nwon,O\nin,O\n",
+    "table": "1\tÜnsal flew to Oslo today.\n2\tBo won in New York again.\n",
+    "json_lines": '{"text": "Ünsal won."}\n{"text": "Bo lost."}\n',
+    "json_list": '[{"text": "Ünsal won."},\n {"text": "Bo lost."}]\n',
+    "json_object": '{\n "text": "Ünsal won."\n}\n',
+    "vectors": "2 3\nthe 0.1 0.2 0.3\nÜnsal -1 2.5 3e-1\n",
+    "glove": "the\t0.1\t0.2\t0.3\nÜnsal\t-1\t2.5\t3e-1\n",
+    "set": "word1\tword2\tPOS\tSimLex999\tconc\nÜnsal\tnew\tA\t1.58\t2.7\nsmart\thard\tA\t9.2\t1.7\n",
+    "html": "<!DOCTYPE html>\n<p>Ünsal won.</p>\n",
+    "empty": "",
+}
+READ = ""  # what a reader does not take: a piece of the one line that says so
+TO_TEXT = {name: f"expected text, got {what}" for name, what in {
+    "columns": "columns", "tabs": "columns", "trailing": "columns", "documents": "columns", "germeval": "columns",
+    "conllu": "columns", "commas": "columns apart by commas", "json_lines": "JSON lines", "json_list": "a JSON list",
+    "json_object": "a JSON object", "vectors": "word vectors", "glove": "word vectors", "html": "an HTML page",
+    "empty": "no word",
+}.items()}  # fmt: skip
+PROPOSED = "words seem to be in column 2, tags in 3: --word-column 1 --tag-column 2"
+TO_COLUMNS = {
+    "text": "a tag like", "table": "a tag like", "commas": "columns",
+    "germeval": PROPOSED, "conllu": "words seem to be in column 2, tags in 5: --word-column 1 --tag-column 4",
+    "json_lines": "got JSON lines", "json_list": "got a JSON list", "json_object": "got a JSON object", "set": "a tag like",
+    "vectors": "got word vectors", "glove": "got word vectors", "html": "got an HTML page", "empty": "got none",
+}  # fmt: skip
+TO_PREDICT = {
+    "germeval": PROPOSED, "conllu": "--word-column 1", "commas": "columns apart by commas", "table": "cut -f2",
+    "json_list": "jq -c '.[]'", "json_object": "jq -c .", "vectors": "got word vectors", "glove": "got word vectors",
+    "html": "got an HTML page",
+}  # fmt: skip
+TO_VECTORS = dict.fromkeys(CONTENTS, "word vectors, got") | {
+    "text": "expected a word and its numbers", "table": "expected a word and its numbers",
+    "set": "expected a word and", "vectors": READ, "glove": READ,
+}  # fmt: skip
+TO_SET = dict.fromkeys(CONTENTS, "expected") | {"set": READ}
+
+
+def words_of(path: Path) -> Any:
+    return encode([str(path)], path.parent / "ids", TextRule(), min_count=1)[0].words
+
+
+def dataset_of(path: Path) -> Any:
+    files = {name: str(path) for name in ("train", "valid", "test")}
+    return [(each.words, each.tags) for each in read_dataset(dataclasses.replace(TaggerConfig(), **files)).train]
+
+
+def checked(path: Path) -> Any:
+    found = data_check([path])
+    forms = [finding for finding in found.findings if finding.kind in ("form", "empty")]
+    if forms:
+        raise DataError(forms[0].places[0] if forms[0].places else forms[0].text)
+    return found.files[0].words, found.files[0].tags
+
+
+def repaired(path: Path) -> Any:
+    target = path.parent / "mended"
+    target.unlink(missing_ok=True)
+    repair_file(path, target)
+    return target.read_text(encoding="utf-8-sig")
+
+
+def tagged(path: Path) -> Any:
+    return "".join(predict_stream(TAGGER, str(path)))
+
+
+def evaluated(path: Path) -> Any:
+    return evaluate_file(TAGGER, str(path)).to_dict(2)["strict"]
+
+
+def table_of(path: Path) -> Any:
+    table = read_table(path)
+    return table.words, table.matrix.tobytes()
+
+
+READERS: dict[str, tuple[Callable[[Path], Any], dict[str, str]]] = {
+    "train-w2v": (words_of, TO_TEXT),
+    "train-ner": (dataset_of, TO_COLUMNS),
+    "data check": (checked, TO_COLUMNS),
+    "data repair": (repaired, TO_COLUMNS),
+    "evaluate": (evaluated, TO_COLUMNS),
+    "predict": (tagged, TO_PREDICT),
+    "vectors": (table_of, TO_VECTORS),
+    "sets": (lambda path: dataclasses.replace(read_set(path), name=""), TO_SET),
+}
+WIDE = {
+    "utf-16": "iconv -f UTF-16 ", "utf-16-le": "iconv -f UTF-16LE ", "utf-16-be": "iconv -f UTF-16BE ",
+    "utf-32": "iconv -f UTF-32 ", "utf-32-le": "iconv -f UTF-32LE ", "utf-32-be": "iconv -f UTF-32BE ",
+}  # fmt: skip
+NAMES = ("a.txt", "train.json", "b.conll", "c.jsonl", "d.gz", "e.bin")
+
+
+def zipped(data: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.txt", data)
+    return stream.getvalue()
+
+
+PACKS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+UNREAD = {"zip": zipped, "zstd": lambda data: b"\x28\xb5\x2f\xfd" + data}
+
+
+def outcome(read: Callable[[Path], Any], path: Path) -> tuple[str, Any]:
+    """("", what was read) or (the error, None)."""
+    try:
+        found = read(path)
+    except DataError as error:
+        return str(error).replace(str(path), "FILE"), None
+    if isinstance(found, str):
+        found = found.replace("\r\n", "\n")
+    return "", found
+
+
+def forms(text: str) -> dict[str, tuple[bytes, str]]:
+    """Ways to write a content: name → (bytes, what the message must say; "" where it is read as UTF-8 is)."""
+    made = {"plain": (text.encode(), ""), "mark": (text.encode("utf-8-sig"), "")}
+    made |= {name: (text.replace("\n", end).encode(), "") for name, end in (("CRLF", "\r\n"), ("CR", "\r"))}
+    made |= {name: (pack(text.encode()), "") for name, pack in PACKS.items()}
+    made |= {name: (pack(text.encode()), f"got a {name} archive; unpack it first") for name, pack in UNREAD.items()}
+    if text:
+        made |= {name: (text.encode(name), advice) for name, advice in WIDE.items()}
+        made["gzip, utf-16-le"] = gzip.compress(text.encode("utf-16-le")), WIDE["utf-16-le"]
+    if "Ü" in text:
+        made["latin-1"] = text.encode("latin-1"), "iconv -f LATIN1 "
+        made["cp1252"] = text.replace("Ü", "“Ü").encode("cp1252"), "iconv -f CP1252 "
+    return made
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_every_reader_reads_a_file_in_one_way_or_says_what_it_is(content: str, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_bytes(CONTENTS[content].encode())
+    kind, cases = sniff(plain).kind, 0
+    base = {name: outcome(read, plain) for name, (read, _) in READERS.items()}
+    for name, (_, refused) in READERS.items():
+        said, wanted = base[name][0], refused.get(content, READ)
+        assert (wanted in said and said.startswith(("FILE", "standard"))) if wanted else not said, (name, content, said)
+        assert "\n" not in said
+    for i, (how, (data, advice)) in enumerate(forms(CONTENTS[content]).items()):
+        for file in NAMES if how == "plain" else (NAMES[i % len(NAMES)],):
+            path = tmp_path / file
+            path.write_bytes(data)
+            if not advice and how != "latin-1":
+                assert sniff(path).kind == kind, (how, file)
+            for name, (read, _) in READERS.items():
+                found, cases = outcome(read, path), cases + 1
+                if (name, content) == ("predict", "set"):
+                    continue  # a table of words may be columns without tags: there the name decides
+                where = (name, content, how, file, found, base[name])
+                if not advice:
+                    assert found == base[name] or (content == "empty" and how == "CR"), where
+                elif how in ("latin-1", "cp1252"):
+                    assert found[0], where  # the content may be refused before a line is read
+                    assert advice in found[0] or base[name][0] or "a word in UTF-8" in found[0], where
+                else:
+                    assert advice in found[0], where
+                assert "\n" not in found[0], where
+            path.unlink()
+    assert cases >= 100
+
+
+def test_columns_that_are_named_are_read(tmp_path: Path) -> None:
+    for content, columns, words in (
+        ("germeval", Columns(1, 2), ("Ünsal", "won", ".")),
+        ("conllu", Columns(1, 4), ("Ünsal", "le", "vin")),
+    ):
+        path = tmp_path / content
+        path.write_text(CONTENTS[content])
+        found = data_check([path], columns=columns)
+        assert [finding.text for finding in found.findings if finding.level == "error"] == []
+        assert found.files[0].entities["PER"] >= 1
+        written = "".join(predict_stream(TAGGER, str(path), columns=columns))
+        rows = [line.split("\t") for line in written.splitlines()]
+        assert tuple(row[1] for row in rows if row[0].isdigit())[:3] == words
+        left = [line for line in written.splitlines() if line.startswith(("#", "1-2", "2.1"))]
+        assert left == [line for line in CONTENTS[content].splitlines() if line.startswith(("#", "1-2", "2.1"))]
+        assert evaluate_file(TAGGER, str(path), columns=columns).to_dict(1)["strict"]

@@ -1,0 +1,123 @@
+"""What surrounds a token: documents, the other mentions of a word, spelling and place."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ner.corpus.conll import Sentence
+from ner.inputs.batches import Encoded, SentenceBatches
+from ner.inputs.document import (
+    ELSEWHERE,
+    FEATURES,
+    LONGEST,
+    LOWER,
+    PLACES,
+    SPELLINGS,
+    TITLE,
+    UPPER,
+    documents,
+    features,
+    mentions,
+    spelling,
+)
+from ner.model.tagger import group_sums, mean_of_others
+
+
+def text(*rows: tuple[int, str]) -> list[Sentence]:
+    """Sentences from (document, words apart by spaces)."""
+    return [Sentence(tuple(words.split()), document=document) for document, words in rows]
+
+
+def test_documents_begin_at_docstart_and_without_it_sentences_stand_alone() -> None:
+    rows = text((1, "a b"), (1, "c"), (2, "d"), (0, "e"), (0, "f"), (3, "g"), (3, ""))
+    assert documents(rows).tolist() == [0, 0, 1, 2, 3, 4, 4]
+    assert documents([]).tolist() == []
+
+
+def test_a_long_document_is_cut_at_a_sentence_and_none_is_lost() -> None:
+    rows = [Sentence(("w",) * 700, document=1) for _ in range(5)] + [Sentence(("w",) * (LONGEST + 1), document=1)]
+    assert documents(rows).tolist() == [0, 0, 1, 1, 2, 3]
+
+
+def test_mentions_are_the_same_word_of_the_document_in_any_case() -> None:
+    rows = text((1, "LEEDS win"), (1, "Leeds lost"), (2, "Leeds"))
+    assert mentions(rows, documents(rows)).tolist() == [0, 1, 0, 2, 3]
+
+
+def test_spelling() -> None:
+    words = [",", "1996", "3-2", "F1", "said", "A", "EU", "U.S.", "Oslo", "McCoy", "日本", "München", "ОАО"]
+    assert [spelling(word) for word in words] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 4, 8, 6]
+    assert max(spelling(word) for word in words) < SPELLINGS
+
+
+def test_features_of_a_small_document() -> None:
+    rows = text((1, "BUSH SEES MAY"), (1, "May Bush win ?"), (1, "It may snow"), (2, "Bush"))
+    found = features(rows, documents(rows))
+    elsewhere = (found[:, 2] - SPELLINGS - PLACES).tolist()
+    assert elsewhere[:3] == [TITLE, 0, LOWER]  # of headlines the words are looked up, their case tells nothing
+    assert elsewhere[3:7] == [LOWER, 0, 0, 0]  # its own mention does not count, nor the first word's capital
+    assert elsewhere[8] == 0
+    assert elsewhere[10] == 0  # another document
+    place = (found[:, 1] - SPELLINGS).tolist()
+    assert place == [1 + 4, 4, 2 + 4, 1, 0, 0, 2, 1, 0, 2, 3]
+    assert found.max() < FEATURES == SPELLINGS + PLACES + ELSEWHERE
+
+
+def test_two_mentions_see_each_other() -> None:
+    rows = text((1, "the EU said"), (1, "an EU paper"))
+    assert (features(rows, documents(rows))[[1, 4], 2] - SPELLINGS - PLACES).tolist() == [UPPER, UPPER]
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["Oslo won", "OSLO", "oslo is", "", "Oslo"])), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_a_document_is_read_alike_alone_and_among_others(rows: list[tuple[int, str]]) -> None:
+    given_ = text(*sorted(rows))
+    numbers = documents(given_)
+    alone = [features(part, documents(part)) for n in sorted(set(numbers.tolist())) for part in [_of(given_, numbers, n)]]
+    assert np.array_equal(features(given_, numbers), np.concatenate([np.zeros((0, 3), np.int64), *alone]))
+
+
+def _of(sentences: list[Sentence], numbers: np.ndarray[tuple[int], np.dtype[np.int64]], number: int) -> list[Sentence]:
+    return [s for s, n in zip(sentences, numbers.tolist(), strict=True) if n == number]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_mean_of_others_is_that_of_a_loop(group: list[int]) -> None:
+    group = [g % len(group) for g in group]
+    x = torch.arange(3.0 * len(group), dtype=torch.float64).reshape(-1, 3).sin()
+    for i, mine in enumerate(group):
+        others = [x[j] for j, g in enumerate(group) if g == mine and j != i]
+        wanted = torch.stack(others).mean(0) if others else torch.zeros(3, dtype=torch.float64)
+        torch.testing.assert_close(mean_of_others(x, torch.tensor(group))[i], wanted)
+    sums, sizes = group_sums(x, torch.tensor(group), 5)
+    assert sizes.flatten().tolist() == [group.count(g) for g in range(5)]
+    torch.testing.assert_close(sums.sum(0), x.sum(0))
+
+
+def test_the_gradient_of_mean_of_others() -> None:
+    x = torch.arange(8.0, dtype=torch.float64).reshape(4, 2).cos().requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: mean_of_others(t, torch.tensor([0, 1, 0, 0])), (x,))
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=20), st.integers(1, 9), st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_batches_hold_whole_documents(sizes: list[int], batch_size: int, shuffle: bool) -> None:
+    numbers = np.repeat(np.arange(len(sizes)), sizes)
+    n = len(numbers)
+    data = Encoded(np.arange(n), np.arange(n), np.ones(n, np.int64), documents=numbers, mentions=np.arange(n))
+    source = SentenceBatches(data, batch_size, shuffle=shuffle, seed=1)
+    batches = list(source.plan(1))
+    assert sorted(int(i) for b in batches for i in b.sentences) == list(range(n))
+    where = [set(numbers[b.sentences.numpy()].tolist()) for b in batches]
+    assert sum(len(each) for each in where) == len(sizes)  # no document is in two batches
+    assert len(batches) == min(len(sizes), -(-n // batch_size)) == len(source.plan(2))
+    assert max(map(len, where)) - min(map(len, where)) <= 1
+    for batch in batches:
+        assert batch.surroundings is not None
+        assert len(set(batch.surroundings.document.tolist())) == len(set(numbers[batch.sentences.numpy()].tolist()))
+    again = [b.sentences.tolist() for b in source.plan(1)]
+    assert again == [b.sentences.tolist() for b in batches]

@@ -1,0 +1,75 @@
+"""The table of runs: order, settings in short, groups, and runs that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from ner.config import TaggerConfig
+from ner.seeds.run_list import list_runs
+from word2vec.config import Word2VecConfig
+
+DEFAULTS = {"ner": TaggerConfig(), "w2v": Word2VecConfig()}
+
+
+def write(folder: Path, f1: float | None = None, status: str = "finished", **changes: Any) -> None:
+    """A run's folder with a manifest and nothing else."""
+    folder.mkdir(parents=True)
+    metrics = {} if f1 is None else {"best_val_f1": f1 + 0.1, "test_f1": f1}
+    described = {
+        "kind": "ner", "status": status, "config": {**TaggerConfig().to_dict(), **changes}, "metrics": metrics,
+        "environment": {"level": "run", "threads": 1}, "weights_sha256": "ab" * 32,
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(described))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for number in (0, 2, 10):
+        write(tmp_path / "ner" / f"version_{number}", 0.5, lr=0.01, vectors="runs/w2v/version_3/vectors.bin", threads=7)
+    write(tmp_path / "ner" / "version_11", status="stopped")
+    (tmp_path / "ner" / "version_12").mkdir()
+    (tmp_path / "ner" / "version_12" / "manifest.json").write_text("{")
+    (tmp_path / "ner" / "notes").mkdir()
+    group = tmp_path / "ner" / "group_0"
+    for seed, f1 in enumerate((0.5, 0.7, 0.6)):
+        write(group / f"seed_{seed}", f1, seed=seed)
+    (group / "group.json").write_text(json.dumps({"kind": "group", "seeds": [0, 1, 2, 3]}))
+    (group / "config.json").write_text(json.dumps(TaggerConfig(decoder="softmax").to_dict()))
+    return tmp_path
+
+
+def test_rows_by_hand(root: Path) -> None:
+    rows = list_runs(root, DEFAULTS)
+    names = ["group_0", "version_0", "version_2", "version_10", "version_11", "version_12"]
+    assert [Path(row["run"]).name for row in rows] == names
+    assert rows[0] == {
+        "run": str(root / "ner" / "group_0"), "status": "3 of 4 finished", "best F1": "0.7000 (0.6000-0.8000)",
+        "test F1": "0.6000 (0.5000-0.7000)", "level": "run", "threads": "1", "weights": "",
+        "settings": "4 seeds; decoder=softmax",
+    }  # fmt: skip
+    assert rows[1]["best F1"] == "0.6000"
+    assert rows[1]["weights"] == "abababababab"
+    assert rows[1]["settings"] == "vectors=runs/w2v/version_3 lr=0.01"
+    assert (rows[4]["status"], rows[4]["test F1"], rows[4]["settings"]) == ("stopped", "", "")
+    assert rows[5]["status"] == "unreadable"
+    assert len({tuple(row) for row in rows}) == 1, "the same columns in all of them"
+
+
+def test_seeds_of_a_group_are_listed_below_its_parent(root: Path) -> None:
+    assert {Path(row["run"]).name for row in list_runs(root / "ner", DEFAULTS)} == {"seed_0", "seed_1", "seed_2"}
+
+
+def test_the_command(root: Path, tmp_path: Path) -> None:
+    said = CliRunner().invoke(cli.main, ["runs", "list", "--root", str(root)])
+    assert said.exit_code == 0
+    lines = said.output.splitlines()
+    assert len(lines) == 7
+    assert len({line.index(column) for line, column in zip(lines[2:5], ["finished"] * 3, strict=True)}) == 1
+    assert "\x1b" not in said.output
+    assert "no runs in" in CliRunner().invoke(cli.main, ["runs", "list", "--root", str(tmp_path / "none")]).output

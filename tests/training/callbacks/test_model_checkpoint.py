@@ -1,0 +1,184 @@
+"""ModelCheckpoint: what it keeps, how it names it, and that a folder can be moved."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.training.toytask import Kept, Line, fixed, trainer
+from training import checkpoint
+from training.callbacks.model_checkpoint import ModelCheckpoint
+from training.errors import ConfigError
+from training.loop.callback import EarlyStopping
+
+
+class Scripted(Line):
+    """Logs the given values as "val"."""
+
+    def __init__(self, values: list[float]) -> None:
+        super().__init__()
+        self.values = iter(values)
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log("val", next(self.values), batch_size=1)
+
+
+def fit(folder: Path, values: list[float], **arguments: Any) -> ModelCheckpoint:
+    """One validation an epoch, with these values."""
+    callback = ModelCheckpoint(folder, **{"monitor": "val", "filename": "{epoch}", **arguments})
+    trainer(callback, max_epochs=len(values), num_sanity_val_steps=0).fit(Scripted(values), fixed(1), fixed(1))
+    return callback
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.ckpt"))
+
+
+VALUES = st.lists(st.integers(0, 4).map(float) | st.just(math.nan), min_size=1, max_size=7)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(VALUES, st.integers(-1, 4), st.sampled_from(["min", "max"]))
+def test_the_best_k_are_kept(tmp_path_factory: pytest.TempPathFactory, values: list[float], k: int, mode: str) -> None:
+    """Against the rules, said plainly: a new value takes the place of the worst (of equals: the oldest) if it is better.
+
+    NaN is as infinity: it is kept only while there is room.
+    """
+    folder = tmp_path_factory.mktemp("kept")
+    callback = fit(folder, values, save_top_k=k, mode=mode)
+    sign = 1.0 if mode == "min" else -1.0
+    cost = [math.inf if math.isnan(value) else sign * value for value in values]
+    kept: list[int] = []
+    for i in range(len(values)):
+        if len(kept) < k or k == -1:
+            kept.append(i)
+        elif k > 0:
+            worst = max(kept, key=lambda j: (cost[j], -j))
+            if cost[i] < cost[worst]:
+                kept = [j for j in kept if j != worst] + [i]
+    assert names(folder) == sorted(f"epoch={i}.ckpt" for i in kept)
+    if k != 0:
+        assert Path(callback.best_model_path).name == f"epoch={min(kept, key=lambda j: (cost[j], j))}.ckpt"
+
+
+def test_no_monitor_keeps_the_newest(tmp_path: Path) -> None:
+    trainer(ModelCheckpoint(tmp_path), max_epochs=3).fit(Line(), fixed(2), fixed(1))
+    assert names(tmp_path) == ["epoch=2-step=6.ckpt"]
+
+
+def test_the_trainers_folder_is_the_default(tmp_path: Path) -> None:
+    trainer(ModelCheckpoint(), checkpoint_dir=tmp_path / "checkpoints", max_epochs=1).fit(Line(), fixed(2))
+    assert names(tmp_path / "checkpoints") == ["epoch=0-step=2.ckpt"]
+    with pytest.raises(ConfigError, match="expected dirpath=…, or a Trainer with checkpoint_dir"):
+        trainer(ModelCheckpoint(), max_epochs=1).fit(Line(), fixed(2))
+
+
+@pytest.mark.parametrize(
+    ("template", "insert", "expected"),
+    [
+        (None, True, "epoch=3-step=12.ckpt"),
+        ("{epoch}", True, "epoch=3.ckpt"),
+        ("{epoch:02d}-{val/f1:.2f}", True, "epoch=03-val/f1=0.12.ckpt"),
+        ("epoch={epoch}-f1={val/f1:.2f}", False, "epoch=3-f1=0.12.ckpt"),
+        ("{missing:d}", True, "missing=0.ckpt"),
+        ("{epoch_test}-{epoch}", True, "epoch_test=7-epoch=3.ckpt"),
+        ("best", True, "best.ckpt"),
+    ],
+)
+def test_names_from_templates(template: str | None, insert: bool, expected: str) -> None:
+    callback = ModelCheckpoint(filename=template, auto_insert_metric_name=insert)
+    assert callback.format_checkpoint_name({"epoch": 3, "step": 12, "val/f1": 0.123456, "epoch_test": 7}) == expected
+
+
+def test_a_name_that_is_taken_gets_a_version(tmp_path: Path) -> None:
+    (tmp_path / "epoch=0.ckpt").write_text("of someone else")
+    fit(tmp_path, [1.0])
+    assert names(tmp_path) == ["epoch=0-v1.ckpt", "epoch=0.ckpt"]
+    assert (tmp_path / "epoch=0.ckpt").read_text() == "of someone else"
+    fit(tmp_path, [1.0], enable_version_counter=False)
+    assert checkpoint.verify(tmp_path / "epoch=0.ckpt") == ""
+
+
+def test_two_callbacks_in_one_folder_keep_out_of_each_others_way(tmp_path: Path) -> None:
+    callbacks = [ModelCheckpoint(tmp_path, monitor=name, filename="best", save_last=True) for name in ("val", "loss_epoch")]
+    trainer(*callbacks, max_epochs=2).fit(Line(), fixed(2), fixed(1))
+    assert names(tmp_path) == ["best-v1.ckpt", "best.ckpt", "last-v1.ckpt", "last.ckpt"]
+
+
+def test_weights_only(tmp_path: Path) -> None:
+    trainer(ModelCheckpoint(tmp_path, save_weights_only=True), max_epochs=1).fit(Line(), fixed(2))
+    content = checkpoint.load(tmp_path / "epoch=0-step=2.ckpt")
+    assert set(content) == {"format", "weights_only", "weights", "progress"}
+    assert content["progress"]["global_step"] == 2
+
+
+def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
+    fit(tmp_path / "old", [3.0, 2.0], save_top_k=2)
+    state = checkpoint.load(tmp_path / "old" / "epoch=1.ckpt")
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    moved = ModelCheckpoint(tmp_path / "new", monitor="val", filename="{epoch}", save_top_k=2)
+    trainer(moved, max_epochs=3).fit(Scripted([1.0]), fixed(1), fixed(1), state=state)
+    assert names(tmp_path / "new") == ["epoch=1.ckpt", "epoch=2.ckpt"]
+    assert Path(moved.best_model_path) == (tmp_path / "new" / "epoch=2.ckpt").resolve()
+    assert not (tmp_path / "old").exists()
+
+
+def test_a_file_that_a_stopped_save_left_is_removed_on_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(path: Path) -> None:
+        raise Killed
+
+    callback = ModelCheckpoint(tmp_path, monitor="val", filename="{epoch}")
+    made = trainer(callback, max_epochs=3, num_sanity_val_steps=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "remove", kill)
+        with pytest.raises(Killed):
+            made.fit(Scripted([3.0, 2.0, 1.0]), fixed(2), fixed(1))
+    assert names(tmp_path) == ["epoch=0.ckpt", "epoch=1.ckpt"]  # the new is written, the old not yet deleted
+    again = ModelCheckpoint(tmp_path, monitor="val", filename="{epoch}")
+    state = dict(checkpoint.load(tmp_path / "epoch=1.ckpt"))  # the run itself goes on, not a fit from a file that is kept
+    trainer(again, max_epochs=3).fit(Scripted([1.0]), fixed(2), fixed(1), state=state)
+    assert names(tmp_path) == ["epoch=2.ckpt"]
+
+
+def test_nothing_is_written_in_a_trial_or_a_sanity_check(tmp_path: Path) -> None:
+    trainer(ModelCheckpoint(tmp_path, save_last=True), fast_dev_run=2).fit(Line(), fixed(), fixed())
+    trainer(ModelCheckpoint(tmp_path, monitor="val"), max_epochs=0).fit(Line(), fixed(), fixed())
+    assert names(tmp_path) == []
+
+
+def test_a_metric_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected the metric 'f1' to be logged, got loss"):
+        trainer(ModelCheckpoint(tmp_path, monitor="f1"), logger=Kept()).fit(Line(), fixed(), fixed())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"mode": "up"},
+        {"save_top_k": -2},
+        {"save_top_k": 2},
+        {"every_n_epochs": -1},
+        {"every_n_epochs": 1, "every_n_train_steps": 1},
+    ],
+)
+def test_arguments_that_cannot_be(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"ModelCheckpoint: .*(expected|needs)"):
+        ModelCheckpoint("x", **arguments)
+
+
+def test_the_file_holds_early_stoppings_newest_state(tmp_path: Path) -> None:
+    callbacks = [ModelCheckpoint(tmp_path, monitor="val", filename="{epoch}"), EarlyStopping("val", patience=5)]
+    trainer(*callbacks, max_epochs=1, num_sanity_val_steps=0).fit(Scripted([2.5]), fixed(1), fixed(1))
+    kept = torch.load(tmp_path / "epoch=0.ckpt", weights_only=True)["callbacks"]
+    assert kept["EarlyStopping(val, min)"]["best_score"] == 2.5

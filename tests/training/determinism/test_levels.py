@@ -1,0 +1,223 @@
+"""Levels of determinism: the same bits for any number of threads, and with other code for the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ner.config import TaggerConfig
+from ner.train import train_tagger
+from training.config import TrainConfig
+from training.determinism import portable
+from training.determinism.any_threads import AnyThreads
+from training.determinism.flags import determinism
+from training.errors import ConfigError, ReproducibilityError
+from training.run.experiment import RunOptions
+from word2vec.config import Word2VecConfig
+from word2vec.train import train_word2vec
+
+ROOT = Path(__file__).resolve().parents[3]
+THREADS = (1, 2, 3, 4, 8)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def uniform(*shape: int) -> Tensor:
+    return torch.empty(shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
+
+
+def lstm_gradients() -> Tensor:
+    """torch's own LSTM, by oneDNN: its gradients are known to change with the threads."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        lstm = nn.LSTM(64, 96)
+    lstm(uniform(40, 16, 64))[0].square().sum().backward()
+    return torch.cat([p.grad.flatten() for p in lstm.parameters() if p.grad is not None])
+
+
+def convolution_gradients() -> Tensor:
+    weight = uniform(50, 30, 3).requires_grad_()
+    nn.functional.conv1d(uniform(200, 30, 12), weight).square().sum().backward()
+    assert weight.grad is not None
+    return weight.grad
+
+
+def adam_steps() -> Tensor:
+    weight = uniform(300, 301).requires_grad_()
+    optimizer = torch.optim.Adam([weight], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (uniform(200, 300) @ weight).sigmoid().mean().backward()
+        optimizer.step()
+    return weight.detach()
+
+
+OPERATIONS: dict[str, Callable[[], Tensor]] = {
+    "narrow products": lambda: uniform(512, 1800) @ uniform(1800, 17),
+    "products of few rows": lambda: uniform(7, 1000) @ uniform(1000, 70),
+    "batched products": lambda: torch.bmm(uniform(11, 33, 90), uniform(11, 90, 70)),
+    "a full sum": lambda: uniform(3_000_001).sum(),
+    "a norm": lambda: torch.linalg.vector_norm(uniform(1000, 1001)),
+    "sigmoid": lambda: uniform(1_000_003).sigmoid(),
+    "softmax": lambda: uniform(1000, 1003).log_softmax(1),
+    "rows added up": lambda: torch.zeros(50, 64).index_add_(0, torch.arange(5000) % 50, uniform(5000, 64)),
+    "an LSTM": lstm_gradients,
+    "a convolution": convolution_gradients,
+    "Adam": adam_steps,
+}
+
+
+def bits_by_threads(operation: Callable[[], Tensor]) -> list[bool]:
+    """For each number of threads, whether the result equals that of one thread."""
+    found = []
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        assert torch.get_num_threads() == threads
+        found.append(operation())
+        assert torch.get_num_threads() == threads
+    return [torch.equal(found[0], each) for each in found]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_any_threads_gives_the_same_bits(name: str) -> None:
+    torch.set_num_threads(1)
+    alone = OPERATIONS[name]()
+    with AnyThreads():
+        assert all(bits_by_threads(OPERATIONS[name]))
+        assert torch.equal(OPERATIONS[name](), alone)
+
+
+def test_without_it_some_of_them_differ() -> None:
+    """Else the test above could not fail."""
+    if torch.backends.mkl.is_available():
+        assert not all(all(bits_by_threads(operation)) for operation in OPERATIONS.values())
+
+
+def manifest(run: Path) -> dict[str, Any]:
+    return json.loads((run / "manifest.json").read_text())
+
+
+def same_results(first: Path, second: Path) -> None:
+    for name in ("metrics.jsonl", "ledger.jsonl"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    assert manifest(first)["weights_sha256"] == manifest(second)["weights_sha256"]
+
+
+@pytest.mark.parametrize("preset", [{}, {"characters": "none", "features_dim": 0, "mentions": False, "decoder": "softmax"}])
+def test_a_tagger_trained_with_any_threads(small_data: Path, tmp_path: Path, preset: dict[str, Any]) -> None:
+    config = TaggerConfig(data=str(small_data), vectors="none", word_dim=30, hidden_size=25, batch_size=7, max_epochs=1,
+                          any_threads=True, progress=False, **preset)  # fmt: skip
+    runs = [train_tagger(replace(config, threads=n), RunOptions(path=str(tmp_path / str(n)))) for n in (1, 2, 4)]
+    for n, run in zip((1, 2, 4), runs, strict=True):
+        assert manifest(run)["environment"]["threads"] == n
+        assert manifest(run)["environment"]["level"] == "threads"
+        same_results(runs[0], run)
+
+
+@pytest.mark.parametrize("loss", ["negative", "hierarchical", "softmax"])
+def test_vectors_trained_with_any_threads(tmp_path: Path, loss: str) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(" ".join(f"w{(i * j) % 97}" for j in range(3, 20)) for i in range(200)) + "\n")
+    config = Word2VecConfig(corpus=(str(text),), dim=30, min_count=1, max_epochs=1, loss=loss, batch_words=512,
+                            any_threads=True, progress=False)  # fmt: skip
+    runs = [train_word2vec(replace(config, threads=n), RunOptions(path=str(tmp_path / str(n)))) for n in (1, 3, 4)]
+    for run in runs[1:]:
+        same_results(runs[0], run)
+
+
+def test_each_level_has_its_name() -> None:
+    for settings, expected in (
+        ({}, "seeded"), ({"deterministic": True}, "run"), ({"any_threads": True}, "threads"),
+    ):  # fmt: skip
+        with determinism(TrainConfig(**settings)) as level:
+            assert level == expected
+    assert TrainConfig(any_threads=True).deterministic
+    assert TrainConfig(portable=True).device == "cpu"
+
+
+def test_portable_needs_its_settings_from_the_start() -> None:
+    if portable.is_set():
+        pytest.skip("these tests run with them")
+    with (
+        pytest.raises(ReproducibilityError, match=r"portable: expected the process to be started with"),
+        determinism(TrainConfig(portable=True)),
+    ):
+        pass
+    with pytest.raises(ConfigError, match="portable: expected the CPU and one thread, got 4 threads"):
+        TrainConfig(portable=True, threads=4)
+    with pytest.raises(ConfigError, match="got --device cuda"):
+        TrainConfig(portable=True, device="cuda")
+
+
+HIDDEN = {  # from the outside: AVX2 and FMA, for each library that asks for them
+    "ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OMP_NUM_THREADS": "2",
+}  # fmt: skip
+
+
+def train_outside(data: Path, run: Path, level: str, outside: dict[str, str]) -> str:
+    """Train in a process of its own, with this in its environment; what it said."""
+    command = [sys.executable, "-W", "error", str(ROOT / "cli.py"), "train-ner", "--data", str(data), level]
+    command += "--vectors none --max-epochs 1 --characters cnn --decoder crf --hidden-size 20 --no-progress".split()
+    done = subprocess.run(
+        [*command, "--run", str(run)], env={**os.environ, **outside}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="there is nothing to hide from this CPU")
+def test_without_portable_other_code_gives_other_bits(small_data: Path, tmp_path: Path) -> None:
+    """Or the next test could not fail."""
+    for name, outside in (("first", {"OMP_NUM_THREADS": "2"}), ("second", HIDDEN)):
+        train_outside(small_data, tmp_path / name, "--deterministic", outside)
+    first, second = (manifest(tmp_path / name)["weights_sha256"] for name in ("first", "second"))
+    assert first != second
+
+
+def test_a_portable_run_starts_itself_anew_and_gives_the_same_bits_with_other_code(small_data: Path, tmp_path: Path) -> None:
+    """AVX-512, AVX2 and FMA are hidden from the second run by its environment; --portable overrides that."""
+    for name, outside in (("first", {}), ("second", HIDDEN)):
+        assert "(determinism: machines)" in train_outside(small_data, tmp_path / name, "--portable", outside)
+    environment = manifest(tmp_path / "second")["environment"]
+    assert environment["cpu_capability"] == "DEFAULT"
+    assert environment["threads"] == 1
+    assert environment["environment_variables"]["MKL_CBWR"] == "COMPATIBLE"
+    same_results(tmp_path / "first", tmp_path / "second")
+
+
+def test_portable_square_roots_are_rounded_as_ieee_asks() -> None:
+    for dtype in (torch.float32, torch.float64):
+        x = uniform(100, 103).to(dtype).abs()
+        exact = torch.from_numpy(np.sqrt(x.numpy()))
+        with portable.Roots():
+            assert torch.equal(x.sqrt(), exact)
+            assert torch.equal(x.t()[:50].sqrt(), exact.t()[:50])
+            assert torch.equal(x.clone().sqrt_(), exact)
+            assert torch.equal(torch.sqrt(x, out=torch.empty_like(x)), exact)
+            assert all(torch.equal(each, exact) for each in torch._foreach_sqrt([x, x]))
+            inplace = [x.clone(), x.clone()]
+            torch._foreach_sqrt_(inplace)
+            assert all(torch.equal(each, exact) for each in inplace)
+            assert (-x).sqrt().isnan().all()
+        weight = x.clone().requires_grad_()
+        with portable.Roots():
+            weight.sqrt().sum().backward()
+        assert weight.grad is not None
+        assert torch.allclose(weight.grad, 0.5 / exact)

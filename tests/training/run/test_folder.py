@@ -1,0 +1,166 @@
+"""The run folder: names, metrics without times, TensorBoard, the manifest's last word, and cutting back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PageAccumulator
+
+from training.config import TrainConfig
+from training.errors import ConfigError, DataError
+from training.files import next_version
+from training.run.folder import Run, newest_finished, read_jsonl, read_manifest
+
+
+def scalars(path: Path, tag: str) -> list[tuple[int, float]]:
+    """TensorBoard's view of a tag."""
+    events = EventAccumulator(str(path))
+    events.Reload()
+    return [(e.step, e.value) for e in events.Scalars(tag)]
+
+
+def test_versions_count_up_and_the_newest_finished_is_found(tmp_path: Path) -> None:
+    made = [Run.create("ner", TrainConfig(), root=str(tmp_path)) for _ in range(3)]
+    assert [r.path.name for r in made] == ["version_0", "version_1", "version_2"]
+    assert newest_finished(tmp_path / "ner") is None
+    made[1].finish("0" * 64, {"f1": 0.5})
+    made[0].finish("0" * 64, {"f1": 0.5})
+    assert newest_finished(tmp_path / "ner") == made[1].path
+    (tmp_path / "ner" / "version_10").mkdir()
+    assert next_version(tmp_path / "ner").name == "version_11"
+    assert newest_finished(tmp_path / "nothing") is None
+
+
+def test_an_existing_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ConfigError, match="exists already"):
+        Run.create("ner", TrainConfig(), path=str(tmp_path / "mine"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="got the file"):
+        Run.create("ner", TrainConfig(), path=str(tmp_path / "file" / "run"))
+
+
+def test_metrics_hold_no_times_and_tensorboard_shows_both(tmp_path: Path) -> None:
+    run = Run.create("ner", TrainConfig(seed=7), root=str(tmp_path))
+    run.log_metrics({"loss": 0.1, "nan": float("nan")}, 3)
+    run.log_timings({"words_per_second": 5.0}, 3)
+    run.text("report", "fine", 3)
+    run.embedding("words", torch.eye(3), ["a", "b\tc", "\x85"], 3)
+    run.hyperparameters(run.manifest["config"], {"f1": 0.5}, 3)
+    run.finish("ab" * 32, {"f1": 0.5})
+    assert read_jsonl(run.path / "metrics.jsonl") == [{"step": 3, "loss": 0.1, "nan": "nan"}]
+    assert read_jsonl(run.path / "timings.jsonl")[0]["words_per_second"] == 5.0
+    assert scalars(run.path, "loss") == [(3, pytest.approx(0.1))]
+    assert scalars(run.path, "time/words_per_second") == [(3, 5.0)]
+    assert scalars(run.path, "hp/f1") == [(3, 0.5)]
+    assert not [p for p in run.path.iterdir() if p.is_dir() and list(p.glob("events*"))], "hparams must not make a sub-run"
+    manifest = read_manifest(run.path)
+    assert (manifest["status"], manifest["weights_sha256"], manifest["config"]["seed"]) == ("finished", "ab" * 32, 7)
+    assert TrainConfig.load(run.path / "config.json").seed == 7
+
+
+def test_cut_back_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    run = Run.create("ner", TrainConfig(), root=str(tmp_path))
+    for step in range(5):
+        run.log_metrics({"loss": float(step)}, step)
+    kept = run.position()
+    whole = (run.path / "metrics.jsonl").read_bytes()
+    for step in range(5, 9):
+        run.log_metrics({"loss": 100.0 + step}, step)
+    run.close()
+    again = Run.reopen(run.path)
+    again.cut_back(kept, next_step=4)
+    assert (run.path / "metrics.jsonl").read_bytes() == whole
+    for step in range(5, 8):
+        again.log_metrics({"loss": float(step)}, step)
+    again.close()
+    assert scalars(run.path, "loss") == [(step, float(step)) for step in range(8)]
+    with pytest.raises(DataError, match="it was changed"):
+        again.cut_back({"metrics.jsonl": 10**6}, 0)
+
+
+def shown(path: Path, tag: str) -> list[int]:
+    """The steps of a tag that TensorBoard's own pages show (they read otherwise than EventAccumulator)."""
+    events = PageAccumulator(str(path))
+    events.Reload()
+    return [event.step for event in events.Tensors(tag)]
+
+
+def test_cut_back_keeps_and_doubles_no_time_and_no_text(tmp_path: Path) -> None:
+    run = Run.create("ner", TrainConfig(), root=str(tmp_path))
+    for step in range(4):
+        run.log_timings({"speed": 1.0}, step)
+        run.text("near", "words", step)
+    kept = run.position()
+    run.text("near", "others", 4)
+    run.log_metrics({"lost": 1.0}, 3)
+    run.close()
+    for _ in range(3):  # a resumed run may be killed before its next checkpoint, and resumed from the same one
+        again = Run.reopen(run.path)
+        again.cut_back(kept, next_step=2)
+        again.text("near", "words", 4)
+        again.close()
+        assert shown(run.path, "time/speed") == [0, 1, 2, 3]
+        assert shown(run.path, "near/text_summary") == [0, 1, 2, 3, 4]
+        with pytest.raises(KeyError):
+            shown(run.path, "lost")
+    again.cut_back({}, 0)
+    assert not list(run.path.glob("events*"))
+
+
+def test_a_clock_that_was_put_back_loses_and_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create("ner", TrainConfig(), root=str(tmp_path))
+    for step in range(4):
+        run.log_metrics({"loss": 1.0}, step)
+    kept = run.position()
+    run.log_metrics({"loss": 2.0}, 4)
+    run.close()
+    now = time.time()
+    for step in (4, 5):  # each time an hour earlier
+        now -= 3600
+        monkeypatch.setattr(time, "time", lambda: now)  # noqa: B023
+        again = Run.reopen(run.path)
+        again.cut_back(kept, next_step=step)
+        again.log_metrics({"loss": 1.0}, step)
+        kept = again.position()
+        again.log_metrics({"loss": 2.0}, step + 1)
+        again.close()
+        assert shown(run.path, "loss") == list(range(step + 2))
+    assert [line["step"] for line in read_jsonl(run.path / "metrics.jsonl")] == list(range(7))
+
+
+def test_a_run_folder_is_there_with_its_manifest_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*paths: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", refuse)
+        with pytest.raises(ConfigError, match=r"cannot be made .No space left on device"):
+            Run.create("ner", TrainConfig(), root=str(tmp_path))
+    assert list((tmp_path / "ner").iterdir()) == []
+    assert Run.create("ner", TrainConfig(), root=str(tmp_path), facts={"inputs": {"x": 1}}).manifest["inputs"] == {"x": 1}
+
+
+def test_a_line_that_a_kill_cut_is_left_out_and_a_bad_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2, "lo')
+    assert read_jsonl(path) == [{"step": 1}]
+    path.write_text('{"step": 1}\nnonsense\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl:2: expected a JSON object, got 'nonsense'"):
+        read_jsonl(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "expected a run folder"), ("{", "manifest.json in it"), ('{"a": 1}', "other JSON")]
+)
+def test_what_is_no_run_folder_is_named(tmp_path: Path, content: str | None, message: str) -> None:
+    folder = tmp_path / "run"
+    if content is not None:
+        folder.mkdir()
+        (folder / "manifest.json").write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_manifest(folder)

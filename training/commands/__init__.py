@@ -1,0 +1,1 @@
+"""What commands share, and those for runs of any kind."""

@@ -1,0 +1,105 @@
+"""torch's flags for equal bits: set once at the start of a run, stated, and undone when it ends."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+
+from training.config import TrainConfig
+from training.determinism import portable
+from training.determinism.any_threads import AnyThreads
+from training.errors import ReproducibilityError
+from training.loop.device import use_threads
+from training.randomness import check_seed
+
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
+# Environment variables that can change what a CPU or GPU computes; recorded in each manifest.
+BITS_ENVIRONMENT = (
+    "ATEN_CPU_CAPABILITY CUBLAS_WORKSPACE_CONFIG CUDA_VISIBLE_DEVICES DNNL_MAX_CPU_ISA GLIBC_TUNABLES KMP_AFFINITY "
+    "MKL_CBWR MKL_DYNAMIC MKL_ENABLE_INSTRUCTIONS MKL_NUM_THREADS NPY_DISABLE_CPU_FEATURES NVIDIA_TF32_OVERRIDE "
+    "OMP_DYNAMIC OMP_NUM_THREADS ONEDNN_DEFAULT_FPMATH_MODE ONEDNN_MAX_CPU_ISA OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS "
+    "PYTHONHASHSEED TORCH_BLAS_PREFER_CUBLASLT TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+).split()
+
+
+def seed_everything(seed: int) -> int:
+    """Seed Python's, NumPy's and torch's global generators (0 … 2³²−1, else ConfigError); returns the seed.
+
+    Nothing of ours draws from them: this is for code of a user's own.
+    """
+    random.seed(check_seed(seed))
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    return seed
+
+
+@contextmanager
+def determinism(config: TrainConfig) -> Iterator[str]:
+    """Set the flags for a run, yield the name of the level obtained, and restore what was before.
+
+    "seeded": random numbers depend on the seed alone. "run", with ``deterministic``: the same bits on the same machine with
+    the same settings. "threads", with ``any_threads``: for any number of CPU threads (any_threads.py). "machines", with
+    ``portable``: on any x86-64 CPU (portable.py, which must have been in force since the process began).
+
+    What ``deterministic`` sets: torch's deterministic algorithms (an operation without one raises), cuDNN deterministic and
+    without benchmarking, TF32 off, cuBLAS' workspace fixed to :16:8 (which suits cuDNN's LSTM too) unless the user set it.
+    ReproducibilityError if CUDA has started without that workspace setting: it is then too late.
+    ``fill_uninitialized_memory`` is off: filling torch.empty with NaN costs time and hides nothing from our tests.
+    """
+    before_threads = torch.get_num_threads()
+    if config.threads:
+        use_threads(config.threads)
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        torch.backends.cudnn.deterministic,
+        torch.backends.cudnn.benchmark,
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+    )
+    if config.deterministic:
+        if CUBLAS not in os.environ:
+            if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                raise ReproducibilityError(
+                    f"{CUBLAS} must be set before CUDA starts, and CUDA has started: set {CUBLAS}=:16:8 and start anew"
+                )
+            os.environ[CUBLAS] = ":16:8"
+        _set_flags(True, False, False, True, False, False, False)
+    try:
+        with ExitStack() as stack:
+            if config.portable:
+                portable.check()
+                stack.enter_context(portable.Roots())  # type: ignore[no-untyped-call]
+            elif config.any_threads:
+                stack.enter_context(AnyThreads())  # type: ignore[no-untyped-call]
+            yield level(config)
+    finally:
+        _set_flags(*before)
+        torch.set_num_threads(before_threads)
+
+
+def level(config: TrainConfig) -> str:
+    """The level of determinism that these settings ask for: machines, threads, run or seeded."""
+    if config.portable:
+        return "machines"
+    if config.any_threads:
+        return "threads"
+    return "run" if config.deterministic else "seeded"
+
+
+def _set_flags(
+    algorithms: bool, warn: bool, fill: bool, cudnn: bool, benchmark: bool, matmul_tf32: bool, cudnn_tf32: bool
+) -> None:
+    torch.use_deterministic_algorithms(algorithms, warn_only=warn)
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+    torch.backends.cudnn.deterministic = cudnn
+    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
+    torch.backends.cudnn.allow_tf32 = cudnn_tf32

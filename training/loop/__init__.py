@@ -1,0 +1,1 @@
+"""The loop: fit, evaluation, and what they stand on."""

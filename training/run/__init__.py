@@ -1,0 +1,1 @@
+"""A run and its folder: what makes it resumable, comparable and checkable."""

@@ -1,0 +1,178 @@
+"""Comparing runs: whether one was repeated bit for bit, and in what two of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training import checkpoint
+from training.checkpoint import ResumeStore
+from training.digest import weights_sha256
+from training.files import inside
+from training.run import ledger, seal
+from training.run.folder import LEDGER, METRICS, read_jsonl, read_manifest
+from training.run.manifest import differences, plain
+
+# In the manifest but no part of what a run is: when and where it ran, how it was called, and what came out.
+INCIDENTAL = (
+    "argv", "seconds", "status", "outputs", "files", "seal", "weights_sha256", "metrics", "confidence_temperature",
+    "changes", "folder", "begun",
+)  # fmt: skip
+# Entries of a manifest that a repetition need not make again: what it began with is told as a cause where it differs, what
+# went on around it repeats no more than the time of day does, and its files and weights are compared by themselves.
+NOT_REPEATED = (
+    "config", "inputs", "code", "environment", "argv", "seconds", "folder", "begun", "changes", "seal", "outputs", "files",
+    "weights_sha256",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs have in common. ``results`` differ in bits; ``causes`` are what could have made them differ."""
+
+    results: list[str]
+    causes: list[str]
+
+    @property
+    def same_bits(self) -> bool:
+        """Whether weights, metrics, ledgers and outputs are equal."""
+        return not self.results
+
+
+def compare(
+    first: Path, second: Path, *, partial: bool = False, repeated: bool = False, without: Collection[str] = ()
+) -> Comparison:
+    """Compare two runs' folders: results step by step, and inputs, settings, code and environment.
+
+    A finished run must be what its seal says; where it is not, that is a result that differs. With ``partial`` the second
+    run was left early, and is compared as far as it goes. With ``repeated`` it is the first one's repetition: all that the
+    first one says of its results must have come out again, and who had it repeated has looked at the seal. ``without``
+    names settings in which they may differ. DataError where one is no run's folder.
+    """
+    a, b = read_manifest(first), read_manifest(second)
+    results = [] if repeated else [*_seals(first, a), *_seals(second, b)]
+    results += [*_ledgers(first, second, partial), *_metrics(first, second, partial)]
+    if not partial:
+        results += [*_weights(first, second, a, b), *_outputs(a, b, repeated)]
+    if repeated:
+        results += _not_repeated(first, second, a, b, partial)
+    return Comparison(results, [*_causes(a, b, without), *_changes(first, a), *_changes(second, b)])
+
+
+def _seals(run: Path, described: dict[str, Any]) -> list[str]:
+    return seal.faults(run, described) if described["status"] == "finished" else []
+
+
+def _ledgers(first: Path, second: Path, partial: bool) -> Iterator[str]:
+    paths = [inside(run, LEDGER) for run in (first, second)]
+    there = [path.is_file() for path in paths]
+    if any(there) and not all(there):
+        yield f"{first if there[1] else second}: it has no ledger to compare"
+    if not all(there):
+        return
+    for path in paths:
+        broken = ledger.first_break(path)
+        if broken is not None:
+            yield f"{path}:{broken}: the ledger's chain is broken here: the file was changed"
+    yield from ledger.compare(paths[0], paths[1], partial)
+
+
+def _metrics(first: Path, second: Path, partial: bool) -> Iterator[str]:
+    a, b = read_jsonl(first / METRICS), read_jsonl(second / METRICS)
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            names = [f"{name} {x.get(name)} and {y.get(name)}" for name in {**x, **y} if x.get(name) != y.get(name)]
+            yield f"metrics first differ at step {x.get('step')}: {', '.join(names)}"
+            return
+    if len(a) < len(b) or (len(a) > len(b) and not partial):
+        yield f"metrics: {len(a)} lines and {len(b)}; they agree as far as both go"
+
+
+def _weights(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
+    x, y = a.get("weights_sha256"), b.get("weights_sha256")
+    for run, described, digest in ((first, a, x), (second, b, y)):
+        if digest is None:
+            yield f"{run} is {described['status']}, and has no final weights"
+    if x is None or y is None or x == y:
+        return
+    yield f"weights: {plain(x)} and {plain(y)}"
+    paths = [inside(run, seal.MODEL) for run in (first, second)]
+    if not any(map(checkpoint.verify, paths)):
+        ours, theirs = map(checkpoint.load_weights, paths)
+        names = [n for n in {**ours, **theirs} if n not in ours or n not in theirs or not _equal(ours[n], theirs[n])]
+        yield f"weights that differ: {', '.join(names)}"
+
+
+def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Equal in bits: NaN equals itself, and 0 is not −0."""
+    return weights_sha256({"": first}) == weights_sha256({"": second})
+
+
+def _outputs(a: dict[str, Any], b: dict[str, Any], repeated: bool) -> Iterator[str]:
+    ours, theirs = a.get("outputs", {}), b.get("outputs", {})
+    names = [name for name in ours if name in theirs and ours[name] != theirs[name]]
+    if names := [name for name in names if repeated or name not in (METRICS, LEDGER)]:
+        yield f"files that differ: {', '.join(names)}"
+    if "seal" not in a or "seal" not in b:
+        return  # of an earlier version, which gave the digests of fewer files
+    for one, other, which in ((ours, theirs, "first"), (theirs, ours, "second")):
+        if alone := [name for name in one if name not in other and (repeated or name not in (METRICS, LEDGER))]:
+            yield f"files of the {which} alone: {', '.join(alone)}"
+
+
+def _not_repeated(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any], partial: bool) -> Iterator[str]:
+    """What the first run says of itself, and its repetition does not say."""
+    levels = [each.get("environment", {}).get("level") for each in (a, b)]
+    if levels[0] != levels[1]:
+        yield f"environment.level: {plain(levels[0])}, and {plain(levels[1])} when it was repeated"
+    read, again = (
+        {name: sorted(each) for name, each in described.get("inputs", {}).items()} for described in (a, b)
+    )  # their digests are told as causes
+    for name, x, y in differences(read, again):
+        yield f"inputs.{name}: {plain(x)}, and {plain(y)} when it was repeated"
+    if partial or b["status"] != "finished":
+        return
+    ours, theirs = ({name: value for name, value in each.items() if name not in NOT_REPEATED} for each in (a, b))
+    for name, x, y in differences(ours, theirs):
+        yield f"{name}: {plain(x)}, and {plain(y)} when it was repeated"
+    for name in a.get("files", {}):
+        if name.endswith(".ckpt") and (fault := _other_weights(inside(first, name), inside(second, name))):
+            yield f"{first / name}: {fault}"
+
+
+def _other_weights(ours: Path, theirs: Path) -> str:
+    """What is wrong where a kept checkpoint does not hold the weights that its repetition holds."""
+    if ResumeStore.pattern.fullmatch(ours.name):
+        return ""  # a repetition writes none: --from goes on from them
+    if fault := checkpoint.verify(ours):
+        return fault
+    if checkpoint.verify(theirs):
+        return "the repetition has no such checkpoint"
+    a, b = (weights_sha256(checkpoint.load_weights(path)) for path in (ours, theirs))
+    return "" if a == b else "its weights are not those of the repetition"
+
+
+def _causes(a: dict[str, Any], b: dict[str, Any], without: Collection[str]) -> Iterator[str]:
+    a, b = ({name: value for name, value in each.items() if name not in INCIDENTAL} for each in (a, b))
+    for name, x, y in differences(a, b):
+        if name.endswith((".path", ".bytes")) or name.removeprefix("config.") in without:
+            continue
+        if name.startswith("inputs.") and not (isinstance(x, str) and isinstance(y, str)):
+            yield f"{name}: {_path(x)} and {_path(y)}"
+        else:
+            yield f"{name}: {plain(x)} and {plain(y)}"
+
+
+def _path(entry: Any) -> str:
+    """The place of an input; of a changed manifest the entry may be anything."""
+    return str(entry["path"]) if isinstance(entry, dict) else plain(entry)
+
+
+def _changes(run: Path, described: dict[str, Any]) -> Iterator[str]:
+    """Where a run went on although something had changed."""
+    for change in described.get("changes", []):
+        yield f"{run} went on at step {change['step']} with changes: {'; '.join(change['changed'])}"

@@ -1,0 +1,239 @@
+"""One training run from its folder to its manifest: what ``train_word2vec`` and ``train_tagger`` have in common."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.checkpoint import Checkpoint, ResumeStore
+from training.config import TrainConfig
+from training.determinism.flags import determinism
+from training.errors import (
+    CheckpointError,
+    ConfigError,
+    DiskError,
+    OutOfMemory,
+    Preempted,
+    ReproducibilityError,
+    StreamError,
+    as_ours,
+)
+from training.files import atomic_write, inside
+from training.job_progress import JobProgress
+from training.loop.callback import Callback
+from training.loop.device import choose_device
+from training.loop.task import Task
+from training.loop.trainer import Batches, Trainer
+from training.run import manifest, seal
+from training.run.folder import Run
+from training.run.inputs import Inputs
+from training.run.ledger import Ledger
+from training.run.lock import check_free
+from training.run.preemption import Keeper, Position, go_back
+from training.run.throughput import Throughput
+from training.visible import one_line
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run goes and who hears of it; nothing here can change its numbers."""
+
+    path: str = ""
+    """The run's folder; "" for the next ``root/kind/version_N``."""
+    root: str = "runs"
+    argv: tuple[str, ...] = ()
+    resume: str = ""
+    """A run's folder to go on with."""
+    folder: str = ""
+    """Where the settings' relative paths begin; "" for here (see training/run/places.py)."""
+    allow_changes: bool = False
+    """Resume although inputs, settings, code or versions have changed."""
+    callbacks: tuple[Callback, ...] = ()
+    tell: Callable[[str], None] = field(default=lambda line: None)
+    progress: JobProgress | None = None
+    """Called by long work outside of training: (what, done, total)."""
+
+
+class Experiment:
+    """An open run: its folder, and a Trainer that logs, checkpoints and keeps the ledger there."""
+
+    def __init__(self, run: Run, config: TrainConfig, options: RunOptions) -> None:
+        self.run, self.config, self.options = run, config, options
+        self.store = ResumeStore(inside(run.path, "checkpoints"), keep=config.keep_checkpoints)
+        self.keeper = Keeper(run, self.store, every=config.checkpoint_every, max_time=config.max_time)
+        self.checkpoint: Checkpoint | None = None
+        self.resumed: tuple[list[str], dict[str, Any]] | None = None
+        """What has changed since the run was left, and the manifest's facts as they are now."""
+
+    def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
+        """A Trainer with this run's loggers and callbacks, and then ``callbacks``."""
+        every = self.config.ledger_every
+        own: list[Callback] = [Throughput(self.run), Position(self.run, self._loaded)]
+        own += [Ledger(self.run, every)] if every else []
+        return Trainer(
+            self.config,
+            callbacks=[*own, *self.options.callbacks, *callbacks],
+            loggers=[self.run],
+            keep_going=self.keeper,
+            checkpoint_dir=self.run.path / "checkpoints",
+        )
+
+    def fit(self, trainer: Trainer, task: Task, train: Batches, val: Batches | None = None) -> None:
+        """Train, from the beginning or from the checkpoint that a resumed run goes on with."""
+        trainer.fit(task, train, val, state=self.checkpoint)
+
+    def _loaded(self) -> None:
+        """The manifest of a run that goes on: as things are now, with what has changed and at which step."""
+        if self.resumed is None:
+            return
+        run, (changes, now) = self.run, self.resumed
+        run.manifest |= now
+        if changes:
+            step = self.checkpoint["progress"]["global_step"] if self.checkpoint else 0
+            run.manifest.setdefault("changes", []).append({"step": step, "changed": changes})
+            run.manifest["config"] = self.config.to_dict()
+            atomic_write(run.path / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
+        run.set_status("running")
+
+
+@contextmanager
+def experiment(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs) -> Iterator[Experiment]:
+    """Set torch's flags, open the run's folder (or go on with one), and leave a true status behind however it ends.
+
+    ReproducibilityError where a resumed run's inputs, settings, code or versions are not those it began with.
+    """
+    device = choose_device(config.device)
+    with determinism(config) as level:
+        described = manifest.describe(inputs, device, level, options.folder)
+        begun = manifest.digest([kind, config.settings(), _identity(described)])
+        with as_ours(), _folder(kind, config, options, {**described, "begun": begun}) as run:
+            opened = Experiment(run, config, options)
+            run.scratch += [] if config.keep_checkpoints else ["checkpoints/resume-*"]
+            if options.resume:
+                changes = _changes(run, config, described, options)
+                opened.checkpoint = go_back(run, opened.store, options.tell)
+                opened.keeper.last_step = opened.checkpoint["progress"]["global_step"] if opened.checkpoint else 0
+                opened.resumed = changes, described
+            with _refused(opened), _status(run), opened.keeper.signals():
+                options.tell(one_line(f"run: {run.path} (determinism: {level})"))
+                yield opened
+            if run.manifest["status"] == "finished":
+                opened.store.clear()
+
+
+@contextmanager
+def _folder(kind: str, config: TrainConfig, options: RunOptions, described: dict[str, Any]) -> Iterator[Run]:
+    """The run's folder, a new one or the one to go on with, kept from other processes."""
+    if options.resume:
+        run = Run.take_up(Path(options.resume))
+    else:
+        run = Run.create(kind, config, path=options.path, root=options.root, argv=options.argv, facts=described)
+    try:
+        yield run
+    finally:
+        run.unlock()
+
+
+@contextmanager
+def _refused(opened: Experiment) -> Iterator[None]:
+    """Settings that turn out not to fit the data, before anything was trained, leave no new folder behind."""
+    try:
+        yield
+    except ConfigError:
+        if not opened.keeper.trained and not opened.options.resume:
+            shutil.rmtree(opened.run.path, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _status(run: Run) -> Iterator[None]:
+    """Leave a true status behind, as far as the disk takes one, and the files closed."""
+    try:
+        with as_ours():
+            yield
+    except BaseException as error:
+        if isinstance(error, Preempted | DiskError | OutOfMemory | StreamError):
+            error.run = str(run.path)
+        if run.manifest["status"] != "finished":
+            with suppress(OSError):
+                run.set_status("stopped" if isinstance(error, Preempted) else "failed")
+        with suppress(OSError):
+            run.close()
+        raise
+    run.close()
+
+
+def reopen(path: str, kind: str) -> Run:
+    """A run of this kind, to go on with. DataError for what is no run, CheckpointError for another kind, or one in use."""
+    run = Run.reopen(Path(path))
+    check_free(run.path)
+    if "seal" in run.manifest:
+        seal.check(run.path, run.manifest, ())
+    if run.manifest.get("kind") != kind:
+        command = {"ner": "train-ner", "w2v": "train-w2v"}.get(str(run.manifest.get("kind")), "another command")
+        raise CheckpointError(
+            f"{run.path}: expected a run of kind {kind}, got {run.manifest.get('kind')}; resume it with {command}"
+        )
+    return run
+
+
+def already_finished(options: RunOptions, kind: str) -> Path | None:
+    """The run to resume if it is finished, having said so; None if work is left. Errors as of ``reopen``."""
+    if not options.resume:
+        return None
+    run = reopen(options.resume, kind)
+    if run.manifest["status"] != "finished":
+        return None
+    kept = any(ResumeStore.pattern.fullmatch(Path(name).name) for name in run.manifest.get("files", {}))
+    keep = kept or bool(run.manifest["config"].get("keep_checkpoints"))
+    store = ResumeStore(inside(run.path, "checkpoints"), keep=keep)
+    store.clear()  # where it was killed before it did that itself
+    store.tidy()
+    options.tell(f"{run.path} is finished: weights {run.manifest.get('weights_sha256')}")
+    return run.path
+
+
+def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOptions) -> list[str]:
+    """What is not as it was when the run was left; ReproducibilityError where that is not allowed.
+
+    Another machine, or another number of threads, is told but not refused: whether it changes bits depends on the level.
+    """
+    if "environment" not in run.manifest:
+        return []  # it was killed before it had begun
+    manifest.check_described(run.manifest, run.path)
+    settings = config.settings()
+    was = {name: run.manifest["config"].get(name) for name in settings}
+    changed = [_line(*difference) for difference in manifest.differences(was, settings, "config.")]
+    changed += [_line(*difference) for difference in manifest.differences(_identity(run.manifest), _identity(now))]
+    if changed and not options.allow_changes:
+        raise ReproducibilityError(
+            f"{run.path}: the run began with something else ({'; '.join(changed)}): it would not end in the same "
+            "bits; undo that, or resume with --allow-changes"
+        )
+    for line in changed:
+        options.tell(f"going on although it has changed: {line}")
+    moved = [
+        _line(*difference)
+        for difference in manifest.differences(run.manifest["environment"], now["environment"], "environment.")
+        if not difference[0].startswith(("environment.packages.", "environment.system"))
+    ]
+    for line in moved:
+        options.tell(f"the machine or its settings have changed, and bits may with them: {line}")
+    return changed + moved
+
+
+def _identity(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "inputs": {name: each["sha256"] for name, each in described["inputs"].items()},
+        "source": described["code"]["source_sha256"],
+        "packages": described["environment"]["packages"],
+    }
+
+
+def _line(name: str, old: Any, new: Any) -> str:
+    return f"{name}: {manifest.plain(old)} → {manifest.plain(new)}"

@@ -1,0 +1,377 @@
+"""The run folder: settings, metrics, TensorBoard, manifest, checkpoints.
+
+``config.json`` starts the same run again; ``metrics.jsonl`` holds only what repeats (no times), ``timings.jsonl`` the
+rest; ``manifest.json`` says "finished" only when everything else is on disk. This is the only door to TensorBoard.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from training.config import TrainConfig
+from training.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from training.files import (
+    append_line,
+    atomic_folder,
+    atomic_path,
+    atomic_write,
+    inside,
+    next_version,
+    open_inside,
+    parse_json,
+    sync,
+)
+from training.leftovers import held, part_of, sweep
+from training.run import manifest, seal
+from training.run.lock import RunLock
+from training.visible import encodable
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS, LEDGER = "metrics.jsonl", "ledger.jsonl"
+TIMINGS, EVENTS = seal.TIMES
+
+
+class Run:
+    """One run's folder, open for writing. Use ``Run.create`` for a new one, ``Run.take_up`` to go on with one."""
+
+    def __init__(self, path: Path, described: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = described
+        self.scratch: list[str] = []
+        """Patterns of files that are deleted once the run has finished."""
+        self.started = time.time()
+        self._lock: RunLock | None = None
+        self._writer: SummaryWriter | None = None
+        self._descriptor: int | None = None
+        self._purge_step = 0  # from the first: TensorBoard takes its first session for no restart, whatever it says
+
+    @classmethod
+    def create(
+        cls,
+        kind: str,
+        config: TrainConfig,
+        *,
+        path: str = "",
+        root: str = "runs",
+        argv: Sequence[str] = (),
+        facts: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """A new folder: ``path`` if given (ConfigError where it exists), else the next ``root/kind/version_N``.
+
+        It appears with its settings and its manifest in it, to which ``facts`` are added, and locked; or not at all.
+        """
+        folder = Path(path) if path else next_version(Path(root) / kind)
+        described = {"kind": kind, "status": "running", "argv": list(argv), "config": config.to_dict(), "inputs": {}}
+        described |= facts or {}
+        run = cls(part_of(folder), described)
+        taken = f"run: {folder} exists already; give --run another folder, or move that one away"
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            sweep(folder.parent)
+            if folder.exists() or folder.is_symlink():
+                raise ConfigError(taken)
+            run.path.mkdir()
+            with held(run.path):
+                run._lock = RunLock(run.path)
+                atomic_write(run.path / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+                run.write_manifest()
+                atomic_folder(run.path, folder)
+            run.path = folder
+        except FileExistsError as error:
+            raise ConfigError(f"run: expected a folder to put the run in, got the file {error.filename}") from None
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise ConfigError(taken) from None  # another run took the name meanwhile
+            raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
+        finally:
+            if run.path != folder:
+                run.unlock()
+                shutil.rmtree(run.path, ignore_errors=True)
+        return run
+
+    @classmethod
+    def reopen(cls, path: Path) -> Run:
+        """An existing folder; its manifest is read."""
+        return cls(path, read_manifest(path))
+
+    @classmethod
+    def take_up(cls, path: Path) -> Run:
+        """An existing folder to go on with, locked. CheckpointError where another process works on it or has finished it."""
+        run = cls.reopen(path)
+        run._lock = RunLock(path)
+        run.manifest = read_manifest(path)  # as it is now that no other process can change it
+        if run.manifest["status"] == "finished":
+            run.unlock()
+            raise CheckpointError(f"{path}: another process has just finished this run; there is nothing left to do")
+        return run
+
+    def unlock(self) -> None:
+        """Let other processes have it."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # -- metrics ------------------------------------------------------------------------------------------------------
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """A line of metrics.jsonl, and TensorBoard's scalars."""
+        self._append(METRICS, {"step": step, **metrics})
+        for name, value in metrics.items():
+            self.writer.add_scalar(encodable(name), value, step)
+
+    def log_timings(self, values: Mapping[str, float], step: int) -> None:
+        """What does not repeat (seconds, rates): a line of timings.jsonl, and TensorBoard's scalars under ``time/``."""
+        self._append(TIMINGS, {"step": step, "seconds": round(time.time() - self.started, 3), **values})
+        for name, value in values.items():
+            self.writer.add_scalar(encodable(f"time/{name}"), value, step)
+
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
+        plain = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in line.items()}
+        append_line(self.path / name, plain)
+
+    # -- TensorBoard --------------------------------------------------------------------------------------------------
+
+    @property
+    def writer(self) -> SummaryWriter:
+        """TensorBoard's writer into this folder, opened when first used."""
+        if self._writer is None:
+            self._writer = self._open_writer()
+        return self._writer
+
+    def _open_writer(self) -> SummaryWriter:
+        """TensorBoard reads its files in the order of their names, which begin with the second they were made in.
+
+        This one gets a later second than all that are there, also where the clock was put back meanwhile.
+        """
+        from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
+        from torch.utils.tensorboard import SummaryWriter
+
+        begun = (path.name.split(".")[3] for path in self.path.glob(EVENTS))
+        first = 1 + max((int(second) for second in begun if second.isdecimal()), default=0)
+        clock = event_file_writer.time
+        event_file_writer.time = SimpleNamespace(time=lambda: max(first, time.time()))
+        try:
+            return SummaryWriter(self._name_for_tensorboard(), purge_step=self._purge_step)
+        finally:
+            event_file_writer.time = clock
+
+    def _name_for_tensorboard(self) -> str:
+        """The folder's name, or where that is not UTF-8, which TensorBoard's writer insists on, another one for it."""
+        name = str(self.path)
+        if encodable(name) == name:
+            return name
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self._descriptor}"
+
+    def text(self, tag: str, markdown: str, step: int = 0) -> None:
+        """A text for TensorBoard's text page."""
+        self.writer.add_text(encodable(tag), encodable(markdown), step)
+
+    def pr_curve(self, tag: str, labels: torch.Tensor, probabilities: torch.Tensor, step: int = 0) -> None:
+        """For the PR CURVES page: precision and recall by threshold, of n boolean labels and their probabilities."""
+        self.writer.add_pr_curve(encodable(tag), labels.cpu(), probabilities.float().cpu(), step)
+
+    def embedding(self, tag: str, matrix: torch.Tensor, labels: Sequence[str], step: int = 0) -> None:
+        """Vectors (n, d) with n labels for TensorBoard's projector."""
+        for name in (f"{step:05}/{tag}/metadata.tsv", f"{step:05}/{tag}/tensors.tsv", "projector_config.pbtxt"):
+            inside(self.path, name)  # TensorBoard would write through a link
+        # A tab or a line break would break the table, and lines are split at more than \n.
+        clean = [" ".join(encodable(label).split()) or " " for label in labels]
+        self.writer.add_embedding(matrix.float().cpu(), metadata=clean, tag=encodable(tag), global_step=step)
+
+    def hyperparameters(
+        self, settings: Mapping[str, Any], metrics: Mapping[str, float], step: int, first: Sequence[str] = ()
+    ) -> None:
+        """Settings with their final metrics for the HPARAMS page, in this run itself (add_hparams would make a sub-run).
+
+        The page shows five settings at once: those of ``first``, in order of their names, come before all others.
+        """
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {k: v if isinstance(v, bool | int | float) else encodable(v) if isinstance(v, str) else json.dumps(v)
+                 for k, v in settings.items()}  # fmt: skip
+        summaries = hparams(plain, {encodable(f"hp/{name}"): value for name, value in metrics.items()})  # type: ignore[no-untyped-call]
+        described = summaries[0].value[0].metadata.plugin_data
+        data = HParamsPluginData.FromString(described.content)
+        for info in data.experiment.hparam_infos:
+            info.differs = info.name in first  # what the page sorts by before the name
+        described.content = data.SerializeToString()
+        for summary in summaries:
+            self.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+        for name, value in metrics.items():
+            self.writer.add_scalar(encodable(f"hp/{name}"), value, step)
+
+    # -- manifest -----------------------------------------------------------------------------------------------------
+
+    def write_manifest(self) -> None:
+        """Put manifest.json on disk as it stands."""
+        atomic_write(self.path / "manifest.json", manifest.as_text(self.manifest))
+
+    def set_status(self, status: str) -> None:
+        """ "running", "stopped", "failed"; "finished" is ``finish``'s."""
+        self.manifest["status"] = status
+        self.write_manifest()
+
+    def finish(self, weights_sha256: str, metrics: Mapping[str, float]) -> str:
+        """Record results and the digests of all files, and last of all that the run is finished; returns the seal.
+
+        NonFiniteError where a result is NaN or infinite: such a run has failed.
+        """
+        if bad := [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]:
+            raise NonFiniteError(f"{self.path}: expected finite results, but {', '.join(bad)}; try a lower learning rate")
+        self.close()
+        done = {"weights_sha256": weights_sha256, "metrics": dict(metrics), "status": "finished"}
+        described = {**self.manifest, **done, "seconds": round(time.time() - self.started, 1)}
+        sealed = seal.put_on(self.path, described, self.scratch)
+        self.manifest = described
+        self.write_manifest()
+        return sealed
+
+    def close(self) -> None:
+        """Flush and close TensorBoard's files."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    # -- resume -------------------------------------------------------------------------------------------------------
+
+    def position(self) -> dict[str, int]:
+        """How far the growing files, TensorBoard's among them, have come: their sizes by name."""
+        if self._writer is not None:
+            self._writer.flush()
+        return {path.name: path.stat().st_size for path in self._growing()}
+
+    def sync(self) -> None:
+        """Bring the growing files to the disk, before a checkpoint says how far they have come."""
+        if self._writer is not None:
+            self._writer.flush()
+        for path in self._growing():
+            sync(path)
+
+    def cut_back(self, sizes: Mapping[str, int], next_step: int) -> None:
+        """Cut the growing files to a checkpoint's ``position``; TensorBoard forgets what came at ``next_step`` and after.
+
+        What stood there of that step and after when the position was taken is written to TensorBoard again, so that
+        nothing is lost or doubled, in its files or in a TensorBoard that is looking at them.
+        """
+        for name in (METRICS, TIMINGS, LEDGER):
+            path, size = inside(self.path, name), sizes.get(name, 0)
+            found = path.stat().st_size if path.is_file() else 0
+            if found < size and name != TIMINGS:
+                raise DataError(f"{path}: expected at least {size} bytes, got {found}: it was changed")
+            if path.is_file():
+                _cut(path, size)
+        for path in self.path.glob(EVENTS):
+            if path.name in sizes:
+                _cut(inside(self.path, path.name), sizes[path.name])
+            else:
+                path.unlink()
+        self._purge_step = next_step
+        for event in self._events(next_step):
+            self.writer._get_file_writer().event_writer.add_event(event)  # type: ignore[no-untyped-call]
+
+    def _growing(self) -> list[Path]:
+        names = [path.name for name in (METRICS, TIMINGS, LEDGER, EVENTS) for path in sorted(self.path.glob(name))]
+        return [inside(self.path, name) for name in names]
+
+    def _events(self, first_step: int) -> list[Any]:
+        """What TensorBoard shows of the steps from ``first_step`` on, as it stands in its files."""
+        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+
+        kept: list[Any] = []
+        for path in sorted(self.path.glob(EVENTS)):
+            name = inside(self.path, path.name).name
+            for record in RawEventFileLoader(f"{self._name_for_tensorboard()}/{name}").Load():
+                event = Event.FromString(record)
+                if event.session_log.status == SessionLog.START:
+                    kept = [each for each in kept if each.step < event.step]
+                elif event.HasField("summary") and event.step >= first_step:
+                    kept.append(event)
+        return kept
+
+
+def _cut(path: Path, size: int) -> None:
+    """Cut a file to ``size``. One that has another name as well, as a copy made of hard links has, is copied first."""
+    if path.stat().st_nlink > 1:
+        with atomic_path(path) as temporary:
+            shutil.copyfile(path, temporary)
+    if path.stat().st_size > size:
+        os.truncate(path, size)
+
+
+def newest_finished(folder: Path) -> Path | None:
+    """The highest-numbered ``version_N`` whose manifest says "finished"; None where there is none."""
+    found = [p for p in folder.glob("version_*") if p.name[8:].isdecimal() and (p / "manifest.json").is_file()]
+    for path in sorted(found, key=lambda p: int(p.name[8:]), reverse=True):
+        if read_manifest(path).get("status") == "finished":
+            return path
+    return None
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A run folder's manifest; DataError where there is none, or it is not one."""
+    file = path / "manifest.json"
+    if not path.is_dir():
+        raise DataError(f"{path}: expected a run folder, got {'a file' if path.exists() else 'nothing'}")
+    try:
+        with open_inside(path, file.name) as stream:
+            described = parse_json(stream.read())
+    except (OSError, ValueError):
+        raise DataError(f"{path}: expected a run folder with a manifest.json in it, got none that can be read") from None
+    if (wrong := manifest.wrong_entry(described)) is not None:
+        raise DataError(f"{file}: expected the manifest of a run, got other JSON or another {wrong}")
+    return dict(described)
+
+
+def check_beside(files: Sequence[Path], tell: Callable[[str], None]) -> None:
+    """DataError for files of a finished run, all in one folder, that are not those that it finished with.
+
+    Any other files may be as they are. ``tell`` hears where the run has no seal.
+    """
+    folder = files[0].parent
+    if not (folder / "manifest.json").is_file():
+        return
+    described = read_manifest(folder)
+    if described["status"] == "finished":
+        seal.check(folder, described, [path.name for path in files if path.name in described.get("outputs", {})], tell)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl file; [] where it is missing. DataError (file:line) for what is none.
+
+    A last line without its end is left out: the run was killed while it was written, and a resume cuts it off.
+    """
+    if not inside(path.parent, path.name).is_file():
+        return []
+    found = []
+    with open_inside(path.parent, path.name, errors="replace") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.endswith("\n"):
+                break
+            try:
+                value = parse_json(line)
+            except ValueError:
+                value = None
+            if not isinstance(value, dict):
+                raise DataError(f"{path}:{number}: expected a JSON object, got {line.strip()[:60]!r}: the file was changed")
+            found.append(value)
+    return found

@@ -1,0 +1,66 @@
+"""Where a run's relative paths begin: in the folder that it was started in, wherever it is used from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from training.config import ConfigT
+from training.errors import DataError
+from training.run.experiment import RunOptions
+from training.run.folder import read_manifest
+
+
+def start_folder(run: Path, described: Mapping[str, Any], kind: str = "") -> Path:
+    """The folder that the paths of the run's inputs begin in: where it was started; else, if it was moved with its data,
+    its own or one above it; else this one. ``kind``: the inputs whose names begin so. Who reads them checks their digests.
+    """
+    wanted = relative_inputs(described, kind)
+    places = _places(run, described)
+    for same_size in (True, False):
+        for place in places:
+            if wanted and all(_is_there(place / path, size if same_size else None) for path, size in wanted.items()):
+                return place
+    return places[0] if wanted else Path.cwd()
+
+
+def relative_inputs(described: Mapping[str, Any], kind: str = "") -> dict[str, int | None]:
+    """The run's inputs that have relative paths, and their sizes."""
+    inputs = {name: each for name, each in described.get("inputs", {}).items() if name.startswith(kind)}
+    return {each["path"]: each.get("bytes") for each in inputs.values() if not os.path.isabs(each["path"])}
+
+
+def looked_for(run: Path, described: Mapping[str, Any]) -> str:
+    """For the line that says that an input is gone."""
+    return f"it was started in {_places(run, described)[0]}; its own folder, {run}, and those above were looked in, too"
+
+
+def _places(run: Path, described: Mapping[str, Any]) -> list[Path]:
+    started, own = described.get("folder"), Path(os.path.abspath(run))
+    return [*([Path(started)] if isinstance(started, str) and started else []), own, *own.parents, Path.cwd()]
+
+
+def _is_there(path: Path, size: int | None) -> bool:
+    return os.path.isfile(path) and (size is None or os.path.getsize(path) == size)
+
+
+def placed(config: ConfigT, options: RunOptions) -> tuple[ConfigT, RunOptions]:
+    """The settings with their paths as they lead from here, and the options with the folder that they lead from there.
+
+    Of a resumed run's settings, those that were given anew are taken as they were typed.
+    """
+    folder, known = options.folder, None
+    if options.resume and not folder:
+        run, known = Path(options.resume), read_manifest(Path(options.resume))
+        folder = str(start_folder(run, known))
+        wanted = relative_inputs(known)
+        gone = [path for path in wanted if not os.path.isfile(Path(folder) / path)]
+        anew = [name for name in config.paths() if config.to_dict()[name] != known["config"].get(name)]
+        if gone and not anew:
+            raise DataError(f"{run}: its inputs are gone: {', '.join(gone)}; put them back ({looked_for(run, known)})")
+    if not folder or Path(folder) == Path.cwd():
+        return config, options
+    return config.located(Path(folder), known["config"] if known else None), replace(options, folder=folder)

@@ -1,0 +1,164 @@
+"""Running a run again, from its manifest or from one of its checkpoints, in a place of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training import checkpoint
+from training.checkpoint import ResumeStore
+from training.errors import CheckpointError, ConfigError, DataError
+from training.files import atomic_write, inside, open_inside, sha256_file
+from training.loop.callback import Callback
+from training.run.folder import LEDGER, METRICS, Run, read_manifest
+from training.run.lock import check_free
+from training.run.manifest import check_described
+from training.run.places import looked_for, start_folder
+from training.run.preemption import Keeper
+from training.values import shown
+
+if TYPE_CHECKING:
+    from training.loop.task import Task
+    from training.loop.trainer import Trainer
+
+# Settings in which a repetition differs: it writes no checkpoints, has no time limit, and is told what was found out then.
+REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "device", "progress")
+
+COMMANDS = {"ner": "train-ner", "w2v": "train-w2v"}  # by a run's kind
+
+
+def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
+    """The manifest of a run that can be repeated here. DataError where it cannot, before any work is done; CheckpointError
+    where a process is still working on it.
+
+    Inputs must be there, and be what they were unless ``allow_changes``.
+    """
+    described = read_manifest(run)
+    command = COMMANDS.get(described["kind"])
+    if command is None:
+        known = " or ".join(COMMANDS.values())
+        raise DataError(f"{run}: expected a run of {known}, to run it again, got one of kind {shown(described['kind'])}")
+    if described["status"] != "finished":
+        check_free(run)
+        raise DataError(
+            f"{run}: expected a finished run, got one that is {described['status']}; "
+            f"let it finish (python cli.py {command} --resume {run})"
+        )
+    if "-" in described["config"].get("corpus", ()):
+        raise DataError(f"{run}: its text came from stdin and was not kept, so that it cannot be run again")
+    check_described(described, run)
+    gone, changed, folder = [], [], start_folder(run, described)
+    for name, each in described["inputs"].items():
+        path = folder / each["path"]
+        if not os.path.isfile(path):
+            gone.append(f"{name} ({each['path']})")
+        elif sha256_file(path) != each["sha256"] or path.stat().st_size != each.get("bytes"):
+            changed.append(f"{name} ({path})")
+    if gone:
+        raise DataError(
+            f"{run}: inputs are gone: {', '.join(gone)}; put them back to run it again ({looked_for(run, described)})"
+        )
+    if changed and not allow_changes:
+        raise DataError(
+            f"{run}: inputs have changed: {', '.join(changed)}; put back what they were, or see with --allow-changes what "
+            "comes of it"
+        )
+    return described
+
+
+def repeated_settings(described: dict[str, Any]) -> dict[str, Any]:
+    """The run's settings as a repetition takes them: its device and its number of threads, whatever chose them then."""
+    environment = described.get("environment", {})
+    return {
+        **described["config"],
+        "max_time": "",
+        "checkpoint_every": "never",
+        "keep_checkpoints": False,
+        "threads": environment.get("threads", described["config"]["threads"]),
+        "device": str(environment.get("device", described["config"]["device"])).partition(":")[0],
+    }
+
+
+@dataclass(frozen=True)
+class Start:
+    """A copy of a run as it was at ``step``, to be resumed."""
+
+    path: Path
+    step: int
+
+
+def prepare(run: Path, described: dict[str, Any], target: Path, step: int, tell: Callable[[str], None]) -> Start:
+    """Copy what is needed to go on from the newest good kept checkpoint at or before ``step``, into the new ``target``.
+
+    CheckpointError where the run kept none, saying which there are; ConfigError where ``target`` exists.
+    """
+    store = ResumeStore(inside(run, "checkpoints"), keep=True)
+    steps = store.steps(tell)
+    chosen = None
+    for found, path in steps:
+        if found <= step:
+            fault = checkpoint.verify(path)
+            if not fault:
+                chosen = found, path
+                break
+            tell(f"{path}: {fault}; trying the one before it")
+    if chosen is None:
+        raise CheckpointError(f"{run}: {_none(step, sorted({found for found, _ in steps}))}")
+    _copy(run, described, target, chosen[1])
+    return Start(target, chosen[0])
+
+
+def _none(step: int, steps: list[int]) -> str:
+    if not steps:
+        return "it kept no checkpoints (train with --keep-checkpoints to have some); verify without --from runs all of it"
+    shown = ", ".join(map(str, steps[:20])) + (f" and {len(steps) - 20} more" if len(steps) > 20 else "")
+    return f"expected a good checkpoint at or before step {step}, got those at {shown}; verify without --from runs all of it"
+
+
+def _copy(run: Path, described: dict[str, Any], target: Path, source: Path) -> None:
+    try:
+        (target / "checkpoints").mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(f"--to: the folder {target} cannot be made ({error.strerror}); give another") from None
+    for name in (source.name, *_best_weights(source)):
+        for each in (name, checkpoint.digest_path(Path(name)).name):
+            _copy_file(run, target, f"checkpoints/{each}")
+    for name in (METRICS, LEDGER):
+        _copy_file(run, target, name)
+    # Of its inputs, code and environment it says nothing: they are those that it will go on with.
+    settings = repeated_settings(described)
+    atomic_write(target / "config.json", json.dumps(settings, indent=2) + "\n")
+    begun = described.get("begun", "")
+    Run(target, {"kind": described["kind"], "config": settings, "status": "stopped", "begun": begun}).write_manifest()
+
+
+def _best_weights(source: Path) -> list[str]:
+    """The files, beside a checkpoint, of the best weights so far: they may be from before it, and its state names them."""
+    callbacks = checkpoint.load(source).get("callbacks")
+    states = callbacks.values() if isinstance(callbacks, dict) else []
+    names = [name for state in states if isinstance(state, dict) and (name := state.get("best_model_path"))]
+    return sorted({checkpoint.named(source.parent, name, f"{source}: best_model_path").name for name in names})
+
+
+def _copy_file(run: Path, target: Path, name: str) -> None:
+    """Copy a file of the run, if it is there."""
+    if inside(run, name).is_file():
+        with open_inside(run, name, "rb") as stream, open_inside(target, name, "wb") as copy:
+            shutil.copyfileobj(stream, copy)
+
+
+class StopAt(Callback):
+    """Leaves the run once ``step`` optimizer steps are taken."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.done = step, False
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step >= self.step and isinstance(trainer.keep_going, Keeper):
+            self.done = True
+            trainer.keep_going.stop("as far as asked for")

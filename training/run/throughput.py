@@ -1,0 +1,75 @@
+"""How fast training goes, and how far it is: for the timings file and for whoever draws a progress bar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from training.loop.callback import Callback
+from training.run.folder import Run
+
+if TYPE_CHECKING:
+    from training.loop.task import Task
+    from training.loop.trainer import Trainer
+
+
+class Throughput(Callback):
+    """Writes ``<unit>_per_second`` of training alone (validation left out) and of seconds an epoch to the timings."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def on_train_epoch_start(self, trainer: Trainer, task: Task) -> None:
+        self.epoch_started = time.perf_counter()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.units, self.seconds = 0, 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, task: Task, batch: Any, batch_idx: int) -> None:
+        self.batch_started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.seconds += time.perf_counter() - self.batch_started
+        self.units += task.units(batch)
+        if trainer.should_log and not trainer.accumulating:
+            self.run.log_timings({f"{task.unit}_per_second": self.units / self.seconds}, trainer.batches_that_stepped)
+            self._reset()
+
+    def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
+        if hasattr(self, "epoch_started"):  # not there where a run was resumed inside the epoch
+            seconds = time.perf_counter() - self.epoch_started
+            self.run.log_timings({"epoch_seconds": seconds}, trainer.batches_that_stepped)
+
+    def on_load_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
+        self._reset()
+
+
+@dataclass
+class ProgressState:
+    """What a progress bar shows."""
+
+    phase: str
+    """"train", "validate" or "test"."""
+    done: int
+    total: int
+    epoch: int = 0
+    epochs: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Progress(Callback):
+    """Tells ``show`` after each batch where the run is; ``show`` draws."""
+
+    def __init__(self, show: Callable[[ProgressState], None]) -> None:
+        self.show = show
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        per_epoch, epochs = trainer.num_training_batches, trainer.config.max_epochs
+        done = trainer.current_epoch * per_epoch + batch_idx + 1
+        total = epochs * per_epoch if epochs > 0 else done
+        if trainer.config.max_steps > 0:
+            total = min(total, trainer.config.max_steps * trainer.accumulate_grad_batches)
+        self.show(ProgressState("train", done, total, trainer.current_epoch + 1, epochs, trainer.progress_bar_metrics))

@@ -1,0 +1,1 @@
+"""The models: CBOW and skip-gram, and their losses."""

@@ -1,0 +1,108 @@
+"""The hierarchical softmax on a Huffman tree (Mikolov et al. 2013b, eq. 3, §2.1), with the gradients written out.
+
+p(w | h) = Π σ(±h · u_n) over the inner nodes n on the way from the root to the word w, with + where the way goes on to the
+first child (code 0) and − where to the second (code 1), as in word2vec.c. The probabilities of all words sum to one.
+Shapes: P positions, L inner nodes on the longest way, d numbers. Gradients are of the loss, summed over positions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from word2vec.model.negative import halo, total
+from word2vec.model.windows import turned
+
+
+class HuffmanTree(nn.Module):
+    """The ways to the words: ``nodes`` (V, L) from the root on; ``sign`` (V, L): 1 for code 0, −1 for code 1, 0 for none.
+
+    Inner nodes are numbered from 0 to V−2 in the order in which they are made, so that the root is V−2.
+    """
+
+    nodes: Tensor
+    sign: Tensor
+
+    def __init__(self, counts: npt.NDArray[np.int64]) -> None:
+        """``counts`` (V ≥ 2,) must not rise, as in a Vocab."""
+        super().__init__()
+        parent, code = huffman(counts)
+        size = len(counts)
+        depth = np.zeros(2 * size - 1, dtype=np.int64)
+        for node in range(2 * size - 3, -1, -1):  # parents have higher numbers
+            depth[node] = depth[parent[node]] + 1
+        longest = int(depth[:size].max())
+        nodes, sign = np.zeros((size, longest), dtype=np.int32), np.zeros((size, longest), dtype=np.int8)
+        at, words = np.arange(size), np.arange(size)
+        while len(words):  # all words climb one edge at a time
+            level = depth[at] - 1
+            sign[words, level] = 1 - 2 * code[at]
+            at = parent[at]
+            nodes[words, level] = at - size
+            climbing = depth[at] > 0
+            at, words = at[climbing], words[climbing]
+        self.register_buffer("nodes", torch.from_numpy(nodes), persistent=False)
+        self.register_buffer("sign", torch.from_numpy(sign), persistent=False)
+
+
+def huffman(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Parent and code (0 or 1) of each node but the root: words are 0 … V−1, inner nodes V … 2V−2.
+
+    word2vec.c's two queues: words from the rarest up, and inner nodes in the order they were made. On a tie the inner node
+    is taken first; of the two that are joined, the second gets the code 1.
+    """
+    size = len(counts)
+    weight = [*counts.tolist(), *[0] * (size - 1)]
+    parent, code = np.zeros(2 * size - 1, dtype=np.int64), np.zeros(2 * size - 1, dtype=np.int64)
+    word, inner = size - 1, size
+    for new in range(size, 2 * size - 1):
+        for bit in (0, 1):
+            if word >= 0 and (inner == new or weight[word] < weight[inner]):
+                lightest, word = word, word - 1
+            else:
+                lightest, inner = inner, inner + 1
+            parent[lightest], code[lightest] = new, bit
+            weight[new] += weight[lightest]
+    return parent, code
+
+
+def skipgram(
+    x: Tensor, table: Tensor, tree: HuffmanTree, words: Tensor, inside: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+    """Each word predicts the words in its window: −Σ log p(w_j | x_i) over i and the j in i's window.
+
+    ``x`` (P + 2w, d): input rows between margins; ``table`` (V−1, d): the nodes' vectors; ``words`` (P,); ``inside``
+    (P, W): which of the places around a position its window holds, 1 or 0 (see windows.py). Returns the gradient for
+    the positions' rows (P, d), (nodes, gradients) for the table's rows, and the mean loss of a prediction.
+    """
+    p, width = inside.shape
+    window = width // 2
+    dwide, output, loss = predict(halo(x, window, 1), table, tree, words, turned(inside))
+    dx = torch.zeros_like(x)
+    for i in range(width):
+        dx[i : i + p] += dwide[:, i]
+    return dx[window : window + p], output, loss
+
+
+def predict(
+    h: Tensor, table: Tensor, tree: HuffmanTree, words: Tensor, counted: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+    """Each of m hidden vectors predicts the position's word: ``h`` (P, m, d), ``words`` (P,), ``counted`` (P, m) 1 or 0.
+
+    Returns the gradient for ``h`` (P, m, d), (nodes (r,), gradients (r, d)), and the mean loss of a prediction.
+    """
+    nodes, sign = tree.nodes.index_select(0, words), tree.sign.index_select(0, words)
+    longest = int(sign.count_nonzero(1).max())
+    nodes, sign = nodes[:, :longest], sign[:, :longest].to(h.dtype)
+    u = table.index_select(0, nodes.flatten()).view(len(words), longest, -1)
+    score = torch.bmm(h, u.transpose(1, 2))  # (P, m, L)
+    right = score.mul_(sign.unsqueeze(1)).sigmoid_()
+    used = sign.abs().unsqueeze(1) * counted.unsqueeze(2)
+    tiny = torch.finfo(right.dtype).tiny
+    loss = -total(right.clamp(min=tiny).log_().mul_(used)) / counted.sum().clamp(min=1.0)
+    g = right.sub_(1.0).mul_(used).mul_(sign.unsqueeze(1))
+    du = torch.bmm(g.transpose(1, 2), h)
+    at = (sign != 0).flatten().nonzero().squeeze(1)
+    return torch.bmm(g, u), (nodes.flatten().index_select(0, at).long(), du.flatten(0, 1).index_select(0, at)), loss

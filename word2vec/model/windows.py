@@ -1,0 +1,72 @@
+"""Which words a position's window holds, and weighted sums over windows.
+
+Shapes: P positions, w the largest reach of a window, W = 2w + 1, d numbers. The W places around a position are the offsets
+−w … w, in this order; a position is not in its own window, so that the weight in the middle is 0. What stands beside the P
+positions is margin, w rows on each side, that no window reaches.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag, pad
+
+from training.determinism import portable
+
+
+def kinds(window: int) -> Tensor:
+    """Row l·(w + 1) + r: which of the W places a window of l words before and r after holds; float32, 1 or 0."""
+    offset, reach = torch.arange(-window, window + 1), torch.arange(window + 1)
+    before, after = offset >= -reach.unsqueeze(1), offset <= reach.unsqueeze(1)
+    inside = before.unsqueeze(1) & after & (offset != 0)
+    return inside.flatten(0, 1).float()
+
+
+def kind(left: Tensor, right: Tensor, window: int) -> Tensor:
+    """Which row of ``kinds`` holds windows of ``left`` and ``right`` words, int8 (P,) → int64 (P,)."""
+    return left.long().mul_(window + 1).add_(right)
+
+
+def margined(table: Tensor, words: Tensor, window: int) -> Tensor:
+    """The rows of ``words`` (P,) between two margins of zero rows, shape (P + 2w, d)."""
+    rows = table.new_empty(len(words) + 2 * window, table.shape[1])
+    rows[:window].zero_()
+    rows[window + len(words) :].zero_()
+    torch.index_select(table, 0, words, out=rows[window : window + len(words)])
+    return rows
+
+
+def around(values: Tensor, window: int) -> Tensor:
+    """For ``values`` (P + 2w,) of positions and margins, those around each position, (P, W): a view."""
+    return values.unfold(0, 2 * window + 1, 1)
+
+
+def turned(weights: Tensor) -> Tensor:
+    """(P, W) → (P, W): from what each position gives to those around it, to what each gets from those around it.
+
+    The entry at offset o of position p is that at offset −o of position p + o.
+    """
+    window = weights.shape[1] // 2
+    return turned_within(pad(weights, (0, 0, window, window))).contiguous()
+
+
+def turned_within(weights: Tensor) -> Tensor:
+    """The same of weights with margins, (P + 2w, W), those of the margins 0: a view (P, W)."""
+    width = weights.shape[1]
+    # Over o = −w … w the row is p + w + o, and the column that of −o, the last one first.
+    return weights.as_strided((len(weights) + 1 - width, width), (width, width - 1), width - 1)
+
+
+def weighted_sum(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Σ_j weights[p, j] · table[rows[p, j]]: table (R, d), rows and weights (P, m) → (P, d); added up in the order of j.
+
+    embedding_bag is several times as fast as small matrix products. Its code is made for the CPU, with fused
+    multiplications and additions where there are such: not with ``--portable``.
+    """
+    if not portable.is_set():
+        total: Tensor = embedding_bag(rows, table.detach(), mode="sum", per_sample_weights=weights)
+        return total
+    total = table.new_zeros(len(rows), table.shape[1])
+    for row, weight in zip(rows.unbind(1), weights.unbind(1), strict=True):
+        total += table.index_select(0, row).mul_(weight.unsqueeze(1))
+    return total

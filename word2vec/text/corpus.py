@@ -1,0 +1,224 @@
+"""Corpus: text → ids, once, into a memory-mapped file that training streams from.
+
+The text is UTF-8, a sentence (or a paragraph) a line, from files that word2vec/text/file_kinds.py takes for text, or from
+stdin (``-``). Rules for odd text:
+
+* only ``\\n`` ends a line; a ``\\r`` before it is white space, so CRLF files read as LF files do; a byte order mark at the
+  start is skipped; empty lines hold no words;
+* a line may be of any length (text8 is one of 100 MB): it is read in pieces cut at white space. In pretokenized text
+  the pieces stay one sentence; tokenized text has sentences of its own, and a cut ends one;
+* a byte that is not UTF-8 is an error that names file and line; nothing is replaced silently.
+
+The text is read once (so stdin will do): words get provisional ids in order of appearance, which go to disk; when the
+counts are known they are mapped to the vocabulary's ids. Memory holds the distinct words and one piece of text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from training.errors import DataError
+from training.files import atomic_path, atomic_write
+from training.job_progress import Progress
+from word2vec.text.file_kinds import COLUMNS, EMPTY, JSON_LINES, JSON_LIST, TABLE, TEXT, Opened, opened
+from word2vec.text.tokenize import TextRule, sentences, tokenize
+from word2vec.text.vocab import Vocab, select
+
+PIECE = 1 << 20  # bytes of text in memory at a time
+CHUNK = 1 << 20  # ids in memory at a time
+REMEDIES = {
+    COLUMNS: """write a sentence a line: awk '{printf "%s", NF ? $1 " " : "\\n"}' FILE > NEW, and use --pretokenized""",
+    JSON_LINES: "take the text out: jq -r .text FILE > NEW",
+    JSON_LIST: "take the text out: jq -r '.[].text' FILE > NEW",
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A file of int32 ids, little-endian; the id ``vocab_size`` ends a sentence, and no sentence is empty."""
+
+    path: str
+    vocab_size: int
+    tokens: int  # entries in the file, the ends of sentences counted
+    sentences: int
+    read: int  # words in the text, those outside the vocabulary counted
+    sha256: str  # of the file
+
+    @property
+    def words(self) -> int:
+        """Words of the vocabulary in the file."""
+        return self.tokens - self.sentences
+
+    def ids(self) -> npt.NDArray[np.int32]:
+        """The file, memory-mapped and read-only, shape (tokens,)."""
+        if Path(self.path).stat().st_size != 4 * self.tokens:
+            raise DataError(f"{self.path}: expected {self.tokens} ids of 4 bytes, got a file of another size; encode anew")
+        return np.memmap(self.path, dtype="<i4", mode="r", shape=(self.tokens,))
+
+    def moved(self, path: str | Path) -> Corpus:
+        """The same, for a file that was moved to ``path``."""
+        return replace(self, path=str(path))
+
+    def delete(self) -> None:
+        """Remove the file and its description."""
+        for path in (f"{self.path}.json", self.path):
+            Path(path).unlink(missing_ok=True)
+
+    def save(self) -> None:
+        """Write the description beside the ids, as JSON."""
+        atomic_write(f"{self.path}.json", json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Corpus:
+        """Read the description of the ids in ``path``; DataError where it is missing or damaged."""
+        try:
+            return cls(**{**json.loads(Path(f"{path}.json").read_text(encoding="utf-8")), "path": str(path)})
+        except (OSError, ValueError, TypeError):
+            raise DataError(f"{path}.json: cannot read the description of the encoded corpus; encode it anew") from None
+
+
+class _Words(dict[str | bytes, int]):
+    """Raw token, as text or as UTF-8, → provisional id; a new one is brought to its normal form, once, and numbered."""
+
+    def __init__(self, rule: TextRule) -> None:
+        super().__init__()
+        self.rule = rule
+        self.numbers: dict[str, int] = {}  # normal form → provisional id; 0 is kept for the end of a sentence
+
+    def __missing__(self, token: str | bytes) -> int:
+        text = token.decode() if isinstance(token, bytes) else token
+        number = self.numbers.setdefault(self.rule.word(text), len(self.numbers) + 1)
+        self[token] = number
+        return number
+
+
+def encode(
+    sources: Sequence[str],
+    target: str | Path,
+    rule: TextRule,
+    *,
+    min_count: int,
+    max_vocab: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Vocab, Corpus]:
+    """Read ``sources`` in order and write their ids to ``target`` (and ``target``.json); return vocabulary and corpus.
+
+    DataError: a source is missing, a folder, damaged, not UTF-8, or there is no word in any. ConfigError: ``min_count``
+    leaves no vocabulary.
+    """
+    words, first = _Words(rule), Path(f"{target}.first.part")
+    first.unlink(missing_ok=True)  # in a foreign run it may be a link
+    try:
+        counts = _number(sources, words, first, progress)
+        if not words:
+            raise DataError(f"{', '.join(sources)}: expected text, got no word")
+        vocab, place = select(list(words.numbers), counts[1:], min_count, max_vocab)
+        corpus = _renumber(first, Path(target), place, len(vocab), read=int(counts[1:].sum()))
+    finally:
+        first.unlink(missing_ok=True)
+    corpus.save()
+    return vocab, corpus
+
+
+def _number(sources: Sequence[str], words: _Words, target: Path, progress: Progress | None) -> npt.NDArray[np.int64]:
+    """Write the provisional ids of all sentences to ``target``; return how often each id occurs."""
+    counts = np.zeros(1, dtype=np.int64)
+    ids = array("i")
+
+    def flush() -> None:
+        nonlocal counts, ids
+        seen = np.bincount(np.frombuffer(ids, dtype=np.int32), minlength=len(counts))
+        seen[: len(counts)] += counts
+        counts = seen
+        stream.write(memoryview(ids).cast("B"))
+        ids = array("i")
+
+    with open(target, "wb") as stream:
+        for source in sources:
+            with opened(source, "text") as text:
+                text.kind.check(source, "text", TEXT, EMPTY, TABLE, **REMEDIES)
+                for number, line, ends in _lines(_blocks(text, source, progress)):
+                    try:
+                        if words.rule.tokenize:
+                            for sentence in sentences(tokenize(line.decode())):
+                                ids.extend([words[token.text] for token in sentence])
+                                ids.append(0)
+                        else:  # as text.pretokenized does, but without decoding a word that is known
+                            ids.extend(map(words.__getitem__, line.split()))
+                            if ends:
+                                ids.append(0)
+                    except UnicodeDecodeError:
+                        raise text.kind.not_utf8(f"{source}:{number}", line) from None
+                    if len(ids) >= CHUNK:
+                        flush()
+        flush()
+    return counts
+
+
+def _renumber(first: Path, target: Path, place: npt.NDArray[np.int32], end: int, read: int) -> Corpus:
+    """Provisional ids → the vocabulary's; ``end`` ends a sentence. Dropped words and sentences left empty disappear."""
+    table = np.concatenate([np.array([end], dtype=np.int32), place])
+    digest, tokens, ends, last = hashlib.sha256(), 0, 0, end
+    with open(first, "rb") as stream, atomic_path(target) as temporary, open(temporary, "wb") as out:
+        while block := stream.read(4 * CHUNK):
+            ids = table[np.frombuffer(block, dtype=np.int32)]
+            ids = ids[ids >= 0]
+            before = np.concatenate([np.array([last], dtype=np.int32), ids[:-1]])
+            ids = ids[(ids != end) | (before != end)]
+            last = int(ids[-1]) if len(ids) else last
+            data = ids.astype("<i4", copy=False).tobytes()
+            digest.update(data)
+            out.write(data)
+            tokens, ends = tokens + len(ids), ends + int((ids == end).sum())
+    return Corpus(str(target), end, tokens, ends, read, digest.hexdigest())
+
+
+def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes, bool]]:
+    """Number and bytes of each line without its end, long ones in pieces; does the line end there?"""
+    number = 1
+    begun, size = list[bytes](), 0  # the blocks of a line whose end is not read yet, and how many bytes they are
+    bare = False  # whether no blank stands in them: they are not joined and searched again with each block
+    for block in blocks:
+        *whole, rest = block.split(b"\n")
+        if whole:
+            whole[0] = b"".join([*begun, whole[0]])
+            begun, size, bare = [], 0, False
+        for line in whole:
+            yield number, line, True
+            number += 1
+        begun.append(rest)
+        size += len(rest)
+        if size >= PIECE:
+            begun = begun if bare else [b"".join(begun)]
+            cut = max(begun[-1].rfind(b" "), begun[-1].rfind(b"\t")) + 1
+            bare = not cut
+            if cut:
+                rest = begun.pop()
+                yield number, b"".join([*begun, rest[:cut]]), False
+                begun, size = [rest[cut:]], len(rest) - cut
+    if rest := b"".join(begun):
+        yield number, rest, True
+
+
+def _blocks(stream: Opened, source: str, progress: Progress | None) -> Iterator[bytes]:
+    """The bytes of an open source in blocks of ``PIECE``."""
+    done, total = 0, 0 if source == "-" else os.fstat(stream.file.fileno()).st_size
+    try:
+        while block := stream.read(PIECE):
+            yield block
+            done = done + len(block) if source == "-" else stream.file.tell()
+            if progress is not None:
+                progress(done, total)
+    except OSError as error:
+        if error.errno is None:  # of a damaged archive
+            raise
+        raise DataError(f"{source}: cannot read the text: {error.strerror}") from None

@@ -1,0 +1,415 @@
+"""What a file is, told by its content: compression, encoding, and what it holds. Every reader of users' files asks here.
+
+``opened(source, expected)``  the file's bytes: decompressed, without a byte-order mark; what it is as ``.kind``
+``sniff(path)``               what it is
+``kind.check(…)``             one line for what a reader does not take: what was expected, what it is, what to do
+``kind.not_utf8(…)``          one line for a byte that is no UTF-8, with the encoding that the file seems to have
+
+The first 64 KB decide, never the name; where they leave it open (a word a line), a reader may ask the name.
+gzip, bzip2 and xz are unpacked on the way. Lines that end with a bare CR (old Mac OS) are given with LF.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import json
+import lzma
+import re
+import sys
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from training.errors import DataError
+from word2vec.text.file_columns import DOCSTART, Layout, layout
+from word2vec.text.file_signatures import signature
+from word2vec.vectors import decimals
+
+SNIFFED = 1 << 16  # bytes that decide
+ROWS = 1000  # lines that are looked at
+STDIN = "standard input"
+
+# What some command reads; all else is OTHER and has a name.
+EMPTY, TEXT, COLUMNS, COMMAS, TABLE = "empty", "text", "columns", "commas", "table"
+JSON_LINES, JSON_LIST, JSON_OBJECT = "json_lines", "json_list", "json_object"
+VECTORS, BINARY_VECTORS, OTHER = "vectors", "binary_vectors", "other"
+NAMES = {
+    EMPTY: "an empty file",
+    TEXT: "text",
+    COLUMNS: "columns (CoNLL: a word a line)",
+    COMMAS: "columns apart by commas",
+    TABLE: "a table of text, its columns apart by tabs",
+    JSON_LINES: "JSON lines",
+    JSON_LIST: "a JSON list",
+    JSON_OBJECT: "a JSON object",
+    VECTORS: "word vectors",
+    BINARY_VECTORS: "word vectors in word2vec's binary form",
+}
+
+REMEDIES = {
+    VECTORS: "train-ner takes it with --vectors",
+    JSON_LINES: "take its text out first",
+    JSON_LIST: "take its text out first",
+    JSON_OBJECT: "take its text out first",
+}
+
+HEADER = re.compile(rb"[ \t]*(\d{1,15})[ \t]+(\d{1,9})[ \t]*\r?\n")  # of word2vec's files
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+_UNPACKERS: dict[str, Callable[[Any], Any]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+}
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, which it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_EASTERN = re.compile("[ -~\n\r\t\u3000-\u30ff\uff00-\uffef]")  # ASCII, and marks and kana of East Asian text
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a file is. ``name`` and ``remedy`` are for messages."""
+
+    kind: str
+    name: str
+    remedy: str = ""
+    compression: str = ""  # gzip, bzip2 or xz
+    encoding: str = "utf-8"  # of what was looked at; iso-8859-1 and cp1252 are a guess, "" is one that cannot be guessed
+    mark: int = 0  # bytes of the byte-order mark
+    old_mac: bool = False  # lines end with a bare CR
+    layout: Layout | None = None  # of columns, and of text whose lines have like numbers of words
+
+    def check(self, path: str | Path, expected: str, *kinds: str, **remedies: str) -> None:
+        """DataError unless it is one of ``kinds``; what ``remedies`` say for a kind goes before the general remedy."""
+        if self.kind not in kinds:
+            remedy = remedies.get(self.kind) or self.remedy
+            raise DataError(f"{path}: expected {expected}, got {self.name}" + (f"; {remedy}" if remedy else ""))
+
+    def warning(self, word: int) -> str:
+        """What is odd about words that stand in this column: they are numbers, all of them; "" for others."""
+        rows = self.layout
+        if rows is None or rows.rows < 3 or not -rows.width <= word < rows.width or word % rows.width not in rows.numeric:
+            return ""
+        if rows.problem(word, None):
+            return ""  # that is an error, which says more
+        return f"words in column {word % rows.width + 1} are nothing but numbers; name another with --word-column, from 0"
+
+    def not_utf8(self, where: str, line: bytes) -> DataError:
+        """The error for a line that is not UTF-8."""
+        at = next((i for i, c in enumerate(line.decode(errors="surrogateescape")) if "\udc80" <= c <= "\udcff"), 0)
+        byte = line.decode(errors="surrogateescape")[at : at + 1].encode(errors="surrogateescape")
+        before = len(line.decode(errors="surrogateescape")[:at].encode(errors="surrogateescape"))
+        guess = _narrow(line) if self.encoding == "ascii" else self.encoding
+        got = f"got byte 0x{byte.hex()} at byte {before + 1} of the line"
+        return DataError(f"{where}: expected UTF-8, {got}; {_advice(guess)}")
+
+
+class Opened(io.BufferedReader):
+    """The bytes of a file: decompressed, in LF lines, without a byte-order mark; ``kind`` is what the file is."""
+
+    def __init__(self, source: _Source, kind: FileKind, file: BinaryIO) -> None:
+        super().__init__(source, SNIFFED)
+        self.kind, self.file = kind, file
+
+
+def sniff(path: str | Path) -> FileKind:
+    """What a file is; DataError where it cannot be read."""
+    with opened(path, "a file") as stream:
+        return stream.kind
+
+
+@contextmanager
+def opened(source: str | Path, expected: str, *, wait: bool = True) -> Iterator[Opened]:
+    """A file, or standard input for "-"; without ``wait`` what is there at first has to do to tell its kind.
+
+    DataError for what cannot be opened, and for a damaged archive, also later, while it is read.
+    """
+    name = STDIN if str(source) == "-" else str(source)
+    file = _standard_input() if name == STDIN else _file(name, expected)
+    packed = ""
+    try:
+        head = _begin(file, wait, f"{name}: expected {expected}")
+        packed = next((packed for magic, packed in _PACKED.items() if head.startswith(magic)), "")
+        stream = file
+        if packed:
+            stream = _UNPACKERS[packed](io.BufferedReader(_Source(head, file)))
+            head = _head(stream, wait=True)
+        kind = replace(decide(head, whole=len(head) < SNIFFED and wait), compression=packed)
+        while not wait and _undecided(head, kind) and (more := _head(stream, wait=False)):
+            head += more
+            kind = replace(decide(head, whole=False), compression=packed)
+        yield Opened(_Source(head[kind.mark :], stream, kind.old_mac), kind, file)
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise DataError(f"{name}: expected a whole {packed} file, got a damaged or cut one: {error}") from None
+    except OSError as error:
+        if error.errno is not None or not packed:
+            raise
+        raise DataError(f"{name}: expected a whole {packed} file, got a damaged or cut one: {error}") from None
+    finally:
+        if name != STDIN:
+            file.close()
+
+
+def _file(name: str, expected: str) -> BinaryIO:
+    try:
+        return cast("BinaryIO", open(name, "rb", buffering=0))
+    except IsADirectoryError:
+        raise DataError(f"{name}: expected {expected}, got a folder; name the file itself") from None
+    except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{name}: expected {expected}, cannot read it: {reason}") from None
+
+
+def _begin(file: BinaryIO, wait: bool, expected: str) -> bytes:
+    """The first bytes as they are stored; DataError where there is nothing to read from, as from a closed stream."""
+    try:
+        return _head(file, wait)
+    except OSError as error:
+        raise DataError(f"{expected}, cannot read it: {error.strerror or error}") from None
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise DataError(f"{STDIN}: expected something to read, but it is closed; name a file")
+    return sys.stdin.buffer
+
+
+def _head(file: BinaryIO, wait: bool) -> bytes:
+    """The first bytes: SNIFFED of them, fewer at the end, or, without ``wait``, what comes at once."""
+    read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+    head = b""
+    while len(head) < SNIFFED and (block := read(SNIFFED - len(head))):
+        head += block
+        if not wait and b"\n" in head:
+            break
+    return head
+
+
+def _undecided(head: bytes, kind: FileKind) -> bool:
+    """Whether the next line may show that these are columns: so far there is one row with a tag, or only comments."""
+    if kind.kind != TEXT or len(head) >= SNIFFED:
+        return False
+    one_row = kind.layout is not None and kind.layout.rows == 1 and bool(kind.layout.tags)
+    return one_row or all(line.startswith((b"# ", b"#\t")) or not line.strip() for line in head.split(b"\n"))
+
+
+class _Source(io.RawIOBase):
+    """``head``, then the rest of ``file``, which stays open; with ``old_mac`` CR becomes LF."""
+
+    def __init__(self, head: bytes, file: BinaryIO, old_mac: bool = False) -> None:
+        self.rest, self.inner, self.old_mac = head, file, old_mac
+        fill: Any = getattr(file, "readinto1", None) or getattr(file, "readinto", None)
+        self.fill: Callable[[memoryview], int] = fill or self._read
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self.inner.fileno()
+
+    def _read(self, buffer: memoryview) -> int:
+        data = self.inner.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self.rest:
+            count = min(len(self.rest), len(buffer))
+            buffer[:count], self.rest = self.rest[:count], self.rest[count:]
+        else:
+            count = self.fill(buffer)
+        if self.old_mac:
+            buffer[:count] = bytes(buffer[:count]).replace(b"\r", b"\n")
+        return count
+
+
+# --- what it is
+
+
+def decide(head: bytes, *, whole: bool) -> FileKind:
+    """What a file is that begins with ``head``, decompressed; ``whole``: it ends there, too."""
+    if found := signature(head):
+        return FileKind(OTHER, *found)
+    mark, encoding = next(((len(bom), name) for bom, name in _BOMS if head.startswith(bom)), (0, ""))
+    data = head[mark:]
+    if not encoding:
+        header = HEADER.match(data)
+        if header and is_binary(data[header.end() :], int(header[2])):
+            return FileKind(BINARY_VECTORS, NAMES[BINARY_VECTORS], REMEDIES[VECTORS])
+        encoding = _encoding(data if whole else data[: len(data) - len(data) % 4])
+    if encoding in _WIDE:
+        name = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
+        how = f"{name[:6]} (with a byte-order mark)" if mark else f"{name} (without a byte-order mark)"
+        return FileKind(OTHER, f"text in {how}", f"convert it: iconv -f {name[:6] if mark else name} -t UTF-8 FILE > NEW",
+                        encoding=encoding, mark=mark)  # fmt: skip
+    if encoding == "binary":
+        shown = head[:8].hex(" ")
+        return FileKind(OTHER, f"binary data of no known kind (it begins with {shown})", "name a file of text")
+    old_mac = b"\r" in data.rstrip(b"\r") and b"\n" not in data
+    data = data.replace(b"\r", b"\n") if old_mac else data
+    lines = _lines(data, whole)
+    kind, name, remedy, rows = _text_kind(lines, data, whole)
+    name, remedy = name or NAMES[kind], remedy or REMEDIES.get(kind, "")
+    return FileKind(kind, name, remedy, encoding=encoding, mark=mark, old_mac=old_mac, layout=rows)
+
+
+def is_binary(data: bytes, d: int) -> bool:
+    """Whether what follows a header of word2vec is binary: no line of d numbers, and not even meant as text."""
+    numbers = data.split(b"\n", 1)[0].rstrip(b" \r").replace(b"\t", b" ").rsplit(b" ", d)[1:]
+    if len(numbers) == d and all(map(decimals.is_number, numbers)):
+        return False
+    space = data.find(b" ")
+    vector = data[space + 1 : space + 1 + 4 * d]  # where a binary file has its first numbers
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(vector)
+    except UnicodeDecodeError:
+        return True
+    return re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text) is not None
+
+
+def _lines(data: bytes, whole: bool) -> list[str]:
+    """The first lines as text; one that was cut off is left out, unless it is the only one."""
+    lines = data.decode(errors="replace").split("\n")
+    if not whole and len(lines) > 1:
+        lines.pop()
+    return [line.rstrip("\r") for line in lines[:ROWS]]
+
+
+def _text_kind(lines: list[str], data: bytes, whole: bool) -> tuple[str, str, str, Layout | None]:
+    """(kind, name if it is not the kind's own, remedy, layout) of text."""
+    filled = [line for line in lines if line.strip()]
+    if not filled:
+        return EMPTY if whole else TEXT, "", "", None
+    if json_kind := _json_kind(lines, whole):
+        return json_kind, "", "", None
+    if _is_vectors(filled, HEADER.match(data)):
+        return VECTORS, "", "", None
+    rows = layout(lines)
+    if filled[0].startswith(DOCSTART):
+        return COLUMNS, "", "", rows
+    if rows and (rows.labelled or (rows.tabs and rows.numbers is not None)):
+        return COLUMNS, "", "", rows
+    if rows and rows.tabs and rows.width > 1:
+        if rows.longest > 3:
+            return TABLE, "", f"take the text out: cut -f{rows.text + 1} FILE > NEW", rows
+        if rows.sentences > 1:
+            return COLUMNS, "", "", rows
+    mark = next((mark for mark in ",;" if mark in filled[0]), "")
+    marked = layout([line.replace(mark, "\t") for line in filled[len(filled) > 3 :] if mark in line]) if mark else None
+    if marked and marked.tabs and marked.labelled and not (rows and rows.width > 1):
+        name = "columns apart by commas" if mark == "," else "columns apart by semicolons"
+        return COMMAS, name, "write them apart by tabs, an empty line after each sentence", None
+    return TEXT, "", "", rows
+
+
+def _json_kind(lines: list[str], whole: bool) -> str:
+    """JSON_LINES, JSON_LIST, JSON_OBJECT, or "" for what is no JSON."""
+    text = "\n".join(lines).lstrip()
+    if not re.match(r'\{\s*("|\}\s*(\n|$))|\[\s*["\[{]', text):
+        return ""
+    opening, first = text[0], text.split("\n", 1)[0].strip()
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        end = 0
+    if opening == "[":
+        if end:
+            return JSON_LIST if not text[end:].strip() else JSON_LINES if text[end:].lstrip(" \t\r")[:1] == "\n" else ""
+        try:
+            inside = re.match(r"\[\s*", text)
+            _, end = json.JSONDecoder().raw_decode(text, inside.end() if inside else 1)
+        except (ValueError, RecursionError):
+            return "" if whole or re.match(r'\[\s*["]', text) else JSON_LIST
+        return JSON_LIST if text[end:].lstrip()[:1] in (",", "]") else ""
+    one_line = bool(end) and "\n" not in text[:end]
+    broken = not end and (first.endswith("}") or text.count("\n{") > 0)
+    return JSON_LINES if one_line or broken or "\n" not in text.strip() else JSON_OBJECT
+
+
+def _is_vectors(lines: list[str], header: re.Match[bytes] | None) -> bool:
+    """Whether most lines are a word and one number of numbers; without a header two or more, not all of them whole."""
+    some = [line.encode().replace(b"\t", b" ").rstrip(b" ") for line in lines[bool(header) : 100]]
+    widths = Counter(sum(1 for _ in takewhile(decimals.is_number, reversed(line.split(b" ")[1:]))) for line in some)
+    if not widths:
+        return False
+    width, count = widths.most_common(1)[0]
+    if header is not None and width == int(header[2]):
+        return True
+    decimal = any(b"." in number or b"e" in number for number in some[0].split(b" ")[-width:]) if width else False
+    if width < 2 or count < 0.9 * len(some) or not decimal:
+        return False
+    return not all(decimals.is_number(line.split(b" ")[0]) for line in some)
+
+
+# --- encodings
+
+
+def _encoding(data: bytes) -> str:
+    """The encoding of bytes without a mark; "binary" for what is no text."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+        unicode = True
+    except UnicodeDecodeError:
+        unicode = False
+    printable = len(re.findall(rb"[\t\n\r -~]", data))
+    odd = (b"\0" in data or not unicode) and (printable < 0.6 * len(data) or data.count(0) > 0.05 * len(data))
+    if odd and (wide := _wide(data)):
+        return wide
+    if len(_CONTROLS.findall(data)) > max(4, 0.03 * len(data)):
+        return "binary"
+    return "ascii" if data.isascii() else "utf-8" if unicode else _narrow(data)
+
+
+def _wide(data: bytes) -> str:
+    """UTF-16 or UTF-32 of either order, the one with the most ASCII, if all of its characters are such; else ""."""
+    best, most = "", 0
+    for name in _WIDE:
+        try:
+            text = data.decode(name)
+        except UnicodeDecodeError:
+            try:
+                text = data[:-2].decode(name)  # half of a surrogate pair at the end
+            except UnicodeDecodeError:
+                continue
+        known = len(_EASTERN.findall(text))
+        if known > most and all(unicodedata.category(c) not in ("Cn", "Co", "Cc") or c in "\t\n\r\f\v" for c in set(text)):
+            best, most = name, known
+    return best
+
+
+def _narrow(data: bytes) -> str:
+    """Of bytes that are not UTF-8: utf-8 where most of them are, iso-8859-1, cp1252, or "" for another script."""
+    text = data.decode(errors="surrogateescape")
+    bad = [ord(c) - 0xDC00 for c in text if "\udc80" <= c <= "\udcff"]
+    if sum(c > "\x7f" for c in text) - len(bad) >= len(bad):
+        return "utf-8"
+    letters = len(re.findall(rb"[A-Za-z]", data))
+    if len(bad) > 8 and len(bad) > 0.5 * letters:
+        return ""
+    if {0x81, 0x8D, 0x8F, 0x90, 0x9D}.intersection(bad) or all(byte >= 0xA0 for byte in bad):
+        return "iso-8859-1" if all(byte >= 0xA0 for byte in bad) else ""
+    return "cp1252"
+
+
+def _advice(encoding: str) -> str:
+    if encoding == "utf-8":
+        return "the file is UTF-8 elsewhere: mend the line, or drop such bytes (iconv -c -f UTF-8 -t UTF-8 FILE > NEW)"
+    if not encoding:
+        return "find out its encoding (file -i FILE), and convert it (iconv -f ENCODING -t UTF-8 FILE > NEW)"
+    name = {"iso-8859-1": "LATIN1"}.get(encoding, encoding.upper())
+    return f"it seems to be {encoding.upper()}: convert the file to UTF-8 (iconv -f {name} -t UTF-8 FILE > NEW)"

@@ -1,0 +1,221 @@
+"""Word vectors: look up, neighbours, analogies; loaded from and saved to the formats of word2vec and GloVe.
+
+Scores are cosines. They are ranked in float32, then those that could be among the best are computed again in float64 row by
+row and ranked by (-score, id): ties go to the lower id, and the answer does not depend on threads or on block sizes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.errors import DataError
+from training.files import atomic_write, parse_json
+from training.job_progress import Progress
+from word2vec.text.tokenize import TextRule
+from word2vec.vectors.read import read_table
+from word2vec.vectors.write import write_table
+
+_BLOCK = 1 << 24  # scores that are held at once
+_ROWS = 1 << 14  # rows that are held in float64 at once
+
+
+def rule_path(path: str | Path) -> Path:
+    """Where the text rule of a vectors file is kept: vectors.rule.json beside vectors.txt, vectors.bin, vectors.txt.gz."""
+    path = Path(path)
+    return (path.with_suffix("") if path.suffix in (".gz", ".bz2", ".xz") else path).with_suffix(".rule.json")
+
+
+@dataclass(frozen=True, eq=False)
+class WordVectors:
+    """``words[i]`` has the vector ``matrix[i]``: n distinct words, mostly the most frequent first; (n, d) float32, CPU.
+
+    ``rule`` is how the text they come from was made into words, None where nobody recorded it (GloVe, other tools);
+    ``repeated`` is how many words of the file stood there a second time and were left out, ``undecodable`` how many were
+    not UTF-8 and were left out.
+    """
+
+    words: list[str]
+    matrix: Tensor
+    rule: TextRule | None = None
+    repeated: int = 0
+    undecodable: int = 0
+    index: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        expected = f"a float32 matrix of {len(self.words)} rows"
+        if self.matrix.dtype != torch.float32 or self.matrix.ndim != 2 or len(self.matrix) != len(self.words):
+            raise DataError(f"word vectors: expected {expected}, got {self.matrix.dtype} {tuple(self.matrix.shape)}")
+        index = {word: i for i, word in enumerate(self.words)}
+        if len(index) < len(self.words):
+            twice = next(word for i, word in enumerate(self.words) if index[word] != i)
+            raise DataError(f"word vectors: expected distinct words, got {twice!r} twice")
+        object.__setattr__(self, "index", index)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions d."""
+        return int(self.matrix.shape[1])
+
+    # --- words
+
+    def find(self, word: str) -> int | None:
+        """The id of a word as it stands, else in the form that the text rule gives it; None where neither is there."""
+        if (at := self.index.get(word)) is None and self.rule is not None:
+            at = self.index.get(self.rule.word(word))
+        return at
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and self.find(word) is not None
+
+    def id(self, word: str) -> int:
+        """As ``find``; DataError with the nearest spellings for an unknown word."""
+        if (at := self.find(word)) is not None:
+            return at
+        near = self._spellings(word)
+        raise DataError(f"no vector for {word!r}" + (f"; did you mean {', '.join(map(repr, near))}?" if near else ""))
+
+    def vector(self, word: str) -> Tensor:
+        """The vector (d,) of a word; DataError for an unknown one."""
+        return self.matrix[self.id(word)]
+
+    def _spellings(self, word: str) -> list[str]:
+        """Up to three known words that are spelled alike; looks only at words of about this length and beginning."""
+        wanted = word.casefold()
+        alike: dict[str, list[str]] = {}
+        for known in self.words:
+            if abs(len(known) - len(word)) <= 2 and known[:1].casefold() == wanted[:1] and len(alike) < 5000:
+                alike.setdefault(known.casefold(), []).append(known)
+        near = difflib.get_close_matches(wanted, alike, n=3, cutoff=0.7)
+        return [known for folded in near for known in alike[folded]][:3]
+
+    # --- neighbours
+
+    @cached_property
+    def unit(self) -> Tensor:
+        """The vectors divided by their lengths, (n, d) float32; a vector of zeros stays one."""
+        return unit_rows(self.matrix)
+
+    def nearest(self, query: str | Tensor, k: int = 10) -> list[tuple[str, float]]:
+        """The k nearest words to a word (itself left out) or to a vector (d,), with their cosines, best first."""
+        if isinstance(query, str):
+            excluded = [self.id(query)]
+            vector = self.unit[excluded[0]]
+        else:
+            if query.shape != (self.dim,):
+                raise DataError(f"nearest: expected a vector of {self.dim} numbers, got the shape {tuple(query.shape)}")
+            excluded, vector = [], query.to(torch.float32)
+        return self._named(vector, k, excluded)
+
+    def analogy(self, a: str, b: str, c: str, k: int = 10) -> list[tuple[str, float]]:
+        """What is to c as b is to a: the k words nearest to b − a + c of unit vectors, the three themselves left out.
+
+        Known as 3CosAdd: Mikolov, Yih & Zweig, "Linguistic Regularities in Continuous Space Word Representations", 2013.
+        """
+        ids = [self.id(word) for word in (a, b, c)]
+        return self._named(self.unit[ids[1]] - self.unit[ids[0]] + self.unit[ids[2]], k, ids)
+
+    def _named(self, vector: Tensor, k: int, excluded: list[int]) -> list[tuple[str, float]]:
+        if k < 1:
+            raise DataError(f"neighbours: expected a number of 1 or more, got {k}")
+        ids, scores = top_k(self.unit, unit_rows(vector[None]), k, [excluded])[0]
+        return [(self.words[i], score) for i, score in zip(ids, scores, strict=True)]
+
+    # --- files
+
+    @classmethod
+    def load(
+        cls, path: str | Path, form: str = "auto", progress: Progress | None = None, *, skip_undecodable: bool = False
+    ) -> WordVectors:
+        """Read word2vec text or binary, or GloVe's text, .gz or not, and the text rule beside it where there is one.
+
+        ``form``: auto (by content), text, binary, glove. ``progress(done, total)`` is called with bytes of the file.
+        DataError for what ``vector_files.read_table`` refuses, and for a damaged rule.
+        """
+        table = read_table(path, form, progress, skip_undecodable=skip_undecodable)
+        return cls(table.words, torch.from_numpy(table.matrix), read_rule(path), table.repeated, table.undecodable)
+
+    def save(self, path: str | Path, form: str = "text", progress: Progress | None = None) -> None:
+        """Write text, binary or glove, and the text rule beside it; whole or not at all, compressed for a name in .gz.
+
+        ``progress(done, total)`` is called with words.
+        """
+        beside = rule_path(path)
+        if self.rule is None:
+            beside.unlink(missing_ok=True)  # it would tell of the vectors that are being replaced
+        write_table(path, self.words, self.matrix.numpy(), form, progress)
+        if self.rule is not None:
+            atomic_write(beside, json.dumps(self.rule.to_dict(), indent=1) + "\n")
+
+
+def read_rule(path: str | Path) -> TextRule | None:
+    """The rule recorded beside the vectors ``path``, None where there is none; DataError where it cannot be understood."""
+    beside = rule_path(path)
+    try:
+        values = parse_json(beside.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{beside}: expected the text rule of {Path(path).name} as JSON, got {error}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{beside}: expected the text rule of {Path(path).name} as a JSON object, got {values!r}")
+    return TextRule.from_dict(values, str(beside))
+
+
+def unit_rows(matrix: Tensor) -> Tensor:
+    """Rows (n, d) divided by their Euclidean lengths, which are summed in float64; rows of zeros stay zeros."""
+    unit = torch.empty(matrix.shape, dtype=torch.float32)
+    for begin in range(0, len(matrix), _ROWS):
+        block = matrix[begin : begin + _ROWS].double()
+        lengths = block.square().sum(dim=1, keepdim=True).sqrt_()
+        unit[begin : begin + _ROWS] = block / lengths.clamp_min_(1e-300)
+    return unit
+
+
+def top_k(unit: Tensor, queries: Tensor, k: int, excluded: Sequence[Sequence[int]]) -> list[tuple[list[int], list[float]]]:
+    """For each of q unit queries (q, d): ids and cosines of the k best rows of ``unit`` (n, d), by (-cosine, id).
+
+    ``excluded[i]`` are ids that are left out for query i. Fewer than k come back where there are not more.
+    """
+    n, d = unit.shape
+    if n == 0:
+        return [([], []) for _ in queries]
+    results: list[tuple[list[int], list[float]]] = []
+    step = max(1, _BLOCK // n)
+    margin = 4 * d * 2.0**-24  # more than float32 can be wrong by in a product of unit vectors, on both sides
+    for begin in range(0, len(queries), step):
+        block = queries[begin : begin + step]
+        out = excluded[begin : begin + step]
+        scores = block @ unit.T
+        rows = [i for i, ids in enumerate(out) for _ in ids]
+        scores[rows, [j for ids in out for j in ids]] = -torch.inf
+        bound = scores.topk(min(k, n), dim=1).values[:, -1:] - margin
+        at, ids = ((scores >= bound) & (scores > -torch.inf)).nonzero(as_tuple=True)
+        exact = row_products(unit, ids, block, at).numpy()
+        query, word = at.numpy(), ids.numpy()
+        order = np.lexsort((word, -exact, query))
+        cuts = np.searchsorted(query[order], np.arange(len(block) + 1))
+        for first, last in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+            best = order[first : min(last, first + k)]
+            results.append((word[best].tolist(), exact[best].tolist()))
+    return results
+
+
+def row_products(left: Tensor, i: Tensor, right: Tensor, j: Tensor) -> Tensor:
+    """The scalar products of ``left[i[p]]`` and ``right[j[p]]`` for each p, summed in float64 row by row."""
+    product = torch.empty(len(i), dtype=torch.float64)
+    for begin in range(0, len(i), _ROWS):
+        part = slice(begin, begin + _ROWS)
+        product[part] = (left[i[part]].double() * right[j[part]].double()).sum(dim=1)
+    return product
