@@ -2,8 +2,8 @@
 
 Everything beside seqeval's two reports is counted in the strict reading (ner/scoring/errors.py). An entity belongs to a
 group of words by the words it has (Ma & Hovy 2016, section 4.5): "unseen" if at least one of them is not in the training
-data, "no vector" if at least one has no word vector. A right prediction has the gold entity's words and so its group; the counts
-of all groups add up to the whole.
+data, "no vector" if at least one has no word vector. A right prediction has the gold entity's words and so its group; the
+counts of all groups add up to the whole.
 """
 
 from __future__ import annotations
