@@ -40,7 +40,7 @@ class Sure:
 
 
 def batches(tagger: TrainedTagger, path: str) -> Iterator[Batch]:
-    """A labelled file's batches."""
+    """A labeled file's batches."""
     config = tagger.config
     read = read_conll(path, columns=tagger.columns, docstart="drop")
     sentences = to_scheme(read, config.scheme, mend=True)[0]
@@ -50,7 +50,7 @@ def batches(tagger: TrainedTagger, path: str) -> Iterator[Batch]:
 
 
 def sure(tagger: TrainedTagger, path: str, temperature: float) -> Sure:
-    """How sure the tagger is of what it finds in a labelled file."""
+    """How sure the tagger is of what it finds in a labeled file."""
     confidence = Confidence(tagger.model, tagger.indexer.labels, temperature)
     parts: list[tuple[Floats, Floats, npt.NDArray[np.int64]]] = []
     for batch in batches(tagger, path):

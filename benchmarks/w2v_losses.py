@@ -99,13 +99,13 @@ def plain_loss(model: Word2Vec, batch: Batch) -> tuple[Tensor, int]:
     words, left, right = batch.words, batch.left.long(), batch.right.long()
     offset = torch.cat([torch.arange(-model.config.window, 0), torch.arange(1, model.config.window + 1)])
     inside = (offset >= -left.unsqueeze(1)) & (offset <= right.unsqueeze(1))
-    centre, column = inside.nonzero(as_tuple=True)
-    other = centre + offset[column]
+    center, column = inside.nonzero(as_tuple=True)
+    other = center + offset[column]
     if model.config.architecture == "skipgram":
-        h, targets = f.embedding(words[centre], model.input), words[other]
+        h, targets = f.embedding(words[center], model.input), words[other]
     else:
         size = left + right
-        total = torch.zeros(len(words), model.config.dim).index_add(0, centre, f.embedding(words[other], model.input))
+        total = torch.zeros(len(words), model.config.dim).index_add(0, center, f.embedding(words[other], model.input))
         h, targets = (total / size.clamp(min=1).unsqueeze(1))[size > 0], words[size > 0]
     if model.tree is None:
         return f.cross_entropy(h @ model.output.T, targets, reduction="sum"), len(targets)

@@ -1,4 +1,4 @@
-"""Files and streams through a trained tagger, in order and in constant memory; labelled files scored."""
+"""Files and streams through a trained tagger, in order and in constant memory; labeled files scored."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def evaluate_file(
     columns: Columns | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Judge the tags for any labelled file, whose scheme is detected; its types may be others than the tagger's.
+    """Judge the tags for any labeled file, whose scheme is detected; its types may be others than the tagger's.
 
     ``columns``: where words and tags stand, None for the run's own. ``progress(what, done, total)`` is told how many
     sentences are tagged, ``warn`` what may be wrong with the file.

@@ -274,7 +274,7 @@ def _report(
 
 
 def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) -> None:
-    """The most frequent words' vectors, as trained, in the projector; the neighbours of some as text."""
+    """The most frequent words' vectors, as trained, in the projector; the neighbors of some as text."""
     trained = task.model.words.weight.detach()[FIRST : FIRST + SHOWN_WORDS].float().cpu()
     words = list(indexer.words)[: len(trained)]  # behind them stand words that training never saw
     run.run.embedding("words", trained, words, step)

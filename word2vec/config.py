@@ -52,11 +52,11 @@ class Word2VecConfig(TrainConfig):
     noise_words: int = option(
         64, "so many words of a step are each other's noise, weighted to stand for --negative", least=1, most=LARGEST_BLOCK
     )
-    block: int = option(8, "neighbouring words whose windows are computed together; divides noise-words", least=1)
+    block: int = option(8, "neighboring words whose windows are computed together; divides noise-words", least=1)
     damping: float = option(
         0.05, "how much words that occur often in a step are held back; 0 for not at all", least=0, most=1
     )
-    probes: tuple[str, ...] = option((), "words whose nearest neighbours are logged; without any, some frequent ones")
+    probes: tuple[str, ...] = option((), "words whose nearest neighbors are logged; without any, some frequent ones")
     evaluate: tuple[str, ...] = option(
         (), "sets to score after each epoch, repeatable: word similarities or analogies", no_path=()
     )

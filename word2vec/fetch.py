@@ -37,7 +37,7 @@ class Download:
         return self.url.rsplit("/", 1)[-1]
 
 
-CATALOGUE: Mapping[str, Download] = {
+CATALOG: Mapping[str, Download] = {
     # Pennington et al. 2014, "GloVe: Global Vectors for Word Representation": 6 billion tokens, 50, 100, 200 and 300-d
     "glove": Download(
         "https://nlp.stanford.edu/data/glove.6B.zip", "617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb"
@@ -53,7 +53,7 @@ def fetch(
     name: str,
     to: Path,
     *,
-    catalogue: Mapping[str, Download] = CATALOGUE,
+    catalog: Mapping[str, Download] = CATALOG,
     progress: JobProgress | None = None,
     tell: Callable[[str], None] | None = None,
     timeout: float = 60.0,
@@ -64,9 +64,9 @@ def fetch(
     ``timeout``: seconds without a byte. What is there and right is kept; a failure leaves nothing half-written.
     Raises ConfigError for an unknown name, DataError for all that can go wrong with network, sum, archive and disk.
     """
-    if name not in catalogue:
-        raise ConfigError(f"fetch: expected one of {', '.join(sorted(catalogue))}, got {name!r}")
-    download, progress, tell = catalogue[name], progress or (lambda *_: None), tell or (lambda _: None)
+    if name not in catalog:
+        raise ConfigError(f"fetch: expected one of {', '.join(sorted(catalog))}, got {name!r}")
+    download, progress, tell = catalog[name], progress or (lambda *_: None), tell or (lambda _: None)
     archive = to / download.file_name
     try:
         to.mkdir(parents=True, exist_ok=True)

@@ -32,11 +32,11 @@ from word2vec.vectors.evaluate import AnalogySet, SimilaritySet, as_metrics, eva
 from word2vec.vectors.vectors import WordVectors
 
 IDS, VOCAB = "corpus.ids", "vocab.tsv"
-PROBES, NEIGHBOURS = 12, 8
+PROBES, NEIGHBORS = 12, 8
 IN_PROJECTOR = 5000
 LARGEST_KEPT = 2**25  # bytes: a step's tensors are smaller, the tables of a large vocabulary are not
 MAIN = ("architecture", "dim", "loss", "lr", "negative")  # on TensorBoard's page of settings
-ANALOGY_WORDS = NEIGHBOUR_WORDS = 30_000
+ANALOGY_WORDS = NEIGHBOR_WORDS = 30_000
 
 
 def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) -> Path:
@@ -155,7 +155,7 @@ def _keep_text(
 
 
 class Progress(Callback):
-    """After each epoch: the nearest neighbours of some probe words as text, and the scores on the sets."""
+    """After each epoch: the nearest neighbors of some probe words as text, and the scores on the sets."""
 
     def __init__(
         self, run: Run, vocab: Vocab, config: Word2VecConfig, sets: Sequence[SimilaritySet | AnalogySet] = ()
@@ -166,14 +166,14 @@ class Progress(Callback):
         place = vocab.ids()
         if missing := [word for word in self.probes if word not in place]:
             raise ConfigError(f"probes: expected words of the vocabulary, got {', '.join(map(repr, missing))}")
-        # Neighbours are looked for among the frequent words: the rest of a large vocabulary would be a copy of its table.
-        self.shown = max([NEIGHBOUR_WORDS, *(place[word] + 1 for word in self.probes)])
+        # Neighbors are looked for among the frequent words: the rest of a large vocabulary would be a copy of its table.
+        self.shown = max([NEIGHBOR_WORDS, *(place[word] + 1 for word in self.probes)])
 
     def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
         assert isinstance(task, Word2VecTask)
         matrix = task.model.input.detach().cpu()
         vectors = WordVectors(list(self.vocab.words[: self.shown]), matrix[: self.shown], self.rule)
-        lines = [f"- **{w}**: {', '.join(near for near, _ in vectors.nearest(w, NEIGHBOURS))}" for w in self.probes]
+        lines = [f"- **{w}**: {', '.join(near for near, _ in vectors.nearest(w, NEIGHBORS))}" for w in self.probes]
         self.run.text("neighbours", "\n".join(lines) or "no probe words", trainer.global_step)
         if self.sets:
             vectors = WordVectors(list(self.vocab), matrix, self.rule)

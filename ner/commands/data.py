@@ -16,7 +16,7 @@ from training.run.folder import check_beside
 from training.visible import one_line, to_json
 from word2vec.vectors.vectors import WordVectors, rule_path
 
-COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @click.group()
@@ -49,7 +49,7 @@ def columns_of(command: Callable[..., Any]) -> Callable[..., Any]:
 @columns_of
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(files: tuple[str, ...], vectors_file: str | None, word_column: int, tag_column: int, as_json: bool) -> None:
-    """Look for what is wrong with labelled files: schemes, overlap, odd characters; ends with 1 if something is.
+    """Look for what is wrong with labeled files: schemes, overlap, odd characters; ends with 1 if something is.
 
     A folder stands for its train, valid and test files. Nothing is changed: see data repair.
     """
@@ -66,7 +66,7 @@ def check(files: tuple[str, ...], vectors_file: str | None, word_column: int, ta
     else:
         for line in found.to_text().splitlines():
             level = line.partition(":")[0]
-            echo(*([styled(level, COLOURS[level], bold=True), line[len(level) :]] if level in COLOURS else [line]))
+            echo(*([styled(level, COLORS[level], bold=True), line[len(level) :]] if level in COLORS else [line]))
     click.get_current_context().exit(0 if found.ok else 1)
 
 
@@ -98,7 +98,7 @@ def vectors() -> None:
 @click.option("-k", type=whole(1), default=10, show_default=True, help="How many.")
 def nearest(file: str, word: str, k: int) -> None:
     """The words nearest to WORD, by cosine."""
-    _print_neighbours(_load(file).nearest(word, k))
+    _print_neighbors(_load(file).nearest(word, k))
 
 
 @vectors.command(epilog="\b\nExample:\n  python cli.py vectors analogy runs/w2v/version_0/vectors.bin he him she")
@@ -109,7 +109,7 @@ def nearest(file: str, word: str, k: int) -> None:
 @click.option("-k", type=whole(1), default=10, show_default=True, help="How many.")
 def analogy(file: str, a: str, b: str, c: str, k: int) -> None:
     """What is to C as B is to A."""
-    _print_neighbours(_load(file).analogy(a, b, c, k))
+    _print_neighbors(_load(file).analogy(a, b, c, k))
 
 
 @vectors.command("evaluate", epilog="\b\nExample:\n  python cli.py vectors evaluate vectors.bin EN-WS-353-ALL.txt")
@@ -158,6 +158,6 @@ def _load(file: str, skip_undecodable: bool = False) -> WordVectors:
     return loaded
 
 
-def _print_neighbours(found: list[tuple[str, float]]) -> None:
+def _print_neighbors(found: list[tuple[str, float]]) -> None:
     for word, cosine in found:
         click.echo(f"{cosine:.4f}\t{word}")

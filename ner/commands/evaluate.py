@@ -17,7 +17,7 @@ from training.visible import one_line, to_json
 from word2vec.config import Word2VecConfig
 
 DEFAULTS = {"ner": TaggerConfig(), "w2v": Word2VecConfig()}
-STATUS_COLOURS = {"finished": "green", "failed": "red", "unreadable": "red", "changed": "red"}
+STATUS_COLORS = {"finished": "green", "failed": "red", "unreadable": "red", "changed": "red"}
 
 
 @click.command(epilog="\b\nExample:\n  python cli.py evaluate runs/ner/version_0 data/sample/test.conll --html report.html")
@@ -40,7 +40,7 @@ def evaluate(
     worst: int,
     device: str,
 ) -> None:
-    """Score a trained run on any labelled file, and show where it is wrong.
+    """Score a trained run on any labeled file, and show where it is wrong.
 
     By seqeval's strict reading and by conlleval's, for each type; for words that training saw or not; errors by kind;
     confusion between types; the worst sentences.
@@ -92,9 +92,9 @@ def list_all(root: str, as_json: bool) -> None:
     click.echo(lines[0])
     for row, line in zip(rows, lines[1:], strict=True):
         status = one_line(row["status"])
-        colour = STATUS_COLOURS.get(status.split(" ")[0])
+        color = STATUS_COLORS.get(status.split(" ")[0])
         before, found, after = line.partition(f"  {status}")
-        echo(before, "  ", styled(status, colour), after) if colour and found else echo(line)
+        echo(before, "  ", styled(status, color), after) if color and found else echo(line)
 
 
 def _short(settings: str, width: int = 60) -> str:

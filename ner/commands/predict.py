@@ -37,7 +37,7 @@ from training.visible import encodable, one_line
               help="Only entities that the tagger is at least so sure of.")  # fmt: skip
 @click.option("--to", "target", type=click.Path(), metavar="FILE", help="Write to a file, whole or not at all.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
-              help="Colours in text; auto: on a terminal, where NO_COLOR is not set.")  # fmt: skip
+              help="Colors in text; auto: on a terminal, where NO_COLOR is not set.")  # fmt: skip
 @click.option(
     "--threads", type=whole(0, MOST_THREADS), default=0, show_default=True, help="CPU threads; 0 for one per core."
 )

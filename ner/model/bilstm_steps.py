@@ -137,7 +137,7 @@ class StepwiseLSTM(torch.autograd.Function):
         hidden, *states = _run(rows, weights, size, plan.sizes, keep)
         ctx.plan = plan
         ctx.save_for_backward(rows, *states, *parameters)
-        # The two directions of a token are neighbours in the output, and a whole table apart in ``hidden``.
+        # The two directions of a token are neighbors in the output, and a whole table apart in ``hidden``.
         return _gather(hidden.flatten(0, 1), plan.rows.T + plan.rows.new_tensor([0, hidden.shape[1]])).flatten(1)
 
     @staticmethod

@@ -71,7 +71,7 @@ class _Pool(torch.autograd.Function):
 
 
 class CharCNN(nn.Module):
-    """``char_hidden`` filters over three neighbouring characters, and their maxima over the word, through tanh.
+    """``char_hidden`` filters over three neighboring characters, and their maxima over the word, through tanh.
 
     Beyond the word's ends stand zero vectors. Filters are uniform in ±sqrt(6 / (F + 3 char_dim)) (Glorot & Bengio 2010),
     biases zero; where several places attain a maximum, the first gets the gradient.

@@ -19,7 +19,7 @@ RIGHT = "right"
 def page(found: Evaluation, title: str, facts: Mapping[str, str]) -> str:
     """The page. ``facts`` stand under its title (the run, the file); the same evaluation gives the same bytes."""
     tables = found.tables()
-    colours = {name: i % 8 for i, name in enumerate(found.types)}
+    colors = {name: i % 8 for i, name in enumerate(found.types)}
     shown = _chosen(found)
     body = [
         f"<header><h1>{escape(title)}</h1>",
@@ -35,7 +35,7 @@ def page(found: Evaluation, title: str, facts: Mapping[str, str]) -> str:
         "</section>",
         f"<section id=sentences><h2>Sentences</h2>{_filters(found)}",
         f"<p class=note>{_shown_note(found, shown)}</p>",
-        *(_sentence(found.sentences[i], found.judged[i], i, colours) for i in shown),
+        *(_sentence(found.sentences[i], found.judged[i], i, colors) for i in shown),
         "<p id=none hidden>No sentence fits.</p></section>",
     ]
     return (
@@ -136,7 +136,7 @@ def _filters(found: Evaluation) -> str:
     )
 
 
-def _sentence(sentence: Sentence, judged: Judged, number: int, colours: Mapping[str, int]) -> str:
+def _sentence(sentence: Sentence, judged: Judged, number: int, colors: Mapping[str, int]) -> str:
     kinds = sorted({m.kind for m in judged.mistakes}) or [RIGHT]
     types = sorted({span.type for span in (*judged.gold, *judged.predicted)})
     place = f"{sentence.path}:{sentence.line}" if sentence.path else f"sentence {number + 1}"
@@ -146,16 +146,16 @@ def _sentence(sentence: Sentence, judged: Judged, number: int, colours: Mapping[
         wrong = {span: m.kind for m in judged.mistakes for span in (m.gold, m.predicted) if span}
         lines = [("gold", judged.gold), ("predicted", judged.predicted)]
         text = "".join(
-            f"<p><b>{name}</b><span>{_marked(sentence.words, spans, wrong, colours)}</span></p>" for name, spans in lines
+            f"<p><b>{name}</b><span>{_marked(sentence.words, spans, wrong, colors)}</span></p>" for name, spans in lines
         )
         text += "<ul>" + "".join(f"<li>{escape(said(sentence, m))}</li>" for m in judged.mistakes) + "</ul>"
     else:
-        text = f"<p><span>{_marked(sentence.words, judged.right, {}, colours)}</span></p>"
+        text = f"<p><span>{_marked(sentence.words, judged.right, {}, colors)}</span></p>"
     data = f"data-kinds='{' '.join(kinds)}' data-types='{escape('|'.join(types))}'"
     return f"<article class=sentence {data}>{top}{text}</article>"
 
 
-def _marked(words: Sequence[str], spans: Sequence[Span], wrong: Mapping[Span, str], colours: Mapping[str, int]) -> str:
+def _marked(words: Sequence[str], spans: Sequence[Span], wrong: Mapping[Span, str], colors: Mapping[str, int]) -> str:
     """The words with each entity as a <mark>, those that are wrong with their kind."""
 
     def parts() -> Iterator[str]:
@@ -165,7 +165,7 @@ def _marked(words: Sequence[str], spans: Sequence[Span], wrong: Mapping[Span, st
             inside = escape(" ".join(words[span.start : span.end]))
             kind = wrong.get(span)
             more = f" wrong {kind}' title='{kind}" if kind else ""
-            yield f"<mark class='t{colours[span.type]}{more}'>{inside}<small>{escape(span.type)}</small></mark>"
+            yield f"<mark class='t{colors[span.type]}{more}'>{inside}<small>{escape(span.type)}</small></mark>"
             at = span.end
         yield from (escape(word) for word in words[at:])
 

@@ -116,7 +116,7 @@ class Spans(NamedTuple):
 class SpanCounter:
     """Strict counting of entities on label ids, without a loop over words.
 
-    The rules are seqeval's own: for each pair of neighbouring labels, its classes say whether an entity may start
+    The rules are seqeval's own: for each pair of neighboring labels, its classes say whether an entity may start
     there, go on, or have ended before. A start that goes on from another entity is none; what follows is arithmetic.
     """
 

@@ -1,4 +1,4 @@
-"""What predict writes: text with the entities marked, for a terminal in colours, CoNLL, JSON lines, a page of HTML."""
+"""What predict writes: text with the entities marked, for a terminal in colors, CoNLL, JSON lines, a page of HTML."""
 
 from __future__ import annotations
 

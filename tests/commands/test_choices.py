@@ -103,7 +103,7 @@ def good(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with labelled files, a text, and vectors of some of their words, lower-cased."""
+    """A folder with labeled files, a text, and vectors of some of their words, lower-cased."""
     folder = tmp_path_factory.mktemp("choices")
     words: set[str] = set()
     for name, count in (("train", 20), ("valid", 6), ("test", 8)):

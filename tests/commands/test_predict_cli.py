@@ -1,4 +1,4 @@
-"""predict as a process: it answers while it is being written to, ends with one line, and colours only terminals."""
+"""predict as a process: it answers while it is being written to, ends with one line, and colors only terminals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the terminal shows: bars with rate, time left and metrics, or lines elsewhere; colours only where wanted."""
+"""What the terminal shows: bars with rate, time left and metrics, or lines elsewhere; colors only where wanted."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_training_shows_rate_and_metrics(small_data: Path, tmp_path: Path) -> 
         assert any(re.search(wanted, line) for line in bars), (wanted, bars)
 
 
-def test_colours_on_a_terminal_and_not_with_no_color(tmp_path: Path) -> None:
+def test_colors_on_a_terminal_and_not_with_no_color(tmp_path: Path) -> None:
     (tmp_path / "bad.conll").write_text("Ada I-PER\nran O\n\nBo B-PER\n")
     code, said = on_a_terminal(["data", "check", "bad.conll"], tmp_path)
     assert code == 1

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from tests.conformance.records import Record, plain
-from tests.conformance.toy import Behaviour, Case, batches, plain_task, recording_callback, recording_task
+from tests.conformance.toy import Behavior, Case, batches, plain_task, recording_callback, recording_task
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
 from training.loop.callback import Callback, EarlyStopping, LearningRateMonitor
@@ -169,7 +169,7 @@ def after(case: Case, trainer: Any, task: Any, record: Record, sources: Any) -> 
         record.results.append(found or [])  # without batches Lightning's predict returns None
 
 
-def finish(record: Record, task: Behaviour, folder: Path) -> None:
+def finish(record: Record, task: Behavior, folder: Path) -> None:
     record.files = sorted(path.name for path in folder.iterdir())
     record.weights = {name: tensor.clone() for name, tensor in task.state_dict().items()}
 

@@ -39,7 +39,7 @@ def noted(base: type, events: list[str], who: str) -> Any:
     return made()
 
 
-def behaviour(base: type, events: list[str]) -> type:
+def behavior(base: type, events: list[str]) -> type:
     """One linear layer."""
 
     class Model(base):  # type: ignore[misc]
@@ -83,7 +83,7 @@ def test_the_hooks_of_a_fit_that_goes_on(tmp_path: Path) -> None:
     final = {}
     for name, events in seen.items():
         base, callback_base = (Task, Callback) if name == "ours" else (pl.LightningModule, pl.Callback)
-        make = lambda b=base, e=events: noted(behaviour(b, e), e, "task")  # noqa: E731
+        make = lambda b=base, e=events: noted(behavior(b, e), e, "task")  # noqa: E731
         for epochs in (1, 2):
             events.clear()
             task, callback = make(), noted(keeps(callback_base), events, "callback")

@@ -123,7 +123,7 @@ class OwnOptimizer(torch.optim.SGD):
         return loss
 
 
-class Behaviour(nn.Module):
+class Behavior(nn.Module):
     """The toy; combined with LightningModule or Task."""
 
     case: Case
@@ -284,7 +284,7 @@ def recording_task(base: type) -> type:
 
         return method
 
-    made = type("Recorded", (Behaviour, base), {hook: make(hook) for hook in [*SHARED_HOOKS, *TASK_HOOKS]})
+    made = type("Recorded", (Behavior, base), {hook: make(hook) for hook in [*SHARED_HOOKS, *TASK_HOOKS]})
     return made
 
 
@@ -294,7 +294,7 @@ def plain_task(base: type) -> type:
     def on_train_batch_start(self: Any, batch: Any, batch_idx: int) -> int | None:
         return self.react("on_train_batch_start", batch_idx)
 
-    return type("Plain", (Behaviour, base), {"on_train_batch_start": on_train_batch_start})
+    return type("Plain", (Behavior, base), {"on_train_batch_start": on_train_batch_start})
 
 
 def recording_callback(base: type) -> type:

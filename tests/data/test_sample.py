@@ -63,7 +63,7 @@ def test_sums() -> None:
         assert hashlib.sha256((SAMPLE / name).read_bytes()).hexdigest() == digest, name
 
 
-def test_licence_and_size() -> None:
+def test_license_and_size() -> None:
     assert "CC0 1.0" in (SAMPLE / "LICENSE").read_text(encoding="utf-8")
     assert "CC0 1.0" in (SAMPLE / "README.md").read_text(encoding="utf-8")
     assert sum(p.stat().st_size for p in SAMPLE.iterdir() if p.is_file()) < 4_000_000

@@ -76,7 +76,7 @@ CASES: dict[str, Callable[[Path], Work]] = {
     "CoNLL": lambda folder: lambda n: lambda: passages("conll", "# c\n\nAda O\nwon O\n\n" * n),
     "CoNLL, one sentence": lambda folder: lambda n: lambda: passages("conll", "Ada O\n" * n),
     "comments": lambda folder: lambda n: lambda: passages("conll", "# c\n" * n + "Ada O\n"),
-    "CoNLL, labelled": lambda folder: lambda n: lambda: list(iter_conll([b"Ada B-X\n", b"\n"] * n, "f")),
+    "CoNLL, labeled": lambda folder: lambda n: lambda: list(iter_conll([b"Ada B-X\n", b"\n"] * n, "f")),
     "CoNLL, written": lambda folder: lambda n: lambda: write_conll(io.StringIO(), [Sentence(("a", "b"), ("O", "O"))] * n),
     "repair": lambda folder: lambda n: repaired(folder, n),
     "vectors": lambda folder: lambda n: vectors(folder, n, 5, "text"),

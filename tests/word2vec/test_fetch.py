@@ -16,7 +16,7 @@ import pytest
 
 from training.errors import ConfigError, DataError
 from word2vec import fetch as fetch_module
-from word2vec.fetch import CATALOGUE, Download, fetch
+from word2vec.fetch import CATALOG, Download, fetch
 
 FILES = {"words.txt": b"one two three\n" * 1000, "sub/more.txt": b"", "sub/last.bin": bytes(range(256)) * 50}
 
@@ -69,7 +69,7 @@ class Server:
         self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
 
-    def catalogue(self, sha256: str = "") -> dict[str, Download]:
+    def catalog(self, sha256: str = "") -> dict[str, Download]:
         url = f"http://127.0.0.1:{self.http.server_address[1]}/data.zip"
         return {"sample": Download(url, sha256 or hashlib.sha256(self.body).hexdigest())}
 
@@ -101,7 +101,7 @@ def failure(server: Server, to: Path, *, sha256: str = "", timeout: float = 10.0
     """The message of the DataError that a fetch ends with; it must be one line and leave nothing half-written."""
     before = others(to)
     with pytest.raises(DataError) as caught:
-        fetch("sample", to, catalogue=server.catalogue(sha256), timeout=timeout)
+        fetch("sample", to, catalog=server.catalog(sha256), timeout=timeout)
     message = str(caught.value)
     assert "\n" not in message
     assert "expected" in message
@@ -112,9 +112,7 @@ def failure(server: Server, to: Path, *, sha256: str = "", timeout: float = 10.0
 
 def test_downloads_unpacks_and_reports_progress(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    paths = fetch(
-        "sample", tmp_path / "new" / "data", catalogue=server.catalogue(), progress=lambda *step: seen.append(step)
-    )
+    paths = fetch("sample", tmp_path / "new" / "data", catalog=server.catalog(), progress=lambda *step: seen.append(step))
     assert paths == [tmp_path / "new" / "data" / name for name in sorted(FILES)]
     assert content(tmp_path / "new" / "data") == {**FILES, "data.zip": server.body}
     size = sum(map(len, FILES.values()))
@@ -124,11 +122,11 @@ def test_downloads_unpacks_and_reports_progress(server: Server, tmp_path: Path) 
 
 def test_what_is_there_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
     lines: list[str] = []
-    first = fetch("sample", tmp_path, catalogue=server.catalogue(), tell=lines.append)
+    first = fetch("sample", tmp_path, catalog=server.catalog(), tell=lines.append)
     assert lines == []
     (tmp_path / "words.txt").write_bytes(b"damaged")
     kept = (tmp_path / "sub/last.bin").stat().st_mtime_ns
-    assert fetch("sample", tmp_path, catalogue=server.catalogue(), tell=lines.append) == first
+    assert fetch("sample", tmp_path, catalog=server.catalog(), tell=lines.append) == first
     assert server.requests == 1
     assert len(lines) == 1
     assert "already there" in lines[0]
@@ -139,7 +137,7 @@ def test_what_is_there_is_not_downloaded_again(server: Server, tmp_path: Path) -
 def test_an_archive_with_another_sum_is_replaced(server: Server, tmp_path: Path) -> None:
     lines: list[str] = []
     (tmp_path / "data.zip").write_bytes(b"something else")
-    fetch("sample", tmp_path, catalogue=server.catalogue(), tell=lines.append)
+    fetch("sample", tmp_path, catalog=server.catalog(), tell=lines.append)
     assert "anew" in lines[0]
     assert content(tmp_path) == {**FILES, "data.zip": server.body}
 
@@ -154,7 +152,7 @@ def test_a_failed_replacement_keeps_the_old_archive(server: Server, tmp_path: Pa
 @pytest.mark.parametrize("fault", ["no length", "redirect"])
 def test_servers_that_are_still_right(server: Server, tmp_path: Path, fault: str) -> None:
     server.fault = fault
-    fetch("sample", tmp_path, catalogue=server.catalogue())
+    fetch("sample", tmp_path, catalog=server.catalog())
     assert content(tmp_path) == {**FILES, "data.zip": server.body}
 
 
@@ -187,7 +185,7 @@ def test_connection_refused(server: Server, tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/data.zip"
     with pytest.raises(DataError, match="refused") as caught:
-        fetch("sample", tmp_path, catalogue={"sample": Download(url, "0" * 64)})
+        fetch("sample", tmp_path, catalog={"sample": Download(url, "0" * 64)})
     assert "\n" not in str(caught.value)
     assert content(tmp_path) == {}
 
@@ -195,7 +193,7 @@ def test_connection_refused(server: Server, tmp_path: Path) -> None:
 def test_a_left_over_part_is_discarded(server: Server, tmp_path: Path) -> None:
     (tmp_path / "data.zip.part").write_bytes(b"x" * 10 * len(server.body))
     (tmp_path / "words.txt.part").write_bytes(b"half")
-    fetch("sample", tmp_path, catalogue=server.catalogue())
+    fetch("sample", tmp_path, catalog=server.catalog())
     assert content(tmp_path) == {**FILES, "data.zip": server.body}
 
 
@@ -206,13 +204,13 @@ def test_an_interrupt_leaves_nothing_and_the_next_call_works(server: Server, tmp
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            fetch("sample", tmp_path, catalogue=server.catalogue(), progress=interrupt)
+            fetch("sample", tmp_path, catalog=server.catalog(), progress=interrupt)
 
     interrupt_while("downloading")
     assert content(tmp_path) == {}
     interrupt_while("unpacking")
     assert content(tmp_path) == {"data.zip": server.body}
-    fetch("sample", tmp_path, catalogue=server.catalogue())
+    fetch("sample", tmp_path, catalog=server.catalog())
     assert content(tmp_path) == {**FILES, "data.zip": server.body}
 
 
@@ -287,8 +285,8 @@ def test_unknown_name(tmp_path: Path) -> None:
         fetch("texas", tmp_path)
 
 
-def test_the_catalogue() -> None:
-    assert set(CATALOGUE) == {"glove", "text8"}
-    for download in CATALOGUE.values():
+def test_the_catalog() -> None:
+    assert set(CATALOG) == {"glove", "text8"}
+    for download in CATALOG.values():
         assert len(bytes.fromhex(download.sha256)) == 32
         assert download.file_name.endswith(".zip")

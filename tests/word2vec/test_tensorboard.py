@@ -51,7 +51,7 @@ def test_loss_learning_rate_and_words_a_second(events: Any) -> None:
     assert len(events.Scalars("train_loss_epoch")) == EPOCHS
 
 
-def test_neighbours_of_the_probe_words_over_time(events: Any, folder: Path) -> None:
+def test_neighbors_of_the_probe_words_over_time(events: Any, folder: Path) -> None:
     shown = events.Tensors("neighbours/text_summary")
     assert len(shown) == EPOCHS
     assert len({each.step for each in shown}) == EPOCHS

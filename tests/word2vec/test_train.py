@@ -85,7 +85,7 @@ def test_a_run_folder_holds_what_it_should_and_gensim_agrees(tmp_path: Path, tex
 
 @pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
 @pytest.mark.parametrize("loss", ["negative", "softmax", "hierarchical"])
-def test_words_of_a_kind_become_neighbours(tmp_path: Path, text: Path, architecture: str, loss: str) -> None:
+def test_words_of_a_kind_become_neighbors(tmp_path: Path, text: Path, architecture: str, loss: str) -> None:
     config = small(text, architecture=architecture, loss=loss, max_epochs=12, window=8)
     vectors = WordVectors.load(run(tmp_path / "runs", config) / "vectors.bin")
     for kind in (ANIMALS, TOOLS):
@@ -184,7 +184,7 @@ def test_stdin_is_read_and_kept_for_a_resume(tmp_path: Path, text: Path, monkeyp
     assert manifest(stopped)["weights_sha256"] == manifest(whole)["weights_sha256"]
 
 
-def test_sets_are_scored_and_neighbours_logged(tmp_path: Path, text: Path) -> None:
+def test_sets_are_scored_and_neighbors_logged(tmp_path: Path, text: Path) -> None:
     (tmp_path / "animals.txt").write_text("cat dog 9\ncat saw 1\nhen axe 1\npig cow 9\n")
     (tmp_path / "analogies.txt").write_text(": none\ncat dog saw axe\n")
     sets = (str(tmp_path / "animals.txt"), str(tmp_path / "analogies.txt"))

@@ -1,6 +1,6 @@
 """What the terminal shows: progress bars with rate, time left and metrics; plain lines where there is no terminal.
 
-With ``--quiet`` nothing but errors, with ``--json-log`` a JSON object a line. There are colours only on a terminal where
+With ``--quiet`` nothing but errors, with ``--json-log`` a JSON object a line. There are colors only on a terminal where
 NO_COLOR (https://no-color.org) is not set.
 """
 
@@ -151,8 +151,8 @@ def short(number: float) -> str:
     return f"{number:.3g}"
 
 
-def colours() -> bool:
-    """Whether standard output takes colours."""
+def colors() -> bool:
+    """Whether standard output takes colors."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -160,9 +160,9 @@ class Styled(str):
     """Text with escape sequences of our own, in which all others are escaped."""
 
 
-def styled(text: str, colour: str | None = None, *, bold: bool = False) -> str:
-    """The text in a colour, where there are any; ``echo`` writes it."""
-    return Styled(click.style(visible(text), fg=colour, bold=bold or None)) if colours() else text
+def styled(text: str, color: str | None = None, *, bold: bool = False) -> str:
+    """The text in a color, where there are any; ``echo`` writes it."""
+    return Styled(click.style(visible(text), fg=color, bold=bold or None)) if colors() else text
 
 
 def echo(*parts: str) -> None:

@@ -1,4 +1,4 @@
-"""Negative sampling (Mikolov et al. 2013b, eq. 4) on blocks of neighbouring words, with the gradients written out.
+"""Negative sampling (Mikolov et al. 2013b, eq. 4) on blocks of neighboring words, with the gradients written out.
 
 For a hidden vector h, the output vector u of a word to predict and noise words n₁ … n_k from the noise distribution P, the
 paper maximizes log σ(h·u) + Σ log σ(−h·n_m). Here the k draws of every prediction are replaced by a weighted sum of the
@@ -131,7 +131,7 @@ def _members(m: int, size: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def neighbours(positions: int, noise: int, window: int, device: torch.device) -> Tensor:
+def neighbors(positions: int, noise: int, window: int, device: torch.device) -> Tensor:
     """In the order of ``arranged``, the rows of the positions around each position: int32 (P, W). In margins any row."""
     place = torch.arange(positions, dtype=torch.int32, device=device).view(-1, noise).t().reshape(-1)  # of each position
     return arranged(around(pad(place, (window, window)), window), noise)

@@ -144,7 +144,7 @@ class Word2Vec(nn.Module):
             dh, table, loss = softmax.predict(h, self.output, words.unsqueeze(1), counted.unsqueeze(1))
             spread = scaled(self._output_square(None))
             output = self._table(batch, table, rate, mean_square(h))
-        dx = windows.weighted_sum(dh, negative.neighbours(len(words), group, window, words.device), spread)
+        dx = windows.weighted_sum(dh, negative.neighbors(len(words), group, window, words.device), spread)
         self.gradients = {"input": RowGradient(words, dx), "output": output}
         return loss
 

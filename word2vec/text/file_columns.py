@@ -1,4 +1,4 @@
-"""What the columns of a labelled file seem to hold, told by its first rows: running numbers, words, tags."""
+"""What the columns of a labeled file seem to hold, told by its first rows: running numbers, words, tags."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Layout(NamedTuple):
     marked: bool  # -DOCSTART- rows
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """Whether these are surely words with tags."""
         return bool(self.tags) and (self.rows > 1 or self.marked)
 

@@ -302,7 +302,7 @@ def _text_kind(lines: list[str], data: bytes, whole: bool) -> tuple[str, str, st
     rows = layout(lines)
     if filled[0].startswith(DOCSTART):
         return COLUMNS, "", "", rows
-    if rows and (rows.labelled or (rows.tabs and rows.numbers is not None)):
+    if rows and (rows.labeled or (rows.tabs and rows.numbers is not None)):
         return COLUMNS, "", "", rows
     if rows and rows.tabs and rows.width > 1:
         if rows.longest > 3:
@@ -311,7 +311,7 @@ def _text_kind(lines: list[str], data: bytes, whole: bool) -> tuple[str, str, st
             return COLUMNS, "", "", rows
     mark = next((mark for mark in ",;" if mark in filled[0]), "")
     marked = layout([line.replace(mark, "\t") for line in filled[len(filled) > 3 :] if mark in line]) if mark else None
-    if marked and marked.tabs and marked.labelled and not (rows and rows.width > 1):
+    if marked and marked.tabs and marked.labeled and not (rows and rows.width > 1):
         name = "columns apart by commas" if mark == "," else "columns apart by semicolons"
         return COMMAS, name, "write them apart by tabs, an empty line after each sentence", None
     return TEXT, "", "", rows

@@ -137,7 +137,7 @@ def split(text: str) -> list[str]:
 
 
 def pretokenized(line: str) -> list[str]:
-    """Words of text that is tokenised already: split at ASCII white space (space, \\t, \\n, \\r, \\v, \\f) and nowhere else.
+    """Words of text that is tokenized already: split at ASCII white space (space, \\t, \\n, \\r, \\v, \\f) and nowhere else.
 
     U+00A0 and other spaces of Unicode are part of a word, as they are in CoNLL files.
     """

@@ -1,4 +1,4 @@
-"""Word vectors: look up, neighbours, analogies; loaded from and saved to the formats of word2vec and GloVe.
+"""Word vectors: look up, neighbors, analogies; loaded from and saved to the formats of word2vec and GloVe.
 
 Scores are cosines. They are ranked in float32, then those that could be among the best are computed again in float64 row by
 row and ranked by (-score, id): ties go to the lower id, and the answer does not depend on threads or on block sizes.
@@ -100,7 +100,7 @@ class WordVectors:
         near = difflib.get_close_matches(wanted, alike, n=3, cutoff=0.7)
         return [known for folded in near for known in alike[folded]][:3]
 
-    # --- neighbours
+    # --- neighbors
 
     @cached_property
     def unit(self) -> Tensor:
@@ -128,7 +128,7 @@ class WordVectors:
 
     def _named(self, vector: Tensor, k: int, excluded: list[int]) -> list[tuple[str, float]]:
         if k < 1:
-            raise DataError(f"neighbours: expected a number of 1 or more, got {k}")
+            raise DataError(f"neighbors: expected a number of 1 or more, got {k}")
         ids, scores = top_k(self.unit, unit_rows(vector[None]), k, [excluded])[0]
         return [(self.words[i], score) for i, score in zip(ids, scores, strict=True)]
 

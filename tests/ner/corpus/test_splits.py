@@ -23,8 +23,8 @@ from training.errors import ConfigError
         ("train", "dev", "test"),
     ],
 )
-def test_names_that_are_recognised(tmp_path: Path, names: tuple[str, str, str]) -> None:
-    for name in (*names, "README.md", "text.txt", "unlabelled.txt", ".test.conll.swp", "generate.py", "train.conll.gz"):
+def test_names_that_are_recognized(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    for name in (*names, "README.md", "text.txt", "unlabeled.txt", ".test.conll.swp", "generate.py", "train.conll.gz"):
         (tmp_path / name).write_text("")
     (tmp_path / "test").mkdir(exist_ok=True) if "test" not in names else None
     assert tuple(path.name for path in find_splits(tmp_path)) == names

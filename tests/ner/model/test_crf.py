@@ -134,7 +134,7 @@ def test_gradients_are_right(density: float, wide: float, seed: int) -> None:
 
 
 def conll(lengths: list[int], scheme: str = "IOBES", dtype: torch.dtype = torch.float32) -> tuple[CRF, Tensor, Tensor]:
-    """A CRF over CoNLL-2003's labels, with scores that are those of a net which has learnt something, and allowed labels."""
+    """A CRF over CoNLL-2003's labels, with scores that are those of a net that has learned something, and allowed labels."""
     names = labels_of(["LOC", "MISC", "ORG", "PER"], scheme)
     crf = CRF(len(names), allowed_transitions(names, scheme), seed=1).to(dtype)
     generator = torch.Generator().manual_seed(sum(lengths))
@@ -235,7 +235,7 @@ def test_span_confidence_is_that_of_enumeration() -> None:
     assert crf.span_confidence(scores, packing(torch.tensor(lengths)), labels, empty, empty).shape == (0,)
 
 
-def test_a_single_labelling_of_a_span_needs_no_end_rule() -> None:
+def test_a_single_labeling_of_a_span_needs_no_end_rule() -> None:
     crf, scores, _ = conll(LENGTHS)
     plan = packing(torch.tensor(LENGTHS))
     labels, every = crf.decode(scores, plan), torch.arange(sum(LENGTHS))

@@ -227,10 +227,10 @@ def printed_command(result: Result) -> list[str]:
     return words[2:]
 
 
-@pytest.mark.parametrize("signalled", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signaled", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("kind", ["train-ner", "train-w2v"])
 def test_signals_stop_resumably_and_the_printed_command_works(
-    small_data: Path, small_text: Path, tmp_path: Path, hook: None, kind: str, signalled: signal.Signals
+    small_data: Path, small_text: Path, tmp_path: Path, hook: None, kind: str, signaled: signal.Signals
 ) -> None:
     path = tmp_path / "my run's folder"
     start = [kind, *(["--data", small_data, *TAGGER] if kind == "train-ner" else ["--corpus", small_text, *WORDS])]
@@ -240,11 +240,11 @@ def test_signals_stop_resumably_and_the_printed_command_works(
     def send(point: str) -> None:
         if point == "checkpoint:end":
             files.fault_hook = None
-            os.kill(os.getpid(), signalled)
+            os.kill(os.getpid(), signaled)
 
     files.fault_hook = send
     stopped = run(*start, "--run", path, "--checkpoint-every", 2)
-    said(stopped, f"{signalled.name} received", 75)
+    said(stopped, f"{signaled.name} received", 75)
     went_on = run(*printed_command(stopped))
     assert went_on.exit_code == 0, went_on.output
     assert read_manifest(path)["weights_sha256"] == read_manifest(tmp_path / "whole")["weights_sha256"]

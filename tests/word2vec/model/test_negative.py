@@ -25,11 +25,11 @@ def test_a_groups_words_stand_side_by_side_and_come_from_equal_distances(m: int,
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 5))
-def test_neighbours_are_the_rows_of_the_positions_around(m: int, noise: int, window: int) -> None:
+def test_neighbors_are_the_rows_of_the_positions_around(m: int, noise: int, window: int) -> None:
     count = m * noise
     order = negative.arranged(torch.arange(count), noise).tolist()  # row → position
     row = {position: place for place, position in enumerate(order)}
-    found = negative.neighbours(count, noise, window, CPU)
+    found = negative.neighbors(count, noise, window, CPU)
     assert found.shape == (count, 2 * window + 1)
     assert int(found.min()) >= 0
     assert int(found.max()) < count

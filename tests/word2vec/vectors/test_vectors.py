@@ -1,4 +1,4 @@
-"""WordVectors: look-up; neighbours and analogies against gensim and an obvious twin; files with the text rule beside."""
+"""WordVectors: look-up; neighbors and analogies against gensim and an obvious twin; files with the text rule beside."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def gensims(vectors: WordVectors) -> KeyedVectors:
     return theirs
 
 
-def test_neighbours_and_analogies_are_gensims(some: WordVectors) -> None:
+def test_neighbors_and_analogies_are_gensims(some: WordVectors) -> None:
     theirs = gensims(some)
     for word in some.words[:30]:
         ours, expected = some.nearest(word, 7), theirs.most_similar(word, topn=7)
