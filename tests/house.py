@@ -17,8 +17,11 @@ ROOMS = ("training", "word2vec", "ner")
 
 # From the ground up. A file may import from its own floor and from those below it; of two prefixes the longer counts.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("training.errors", "training.job_progress"),
-    ("training.randomness", "training.files", "training.digest"),
+    ("training.visible", "training.job_progress"),
+    ("training.errors",),
+    ("training.leftovers", "training.randomness"),
+    ("training.files", "training.digest"),
+    ("training.values", "training.intervals", "training.storable"),
     ("training.config", "training.checkpoint"),
     ("training.determinism",),
     ("training.data",),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -128,10 +127,6 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, tuples as lists: what config.json holds."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the settings that can change the run's numbers, as canonical JSON."""
-        return hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode()).hexdigest()
 
     def settings(self) -> dict[str, Any]:
         """Those that can change the run's numbers, as in ``to_dict``."""

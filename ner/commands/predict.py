@@ -12,9 +12,9 @@ import click
 from training.commands.options import Share, columns_of_file, whole
 from training.commands.terminal import LongJob, warn
 from training.config import MOST_THREADS
+from training.determinism.threads import use_threads
 from training.errors import ConfigError
 from training.files import atomic_path, check_not_read
-from training.loop.device import use_threads
 from training.visible import encodable, one_line
 
 

@@ -26,7 +26,7 @@ from typing import TextIO
 from ner.corpus.scheme import check, convert, detect, is_tag, parse_tag, repair
 from training.errors import ConfigError, DataError
 from training.files import atomic_write
-from word2vec.text.file_columns import is_number, is_part, without_empty
+from word2vec.text.file_columns import is_numeric, is_part, without_empty
 from word2vec.text.file_kinds import (
     COLUMNS,
     COMMAS,
@@ -307,7 +307,7 @@ def _short(fields: Sequence[str]) -> str:
 def number_words(sentences: Iterable[Sentence]) -> str:
     """A warning, where nearly all words are numbers: the word column may be another one; else ""."""
     words = [word for sentence in sentences if not sentence.is_docstart for word in sentence.words]
-    numbers = sum(map(is_number, words))
+    numbers = sum(map(is_numeric, words))
     if numbers <= 2 or numbers < 0.95 * len(words):
         return ""
     return f"{numbers:,} of {len(words):,} words are numbers; if words are in another column, name it: --word-column, from 0"

@@ -20,8 +20,8 @@ from ner.config import TaggerConfig
 from ner.seeds.groups import MOST_SEEDS, open_group, seeds_of
 from training.commands.options import Number, Optional
 from training.config import TrainConfig, option
+from training.determinism.threads import use_threads
 from training.errors import ConfigError, DataError
-from training.loop.device import use_threads
 from training.run.folder import Run
 from training.values import LARGEST_FLOAT, LARGEST_WHOLE, field_types
 from word2vec.config import Word2VecConfig

@@ -13,8 +13,8 @@ import torch
 from training.config import TrainConfig
 from training.determinism import portable
 from training.determinism.any_threads import AnyThreads
+from training.determinism.threads import use_threads
 from training.errors import ReproducibilityError
-from training.loop.device import use_threads
 from training.randomness import check_seed
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"

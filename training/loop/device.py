@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,34 +24,6 @@ def choose_device(name: str) -> torch.device:
             )
         return torch.device("cuda", torch.cuda.current_device())
     raise ConfigError(f"device: expected auto, cpu or cuda, got {name!r}")
-
-
-def use_threads(n: int) -> None:
-    """Compute with ``n`` CPU threads. ConfigError where the system does not give so many: OpenMP would end the process."""
-    if n > (os.cpu_count() or 1):
-        _try_threads(n)
-    torch.set_num_threads(n)
-
-
-def _try_threads(n: int) -> None:
-    """Start n idle threads and let them go again."""
-    done = threading.Event()
-    started: list[threading.Thread] = []
-    try:
-        for _ in range(n):
-            thread = threading.Thread(target=done.wait, daemon=True)
-            thread.start()
-            started.append(thread)
-    except RuntimeError:
-        cores = os.cpu_count() or 1
-        raise ConfigError(
-            f"threads: expected as many as the system gives a process, about {len(started)} now, got {n}; "
-            f"this machine has {cores} cores: give {cores} or fewer"
-        ) from None
-    finally:
-        done.set()
-        for thread in started:
-            thread.join()
 
 
 def move(batch: Any, device: torch.device) -> Any:

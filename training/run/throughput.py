@@ -1,10 +1,8 @@
-"""How fast training goes, and how far it is: for the timings file and for whoever draws a progress bar."""
+"""How fast training goes: for the timings file."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from training.loop.callback import Callback
@@ -45,31 +43,3 @@ class Throughput(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
         self._reset()
-
-
-@dataclass
-class ProgressState:
-    """What a progress bar shows."""
-
-    phase: str
-    """"train", "validate" or "test"."""
-    done: int
-    total: int
-    epoch: int = 0
-    epochs: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-class Progress(Callback):
-    """Tells ``show`` after each batch where the run is; ``show`` draws."""
-
-    def __init__(self, show: Callable[[ProgressState], None]) -> None:
-        self.show = show
-
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
-        per_epoch, epochs = trainer.num_training_batches, trainer.config.max_epochs
-        done = trainer.current_epoch * per_epoch + batch_idx + 1
-        total = epochs * per_epoch if epochs > 0 else done
-        if trainer.config.max_steps > 0:
-            total = min(total, trainer.config.max_steps * trainer.accumulate_grad_batches)
-        self.show(ProgressState("train", done, total, trainer.current_epoch + 1, epochs, trainer.progress_bar_metrics))

@@ -163,7 +163,7 @@ def _consecutive(numbers: Sequence[int]) -> bool:
     return numbers[0] < 2 and list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-def is_number(field: str) -> bool:
+def is_numeric(field: str) -> bool:
     """Whether a field is a number, or made of digits and the marks between them."""
     return _NUMERIC.fullmatch(field) is not None
 

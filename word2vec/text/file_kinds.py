@@ -1,7 +1,6 @@
 """What a file is, told by its content: compression, encoding, and what it holds. Every reader of users' files asks here.
 
 ``opened(source, expected)``  the file's bytes: decompressed, without a byte-order mark; what it is as ``.kind``
-``sniff(path)``               what it is
 ``kind.check(…)``             one line for what a reader does not take: what was expected, what it is, what to do
 ``kind.not_utf8(…)``          one line for a byte that is no UTF-8, with the encoding that the file seems to have
 
@@ -25,14 +24,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from training.errors import DataError
 from word2vec.text.file_columns import DOCSTART, Layout, layout
 from word2vec.text.file_signatures import signature
-from word2vec.vectors import decimals
+from word2vec.text.numerals import decimals_at_end, is_decimal
 
 SNIFFED = 1 << 16  # bytes that decide
 ROWS = 1000  # lines that are looked at
@@ -125,12 +123,6 @@ class Opened(io.BufferedReader):
     def __init__(self, source: _Source, kind: FileKind, file: BinaryIO) -> None:
         super().__init__(source, SNIFFED)
         self.kind, self.file = kind, file
-
-
-def sniff(path: str | Path) -> FileKind:
-    """What a file is; DataError where it cannot be read."""
-    with opened(path, "a file") as stream:
-        return stream.kind
 
 
 @contextmanager
@@ -247,8 +239,8 @@ def decide(head: bytes, *, whole: bool) -> FileKind:
         return FileKind(OTHER, *found)
     mark, encoding = next(((len(bom), name) for bom, name in _BOMS if head.startswith(bom)), (0, ""))
     data = head[mark:]
+    header = HEADER.match(data)
     if not encoding:
-        header = HEADER.match(data)
         if header and is_binary(data[header.end() :], int(header[2])):
             return FileKind(BINARY_VECTORS, NAMES[BINARY_VECTORS], REMEDIES[VECTORS])
         encoding = _encoding(data if whole else data[: len(data) - len(data) % 4])
@@ -257,6 +249,8 @@ def decide(head: bytes, *, whole: bool) -> FileKind:
         how = f"{name[:6]} (with a byte-order mark)" if mark else f"{name} (without a byte-order mark)"
         return FileKind(OTHER, f"text in {how}", f"convert it: iconv -f {name[:6] if mark else name} -t UTF-8 FILE > NEW",
                         encoding=encoding, mark=mark)  # fmt: skip
+    if encoding == "binary" and header:  # words of vectors may be of control characters
+        encoding = "utf-8"
     if encoding == "binary":
         shown = head[:8].hex(" ")
         return FileKind(OTHER, f"binary data of no known kind (it begins with {shown})", "name a file of text")
@@ -271,7 +265,7 @@ def decide(head: bytes, *, whole: bool) -> FileKind:
 def is_binary(data: bytes, d: int) -> bool:
     """Whether what follows a header of word2vec is binary: no line of d numbers, and not even meant as text."""
     numbers = data.split(b"\n", 1)[0].rstrip(b" \r").replace(b"\t", b" ").rsplit(b" ", d)[1:]
-    if len(numbers) == d and all(map(decimals.is_number, numbers)):
+    if len(numbers) == d and all(map(is_decimal, numbers)):
         return False
     space = data.find(b" ")
     vector = data[space + 1 : space + 1 + 4 * d]  # where a binary file has its first numbers
@@ -344,7 +338,7 @@ def _json_kind(lines: list[str], whole: bool) -> str:
 def _is_vectors(lines: list[str], header: re.Match[bytes] | None) -> bool:
     """Whether most lines are a word and one number of numbers; without a header two or more, not all of them whole."""
     some = [line.encode().replace(b"\t", b" ").rstrip(b" ") for line in lines[bool(header) : 100]]
-    widths = Counter(sum(1 for _ in takewhile(decimals.is_number, reversed(line.split(b" ")[1:]))) for line in some)
+    widths = Counter(map(decimals_at_end, some))
     if not widths:
         return False
     width, count = widths.most_common(1)[0]
@@ -353,7 +347,7 @@ def _is_vectors(lines: list[str], header: re.Match[bytes] | None) -> bool:
     decimal = any(b"." in number or b"e" in number for number in some[0].split(b" ")[-width:]) if width else False
     if width < 2 or count < 0.9 * len(some) or not decimal:
         return False
-    return not all(decimals.is_number(line.split(b" ")[0]) for line in some)
+    return not all(is_decimal(line.split(b" ")[0]) for line in some)
 
 
 # --- encodings

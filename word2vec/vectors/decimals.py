@@ -11,26 +11,19 @@ through Python's float one by one.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
+from word2vec.text.numerals import is_decimal
+
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Words64 = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float32]
 
-_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _PAD = 16  # bytes that must follow the last number, so that reading 16 digits at once stays inside the buffer
 _POWERS = np.array([10.0**k for k in range(17)])
 _INT_POWERS = np.array([10**k for k in range(17)], dtype=np.uint64)
-
-
-def is_number(text: bytes) -> bool:
-    """Whether the bytes are one decimal number; not nan, inf, 1_000 or other things that Python's float takes."""
-    return _NUMBER.fullmatch(text) is not None
 
 
 class NotANumber(ValueError):
@@ -93,7 +86,7 @@ def _eight_digits(windows: Words64, at: Ints, count: Ints) -> tuple[Words64, Mas
 
 
 def _slow(text: bytes, index: int) -> float:
-    if not is_number(text):
+    if not is_decimal(text):
         raise NotANumber(index, text)
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.float32(float(text)))

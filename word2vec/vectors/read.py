@@ -23,6 +23,7 @@ import numpy as np
 from training.errors import DataError
 from training.job_progress import Progress
 from word2vec.text.file_kinds import BINARY_VECTORS, EMPTY, HEADER, TABLE, TEXT, VECTORS, Opened, opened
+from word2vec.text.numerals import decimals_at_end
 from word2vec.vectors import decimals
 from word2vec.vectors.decimals import Floats
 
@@ -143,24 +144,19 @@ def _whole_lines(path: str | Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
 def _by_tabs(data: bytes) -> bool:
     """Whether the first lines have more numbers where a tab stands between them, too."""
     lines = [line.strip(b" \t\r") for line in data.split(b"\n", 100)[:100]]
-    more = [_numbers_at_end(line.replace(b"\t", b" ")) > _numbers_at_end(line) for line in lines]
+    more = [decimals_at_end(line.replace(b"\t", b" ")) > decimals_at_end(line) for line in lines]
     return 2 * sum(more) > sum(map(bool, lines))
 
 
 def _width(path: str | Path, data: bytes) -> int:
     """The dimension of a file without header: how many numbers most of its first lines end in."""
     lines = data.split(b"\n", 100)
-    widths = Counter(width for line in lines[:100] if (width := _numbers_at_end(line.rstrip(b" \r"))))
+    widths = Counter(width for line in lines[:100] if (width := decimals_at_end(line.rstrip(b" \r"))))
     if not widths:
         expected = "expected a word and its numbers, or the header of a word2vec file"
         first = _shown(lines[0].rstrip(b"\r"))
         raise DataError(f"{path}:1: {expected}, got {first}")
     return widths.most_common(1)[0][0]  # of equally many the first
-
-
-def _numbers_at_end(line: bytes) -> int:
-    """How many numbers follow what must be the word."""
-    return sum(1 for _ in itertools.takewhile(decimals.is_number, reversed(line.split(b" ")[1:])))
 
 
 def _parse_lines(path: str | Path, data: bytes, line: int, d: int, skipped: list[int] | None) -> tuple[list[str], Floats]:
@@ -198,7 +194,7 @@ def _check_width(where: str, text: bytes, d: int) -> None:
     word, numbers = pieces[:-d], pieces[-d:]
     if word and word[0] and word[-1] and not _DECIMAL.fullmatch(word[-1]) and all(numbers):
         return
-    count = _numbers_at_end(text)
+    count = decimals_at_end(text)
     got = f"{count} number{'s' * (count != 1)} in {_shown(text)}" if text else "an empty line"
     raise DataError(f"{where}: expected a word and {d} numbers, one space between, got {got}")
 

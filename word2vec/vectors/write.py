@@ -10,6 +10,7 @@ import numpy as np
 from training.errors import DataError
 from training.files import atomic_path
 from training.job_progress import Progress
+from word2vec.text.numerals import is_decimal
 from word2vec.vectors import decimals
 from word2vec.vectors.decimals import Floats
 from word2vec.vectors.read import FORMATS
@@ -70,7 +71,7 @@ def _fault(word: str, raw: bytes, form: str) -> str:
     if form != "glove":
         other = "write GloVe's form (--format glove), or join its parts as in New_York"
         return f"word2vec files cannot hold a word with a space; {other}"
-    if raw.strip(b" ") != raw or decimals.is_number(raw.rsplit(b" ", 1)[1]):
+    if raw.strip(b" ") != raw or is_decimal(raw.rsplit(b" ", 1)[1]):
         what = "a word that begins or ends with a space, or ends in a number,"
         return f"{what} would not read back; join its parts as in New_York"
     return ""

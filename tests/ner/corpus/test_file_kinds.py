@@ -23,7 +23,7 @@ from ner.predict import evaluate_file, predict_stream
 from tests.ner.small_tagger import tagger
 from training.errors import DataError
 from word2vec.text.corpus import encode
-from word2vec.text.file_kinds import sniff
+from word2vec.text.file_kinds import opened
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.evaluate import read_set
 from word2vec.vectors.read import read_table
@@ -166,11 +166,16 @@ def forms(text: str) -> dict[str, tuple[bytes, str]]:
     return made
 
 
+def kind_of(path: Path) -> str:
+    with opened(path, "a file") as stream:
+        return stream.kind.kind
+
+
 @pytest.mark.parametrize("content", CONTENTS)
 def test_every_reader_reads_a_file_in_one_way_or_says_what_it_is(content: str, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_bytes(CONTENTS[content].encode())
-    kind, cases = sniff(plain).kind, 0
+    kind, cases = kind_of(plain), 0
     base = {name: outcome(read, plain) for name, (read, _) in READERS.items()}
     for name, (_, refused) in READERS.items():
         said, wanted = base[name][0], refused.get(content, READ)
@@ -181,7 +186,7 @@ def test_every_reader_reads_a_file_in_one_way_or_says_what_it_is(content: str, t
             path = tmp_path / file
             path.write_bytes(data)
             if not advice and how != "latin-1":
-                assert sniff(path).kind == kind, (how, file)
+                assert kind_of(path) == kind, (how, file)
             for name, (read, _) in READERS.items():
                 found, cases = outcome(read, path), cases + 1
                 if (name, content) == ("predict", "set"):

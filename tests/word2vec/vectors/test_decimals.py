@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from word2vec.vectors.decimals import Floats, NotANumber, format_rows, is_number, parse
+from word2vec.text.numerals import is_decimal
+from word2vec.vectors.decimals import Floats, NotANumber, format_rows, parse
 
 FORMATS = ["{:.4f}", "{:.5g}", "{:.9g}", "{:.17g}", "{!r}", "{:e}", "{:.0f}", "{:+.3f}", "{:.12f}", "{:.16f}", "{:.18f}"]
 FLOATS = st.one_of(
@@ -18,7 +19,7 @@ FLOATS = st.one_of(
 DIGITS = st.text("0123456789", max_size=18)
 SPELLED = st.tuples(st.sampled_from(["", "-", "+"]), DIGITS, st.sampled_from(["", "."]), DIGITS).map("".join)
 WRITTEN = st.builds(str.format, st.sampled_from(FORMATS), FLOATS)
-NUMBERS = st.one_of(WRITTEN, SPELLED.filter(lambda t: is_number(t.encode())))
+NUMBERS = st.one_of(WRITTEN, SPELLED.filter(lambda t: is_decimal(t.encode())))
 
 
 def parse_all(texts: list[str]) -> Floats:

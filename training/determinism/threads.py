@@ -1,0 +1,38 @@
+"""How many CPU threads compute: set only where the system gives so many."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import torch
+
+from training.errors import ConfigError
+
+
+def use_threads(n: int) -> None:
+    """Compute with ``n`` CPU threads. ConfigError where the system does not give so many: OpenMP would end the process."""
+    if n > (os.cpu_count() or 1):
+        _try_threads(n)
+    torch.set_num_threads(n)
+
+
+def _try_threads(n: int) -> None:
+    """Start n idle threads and let them go again."""
+    done = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(n):
+            thread = threading.Thread(target=done.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        cores = os.cpu_count() or 1
+        raise ConfigError(
+            f"threads: expected as many as the system gives a process, about {len(started)} now, got {n}; "
+            f"this machine has {cores} cores: give {cores} or fewer"
+        ) from None
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()
