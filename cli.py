@@ -26,7 +26,7 @@ from training.run.experiment import RunOptions, reopen
 from training.visible import one_line
 from word2vec.config import Word2VecConfig
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"  # setup.cfg reads it here
 # Word vectors are trained without validation, by steps of their own.
 NOT_FOR_W2V = (
     "precision min_epochs min_steps fast_dev_run overfit_batches limit_val_batches limit_test_batches val_check_interval "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,9 @@ def test_version() -> None:
     result = run("--version")
     assert result.exit_code == 0
     assert cli.VERSION in result.output
-    assert f"version = {cli.VERSION}\n" in (ROOT / "setup.cfg").read_text()
+    assert "version = attr: cli.VERSION\n" in (ROOT / "setup.cfg").read_text()
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(r"^## ([0-9.]+)", changes, re.MULTILINE)[1] == cli.VERSION  # type: ignore[index]
 
 
 @pytest.fixture(scope="module")
