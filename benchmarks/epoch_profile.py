@@ -29,8 +29,9 @@ from ner.model.bilstm_onednn import FusedLSTM
 from ner.model.bilstm_steps import StepwiseLSTM
 from ner.model.matmul import product
 from ner.scoring import metrics
-from ner.train import RAW, build_task
+from ner.train import build_task
 from ner.vectors import views as embeddings
+from ner.vectors.views import RAW
 from training.determinism.flags import determinism
 from training.loop import nonfinite
 from training.loop import session as core

@@ -47,7 +47,8 @@ def main() -> None:
     parser.add_argument("--root", default="runs/lecture")
     parser.add_argument("--name", default="seed")
     parser.add_argument("--jobs", type=int, default=2)
-    options, options.extra = parser.parse_known_args()
+    options, extra = parser.parse_known_args()
+    options.extra = extra
     with ThreadPoolExecutor(options.jobs) as pool:
         scores = list(pool.map(lambda seed: one(options, seed), options.seeds))
     listed = ", ".join(f"{seed}: {score:.4f}" for seed, score in zip(options.seeds, scores, strict=True))

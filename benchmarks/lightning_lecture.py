@@ -38,8 +38,8 @@ from ner.corpus.dataset import encode, read_dataset
 from ner.inputs.batches import Encoded, SentenceBatches, replace_rare
 from ner.inputs.indexer import Indexer
 from ner.task import UNKNOWN, TaggerTask
-from ner.train import RAW, build_task
-from ner.vectors.views import Views
+from ner.train import build_task
+from ner.vectors.views import RAW, Views
 from training.determinism.flags import determinism
 from training.loop.callback import Callback
 from training.loop.trainer import Trainer
@@ -89,7 +89,8 @@ class LitNERTagger(pl.LightningModule):
             x, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
         else:
             x, _ = self.lstm(x)
-        return self.linear(x)
+        scores: Tensor = self.linear(x)
+        return scores
 
     def _step(self, name: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         words, labels = batch
@@ -269,9 +270,13 @@ def same_losses(
     module = lightning(task, config, packed=True)
     mine, theirs = OurSeen(), LightningSeen()
     Trainer(config, callbacks=[mine]).fit(task, *sources)
-    loaders = [PaddedPlan(source, task, training) for source, training in zip(sources, (True, False), strict=True)]
-    changes = {"max_steps": config.max_steps, "val_check_interval": config.val_check_interval, "num_sanity_val_steps": 0}
-    pl_trainer(config, callbacks=[theirs], **changes).fit(module, *loaders)
+    train_loader, valid_loader = PaddedPlan(sources[0], task, True), PaddedPlan(sources[1], task, False)
+    changes: dict[str, Any] = {
+        "max_steps": config.max_steps,
+        "val_check_interval": config.val_check_interval,
+        "num_sanity_val_steps": 0,
+    }
+    pl_trainer(config, callbacks=[theirs], **changes).fit(module, train_loader, valid_loader)
     for i, (a, b) in enumerate(zip(mine.validations, theirs.validations, strict=True), 1):
         print(f"validation {i}: loss {a[0]:.7f} and Lightning's {b[0]:.7f}, F1 {a[1]:.7f} and {b[1]:.7f}")
     gaps = [abs(a - b) / abs(b) for a, b in zip(mine.losses, theirs.losses, strict=True)]

@@ -23,6 +23,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class LightningToy(pl.LightningModule):
 class LightningAt(pl.Callback):
     """Calls ``act`` after step ``step``."""
 
-    def __init__(self, step: int, act: Callable[[Any], None]) -> None:
+    def __init__(self, step: int, act: Callable[[Any], object]) -> None:
         self.step, self.act = step, act
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -96,7 +97,7 @@ class LightningAt(pl.Callback):
 
 
 def lightning_fit(
-    folder: Path, *, at: int = 0, act: Callable[[Any], None] = id, on_exception: bool = False, **settings: Any
+    folder: Path, *, at: int = 0, act: Callable[[Any], object] = id, on_exception: bool = False, **settings: Any
 ) -> str:
     """Train, or go on from the last checkpoint in ``folder``; the digest of the weights."""
     pl.seed_everything(7, workers=True, verbose=False)
@@ -162,7 +163,7 @@ class OurToy(Task):
 class OurAt(Callback):
     """Calls ``act`` after step ``step``."""
 
-    def __init__(self, step: int, act: Callable[[Any], None]) -> None:
+    def __init__(self, step: int, act: Callable[[Any], object]) -> None:
         self.step, self.act = step, act
 
     def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -170,7 +171,7 @@ class OurAt(Callback):
             self.act(trainer)
 
 
-def our_fit(folder: Path, *, at: int = 0, act: Callable[[Any], None] = id, **settings: Any) -> str:
+def our_fit(folder: Path, *, at: int = 0, act: Callable[[Any], object] = id, **settings: Any) -> str:
     """Train, or go on from the last checkpoint in ``folder``; the digest of the weights."""
     config = TrainConfig(
         seed=7, device="cpu", threads=1, deterministic=True, max_epochs=EPOCHS, checkpoint_every=str(SAVE_EVERY),
@@ -178,7 +179,7 @@ def our_fit(folder: Path, *, at: int = 0, act: Callable[[Any], None] = id, **set
     )  # fmt: skip
     run = folder / "run"
     callbacks = (OurAt(at, act),) if at else ()
-    place = {"resume": str(run)} if run.exists() else {"path": str(run)}
+    place: dict[str, Any] = {"resume": str(run)} if run.exists() else {"path": str(run)}
     with experiment("toy", config, RunOptions(**place, callbacks=callbacks, tell=print), Inputs()) as opened:
         task = OurToy()
         opened.fit(opened.trainer(), task, Shuffled(), Shuffled())
@@ -212,7 +213,7 @@ def our_stop(trainer: Any) -> None:
 
 
 SIDES = (
-    Side(f"Lightning {pl.__version__}", lightning_fit, lightning_last, lightning_stop),
+    Side(f"Lightning {version('lightning')}", lightning_fit, lightning_last, lightning_stop),
     Side("samebits", our_fit, our_last, our_stop),
 )
 

@@ -17,6 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Model(nn.Module):
         self.layers = nn.Sequential(nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        loss = self.layers(batch).square().mean()
+        loss: Tensor = self.layers(batch).square().mean()
         if self.logs:
             self.log("loss", loss, batch_size=64)  # type: ignore[operator]
         return loss
@@ -85,11 +86,12 @@ def bare(n: int, logs: bool) -> list[float]:
     """No trainer."""
     model = Model()
     model.build(logs=False)
-    optimizer, times = model.configure_optimizers(), []
+    times: list[float] = []
+    optimizer = model.configure_optimizers()
     for i in range(n):
         loss = model.training_step(BATCH, i)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         times.append(time.perf_counter())
     return times
@@ -97,7 +99,8 @@ def bare(n: int, logs: bool) -> list[float]:
 
 def ours(n: int, logs: bool) -> list[float]:
     """Our Trainer."""
-    model, times = OurModel(), []
+    times: list[float] = []
+    model = OurModel()
     model.build(logs)
     callback = type("Clock", (Callback,), {"on_train_batch_end": clock(times)})()
     trainer = Trainer(TrainConfig(device="cpu", max_epochs=1), callbacks=[callback])
@@ -107,7 +110,8 @@ def ours(n: int, logs: bool) -> list[float]:
 
 def lightning(n: int, logs: bool) -> list[float]:
     """Lightning's, as lean as its switches allow without losing the hooks."""
-    model, times = LightningModel(), []
+    times: list[float] = []
+    model = LightningModel()
     model.build(logs)
     callback = type("Clock", (pl.Callback,), {"on_train_batch_end": clock(times)})()
     trainer = pl.Trainer(
@@ -162,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    print(f"torch {torch.__version__}, lightning {pl.__version__}, Python {sys.version.split()[0]}")
+    print(f"torch {torch.__version__}, lightning {version('lightning')}, Python {sys.version.split()[0]}")
     for logs in (False, True):
         measure(given.steps, given.rounds, logs)
 

@@ -95,7 +95,7 @@ def wait(child: int, seconds: float = 60) -> int:
 
 def _streams(*descriptors: int | None) -> None:
     kept = [None if each is None else os.dup2(os.dup(each), 100 + i) for i, each in enumerate(descriptors)]
-    streams = []
+    streams: list[io.TextIOWrapper | None] = []
     for number, each in enumerate(kept):
         if each is None:
             os.close(number)
@@ -105,4 +105,4 @@ def _streams(*descriptors: int | None) -> None:
             os.close(each)
             raw = open(number, "rb" if number == 0 else "wb", closefd=False)  # noqa: SIM115
             streams.append(io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape"))
-    sys.stdin, sys.stdout, sys.stderr = streams  # type: ignore[assignment]
+    sys.stdin, sys.stdout, sys.stderr = streams

@@ -120,7 +120,7 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
             elif other in stack:
                 low[name] = min(low[name], index[other])
         if low[name] == index[name]:
-            component = []
+            component: list[str] = []
             while not component or component[-1] != name:
                 component.append(stack.pop())
             if len(component) > 1:

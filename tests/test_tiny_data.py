@@ -73,7 +73,8 @@ def finished_or_said(path: Path, *words: str) -> dict[str, Any] | None:
     described = read_manifest(path)
     assert described["status"] == "finished"
     assert all(math.isfinite(value) for value in described["metrics"].values()), (words, described["metrics"])
-    return described["metrics"]
+    metrics: dict[str, Any] = described["metrics"]
+    return metrics
 
 
 @pytest.mark.parametrize("every", EVERY)

@@ -34,7 +34,7 @@ LSTM_MODE = 2  # torch's number for it among the recurrent networks
 def _trusted() -> bool:
     """Whether oneDNN is there and will take its code for AVX-512."""
     lowered = any(name in os.environ for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
-    with_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    with_mkldnn = torch.backends.mkldnn.is_available()
     return with_mkldnn and not lowered and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 

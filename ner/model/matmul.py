@@ -24,7 +24,7 @@ TYPICAL_ROWS = 32  # for which weights are packed; they serve any number
 @functools.cache
 def _onednn() -> bool:
     """Not with ``--portable``: oneDNN cuts its sums up by the size of the CPU's caches."""
-    return torch.backends.mkldnn.is_available() and not portable.is_set()  # type: ignore[no-untyped-call]
+    return torch.backends.mkldnn.is_available() and not portable.is_set()
 
 
 def _taken(tensor: Tensor) -> bool:

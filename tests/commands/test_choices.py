@@ -89,13 +89,13 @@ def words_of(row: Row) -> list[str]:
     return [word for words in row.values() for word in words]
 
 
-def run(*arguments: str | Path) -> Result:
+def run(*arguments: object) -> Result:
     result = CliRunner().invoke(cli.main, [str(each) for each in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), (arguments, result.output)
     return result
 
 
-def good(*arguments: str | Path) -> Result:
+def good(*arguments: object) -> Result:
     result = run(*arguments)
     assert result.exit_code == 0, (arguments, result.output)
     return result

@@ -276,7 +276,8 @@ def test_a_group_killed_at_any_point_of_its_beginning_goes_on(tmp_path: Path) ->
     files.fault_hook = None
     assert len(points) > 6
     for number in range(len(points)):
-        folder, seen = tmp_path / f"group_{number}", []
+        folder = tmp_path / f"group_{number}"
+        seen: list[str] = []
 
         def kill(name: str, number: int = number, seen: list[str] = seen) -> None:
             seen.append(name)

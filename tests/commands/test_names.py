@@ -25,7 +25,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli.main, [os.fspath(each) for each in arguments], catch_exceptions=False)
 
 
-def good(*arguments: str | Path, code: int = 0) -> str:
+def good(*arguments: object, code: int = 0) -> str:
     result = run(*map(str, arguments))
     assert result.exit_code == code, result.output
     return result.output
@@ -42,7 +42,7 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
     tagger, words, group = folder / f"{name}-ner", folder / f"{name}-w2v", folder / f"{name}-group"
     used = set()
 
-    def use(command: str, *arguments: str | Path, code: int = 0) -> str:
+    def use(command: str, *arguments: object, code: int = 0) -> str:
         used.add(command)
         return good(*command.split(), *arguments, code=code)
 

@@ -27,7 +27,7 @@ from training.values import LARGEST_FLOAT, LARGEST_WHOLE, field_types
 from word2vec.config import Word2VecConfig
 
 CONFIGS = (TrainConfig, TaggerConfig, Word2VecConfig)
-NO_NUMBERS = (
+NO_NUMBERS: tuple[Any, ...] = (
     math.nan, math.inf, -math.inf, 1e39, 10**400, -(10**5000), "3", "", "nan", True, False, [1], {}, b"1", 1j
 )  # fmt: skip
 BOUND_TO_OTHERS = {(Word2VecConfig, "noise_words")}  # a multiple of block
@@ -43,7 +43,7 @@ def numeric(config: type[TrainConfig]) -> Iterator[tuple[dataclasses.Field[Any],
             yield item, kinds
 
 
-def outside(item: dataclasses.Field[Any]) -> Iterator[float]:
+def outside(item: dataclasses.Field[Any]) -> Iterator[Any]:
     """The numbers next to a field's range."""
     limits = item.metadata
     for name, step in (("least", -1), ("most", 1), ("above", 0), ("below", 0)):
@@ -53,7 +53,7 @@ def outside(item: dataclasses.Field[Any]) -> Iterator[float]:
         yield 1.5
 
 
-def inside(item: dataclasses.Field[Any], kinds: set[Any]) -> Iterator[float]:
+def inside(item: dataclasses.Field[Any], kinds: set[Any]) -> Iterator[Any]:
     """The ends of a field's range."""
     ends = [item.metadata[name] for name in ("least", "most") if item.metadata[name] is not None]
     yield from (float(end) if int not in kinds else end for end in ends)

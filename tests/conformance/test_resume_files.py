@@ -152,7 +152,10 @@ def test_an_epoch_that_a_stop_ended_is_over(tmp_path: Path) -> None:
         def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
             trainer.should_stop = True
 
-    for callbacks, more, expected in [([Stop()], {}, []), ([], {"limit_train_batches": 2}, [(1, 0, 3), (1, 1, 4)])]:
+    cases: list[tuple[list[Callback], dict[str, Any], list[Any]]] = [
+        ([Stop()], {}, []), ([], {"limit_train_batches": 2}, [(1, 0, 3), (1, 1, 4)]),
+    ]  # fmt: skip
+    for callbacks, more, expected in cases:
         config = TrainConfig(device="cpu", max_steps=3, max_epochs=2)
         saving = ModelCheckpoint(tmp_path / str(len(callbacks)), filename="end", save_on_train_epoch_end=True)
         Trainer(config, callbacks=[saving, *callbacks]).fit(model(Task, []), FixedBatches(batches(5)))

@@ -51,7 +51,8 @@ def behavior(base: type, events: list[str]) -> type:
                     p.fill_(0.25)
 
         def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
-            return self.layer(batch).square().mean()
+            loss: torch.Tensor = self.layer(batch).square().mean()
+            return loss
 
         def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
             pass
@@ -83,10 +84,9 @@ def test_the_hooks_of_a_fit_that_goes_on(tmp_path: Path) -> None:
     final = {}
     for name, events in seen.items():
         base, callback_base = (Task, Callback) if name == "ours" else (pl.LightningModule, pl.Callback)
-        make = lambda b=base, e=events: noted(behavior(b, e), e, "task")  # noqa: E731
         for epochs in (1, 2):
             events.clear()
-            task, callback = make(), noted(keeps(callback_base), events, "callback")
+            task, callback = noted(behavior(base, events), events, "task"), noted(keeps(callback_base), events, "callback")
             folder = tmp_path / name
             if name == "ours":
                 saving = ModelCheckpoint(folder, filename=f"{epochs}", save_top_k=-1)

@@ -30,23 +30,31 @@ def _quiet() -> None:
     quiet()
 
 
+def _puts(name: str, parameters: str, place: str) -> Change:
+    return lambda task, callback, seen: put(task, name, step_of(parameters, seen), place)
+
+
+def _sets(whose: str, name: str) -> Change:
+    """None in the place of a method."""
+    return lambda task, callback, seen: setattr({"task": task, "type": type(task), "callback": callback}[whose], name, None)
+
+
 def steps() -> Iterator[Case]:
     for (stage, name), (form, parameters), place in itertools.product(STEPS.items(), FORMS.items(), PLACES):
         for sources in (1,) if stage == "fit" else (1, 2):
             if place == "class" or form in ("both", "star", "a source"):
-                change = lambda task, callback, seen, n=name, p=parameters, w=place: put(task, n, step_of(p, seen), w)  # noqa: E731
-                yield f"{name} {form}, {place}", change, {"stage": stage, "sources": sources}
+                yield f"{name} {form}, {place}", _puts(name, parameters, place), {"stage": stage, "sources": sources}
     for stage, name in STEPS.items():
-        for where in (lambda task: task, type):
-            yield f"{name} None", lambda task, callback, seen, n=name, w=where: setattr(w(task), n, None), {"stage": stage}
+        yield f"{name} None", _sets("task", name), {"stage": stage}
+        yield f"{name} None", _sets("type", name), {"stage": stage}
 
 
 def hooks() -> Iterator[Case]:
     for hook in (*SHARED_HOOKS, *TASK_HOOKS, "on_save_checkpoint", "on_load_checkpoint", "on_validation_model_train"):
         stage = next((stage for stage, name in STEPS.items() if name.removesuffix("_step") in hook), "fit")
-        yield f"None on the task: {hook}", lambda task, callback, seen, h=hook: setattr(task, h, None), {"stage": stage}
+        yield f"None on the task: {hook}", _sets("task", hook), {"stage": stage}
     for hook in (*SHARED_HOOKS, *CALLBACK_HOOKS):
-        yield f"None on the callback: {hook}", lambda task, callback, seen, h=hook: setattr(callback, h, None), {}
+        yield f"None on the callback: {hook}", _sets("callback", hook), {}
     for stage, sources in itertools.product(STEPS, (1, 2)):
         for change in (_on_task, _on_callback, _later, _stars):
             yield f"hooks {change.__name__}", change, {"stage": stage, "sources": sources}
@@ -99,7 +107,7 @@ def _star(hook: str, base: Any, seen: Any) -> Any:
 class Own(torch.optim.SGD):
     """Takes a number of its own."""
 
-    def step(self, closure: Any = None, scale: float = 1.0) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None, scale: float = 1.0) -> Any:
         loss = closure() if closure is not None else None
         for group in self.param_groups:
             group["lr"] *= scale

@@ -131,6 +131,13 @@ class Behavior(nn.Module):
     calls: dict[str, int]
     rows: int
     """Of the current batch."""
+    # Of the base that it is combined with:
+    trainer: Any
+    _trainer: Any
+    log: Any
+    optimizers: Any
+    manual_backward: Any
+    current_epoch: int
 
     def build(self, case: Case, record: Record) -> None:
         """The layers, with fixed weights."""
@@ -145,7 +152,8 @@ class Behavior(nn.Module):
             self.second.eval()
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        return self.second(torch.tanh(self.first(batch)))
+        outputs: torch.Tensor = self.second(torch.tanh(self.first(batch)))
+        return outputs
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -165,26 +173,27 @@ class Behavior(nn.Module):
 
     def validation_step(self, batch: torch.Tensor, batch_idx: int, dataloader_idx: int = 0) -> torch.Tensor:
         self.note("task", "validation_step", batch_idx, dataloader_idx)
-        loss = self(batch).square().mean()
+        loss: torch.Tensor = self(batch).square().mean()
         self.log_in("validation_step", loss, batch)
         return loss
 
     def test_step(self, batch: torch.Tensor, batch_idx: int, dataloader_idx: int = 0) -> torch.Tensor:
         self.note("task", "test_step", batch_idx, dataloader_idx)
-        loss = self(batch).square().mean()
+        loss: torch.Tensor = self(batch).square().mean()
         self.log_in("test_step", loss, batch)
         return loss
 
     def predict_step(self, batch: torch.Tensor, batch_idx: int, dataloader_idx: int = 0) -> list[float]:
         self.note("task", "predict_step", batch_idx, dataloader_idx)
-        return self(batch).flatten().tolist()
+        values: list[float] = self(batch).flatten().tolist()
+        return values
 
     def configure_optimizers(self) -> Any:
         self.note("task", "configure_optimizers")
         case = self.case
         parts = [list(self.first.parameters()), list(self.second.parameters())]
         groups: Any = [{"params": p} for p in parts] if case.groups == 2 else [p for part in parts for p in part]
-        make = {
+        make: Callable[[Any], torch.optim.Optimizer] = {
             "sgd": lambda g: torch.optim.SGD(g, lr=0.125),
             "momentum": lambda g: torch.optim.SGD(g, lr=0.125, momentum=0.5),
             "adam": lambda g: torch.optim.Adam(g, lr=0.125),
@@ -292,7 +301,8 @@ def plain_task(base: type) -> type:
     """The toy on ``base`` with the hooks that a case can react in, and no others."""
 
     def on_train_batch_start(self: Any, batch: Any, batch_idx: int) -> int | None:
-        return self.react("on_train_batch_start", batch_idx)
+        reaction: int | None = self.react("on_train_batch_start", batch_idx)
+        return reaction
 
     return type("Plain", (Behavior, base), {"on_train_batch_start": on_train_batch_start})
 

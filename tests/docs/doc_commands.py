@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 from click.testing import CliRunner
 
 import cli
@@ -120,12 +121,12 @@ def examples() -> dict[str, str]:
     """The examples at the end of each command's help: command → the help's command name."""
     found: dict[str, str] = {}
 
-    def visit(group: cli.click.Group, name: str) -> None:
+    def visit(group: click.Group, name: str) -> None:
         for each, command in group.commands.items():
             full = f"{name} {each}".strip()
             lines = [line.strip() for line in (command.epilog or "").splitlines()]
             found.update({line: full for line in lines if line.split()[:1] and line.split()[0] in PROGRAMS})
-            if isinstance(command, cli.click.Group):
+            if isinstance(command, click.Group):
                 visit(command, full)
 
     visit(cli.main, "")

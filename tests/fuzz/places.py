@@ -118,8 +118,8 @@ def vectors(rng: Random, good: Good, at: Path) -> Case:
         return Case(["vectors", "nearest", bad, rng.choice(("won", "Oslo", "zyx", odd_text(rng)[:20].replace("\x00", "")))])
     if how < 5:
         target = at / rng.choice(("out.txt", "out.bin", "out.txt.gz"))
-        form = rng.choice(([], ["--format", "glove"], ["--format", "binary"]))
-        return Case(["vectors", "convert", bad, str(target), *form], target=target)
+        written: list[str] = rng.choice(([], ["--format", "glove"], ["--format", "binary"]))
+        return Case(["vectors", "convert", bad, str(target), *written], target=target)
     if how < 6:
         return Case(["data", "check", str(good.data / "test.conll"), "--vectors", bad])
     return Case(["train-ner", "--data", str(good.data), "--vectors", bad, "--run", str(at / "run"), *QUICK])

@@ -42,7 +42,12 @@ class Drops(io.BytesIO):
 def vectors(folder: Path, words: int, dimensions: int, form: str) -> Callable[[], object]:
     path, names = folder / f"{form}-{words}-{dimensions}", [f"w{i}" for i in range(words)]
     write_table(path, names, np.zeros((words, dimensions), np.float32), form)
-    return lambda: (read_table(path), write_table(path, names, np.zeros((words, dimensions), np.float32), form))
+
+    def read_and_write() -> None:
+        read_table(path)
+        write_table(path, names, np.zeros((words, dimensions), np.float32), form)
+
+    return read_and_write
 
 
 def corpus(folder: Path, text: str, tokenized: bool) -> Callable[[], object]:

@@ -157,8 +157,8 @@ def test_resume_at_a_batch_ends_in_the_same_bits(small_data: Path, tmp_path: Pat
     assert read_manifest(resumed)["weights_sha256"] == read_manifest(whole)["weights_sha256"]
     for name in ("metrics.jsonl", "ledger.jsonl", "predictions.conll"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes(), name
-    names = lambda run: sorted(p.name for p in (run / "checkpoints").glob("best*.ckpt"))  # noqa: E731
-    assert names(resumed) == names(whole)
+    names = [sorted(p.name for p in (run / "checkpoints").glob("best*.ckpt")) for run in (resumed, whole)]
+    assert names[0] == names[1]
 
 
 def test_a_resume_with_other_settings_is_refused(small_data: Path, finished: Path, tmp_path: Path) -> None:

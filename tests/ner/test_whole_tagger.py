@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def settings(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Tagg
     sentences = [s for name in ("train", "test") for s in read_conll(small_data / f"{name}.conll", docstart="drop")]
     words = sorted({w for s in sentences for w in s.words})
     first, second = saved(folder, "lower", words, 6, LOWER), saved(folder, "cased", words[::2], 4, CASED)
-    return TaggerConfig(data=str(small_data), vectors=first, more_vectors=(second,), **SMALL)  # type: ignore[arg-type]
+    return TaggerConfig(data=str(small_data), vectors=first, more_vectors=(second,), **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +121,12 @@ def test_the_document_is_read_and_sentences_alone_stay_alone(finished: Path) -> 
 def test_each_part_can_be_switched_off(settings: TaggerConfig) -> None:
     dataset = read_dataset(settings)
     views = Views([WordVectors.load(path) for path in (settings.vectors, *settings.more_vectors)])
-    off: dict[str, dict[str, object]] = {
+    off: dict[str, dict[str, Any]] = {
         "characters": {"characters": "none"}, "features": {"features_dim": 0}, "topic": {"topic_dim": 0},
         "mentions": {"mentions": False}, "crf": {"decoder": "softmax"}, "words.fixed": {"tune_min_count": 1},
     }  # fmt: skip
     for part, change in off.items():
-        for changed, there in ((settings, True), (replace(settings, **change), False)):  # type: ignore[arg-type]
+        for changed, there in ((settings, True), (replace(settings, **change), False)):
             indexer = Indexer.build(dataset.train, RAW)
             task, _ = build_task(changed, dataset, indexer, views)
             names = list(task.model.state_dict())
@@ -179,7 +180,7 @@ def test_sentences_of_1200_tokens_train_and_predict(small_data: Path, tmp_path: 
     text = "".join(f"{w} {t}\n" for w, t in zip(words, tags, strict=True)) + "\nRain O\n\n"
     for name in ("train", "valid", "test"):
         (tmp_path / f"{name}.txt").write_text(text * 2)
-    settings = TaggerConfig(data=str(tmp_path), vectors="none", **{**SMALL, "max_epochs": 1})  # type: ignore[arg-type]
+    settings = TaggerConfig(data=str(tmp_path), vectors="none", **{**SMALL, "max_epochs": 1})
     run = train_tagger(settings, RunOptions(path=str(tmp_path / "run")))
     predicted = read_conll(run / "predictions.conll")
     assert [len(s.words) for s in predicted] == [1200, 1, 1200, 1]

@@ -87,7 +87,7 @@ def random_point(variant: Variant, draw: random.Random, resumed: bool) -> Kill:
 def disturbed(variant: Variant, folder: Path, draw: random.Random, found: Found) -> None:
     """One run: killed up to five times, resumed until it is finished, compared."""
     run, kills, code = folder / "run", draw.randint(1, 5), -1
-    story = []
+    story: list[str] = []
     config = variant.config
     while code != 0:
         kill, signal_number, after = None, signal.SIGKILL, 0.0
@@ -138,7 +138,7 @@ def table(results: dict[str, Found]) -> str:
 
 def main() -> int:
     """The trials."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=400, help="how many kills in all, at least")
     parser.add_argument("--seed", type=int, default=0, help="of when and where to kill")
     parser.add_argument("--json", type=Path, default=None, help="write the counts there too")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def test_a_checkpoints_state_read_by_verify_and_by_resume(place: Place, number: 
             continue  # both load the state by the same way; verify copies the best weights, too
         name = names[(2 * number + i) % 5]
         place.change_state(FIELDS[number], name)
-        place.change_manifest(lambda d, i=i: d.update(status="stopped" if i else "finished"))
+        place.change_manifest(partial(_update, status="stopped" if i else "finished"))
         before = files(place.run)
         result = in_order(run(*place.commands(place.run)[command]))
         copied = command == "verify --from" and name in ("link.ckpt", "way/canary.ckpt")  # where there is no link
@@ -210,6 +211,18 @@ def test_a_template_leads_nowhere_else_either(name: str) -> None:
         ModelCheckpoint("x", filename=name)
 
 
+def _update(described: dict[str, Any], **values: Any) -> None:
+    described.update(values)
+
+
+def _add_output(described: dict[str, Any], name: str) -> None:
+    described["outputs"][name] = "0" * 64
+
+
+def _move_input(described: dict[str, Any], name: str) -> None:
+    described["inputs"]["train"].update(path=name, sha256="0" * 64)
+
+
 # -- manifests --------------------------------------------------------------------------------------------------------
 
 
@@ -218,14 +231,14 @@ def test_every_name_in_the_manifest_by_every_command(place: Place) -> None:
     good, before = (place.run / "manifest.json").read_text(), files(place.run)
     for name in names.values():
         (place.run / "manifest.json").write_text(good)
-        place.change_manifest(lambda described, name=name: described["outputs"].update({name: "0" * 64}))
+        place.change_manifest(partial(_add_output, name=name))
         for command, arguments in place.commands(place.run).items():
             if command in ("verify", "diff", "runs list", "resume"):
                 result = in_order(run(*arguments))
                 assert result.exit_code == 2 or command == "runs list" or name in ("link.ckpt", "way/canary.ckpt"), name
     for name in names.values():
         (place.run / "manifest.json").write_text(good)
-        place.change_manifest(lambda d, name=name: d["inputs"]["train"].update(path=name, sha256="0" * 64))
+        place.change_manifest(partial(_move_input, name=name))
         for command in ("verify", "predict", "diff", "runs list", "compare"):
             result = in_order(run(*place.commands(place.run)[command]), printable=False)
             assert result.exit_code == 2 or command != "verify", (name, result.output)

@@ -74,7 +74,8 @@ class Disk:
         def wrapper(*arguments: Any, **named: Any) -> Any:
             if name == "save":
                 real(*arguments, **named)  # the file is there, and not whole
-            self._reach(*told(*arguments), error)
+            operation, path = told(*arguments)
+            self._reach(operation, path, error)
             return None if name == "save" else real(*arguments, **named)
 
         patch.setattr(owner, name, wrapper)

@@ -247,7 +247,7 @@ class Child:
 
         files.fault_hook, Run.finish = reach, watched  # type: ignore[assignment,method-assign]
         begun = (self.folder / "manifest.json").is_file()
-        where = {"resume": str(self.folder)} if begun else {"path": str(self.folder)}
+        where: dict[str, Any] = {"resume": str(self.folder)} if begun else {"path": str(self.folder)}
         state = FinalState(self.folder.with_name(self.folder.name + ".state"))
         train(self.config, RunOptions(**where, callbacks=(Watch(reach, set_phase), state), tell=print))
 

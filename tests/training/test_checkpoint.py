@@ -31,7 +31,7 @@ def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.ckpt"
     checkpoint.save(path, CONTENT)
     loaded = checkpoint.load(path)
-    assert torch.equal(loaded["weights"]["a"], CONTENT["weights"]["a"])  # type: ignore[index,call-overload]
+    assert torch.equal(loaded["weights"]["a"], CONTENT["weights"]["a"])  # type: ignore[index]
     assert loaded["progress"] == CONTENT["progress"]
     assert checkpoint.digest_path(path).read_text().strip() == files.sha256_file(path)
 

@@ -27,8 +27,9 @@ STORED: list[Any] = [
     {np.int64(3): Path("a"), Path("b"): 2, 1.5: None, None: True}, {KIND: 3}, {b"": 1}, [(np.float16(2), [{3}])],
     OrderedDict(a=np.uint8(3)), torch.float32, torch.device("cpu"), torch.Size([1]), {"a": 2**70, "b": "\udce9"},
 ]  # fmt: skip
+Named = namedtuple("Named", "a")
 REFUSED: list[Any] = [
-    object(), Counter("a"), deque([1]), namedtuple("Named", "a")(1), datetime.timedelta(1), np.array([None]),
+    object(), Counter("a"), deque([1]), Named(1), datetime.timedelta(1), np.array([None]),
     np.zeros(2, dtype=[("a", "f4")]), np.ma.array([1]), range(3), bytearray(b"a"), torch.nn.Linear(1, 1), len,
 ]  # fmt: skip
 
@@ -93,7 +94,7 @@ class Holds(Line):
         optimizer.param_groups[0]["kept"] = self.value if self.where == "optimizer" else 0
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
         if self.where == "scheduler":
-            scheduler.kept = self.value
+            vars(scheduler)["kept"] = self.value
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:

@@ -39,9 +39,10 @@ class Line(Task):
                 p.copy_(uniform(tuple(p.shape), -0.5, 0.5, 0, "init", i))
 
     def loss(self, batch: Tensor) -> Tensor:
-        return (self.out(torch.tanh(self.layer(batch))).squeeze(1) - batch.sum(1)).square().mean()
+        loss: Tensor = (self.out(torch.tanh(self.layer(batch))).squeeze(1) - batch.sum(1)).square().mean()
+        return loss
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Tensor, batch_idx: int) -> Any:
         loss = self.loss(batch * (1 + 0.01 * float(uniform((1,), 0, 1, 0, "noise", self.current_epoch, batch_idx))))
         self.log("loss", loss, batch_size=len(batch), on_step=True, on_epoch=True, prog_bar=True)
         return loss
@@ -53,7 +54,8 @@ class Line(Task):
         self.log("test", self.loss(batch), batch_size=len(batch))
 
     def predict_step(self, batch: Tensor, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        return self.out(torch.tanh(self.layer(batch))).squeeze(1)
+        predicted: Tensor = self.out(torch.tanh(self.layer(batch))).squeeze(1)
+        return predicted
 
     def configure_optimizers(self) -> Any:
         made = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.optimizer](self.parameters(), lr=0.05)

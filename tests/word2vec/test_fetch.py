@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import socket
 import stat
 import threading
@@ -15,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from training.errors import ConfigError, DataError
-from word2vec import fetch as fetch_module
 from word2vec.fetch import CATALOG, Download, fetch
 
 FILES = {"words.txt": b"one two three\n" * 1000, "sub/more.txt": b"", "sub/last.bin": bytes(range(256)) * 50}
@@ -275,7 +275,7 @@ def test_a_disk_that_fails(server: Server, tmp_path: Path, stage: str, monkeypat
         if calls == (1 if stage == "download" else 3):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fetch_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert "No space left" in failure(server, tmp_path)
     assert content(tmp_path) == ({} if stage == "download" else {"data.zip": server.body})
 

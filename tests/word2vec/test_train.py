@@ -49,7 +49,8 @@ def run(folder: Path, config: Word2VecConfig, **options: Any) -> Path:
 
 
 def manifest(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "manifest.json").read_text())
+    described: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return described
 
 
 def test_a_run_folder_holds_what_it_should_and_gensim_agrees(tmp_path: Path, text: Path) -> None:

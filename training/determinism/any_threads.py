@@ -28,7 +28,7 @@ PLACELESS = frozenset(
 ALPHA = frozenset(("add", "add_", "sub", "sub_", "rsub"))  # a + alpha·b is rounded once only where alpha·b is exact
 
 
-class AnyThreads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class AnyThreads(TorchDispatchMode):
     """While it is entered, torch's operations give the same bits for any ``torch.get_num_threads()``."""
 
     def __torch_dispatch__(

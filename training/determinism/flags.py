@@ -66,7 +66,7 @@ def determinism(config: TrainConfig) -> Iterator[str]:
     )
     if config.deterministic:
         if CUBLAS not in os.environ:
-            if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            if torch.cuda.is_available() and torch.cuda.is_initialized():
                 raise ReproducibilityError(
                     f"{CUBLAS} must be set before CUDA starts, and CUDA has started: set {CUBLAS}=:16:8 and start anew"
                 )

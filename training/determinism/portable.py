@@ -71,7 +71,7 @@ def check() -> None:
         )
 
 
-class Roots(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Roots(TorchDispatchMode):
     """While it is entered, square roots on the CPU are rounded as IEEE 754 asks, which is the same everywhere."""
 
     def __torch_dispatch__(

@@ -205,14 +205,14 @@ class Run:
 
         plain = {k: v if isinstance(v, bool | int | float) else encodable(v) if isinstance(v, str) else json.dumps(v)
                  for k, v in settings.items()}  # fmt: skip
-        summaries = hparams(plain, {encodable(f"hp/{name}"): value for name, value in metrics.items()})  # type: ignore[no-untyped-call]
+        summaries = hparams(plain, {encodable(f"hp/{name}"): value for name, value in metrics.items()})
         described = summaries[0].value[0].metadata.plugin_data
         data = HParamsPluginData.FromString(described.content)
         for info in data.experiment.hparam_infos:
             info.differs = info.name in first  # what the page sorts by before the name
         described.content = data.SerializeToString()
         for summary in summaries:
-            self.writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+            self.writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():
             self.writer.add_scalar(encodable(f"hp/{name}"), value, step)
 
@@ -286,7 +286,7 @@ class Run:
                 path.unlink()
         self._purge_step = next_step
         for event in self._events(next_step):
-            self.writer._get_file_writer().event_writer.add_event(event)  # type: ignore[no-untyped-call]
+            self.writer._get_file_writer().event_writer.add_event(event)
 
     def _growing(self) -> list[Path]:
         names = [path.name for name in (METRICS, TIMINGS, LEDGER, EVENTS) for path in sorted(self.path.glob(name))]
@@ -294,7 +294,7 @@ class Run:
 
     def _events(self, first_step: int) -> list[Any]:
         """What TensorBoard shows of the steps from ``first_step`` on, as it stands in its files."""
-        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # type: ignore[import-untyped]
+        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
 
         kept: list[Any] = []

@@ -81,8 +81,8 @@ def environment(device: torch.device, level: str) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "torch_build": {
             "cuda": torch.version.cuda,
-            "mkl": torch.backends.mkl.is_available(),  # type: ignore[no-untyped-call]
-            "onednn": torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+            "mkl": torch.backends.mkl.is_available(),
+            "onednn": torch.backends.mkldnn.is_available(),
             "onednn_enabled": torch.backends.mkldnn.enabled,
             "blas": _config_line("BLAS_INFO"),
         },

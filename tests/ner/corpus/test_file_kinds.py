@@ -80,7 +80,7 @@ def words_of(path: Path) -> Any:
 
 
 def dataset_of(path: Path) -> Any:
-    files = {name: str(path) for name in ("train", "valid", "test")}
+    files: dict[str, Any] = {name: str(path) for name in ("train", "valid", "test")}
     return [(each.words, each.tags) for each in read_dataset(dataclasses.replace(TaggerConfig(), **files)).train]
 
 
@@ -136,8 +136,8 @@ def zipped(data: bytes) -> bytes:
     return stream.getvalue()
 
 
-PACKS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
-UNREAD = {"zip": zipped, "zstd": lambda data: b"\x28\xb5\x2f\xfd" + data}
+PACKS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+UNREAD: dict[str, Callable[[bytes], bytes]] = {"zip": zipped, "zstd": lambda data: b"\x28\xb5\x2f\xfd" + data}
 
 
 def outcome(read: Callable[[Path], Any], path: Path) -> tuple[str, Any]:

@@ -39,7 +39,7 @@ def _given(lengths: list[int], inputs: int) -> tuple[Tensor, Tensor]:
 def _results(kind: type[torch.autograd.Function], model: BiLSTM, lengths: list[int]) -> list[Tensor]:
     """By one implementation: the states, and the gradients of the tokens and of all parameters."""
     tokens, weights = _given(lengths, model.input_size)
-    output = kind.apply(tokens, packing(torch.tensor(lengths)), True, *model.parameters())  # type: ignore[no-untyped-call]
+    output = kind.apply(tokens, packing(torch.tensor(lengths)), True, *model.parameters())
     return [output, *torch.autograd.grad(output, [tokens, *model.parameters()], weights)]
 
 

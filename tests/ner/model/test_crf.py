@@ -162,7 +162,7 @@ def test_both_recursions_agree_in_value_and_gradient(scheme: str, scale: str, mo
         crf.zero_grad()
         leaf = scores.clone().requires_grad_()
         loss = crf.loss(leaf, gold, plan)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         results.append([loss.detach(), leaf.grad, *(p.grad for p in crf.parameters()), crf.marginals(scores, plan)])
     torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-9)
 
@@ -171,7 +171,7 @@ def test_forbidden_transitions_have_no_gradient_and_no_probability() -> None:
     for scheme in ("IOBES", "IOB2"):
         crf, scores, gold = conll(LENGTHS, scheme)
         plan = packing(torch.tensor(LENGTHS))
-        crf.loss(scores, gold, plan).backward()  # type: ignore[no-untyped-call]
+        crf.loss(scores, gold, plan).backward()
         for name, mask in (("transitions", "_pairs"), ("start_transitions", "_start"), ("end_transitions", "_end")):
             grad = crf.get_parameter(name).grad
             assert grad is not None
@@ -195,7 +195,7 @@ def test_where_all_is_allowed_it_is_pytorch_crf(dtype: torch.dtype) -> None:
     mask = torch.arange(len(padded))[:, None] < lengths
     leaf = scores.clone().requires_grad_()
     ours, wanted = crf.loss(leaf, gold, packing(lengths)), -theirs(padded, labels, mask=mask)
-    ours.backward()  # type: ignore[no-untyped-call]
+    ours.backward()
     wanted.backward()
     rtol, atol = (1e-5, 1e-4) if dtype == torch.float32 else (1e-12, 1e-10)
     torch.testing.assert_close(ours, wanted, rtol=rtol, atol=atol)
@@ -253,7 +253,7 @@ def test_same_bits_for_any_number_of_threads_and_in_any_batch() -> None:
         crf.zero_grad()
         leaf = scores.clone().requires_grad_()
         loss = crf.loss(leaf, gold, plan)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         assert leaf.grad is not None
         grads = [p.grad for p in crf.parameters()]
         results.append([loss.detach(), leaf.grad, *grads, crf.decode(scores, plan), crf.marginals(scores, plan)])
@@ -274,7 +274,7 @@ def test_scores_far_apart_give_finite_losses() -> None:
     crf, scores, gold = conll(LENGTHS)
     leaf = (scores * 1e4).requires_grad_()
     loss = crf.loss(leaf, gold, packing(torch.tensor(LENGTHS)))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert loss.isfinite()
     assert leaf.grad is not None
     assert leaf.grad.isfinite().all()

@@ -20,11 +20,11 @@ LABELS = labels_of(["LOC", "PER"], "IOBES")
 LONG = 1200
 
 
-class Work(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Work(TorchDispatchMode):
     """Counts operations, and the numbers that they return."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations = self.numbers = 0
 
     def __torch_dispatch__(

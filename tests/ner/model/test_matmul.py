@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ner.model import matmul as products
 from ner.model.matmul import FEWEST_ROWS, packed, product, sigmoid_product
+from training.determinism import portable
 from training.randomness import uniform
 
 SHAPES = [(5, 7), (357, 1024), (201, 100), (33, 4), (256, 101)]  # (K, N)
@@ -57,7 +58,7 @@ def test_float64_is_computed_in_float64() -> None:
 
 def test_portable_runs_do_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     x, w = _given(9, 30, 20)
-    monkeypatch.setattr(products.portable, "is_set", lambda: True)
+    monkeypatch.setattr(portable, "is_set", lambda: True)
     products._onednn.cache_clear()
     try:
         assert torch.equal(packed(w), w)

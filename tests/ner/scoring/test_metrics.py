@@ -22,8 +22,11 @@ Tags = list[list[str]]
 
 def count(gold: Tags, predicted: Tags, labels: Sequence[str], scheme: str) -> SpanCounts:
     """SpanCounter on tags."""
-    flat = [np.array([labels.index(tag) for row in rows for tag in row], dtype=np.int64) for rows in (gold, predicted)]
-    return SpanCounter(labels, scheme).count(*flat, np.array([len(row) for row in gold], dtype=np.int64))
+
+    def flat(rows: Tags) -> np.ndarray:
+        return np.array([labels.index(tag) for row in rows for tag in row], dtype=np.int64)
+
+    return SpanCounter(labels, scheme).count(flat(gold), flat(predicted), np.array(list(map(len, gold)), dtype=np.int64))
 
 
 def assert_equals_seqeval(gold: Tags, predicted: Tags, labels: Sequence[str], scheme: str) -> None:

@@ -67,7 +67,7 @@ def test_randomization_is_the_one_that_tries_every_exchange() -> None:
 
     def f1(table: np.ndarray) -> float:
         right, predicted, wanted = table.sum(0)
-        return 2.0 * right / (predicted + wanted)
+        return 2.0 * int(right) / int(predicted + wanted)
 
     observed = abs(f1(sides[0]) - f1(sides[1]))
     extreme = 0
@@ -76,7 +76,7 @@ def test_randomization_is_the_one_that_tries_every_exchange() -> None:
         extreme += abs(f1(mixed[0]) - f1(mixed[1])) >= observed - 1e-12
     exact = extreme / 2**8
     assert 0.02 < exact < 0.98
-    assert abs(randomization_test(*sides) - exact) < 4 * math.sqrt(exact * (1 - exact) / 10_000)
+    assert abs(randomization_test(sides[0], sides[1]) - exact) < 4 * math.sqrt(exact * (1 - exact) / 10_000)
 
 
 def test_a_summary() -> None:

@@ -198,7 +198,12 @@ def edit(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
     return apply
 
 
-def first_shape(shape: list[int]) -> Callable[[Path], None]:
+def spoil(name: str) -> Callable[[Path], object]:
+    """All bits of a file set: floats that are no numbers."""
+    return lambda folder: (folder / name).write_bytes(b"\xff" * (folder / name).stat().st_size)
+
+
+def first_shape(shape: list[float]) -> Callable[[Path], None]:
     return edit("weights.json", lambda index: [{**index[0], "shape": shape}, *index[1:]])
 
 
@@ -210,10 +215,10 @@ class Pickled:
 
 
 OWNED = "owned-by-a-pickle"
-HOSTILE: dict[str, Callable[[Path], None]] = {
-    "pickled weights": lambda folder: (folder / "weights.bin").write_bytes(pickle.dumps(Pickled())) and None,  # type: ignore[func-returns-value]
-    "pickled vectors": lambda folder: (folder / "vectors.bin").write_bytes(pickle.dumps(Pickled())) and None,  # type: ignore[func-returns-value]
-    "pickled settings": lambda folder: (folder / "config.json").write_bytes(pickle.dumps(Pickled())) and None,  # type: ignore[func-returns-value]
+HOSTILE: dict[str, Callable[[Path], object]] = {
+    "pickled weights": lambda folder: (folder / "weights.bin").write_bytes(pickle.dumps(Pickled())),
+    "pickled vectors": lambda folder: (folder / "vectors.bin").write_bytes(pickle.dumps(Pickled())),
+    "pickled settings": lambda folder: (folder / "config.json").write_bytes(pickle.dumps(Pickled())),
     "a larger network": edit("config.json", lambda c: {**c, "hidden_size": 10**6}),
     "another network": edit("config.json", lambda c: {**c, "decoder": "softmax"}),
     "an unknown setting": edit("config.json", lambda c: {**c, "run": "rm -rf /"}),
@@ -221,7 +226,7 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "characters that are too many": edit("indexer.json", lambda t: {**t, "characters": [*t["characters"], "\u4e00"]}),
     "a tensor larger than the file": first_shape([2**39, 2**39]),
     "a negative shape": first_shape([-1]),
-    "a shape of numbers with points": first_shape([1.5]),  # type: ignore[list-item]
+    "a shape of numbers with points": first_shape([1.5]),
     "a dtype of objects": edit("weights.json", lambda index: [{**index[0], "dtype": "object"}, *index[1:]]),
     "a tensor twice": edit("weights.json", lambda index: [index[0], *index]),
     "a tensor less": edit("weights.json", lambda index: index[:-1]),
@@ -229,13 +234,9 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "a word less": edit("vectors.json", lambda v: [{**v[0], "words": v[0]["words"][:-1]}]),
     "a word twice": edit("vectors.json", lambda v: [{**v[0], "words": [v[0]["words"][0], *v[0]["words"][:-1]]}]),
     "a rule that is none": edit("vectors.json", lambda v: [{**v[0], "rule": {"tokenize": 3}}]),
-    "no JSON": lambda folder: (folder / "weights.json").write_text("[" * 100_000) and None,  # type: ignore[func-returns-value]
-    "not a number": lambda folder: (
-        (folder / "weights.bin").write_bytes(b"\xff" * (folder / "weights.bin").stat().st_size) and None
-    ),  # type: ignore[func-returns-value]
-    "vectors that are no numbers": lambda folder: (
-        (folder / "vectors.bin").write_bytes(b"\xff" * (folder / "vectors.bin").stat().st_size) and None
-    ),  # type: ignore[func-returns-value]
+    "no JSON": lambda folder: (folder / "weights.json").write_text("[" * 100_000),
+    "not a number": spoil("weights.bin"),
+    "vectors that are no numbers": spoil("vectors.bin"),
 }
 
 

@@ -18,9 +18,9 @@ from ner.corpus.dataset import encode
 from ner.corpus.scheme import allowed_transitions, labels_of, to_spans
 from ner.inputs.batches import SentenceBatches
 from ner.model.confidence import continuations
-from ner.predict import CHUNK, predict_stream
+from ner.predict import predict_stream
 from ner.tagging.readers import LONGEST, LONGEST_SENTENCE, Lines, cut_text, form_of, read_passages
-from ner.tagging.tagger import TrainedTagger
+from ner.tagging.tagger import CHUNK, TrainedTagger
 from ner.vectors.views import Views
 from tests.ner.small_tagger import RULE, saved, some_words, tagger
 from tests.reference import crf_brute

@@ -69,7 +69,8 @@ def test_a_state_taken_anywhere_goes_on_to_the_same_mean() -> None:
 
     class TakeState(Callback):
         def __init__(self, at: int, in_validation: bool) -> None:
-            self.at, self.in_validation, self.state = at, in_validation, {}
+            self.at, self.in_validation = at, in_validation
+            self.state: dict[str, Any] = {}
 
         def take(self, trainer: Any) -> None:
             if not self.state and trainer.global_step >= self.at:

@@ -98,7 +98,7 @@ def bits_by_threads(operation: Callable[[], Tensor]) -> list[bool]:
 def test_any_threads_gives_the_same_bits(name: str) -> None:
     torch.set_num_threads(1)
     alone = OPERATIONS[name]()
-    with AnyThreads():
+    with AnyThreads():  # type: ignore[no-untyped-call]
         assert all(bits_by_threads(OPERATIONS[name]))
         assert torch.equal(OPERATIONS[name](), alone)
 
@@ -110,7 +110,8 @@ def test_without_it_some_of_them_differ() -> None:
 
 
 def manifest(run: Path) -> dict[str, Any]:
-    return json.loads((run / "manifest.json").read_text())
+    described: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return described
 
 
 def same_results(first: Path, second: Path) -> None:
@@ -142,9 +143,10 @@ def test_vectors_trained_with_any_threads(tmp_path: Path, loss: str) -> None:
 
 
 def test_each_level_has_its_name() -> None:
-    for settings, expected in (
+    levels: list[tuple[dict[str, Any], str]] = [
         ({}, "seeded"), ({"deterministic": True}, "run"), ({"any_threads": True}, "threads"),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for settings, expected in levels:
         with determinism(TrainConfig(**settings)) as level:
             assert level == expected
     assert TrainConfig(any_threads=True).deterministic
@@ -206,7 +208,7 @@ def test_portable_square_roots_are_rounded_as_ieee_asks() -> None:
     for dtype in (torch.float32, torch.float64):
         x = uniform(100, 103).to(dtype).abs()
         exact = torch.from_numpy(np.sqrt(x.numpy()))
-        with portable.Roots():
+        with portable.Roots():  # type: ignore[no-untyped-call]
             assert torch.equal(x.sqrt(), exact)
             assert torch.equal(x.t()[:50].sqrt(), exact.t()[:50])
             assert torch.equal(x.clone().sqrt_(), exact)
@@ -217,7 +219,7 @@ def test_portable_square_roots_are_rounded_as_ieee_asks() -> None:
             assert all(torch.equal(each, exact) for each in inplace)
             assert (-x).sqrt().isnan().all()
         weight = x.clone().requires_grad_()
-        with portable.Roots():
+        with portable.Roots():  # type: ignore[no-untyped-call]
             weight.sqrt().sum().backward()
         assert weight.grad is not None
         assert torch.allclose(weight.grad, 0.5 / exact)

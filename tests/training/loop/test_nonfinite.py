@@ -17,7 +17,8 @@ from ner.config import TaggerConfig
 from ner.corpus.dataset import read_dataset
 from ner.inputs.batches import Batch as SentenceBatch
 from ner.inputs.indexer import Indexer
-from ner.train import RAW, build_task, train_tagger
+from ner.train import build_task, train_tagger
+from ner.vectors.views import RAW
 from tests.training.toytask import POINTS, Kept, Line, fixed, trainer
 from training import checkpoint
 from training.callbacks.model_checkpoint import ModelCheckpoint
@@ -66,7 +67,7 @@ class Breaks(Line):
             return loss
         return loss * math.inf if self.what == "loss" else loss + (self.out.bias.sum() * 0).sqrt() * 0
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: Tensor, batch_idx: int) -> Any:
         return self.loss(batch)
 
     def batch_ids(self, batch: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ class Breaks(Line):
 class Manual(Breaks):
     automatic_optimization = False
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: Tensor, batch_idx: int) -> Any:
         optimizer = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(self.loss(batch))
@@ -116,7 +117,7 @@ def test_the_batch_is_kept_and_runs_again(kind: type[Breaks], what: str, window:
 
 def test_a_loss_that_only_comes_out_afterwards_stops_the_run_too() -> None:
     class Late(Manual):
-        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor | None:
+        def training_step(self, batch: Tensor, batch_idx: int) -> Any:
             self.optimizers().step()
             return self.loss(batch)
 
@@ -263,4 +264,4 @@ class SpoiltGradient(Callback):
             next(iter(task.model.gradients.values())).values[-1, -1] = math.nan
             return loss
 
-        task.model.step = spoilt  # type: ignore[method-assign]
+        task.model.step = spoilt  # type: ignore[assignment,method-assign]

@@ -137,7 +137,10 @@ def test_nothing_to_clip_is_no_error(algorithm: str) -> None:
 def test_own_clipping_replaces_the_trainers() -> None:
     class Half(Line):
         def configure_gradient_clipping(
-            self, optimizer: torch.optim.Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str
+            self,
+            optimizer: torch.optim.Optimizer,
+            gradient_clip_val: float | None = None,
+            gradient_clip_algorithm: str | None = None,
         ) -> None:
             assert (gradient_clip_val, gradient_clip_algorithm) == (0.0, "norm")
             self.clip_gradients(optimizer, 0.001, "value")
@@ -209,7 +212,7 @@ def test_where_closures_are_called(kind: Any) -> None:
         def closure(batch: Any = batch) -> Any:
             optimizer.zero_grad()
             loss = twin.training_step(batch, 0)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return loss
 
         optimizer.step(closure)

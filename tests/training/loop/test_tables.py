@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightning.pytorch as pl
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from torch import nn
 from training.loop.tables import ModelSummary, human_count, results_table
 
 
-def build(model: nn.Module) -> nn.Module:
+def build(model: Any) -> Any:
     model.embedding = nn.Embedding(5000, 100)
     model.encoder = nn.LSTM(100, 50, bidirectional=True)
     model.head = nn.Sequential(nn.Linear(100, 20), nn.ReLU(), nn.Linear(20, 9))
@@ -53,7 +55,7 @@ def test_a_depth_that_cannot_be() -> None:
 def test_the_test_table_is_lightnings(
     width: int, sources: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results = [
+    results: list[Any] = [
         {f"{name}/dataloader_idx_{i}" if sources > 1 else name: (i + 1) * value for name, value in metrics.items()}
         for i, metrics in enumerate([{"test_loss": 0.125, "test_f1": 0.75, "a": 1.0}] * sources)
     ]

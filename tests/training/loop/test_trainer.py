@@ -126,10 +126,10 @@ def test_left_anywhere_and_resumed_it_ends_in_the_same_bits(tmp_path: Path, plan
 
 
 def test_resumed_from_a_file_of_model_checkpoint_it_ends_in_the_same_bits(tmp_path: Path) -> None:
-    plan = {"settings": {"val_check_interval": 0.4, "accumulate_grad_batches": 2}, "schedule": "plateau"}
+    settings: dict[str, Any] = {"val_check_interval": 0.4, "accumulate_grad_batches": 2}
     log = Kept()
     callback = ModelCheckpoint(tmp_path, save_top_k=-1, every_n_train_steps=1)
-    config = TrainConfig(device="cpu", log_every_n_steps=2, max_epochs=3, **plan["settings"])
+    config = TrainConfig(device="cpu", log_every_n_steps=2, max_epochs=3, **settings)
     task = Line(schedule="plateau")
     Trainer(config, callbacks=[callback, Position(log)], loggers=[log]).fit(task, Shuffled(), Shuffled(6))
     paths = sorted(tmp_path.glob("*.ckpt"))
@@ -247,14 +247,15 @@ def test_settings_that_contradict_each_other_are_refused_before_anything_runs() 
         def setup(self, stage: str) -> None:
             raise AssertionError("something ran")
 
-    for more, message in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"max_epochs": -2}, "max_epochs: expected 0 or more"),
         ({"check_val_every_n_epoch": 0}, "check_val_every_n_epoch: expected 1 or more"),
         ({"check_val_every_n_epoch": None}, "expected a whole number of batches, got 1.0"),
         ({"limit_train_batches": 1.5}, "limit_train_batches: expected a share"),
         ({"val_check_interval": 5}, "5 batches is more than the 4"),
         ({"limit_val_batches": 0.1}, "a share of 0.1 of 4 batches"),
-    ]:
+    ]
+    for more, message in cases:
         with pytest.raises(ConfigError, match=message):
             trainer(**more).fit(Loud(), fixed(4), fixed(4))
     with pytest.raises(ConfigError, match="expected training batches, got none"):
@@ -328,7 +329,7 @@ def test_hooks_that_are_not_overridden_are_not_called() -> None:
 
 def test_an_optimizer_step_that_forgets_its_closure_is_said() -> None:
     class Forgets(Line):
-        def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any) -> None:
+        def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
             pass
 
     with pytest.raises(ConfigError, match=r"expected it to call optimizer.step\(optimizer_closure\)"):
@@ -337,7 +338,7 @@ def test_an_optimizer_step_that_forgets_its_closure_is_said() -> None:
 
 def test_every_second_step_by_an_own_optimizer_step() -> None:
     class Half(Line):
-        def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any) -> None:
+        def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
             if batch_idx % 2:
                 optimizer.step(optimizer_closure)
             else:

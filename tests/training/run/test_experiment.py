@@ -58,7 +58,8 @@ def test_stopped_within_a_validation_that_logs_its_steps_no_line_is_there_twice(
 def test_changed_data_and_settings_are_refused_and_nothing_is_touched(tmp_path: Path, with_checkpoint: bool) -> None:
     data = tmp_path / "data.txt"
     data.write_text("first")
-    path, inputs = tmp_path / "run", {"data": data}
+    path = tmp_path / "run"
+    inputs: dict[str, str | Path] = {"data": data}
 
     def leave(trainer: Any) -> None:
         if with_checkpoint:

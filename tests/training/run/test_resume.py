@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,7 @@ def test_checkpoints_come_by_steps_or_by_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: str, steps: list[int]
 ) -> None:
     clock, saved = Clock(), list[int]()
-    monkeypatch.setattr(resume.time, "monotonic", clock)
+    monkeypatch.setattr(time, "monotonic", clock)
 
     class Moment:
         stage, global_step = "batch", 0

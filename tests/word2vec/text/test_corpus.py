@@ -18,11 +18,12 @@ import word2vec.text.corpus as corpus_module
 from training.errors import ConfigError, DataError
 from word2vec.text.corpus import Corpus, encode
 from word2vec.text.tokenize import TextRule, pretokenized
+from word2vec.text.vocab import Vocab
 
 PLAIN = TextRule(tokenize=False)
 
 
-def decoded(vocab: corpus_module.Vocab, corpus: Corpus) -> list[list[str]]:
+def decoded(vocab: Vocab, corpus: Corpus) -> list[list[str]]:
     """The sentences of an encoded corpus as words."""
     found: list[list[str]] = [[]]
     for i in corpus.ids().tolist():

@@ -58,7 +58,9 @@ def test_similarity_is_gensims(tmp_path: Path, vectors: WordVectors, gensims: Ke
     lines += ["X4 y4 9", "none x1 3", "x1 none 2", "x1 Z9 0.5"]
     path = tmp_path / "pairs.txt"
     path.write_text("\n".join(lines) + "\n")
-    result = score_similarity(vectors, read_set(path), ignore_case=ignore_case)
+    pairs = read_set(path)
+    assert isinstance(pairs, SimilaritySet)
+    result = score_similarity(vectors, pairs, ignore_case=ignore_case)
     _, expected, unknown = gensims.evaluate_word_pairs(str(path), delimiter=None, case_insensitive=ignore_case)
     assert result.spearman == pytest.approx(expected.statistic, abs=1e-6)
     assert (result.name, result.pairs) == ("pairs", 204)
@@ -76,7 +78,9 @@ def test_analogies_are_gensims(
     lines += [": nothing known", "a b c d"]
     path = tmp_path / "questions.txt"
     path.write_text("\n".join(lines))
-    result = score_analogies(vectors, read_set(path), restrict=restrict, ignore_case=ignore_case)
+    questions = read_set(path)
+    assert isinstance(questions, AnalogySet)
+    result = score_analogies(vectors, questions, restrict=restrict, ignore_case=ignore_case)
     _, sections = gensims.evaluate_word_analogies(
         str(path), restrict_vocab=restrict or len(vectors), case_insensitive=ignore_case
     )

@@ -26,7 +26,8 @@ WORDS = st.lists(WORD, min_size=1, max_size=12, unique=True)
 
 def matrix_of(n: int, d: int, seed: int = 0) -> np.ndarray:
     """Values of the sizes that training makes, and some that are hard to write."""
-    values = np.random.Generator(np.random.PCG64(seed)).standard_normal((n, d)).astype(np.float32) * np.float32(0.3)
+    values = np.random.Generator(np.random.PCG64(seed)).standard_normal((n, d)).astype(np.float32)
+    values *= np.float32(0.3)
     flat = values.reshape(-1)
     hard = np.array([0, -0.0, 1e-7, -12345.678, 1, 3.4e38, 1e-45, 9.9999999], dtype=np.float32)
     flat[: len(hard)] = hard[: len(flat)]

@@ -57,7 +57,9 @@ def test_neighbors_and_analogies_are_gensims(some: WordVectors) -> None:
 
 
 def test_a_vector_may_be_asked_for(some: WordVectors) -> None:
-    assert some.nearest(some.vector("w3") * 5, 1)[0] == ("w3", pytest.approx(1))
+    ((word, similarity),) = some.nearest(some.vector("w3") * 5, 1)
+    assert word == "w3"
+    assert similarity == pytest.approx(1)
     assert [w for w, _ in some.nearest(some.vector("w3"), 5)][1:] == [w for w, _ in some.nearest("w3", 4)]
     with pytest.raises(DataError, match="expected a vector of 12 numbers"):
         some.nearest(torch.zeros(3))
