@@ -33,10 +33,8 @@ from ner.train import build_task
 from ner.vectors import views as embeddings
 from ner.vectors.views import RAW
 from training.determinism.flags import determinism
-from training.loop import nonfinite
+from training.loop import nonfinite, task
 from training.loop import session as core
-from training.loop import step as optimization
-from training.loop import trainer as loop
 from training.loop.trainer import Trainer
 from training.randomness import uniform
 
@@ -86,11 +84,12 @@ def watch_all(parts: Parts) -> None:
     parts.watch(model.Tagger, "decode", "decoding")
     parts.watch(crf.CRF, "decode", "decoding")
     parts.watch(metrics.SpanCounter, "count", "strict F1 of train and valid")
-    parts.watch(core.TrainerCore, "backward", "backward, all but the LSTM")
+    parts.watch(core.Session, "backward", "backward, all but the LSTM")
     parts.watch(nonfinite, "check_gradients", "gradients finite?")
-    parts.watch(optimization, "clip", "clipping, with the gradients' norm")
+    parts.watch(task, "clip", "clipping, with the gradients' norm")
     parts.watch(torch.optim.Adam, "step", "optimizer")
-    parts.watch(loop.Trainer, "_log_step", "logging")
+    parts.watch(core.Session, "collect", "logging")
+    parts.watch(core.Session, "log_metrics", "logging")
 
 
 def rate() -> float:

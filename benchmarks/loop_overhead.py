@@ -29,9 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lightning.pytorch as pl
 
 from training.config import TrainConfig
+from training.data.batches import FixedBatches
 from training.loop.callback import Callback
 from training.loop.task import Task
-from training.loop.trainer import FixedBatches, Trainer
+from training.loop.trainer import Trainer
 
 WARM_UP = 200
 BATCH = torch.linspace(-1, 1, 64 * 32).reshape(64, 32)

@@ -27,7 +27,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training.data",),
     ("training.loop",),
     ("training.callbacks",),
-    ("training.loop.trainer",),
     ("training.run",),
     ("training",),
     ("training.commands",),

@@ -18,6 +18,7 @@ from training.loop.memory import keep_freed_memory
 from training.loop.tables import ModelSummary
 from training.loop.task import Task
 from training.loop.trainer import Trainer
+from training.loop.view import TrainerView
 from training.run.experiment import Experiment, RunOptions, already_finished, experiment
 from training.run.folder import Run
 from training.run.inputs import Inputs
@@ -169,7 +170,7 @@ class Progress(Callback):
         # Neighbors are looked for among the frequent words: the rest of a large vocabulary would be a copy of its table.
         self.shown = max([NEIGHBOR_WORDS, *(place[word] + 1 for word in self.probes)])
 
-    def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
+    def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
         assert isinstance(task, Word2VecTask)
         matrix = task.model.input.detach().cpu()
         vectors = WordVectors(list(self.vocab.words[: self.shown]), matrix[: self.shown], self.rule)

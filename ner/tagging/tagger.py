@@ -23,8 +23,7 @@ from ner.tagging.load import Saved, read_run
 from ner.tagging.readers import cut_text
 from ner.vectors.views import attach_unseen
 from training.errors import DataError
-from training.loop.device import choose_device, move
-from training.loop.precision import precision
+from training.loop.device import choose_device, move, precision
 from word2vec.text.tokenize import Token
 
 Piece = TypeVar("Piece")

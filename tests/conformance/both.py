@@ -13,11 +13,14 @@ from lightning.pytorch.loggers import Logger
 
 from tests.conformance.records import Record, plain
 from tests.conformance.toy import Behavior, Case, batches, plain_task, recording_callback, recording_task
+from training.callbacks.early_stopping import EarlyStopping
+from training.callbacks.learning_rate_monitor import LearningRateMonitor
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
-from training.loop.callback import Callback, EarlyStopping, LearningRateMonitor
+from training.data.batches import FixedBatches
+from training.loop.callback import Callback
 from training.loop.task import Task
-from training.loop.trainer import FixedBatches, Trainer
+from training.loop.trainer import Trainer
 
 LIGHTNING_TASKS = {True: recording_task(pl.LightningModule), False: plain_task(pl.LightningModule)}
 OUR_TASKS = {True: recording_task(Task), False: plain_task(Task)}

@@ -19,10 +19,12 @@ from tests.conformance.variants import quiet
 from training import checkpoint
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
+from training.data.batches import FixedBatches
 from training.digest import weights_sha256
 from training.loop.callback import Callback
 from training.loop.task import Task
-from training.loop.trainer import FixedBatches, Trainer
+from training.loop.trainer import Trainer
+from training.loop.view import TrainerView
 
 Resumed = tuple[dict[str, Any], int, int, int, bool]
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -149,7 +151,7 @@ def test_an_epoch_that_a_stop_ended_is_over(tmp_path: Path) -> None:
     """Only max_steps can be raised: early stopping, or fewer batches an epoch, end it for good."""
 
     class Stop(Callback):
-        def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
             trainer.should_stop = True
 
     cases: list[tuple[list[Callback], dict[str, Any], list[Any]]] = [

@@ -14,9 +14,10 @@ from tests.conformance.toy import batches
 from training import checkpoint
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
+from training.data.batches import FixedBatches
 from training.loop.callback import Callback
 from training.loop.task import Task
-from training.loop.trainer import FixedBatches, Trainer
+from training.loop.trainer import Trainer
 
 HOOKS = (
     "setup configure_model on_fit_start on_sanity_check_start on_train_start on_train_epoch_start on_train_batch_start "

@@ -17,9 +17,10 @@ from tests.conformance.both import Loader
 from tests.conformance.records import simplify
 from tests.conformance.toy import batches
 from training.config import TrainConfig
+from training.data.batches import FixedBatches
 from training.loop.callback import Callback
 from training.loop.task import Task
-from training.loop.trainer import FixedBatches, Trainer
+from training.loop.trainer import Trainer
 
 
 @dataclass

@@ -73,7 +73,7 @@ class Nosy(Callback):
         np.random.rand()
         torch.rand(1)
         trainer.state()
-        trainer.collect()
+        trainer.session.collect()
         weights_sha256(task)
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from training.config import TrainConfig
+from training.data.batches import FixedBatches
 from training.loop.callback import Callback
 from training.loop.task import Task
-from training.loop.trainer import FixedBatches, Trainer
+from training.loop.trainer import Trainer
 from training.randomness import permutation, uniform
 
 POINTS = torch.arange(60, dtype=torch.float32).reshape(20, 3).sub(30).div(32)

@@ -11,16 +11,14 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from training import checkpoint
 from training.errors import ConfigError
 from training.files import is_inside
 from training.loop.callback import Callback
-
-if TYPE_CHECKING:
-    from training.loop.task import Task
-    from training.loop.trainer import Trainer
+from training.loop.task import Task
+from training.loop.view import TrainerView
 
 DEFAULT_NAME = "{epoch}-{step}"
 LAST, EXTENSION = "last", ".ckpt"
@@ -85,7 +83,7 @@ class ModelCheckpoint(Callback):
 
     # -- when ---------------------------------------------------------------------------------------------------------
 
-    def setup(self, trainer: Trainer, task: Task, stage: str) -> None:
+    def setup(self, trainer: TrainerView, task: Task, stage: str) -> None:
         if self.dirpath is None:
             if trainer.checkpoint_dir is None:
                 raise ConfigError("ModelCheckpoint: expected dirpath=…, or a Trainer with checkpoint_dir=…, got neither")
@@ -94,7 +92,7 @@ class ModelCheckpoint(Callback):
             there = {str(path) for path in self.dirpath.rglob(f"*{EXTENSION}")}
             self._taken |= {path for path in there if is_inside(self._relative(path))}
 
-    def on_fit_start(self, trainer: Trainer, task: Task) -> None:
+    def on_fit_start(self, trainer: TrainerView, task: Task) -> None:
         self._resumed_from = None
         if trainer.resumed_from is None:
             self._remove_obsolete()
@@ -112,7 +110,7 @@ class ModelCheckpoint(Callback):
             self.best_model_path = self.kth_best_model_path = self.last_model_path = ""
             self.best_model_score = self.current_score = None
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.every_n_train_steps < 1 or trainer.global_step % self.every_n_train_steps != 0:
             return
         if not task.automatic_optimization and self._skip(trainer):
@@ -132,11 +130,11 @@ class ModelCheckpoint(Callback):
             self._save_best(trainer)
             self._save_last(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
+    def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
         if not self._skip(trainer) and self._at_epoch_end(trainer):
             self._save_by_epoch(trainer)
 
-    def on_validation_end(self, trainer: Trainer, task: Task) -> None:
+    def on_validation_end(self, trainer: TrainerView, task: Task) -> None:
         if self._skip(trainer) or self._at_epoch_end(trainer):
             return
         if self._deferred:
@@ -146,17 +144,17 @@ class ModelCheckpoint(Callback):
         else:
             self._save_by_epoch(trainer)
 
-    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+    def on_train_end(self, trainer: TrainerView, task: Task) -> None:
         if self.save_last and not self._saved_path and not trainer.fast_dev_run:
             self._save_last(trainer)
 
-    def _save_by_epoch(self, trainer: Trainer) -> None:
+    def _save_by_epoch(self, trainer: TrainerView) -> None:
         if self.every_n_epochs >= 1 and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._save_best(trainer)
         if self._saved_step == trainer.global_step:
             self._save_last(trainer)
 
-    def _skip(self, trainer: Trainer) -> bool:
+    def _skip(self, trainer: TrainerView) -> bool:
         return (
             bool(trainer.fast_dev_run)
             or not trainer.fitting
@@ -164,7 +162,7 @@ class ModelCheckpoint(Callback):
             or self._saved_step == trainer.global_step
         )
 
-    def _at_epoch_end(self, trainer: Trainer) -> bool:
+    def _at_epoch_end(self, trainer: TrainerView) -> bool:
         if self.save_on_train_epoch_end is not None:
             return self.save_on_train_epoch_end
         if trainer.check_val_every_n_epoch != 1:
@@ -173,7 +171,7 @@ class ModelCheckpoint(Callback):
 
     # -- what ---------------------------------------------------------------------------------------------------------
 
-    def _save_best(self, trainer: Trainer) -> None:
+    def _save_best(self, trainer: TrainerView) -> None:
         candidates = self._candidates(trainer)
         if self.save_top_k == 0:
             return
@@ -189,7 +187,7 @@ class ModelCheckpoint(Callback):
                 f"{', '.join(trainer.metrics) or 'none'}"
             )
 
-    def _save_if_better(self, trainer: Trainer, candidates: dict[str, float]) -> None:
+    def _save_if_better(self, trainer: TrainerView, candidates: dict[str, float]) -> None:
         assert self.monitor is not None
         current = candidates[self.monitor]
         full = len(self.best_k_models) == self.save_top_k
@@ -212,14 +210,14 @@ class ModelCheckpoint(Callback):
         self.best_model_score = self.best_k_models[self.best_model_path]
         self._save(trainer, path, replaced)
 
-    def _save_last(self, trainer: Trainer) -> None:
+    def _save_last(self, trainer: TrainerView) -> None:
         if not self.save_last:
             return
         path = self._free_name(trainer, self.format_checkpoint_name({}, LAST), self.last_model_path)
         previous, self.last_model_path = self.last_model_path, path
         self._save(trainer, path, previous)
 
-    def _save(self, trainer: Trainer, path: str, replaced: str) -> None:
+    def _save(self, trainer: TrainerView, path: str, replaced: str) -> None:
         """Write ``path``; then delete ``replaced``. The state in the file is that of after both."""
         self._taken.add(path)
         self._saved_step, self._saved_path = trainer.global_step, path
@@ -240,7 +238,7 @@ class ModelCheckpoint(Callback):
 
     # -- names --------------------------------------------------------------------------------------------------------
 
-    def _candidates(self, trainer: Trainer) -> dict[str, float]:
+    def _candidates(self, trainer: TrainerView) -> dict[str, float]:
         found = dict(trainer.metrics)
         return {
             **found,
@@ -262,7 +260,7 @@ class ModelCheckpoint(Callback):
         name = template.format(values) + EXTENSION
         return name if self.dirpath is None else str(self.dirpath / name)
 
-    def _free_name(self, trainer: Trainer, path: str, own: str) -> str:
+    def _free_name(self, trainer: TrainerView, path: str, own: str) -> str:
         """``path``, or its first ``-vN`` that no checkpoint has; ``own`` may be written over."""
         if not self.enable_version_counter:
             return path

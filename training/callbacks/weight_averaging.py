@@ -6,17 +6,16 @@ Polyak & Juditsky 1992, with exponentially falling weights as Lightning's EMAWei
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from training.errors import ConfigError
 from training.loop.callback import Callback
-
-if TYPE_CHECKING:
-    from training.loop.task import Task
-    from training.loop.trainer import Trainer
+from training.loop.task import Task
+from training.loop.view import TrainerView
 
 EVERY = 8  # steps between two updates, each worth as many: the mean hardly differs, and costs an eighth
 
@@ -53,8 +52,11 @@ class WeightAveraging(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mean, self.inside = dict(state["mean"]), False
 
+    def weights_to_check(self) -> Mapping[str, Tensor]:
+        return {f"the running mean of {name}": mean for name, mean in self.mean.items()}
+
     @torch.no_grad()
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.accumulating or trainer.global_step % EVERY:
             return
         weights = {name: p.detach() for name, p in task.named_parameters() if p.requires_grad}
@@ -65,15 +67,15 @@ class WeightAveraging(Callback):
         torch._foreach_lerp_(means, list(weights.values()), 1.0 - kept_share(self.decay, trainer.global_step))
         self.mean = dict(zip(weights, means, strict=True))
 
-    def on_validation_start(self, trainer: Trainer, task: Task) -> None:
+    def on_validation_start(self, trainer: TrainerView, task: Task) -> None:
         if trainer.fitting and self.mean:
             self._exchange(task)
 
-    def on_validation_end(self, trainer: Trainer, task: Task) -> None:
+    def on_validation_end(self, trainer: TrainerView, task: Task) -> None:
         if self.inside:
             self._exchange(task)
 
-    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+    def on_train_end(self, trainer: TrainerView, task: Task) -> None:
         if self.mean:
             self._exchange(task)
 

@@ -20,7 +20,7 @@ from training.commands.door import for_styles
 from training.job_progress import JobProgress
 from training.loop.callback import Callback
 from training.loop.task import Task
-from training.loop.trainer import Trainer
+from training.loop.view import TrainerView
 from training.visible import one_line, visible
 
 
@@ -53,14 +53,14 @@ class ProgressBar(Callback):
         self.terminal = sys.stderr.isatty()
         self.pace = Pace()
 
-    def on_train_epoch_start(self, trainer: Trainer, task: Task) -> None:
+    def on_train_epoch_start(self, trainer: TrainerView, task: Task) -> None:
         self.pace = Pace()
         self._open(trainer, done=0)
 
-    def on_train_batch_start(self, trainer: Trainer, task: Task, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
         self.pace.begin()
 
-    def _open(self, trainer: Trainer, done: int) -> None:
+    def _open(self, trainer: TrainerView, done: int) -> None:
         if not self.terminal:
             return
         epochs = trainer.config.max_epochs
@@ -74,14 +74,14 @@ class ProgressBar(Callback):
         )
         self.bar.update(done)
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.pace.end(task.units(batch))
         if self.bar is None:
             self._open(trainer, done=batch_idx)  # a resumed run begins inside an epoch
         if self.bar is not None:
             self.bar.update(1, f"{self._rate(task)} {shown(trainer.progress_bar_metrics, running=True)}")
 
-    def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
+    def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
         if self.bar is not None:
             self.bar.render_finish()
             self.bar = None
@@ -94,7 +94,7 @@ class ProgressBar(Callback):
     def _rate(self, task: Task) -> str:
         return f"{self.pace.rate:,.0f} {task.unit}/s"
 
-    def on_exception(self, trainer: Trainer, task: Task, exception: BaseException) -> None:
+    def on_exception(self, trainer: TrainerView, task: Task, exception: BaseException) -> None:
         if self.bar is not None:
             self.bar.render_finish()
             self.bar = None
@@ -217,22 +217,22 @@ class JsonLog(Callback):
     def __init__(self) -> None:
         self.pace = Pace()
 
-    def on_train_epoch_start(self, trainer: Trainer, task: Task) -> None:
+    def on_train_epoch_start(self, trainer: TrainerView, task: Task) -> None:
         self.pace = Pace()
 
-    def on_train_batch_start(self, trainer: Trainer, task: Task, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
         self.pace.begin()
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.pace.end(task.units(batch))
 
-    def on_validation_end(self, trainer: Trainer, task: Task) -> None:
+    def on_validation_end(self, trainer: TrainerView, task: Task) -> None:
         if not trainer.sanity_checking:
             self._log("validation", trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
+    def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
         self._log("epoch", trainer, {f"{task.unit}_per_second": round(self.pace.rate, 1)})
 
-    def _log(self, kind: str, trainer: Trainer, more: Mapping[str, float] | None = None) -> None:
+    def _log(self, kind: str, trainer: TrainerView, more: Mapping[str, float] | None = None) -> None:
         metrics = {name: value if math.isfinite(value) else str(value) for name, value in trainer.metrics.items()}
         event(kind, epoch=trainer.current_epoch, step=trainer.global_step, metrics=metrics, **(more or {}))

@@ -14,113 +14,62 @@ weights that the batch met. ``Trainer.replay`` runs it again; then the task can 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
-import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
 from training import checkpoint
-from training.callbacks.weight_averaging import WeightAveraging
 from training.errors import CheckpointError, ConfigError, NonFiniteError
-from training.loop import snapshot as state
-
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
+from training.loop.finite import all_finite, is_finite
+from training.loop.gradients import gradients
+from training.loop.session import Session
+from training.loop.snapshot import capture_weights
 
 FILE = "nonfinite.ckpt"
-LARGE = 1 << 18  # numbers
 
 
-def check_loss(trainer: Trainer, loss: Tensor, what: str = "no step was taken") -> None:
-    """NonFiniteError for a loss that is NaN or infinite."""
-    value = loss.item()
-    if not math.isfinite(value):
-        raise NonFiniteError(f"{trainer.where()}: the loss is {value}; {what}")
-
-
-def check_gradients(trainer: Trainer, optimizer: Optimizer) -> None:
+def check_gradients(session: Session, optimizer: Optimizer) -> None:
     """NonFiniteError that names the gradients that are not finite; of a task that makes its own, of those."""
-    if all_finite([*trainer.task.ledger_tensors().values()] if trainer.own_gradients else gradients(optimizer)):
+    if all_finite([*session.task.ledger_tensors().values()] if session.own_gradients else gradients(optimizer)):
         return
-    bad = [name for name, tensor in trainer.task.ledger_tensors().items() if not bool(tensor.isfinite().all())]
+    bad = [name for name, tensor in session.task.ledger_tensors().items() if not bool(tensor.isfinite().all())]
     names = ", ".join(bad) or "a parameter that is not the task's"
-    raise NonFiniteError(f"{trainer.where()}: the gradient of {names} is not finite; no step was taken")
+    raise NonFiniteError(f"{session.progress.where()}: the gradient of {names} is not finite; no step was taken")
 
 
-def check_weights(trainer: Trainer) -> None:
+def check_weights(session: Session) -> None:
     """NonFiniteError that names the trained weights, or running means of them, that are not finite."""
     found = {
-        name: p.detach() for name, p in trainer.task.named_parameters()
-        if (p.requires_grad or trainer.own_gradients) and not isinstance(p, UninitializedParameter)
+        name: p.detach() for name, p in session.task.named_parameters()
+        if (p.requires_grad or session.own_gradients) and not isinstance(p, UninitializedParameter)
     }  # fmt: skip
-    for callback in trainer.callbacks:
-        if isinstance(callback, WeightAveraging):
-            found |= {f"the running mean of {name}": mean for name, mean in callback.mean.items()}
+    for callback in session.callbacks:
+        found |= callback.weights_to_check()
     bad = [name for name, tensor in found.items() if not is_finite(tensor)]
     if bad:
         names = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
         raise NonFiniteError(
-            f"{trainer.where()}: the weights are not finite ({names}), so that they are not kept; begin anew with a lower "
-            "learning rate, or clip the gradients"
+            f"{session.progress.where()}: the weights are not finite ({names}), so that they are not kept; begin anew "
+            "with a lower learning rate, or clip the gradients"
         )
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether no number of it is NaN or infinite. A sum that is finite says so, and is read faster than each number."""
-    values = tensor._values() if tensor.is_sparse else tensor
-    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
-
-
-def gradients(optimizer: Optimizer) -> list[Tensor]:
-    """The gradients that the optimizer's step will use."""
-    return [g for group in optimizer.param_groups for p in group["params"] if (g := p.grad) is not None]
-
-
-def all_finite(tensors: list[Tensor]) -> bool:
-    """Whether no number of them is NaN or infinite: exact, and read once. All on one device."""
-    tensors = [t for t in tensors if t.numel() < LARGE or not _sum_is_finite(t)]
-    if not tensors:
-        return True
-    found, one = _buffers(tensors[0].device)
-    # Made for gradients that were scaled up; scaled by one, it changes none of their bits.
-    try:
-        torch._amp_foreach_non_finite_check_and_unscale_(tensors, found, one)
-    except NotImplementedError:  # some are sparse
-        return all_finite([t._values() if t.is_sparse else t for t in tensors])
-    if not found.item():
-        return True
-    found.zero_()
-    return False
-
-
-def _sum_is_finite(tensor: Tensor) -> bool:
-    """For a dense tensor on the CPU: then all its terms are. Reading a large one is faster than what also writes."""
-    return tensor.is_cpu and not tensor.is_sparse and math.isfinite(tensor.sum().item())
-
-
-@functools.cache
-def _buffers(device: torch.device) -> tuple[Tensor, Tensor]:
-    return torch.zeros(1, device=device), torch.ones(1, device=device)
 
 
 # -- the batch is kept -----------------------------------------------------------------------------------------------
 
 
-def keep(trainer: Trainer, batch: Any, error: NonFiniteError) -> None:
-    """Give the error the batch and its ids, and where the trainer has a folder for checkpoints, write FILE into it."""
-    error.batch, error.ids = batch, trainer.task.batch_ids(batch)
-    if trainer.checkpoint_dir is None:
+def keep(session: Session, batch: Any, error: NonFiniteError) -> None:
+    """Give the error the batch and its ids, and where there is a folder for checkpoints, write FILE into it."""
+    error.batch, error.ids = batch, session.task.batch_ids(batch)
+    if session.checkpoint_dir is None:
         return
-    path = Path(trainer.checkpoint_dir) / FILE
+    path = Path(session.checkpoint_dir) / FILE
     kept = {
-        **state.capture_weights(trainer),
+        **capture_weights(session),
         "reason": str(error),
-        "num_training_batches": trainer.num_training_batches,
+        "num_training_batches": session.num_training_batches,
         "batch": plain(batch),
         "ids": plain(error.ids),
     }

@@ -4,42 +4,38 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from torch.optim import Optimizer
 
 from training.errors import ConfigError
-from training.loop.step import own_optimizer
-
-if TYPE_CHECKING:
-    from training.loop.step import Scheduler
-    from training.loop.trainer import Trainer
+from training.loop.optimizers import Scheduler, own_optimizer
+from training.loop.session import Session
 
 
-def step_schedulers(trainer: Trainer, interval: str, on_plateau: bool, last: bool = False) -> None:
+def step_schedulers(session: Session, interval: str, on_plateau: bool, last: bool = False) -> None:
     """Step those schedulers whose interval and frequency say so; plateau ones separately, with their metric.
 
     ``last`` says that the epoch ends here although more batches were planned: then step-wise ones do not wait for a window.
     """
-    if not trainer.schedulers or not trainer.task.automatic_optimization:
+    if not session.schedulers or not session.task.automatic_optimization:
         return
-    if interval == "step" and trainer.accumulating and not last:
+    if interval == "step" and session.accumulating and not last:
         return
-    count = 1 + (trainer.batch_idx if interval == "step" else trainer.current_epoch)
-    for each in trainer.schedulers:
+    count = 1 + (session.progress.batch_idx if interval == "step" else session.progress.current_epoch)
+    for each in session.schedulers:
         if each.on_plateau != on_plateau or each.interval != interval or count % each.frequency != 0:
             continue
         metric = None
         if each.on_plateau:
-            metric = trainer.metrics.get(each.monitor or "")
+            metric = session.metrics.get(each.monitor or "")
             if metric is None:
-                known = ", ".join(trainer.metrics) or "none"
+                known = ", ".join(session.metrics) or "none"
                 message = f"ReduceLROnPlateau: expected the metric {each.monitor!r} to be logged, got {known}"
                 if each.strict:
                     raise ConfigError(message)
                 warnings.warn(f"{message}; the learning rate stays", RuntimeWarning, stacklevel=2)
                 continue
-        trainer.call("lr_scheduler_step", each.scheduler, metric)
+        session.call("lr_scheduler_step", each.scheduler, metric)
 
 
 def optimizer_names(optimizers: Iterable[Optimizer], schedulers: Sequence[Scheduler]) -> list[tuple[Optimizer, str]]:
@@ -71,12 +67,12 @@ def group_names(optimizer: Optimizer, name: str) -> list[str]:
 
 
 def by_name(
-    trainer: Trainer, interval: str = "any", *, momentum: bool = False, weight_decay: bool = False
+    session: Session, interval: str = "any", *, momentum: bool = False, weight_decay: bool = False
 ) -> dict[str, float]:
     """The learning rates by name; of optimizers with a scheduler, those whose scheduler has that interval."""
     found: dict[str, float] = {}
-    intervals = [each.interval for each in trainer.schedulers]
-    named = optimizer_names([each.optimizer for each in trainer.optimizers], trainer.schedulers)
+    intervals = [each.interval for each in session.schedulers]
+    named = optimizer_names([each.optimizer for each in session.optimizers], session.schedulers)
     for i, (optimizer, name) in enumerate(named):
         if i < len(intervals) and interval not in ("any", intervals[i]):
             continue

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from training.loop import nonfinite
-from training.loop import step as optimization
+from training.loop.finite import check_loss
+from training.loop.gradients import clip, clipping
 from training.loop.hooks import Hooks
 from training.loop.logged_metrics import REDUCTIONS, reduction
-
-if TYPE_CHECKING:
-    from training.loop.trainer import Trainer
+from training.loop.view import TrainerView
 
 Outputs = Any  # what a step returns: a loss tensor, a dict with "loss", or None to skip the step
 
@@ -32,7 +30,7 @@ class Task(nn.Module, Hooks):
 
     def __init__(self) -> None:
         super().__init__()
-        self._trainer: Trainer | None = None
+        self._trainer: TrainerView | None = None
 
     # -- what a subclass writes ---------------------------------------------------------------------------------------
 
@@ -76,7 +74,7 @@ class Task(nn.Module, Hooks):
     # -- what the trainer offers --------------------------------------------------------------------------------------
 
     @property
-    def trainer(self) -> Trainer:
+    def trainer(self) -> TrainerView:
         """The Trainer that runs this task; RuntimeError before it does."""
         if self._trainer is None:
             raise RuntimeError(f"{type(self).__name__} is not attached to a Trainer: call it from fit, test or predict")
@@ -123,11 +121,10 @@ class Task(nn.Module, Hooks):
         one process, and values without a graph, there is nothing to do for those not named here.
         """
         trainer = self._trainer or self.trainer
-        trainer.uncollected = True
         if reduce_fx not in REDUCTIONS:
             reduce_fx = reduction(reduce_fx)
         arguments: Any = (on_step, on_epoch, prog_bar, logger is not False, reduce_fx, add_dataloader_idx)
-        trainer.results.log(trainer.hook, name, value, batch_size, arguments)
+        trainer.log_value(name, value, batch_size, arguments)
 
     def log_dict(self, dictionary: Mapping[str, torch.Tensor | float | int], *args: Any, **kwargs: Any) -> None:
         """``log`` for each item of ``dictionary``, with the same arguments."""
@@ -136,7 +133,7 @@ class Task(nn.Module, Hooks):
 
     def optimizers(self, use_pl_optimizer: bool = True) -> Any:
         """The optimizer, or the list of them; their ``step`` counts ``global_step``, unless torch's own are asked for."""
-        wrapped: list[Any] = self.trainer.optimizers
+        wrapped = list(self.trainer.optimizers)
         found = wrapped if use_pl_optimizer else [each.optimizer for each in wrapped]
         return found[0] if len(found) == 1 else found
 
@@ -155,7 +152,7 @@ class Task(nn.Module, Hooks):
 
     def check_finite(self, loss: torch.Tensor) -> None:
         """Stop the run if ``loss`` is not finite; for manual optimization without ``manual_backward``, before the step."""
-        nonfinite.check_loss(self.trainer, loss)
+        check_loss(loss, self.trainer.where)
 
     # -- what the trainer does by default, and a subclass may do otherwise -------------------------------------------------
 
@@ -187,7 +184,9 @@ class Task(nn.Module, Hooks):
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clips by norm or by value; 0 does nothing. Left out, both are the Trainer's, which must not be contradicted."""
-        optimization.clip(self.trainer, optimizer, gradient_clip_val, gradient_clip_algorithm)
+        norm = clip(optimizer, *clipping(self.trainer.config, gradient_clip_val, gradient_clip_algorithm))
+        if norm is not None:
+            self.trainer.note_norm(norm)
 
     def lr_scheduler_step(self, scheduler: Any, metric: float | None) -> None:
         """Steps a scheduler; ``metric`` is the monitored value for ReduceLROnPlateau."""

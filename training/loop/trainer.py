@@ -1,68 +1,167 @@
-"""The loop: fit. What runs when is Lightning 2.6's; where it differs, docs/lightning.md says so.
-
-``stage`` says where in an epoch the run is, so that a fit can be left and taken up there:
-
-    start      between epochs
-    batch      batch ``batch_idx`` comes next
-    stepped    its step was taken, and its on_train_batch_end hooks have run or are running
-    validate   a validation comes next, if one is due
-    finish     the validation is over, and its on_validation_end hooks have run or are running
-    end        the epoch's batches are over
-    log        its on_train_epoch_end hooks have run or are running
-"""
+"""The Trainer: fit, validate, test and predict, and what callbacks and tasks see of them."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 import torch
 
-from training import checkpoint, storable
-from training.callbacks.model_checkpoint import ModelCheckpoint
+from training import checkpoint
+from training.config import TrainConfig
+from training.data.batches import Batches, Sources, source_list
 from training.errors import ConfigError, NonFiniteError
-from training.loop import cadence, nonfinite
-from training.loop.evaluate import Batches, Evaluator, FixedBatches, Sources, overrides, source_list
-from training.loop.hooks import takes, takes_index
-from training.loop.schedulers import step_schedulers
-from training.loop.snapshot import restore, restore_gradients, restore_weights
+from training.loop import nonfinite
+from training.loop.callback import Callback
+from training.loop.ckpt_path import checkpoint_path
+from training.loop.evaluate import Metrics, evaluate
+from training.loop.fit import fit
+from training.loop.optimizers import CountingOptimizer, Scheduler
+from training.loop.schedulers import by_name
+from training.loop.session import MetricsLogger, Session
+from training.loop.snapshot import capture, capture_weights, restore_weights
+from training.loop.step import configure_optimizers, take_step
+from training.loop.tables import results_table
 from training.loop.task import Task
 
-__all__ = ["Batches", "FixedBatches", "Sources", "Trainer"]
-
-SKIP_EPOCH = -1
+V = TypeVar("V")
 
 
-class Trainer(Evaluator):
-    """Runs a Task: fit here; validate, test and predict in training/loop/evaluate.py."""
+class _Of(Generic[V]):
+    """An attribute that the Trainer shares with its session, or with the session's progress."""
+
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, trainer: None, owner: type) -> _Of[V]: ...
+    @overload
+    def __get__(self, trainer: Trainer, owner: type) -> V: ...
+    def __get__(self, trainer: Trainer | None, owner: type) -> Any:
+        return self if trainer is None else getattr(getattr(trainer, self.holder), self.name)
+
+    def __set__(self, trainer: Trainer, value: V) -> None:
+        setattr(getattr(trainer, self.holder), self.name, value)
+
+
+class Trainer:
+    """Runs a Task: fit, validate, test, predict. Hooks, their order and the counters are Lightning 2.6's.
+
+    Args:
+        config: the settings (see TrainConfig): epochs, validation, limits, precision, device, clipping, logging.
+        callbacks: what happens beside training, one or several; those with ``last`` run after all others.
+        loggers: each is given what is logged, by ``log_metrics(metrics, step)``.
+        keep_going: called with the Trainer at every batch boundary of a fit, the one place where it may be left: by an
+            exception. ``Trainer.state()`` taken there goes on exactly there.
+        checkpoint_dir: where a ModelCheckpoint without a folder of its own writes, and the batch that a loss or a gradient
+            was not finite on.
+
+    Raises:
+        ConfigError: for a device that is not there, and for callbacks that would keep their state under one name.
+
+    Example:
+        >>> import torch
+        >>> from training import FixedBatches, Task, TrainConfig, Trainer
+        >>> class Line(Task):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.slope = torch.nn.Parameter(torch.tensor(0.0))
+        ...     def training_step(self, batch, batch_idx):
+        ...         x, y = batch
+        ...         return (self.slope * x - y).square().mean()
+        ...     def configure_optimizers(self):
+        ...         return torch.optim.SGD(self.parameters(), lr=0.1)
+        >>> x = torch.tensor([1.0, 2.0])
+        >>> task, trainer = Line(), Trainer(TrainConfig(max_epochs=50, device="cpu"))
+        >>> trainer.fit(task, FixedBatches([(x, 3 * x)]))
+        >>> round(float(task.slope), 4), trainer.global_step
+        (3.0, 50)
+
+    Source: Lightning 2.6's ``Trainer``; where this one differs, docs/lightning.md says so.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        callbacks: Sequence[Callback] | Callback | None = (),
+        loggers: Sequence[MetricsLogger] = (),
+        keep_going: Callable[[Trainer], None] | None = None,
+        checkpoint_dir: str | Path | None = None,
+    ) -> None:
+        self.session = Session(
+            config, self, callbacks=callbacks, loggers=loggers, keep_going=keep_going, checkpoint_dir=checkpoint_dir
+        )
+        self.progress = self.session.progress
+        # Called at each step, so without a detour.
+        self.log_value, self.backward = self.session.log_value, self.session.backward
+
+    # -- the four verbs -----------------------------------------------------------------------------------------------
 
     def fit(self, task: Task, train: Batches, val: Sources | None = None, *, state: dict[str, Any] | None = None) -> None:
-        """Train ``task``; with ``state`` (from ``Trainer.state``) go on exactly where that was taken."""
-        sources = source_list(val) if val is not None else []
-        self.fitting, self.should_stop, self.cut = True, False, None
-        self.resumed_from = Path(state.path).resolve() if isinstance(state, checkpoint.Loaded) else None
-        try:
-            self._check_limits(task, train, sources)
-            with self._attached(task, "fit", state), torch.enable_grad():
-                if state is not None:
-                    restore(self, state)
-                self.call("on_fit_start")
-                task.zero_grad()
-                self._check_storable()
-                if state is None:
-                    self._sanity_check(sources)
-                else:
-                    restore_gradients(self, state)
-                if state is not None or not self._done():  # left after its last batch, it still has its end to come
-                    self.call("on_train_start")
-                    while not self._done():
-                        self._train_epoch(train, sources)
-                    nonfinite.check_weights(self)
-                    self.call("on_train_end")
-                self.call("on_fit_end")
-        finally:
-            self.fitting = False
+        """Train ``task``.
+
+        Args:
+            task: the task; when fit returns it has the weights of the last step.
+            train: where the training batches come from.
+            val: what to validate on, one source or several; None for no validation.
+            state: from ``Trainer.state``, or of a checkpoint (``training.checkpoint.load``): go on exactly where that was
+                taken, to the same bits as a fit that was never left.
+
+        Raises:
+            ConfigError: for a task or settings that do not fit, before anything has run.
+            NonFiniteError: for a loss, a gradient or weights that are not finite; no step is taken with them.
+            CheckpointError: for a ``state`` of another model, other data or other settings.
+        """
+        fit(self.session, task, train, source_list(val) if val is not None else [], state)
+
+    def validate(
+        self, task: Task | None, val: Sources, *, ckpt_path: str | Path | None = None, verbose: bool = True
+    ) -> list[Metrics]:
+        """Run validation once; returns the metrics of each source, as plain numbers. Arguments as of ``test``."""
+        return self._run("validate", "validation", task, val, ckpt_path, verbose)
+
+    def test(
+        self, task: Task | None, source: Sources, *, ckpt_path: str | Path | None = None, verbose: bool = True
+    ) -> list[Metrics]:
+        """Run the test.
+
+        Args:
+            task: the task; None for that of the last call, with the best weights.
+            source: what to test on, one source or several.
+            ckpt_path: weights to load first: a path, or "best" or "last" of what a ModelCheckpoint wrote.
+            verbose: whether to print the metrics as a table.
+
+        Returns:
+            The metrics of each source, as plain numbers by name; [] where there are no batches.
+
+        Raises:
+            ConfigError: where the task has no test_step, or there is no such checkpoint.
+            CheckpointError: for a checkpoint that is damaged.
+        """
+        return self._run("test", "test", task, source, ckpt_path, verbose)
+
+    def predict(self, task: Task | None, source: Sources, *, ckpt_path: str | Path | None = None) -> list[Any]:
+        """What ``predict_step`` returns for each batch, in order; of several sources, a list of those lists.
+
+        ``task`` and ``ckpt_path`` are as of ``test``.
+        """
+        session, sources = self.session, source_list(source)
+        with session.attached(self._chosen(task, "predict"), "predict"):
+            own = session.overrides("predict_step") or session.overrides("forward")
+            if session.task.predict_step is None or not own:
+                name = type(session.task).__name__
+                raise ConfigError(f"predict: expected {name} to have a predict_step, or forward, got none")
+            self._load_weights(ckpt_path, task)
+            session.task.zero_grad()
+            lengths = [len(each.plan(self.current_epoch)) for each in sources]
+            limits = [min(n, session.fast_dev_run or n) for n in lengths]
+            outputs = evaluate(session, "predict", sources, limits).outputs
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def replay(self, task: Task, path: str | Path, batch_type: Any = None) -> NonFiniteError | None:
         """Run the batch of a ``nonfinite.ckpt`` again, with the weights that it met there (see training/loop/nonfinite.py).
@@ -70,199 +169,116 @@ class Trainer(Evaluator):
         Returns the error that it ends in once more; None where it does not, and the step is taken. ``task`` is left with
         those weights and the batch's gradients. ``batch_type`` is the batch's class, if a dataclass or a named tuple.
         """
-        found = checkpoint.load(Path(path))
-        with self._attached(task, "fit"), torch.enable_grad():
-            restore_weights(self, found)
-            self.num_training_batches = found["num_training_batches"]
-            self.accumulating = self.accumulates()
-            self.call("on_fit_start")
+        session, found = self.session, checkpoint.load(Path(path))
+        with session.attached(task, "fit"), torch.enable_grad():
+            configure_optimizers(session)
+            restore_weights(session, found)
+            session.num_training_batches = found["num_training_batches"]
+            session.accumulating = session.accumulates()
+            session.call("on_fit_start")
             task.zero_grad()
-            batch = self.place(nonfinite.rebuilt(found["batch"], batch_type))
+            batch = session.place(nonfinite.rebuilt(found["batch"], batch_type))
             try:
-                self.take_step(self, batch, self.batch_idx)
+                take_step(session, batch, self.batch_idx)
             except NonFiniteError as error:
                 error.batch, error.ids, error.path = batch, found["ids"], Path(path)
                 return error
         return None
 
-    def _train_epoch(self, train: Batches, val: list[Batches]) -> None:
-        """One epoch, or what is left of it."""
-        self.forget_hooks()
-        plan = train.plan(0 if self.config.overfit_batches else self.current_epoch)
-        if self.stage == "start":
-            self.call("on_train_epoch_start")
-            self.batch_idx = 0
-            self.stage = self._next_stage()
-        while self.stage not in ("end", "log"):
-            if self.stage == "batch":
-                self._train_batch(plan[self.batch_idx])
-            if self.stage == "stepped":
-                if self.loggers:
-                    self._log_step()
-                self.stage = "validate"
-            if self.stage == "validate":
-                if self.validates:
-                    self._validate_if_due(val)
-                self.stage = "finish"
-            if self.stage == "finish":
-                self._finish_batch()
-                self.stage = self._next_stage()
-            if self.keep_going is not None:
-                self.boundary()
-        if self.stage == "end":
-            if self.uncollected:
-                self.collect()
-            self.in_batch = False
-            self.epochs_processed += 1
-            self.stage = "log"
-            if self.batch_idx < self.num_training_batches and self.global_step >= self.step_limit and not self.should_stop:
-                self.cut = {"batch_idx": self.batch_idx, "results": self.train_results.state()}
-            self.call("on_train_epoch_end")
-        self._log_epoch()
-        self.current_epoch += 1
-        self.batch_idx, self.stage = 0, "start"
-        self.boundary()
+    def _run(
+        self, stage: str, kind: str, task: Task | None, source: Sources, ckpt_path: str | Path | None, verbose: bool
+    ) -> list[Metrics]:
+        session, sources, split = self.session, source_list(source), stage[:3] if stage == "validate" else stage
+        with session.attached(self._chosen(task, stage), stage):
+            if not session.overrides(f"{kind}_step"):
+                raise ConfigError(f"{stage}: expected {type(session.task).__name__} to have a {kind}_step, got none")
+            self._load_weights(ckpt_path, task)
+            session.task.zero_grad()
+            metrics = evaluate(session, kind, sources, session.batches_to_run(split, sources)).metrics
+        if verbose and metrics:
+            print(results_table(metrics, stage))
+        return metrics
 
-    def _train_batch(self, batch: Any) -> None:
-        """A batch's step and its hooks."""
-        batch = self.place(batch)
-        if self.may_skip and self.in_batch and self.uncollected:
-            self.collect()  # now, since what is logged in a batch that is then skipped does not count
-        self.in_batch = self.uncollected = True
-        self.accumulating = self.accumulate_grad_batches > 1 and self.accumulates()
-        if batch is None:
-            self._finish_step(None, None)
+    def _chosen(self, task: Task | None, stage: str) -> Task:
+        if task is None and not self.session.has_task:
+            raise ConfigError(f"{stage}: expected a task, since none was run before; got None")
+        return task or self.session.task
+
+    def _load_weights(self, ckpt_path: str | Path | None, task: Task | None) -> None:
+        """Load the weights that are to be evaluated; without ``task`` and ``ckpt_path`` the best."""
+        if ckpt_path is None and task is not None:
             return
-        if self.call("on_train_batch_start", batch, self.batch_idx) == SKIP_EPOCH:
-            self.total_batches += 1
-            self.uncollected = False
-            step_schedulers(self, "step", on_plateau=False, last=True)
-            step_schedulers(self, "epoch", on_plateau=False)
-            self.batch_idx, self.stage = self.num_training_batches, "end"
+        path = checkpoint_path("best" if ckpt_path is None else ckpt_path, self.session.callbacks)
+        if path is None:
             return
-        try:
-            outputs = self.take_step(self, batch, self.batch_idx)
-        except NonFiniteError as error:
-            nonfinite.keep(self, batch, error)
-            raise
-        self._finish_step(outputs, batch)
+        found = checkpoint.load(path)
+        self.session.call_own("on_load_checkpoint", found)
+        self.session.task.load_state_dict(found["weights"])
 
-    def _finish_step(self, outputs: Any, batch: Any) -> None:
-        """What comes after a batch's step, or for a batch that is None, and so is skipped, in its place."""
-        if self.schedulers:
-            step_schedulers(self, "step", on_plateau=False)
-            if self.batch_idx + 1 == self.num_training_batches:
-                step_schedulers(self, "epoch", on_plateau=False)
-        self.stage = "stepped"
-        self.call("on_train_batch_end", outputs, batch, self.batch_idx)
+    # -- checkpoints --------------------------------------------------------------------------------------------------
 
-    def _log_step(self) -> None:
-        if not self.accumulating and self.should_log:
-            self.log_metrics(self.collect())
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on from here: weights, optimizers, schedulers, counters, metrics, callbacks."""
+        return capture(self.session)
 
-    def _validate_if_due(self, val: list[Batches]) -> None:
-        stopping = self.should_stop and self._can_stop_early()
-        every = self.check_val_every_n_epoch
-        if not cadence.validation_due(
-            self.batch_idx, self.total_batches, self.current_epoch, self.validation_interval, every, stopping
-        ):
-            return
-        if self.keep_going is not None:
-            self.resume_point = self.state()  # left inside the validation, the run goes on from its beginning
-        if not self.accumulating:
-            self.keep_norm()
-            self.call("on_validation_model_zero_grad")
-        self._evaluate("validation", val, self._limits("val", val))
+    def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
+        """Write the state, or with ``weights_only`` the weights and counters alone.
 
-    def _finish_batch(self) -> None:
-        if self.schedulers:
-            step_schedulers(self, "step", on_plateau=True)
-        if not self.accumulating:
-            self.batches_that_stepped += 1
-        self.batch_idx += 1
-        self.total_batches += 1
-
-    def _log_epoch(self) -> None:
-        metrics = self.collect()
-        if self.batch_idx == self.num_training_batches:
-            step_schedulers(self, "epoch", on_plateau=True)
-        self.batches_that_stepped -= 1  # an epoch's metrics carry the step of its last batch
-        self.log_metrics(metrics)
-        self.batches_that_stepped += 1
-        self.train_results.reset()
-
-    # -- limits -------------------------------------------------------------------------------------------------------
-
-    def _check_limits(self, task: Task, train: Batches, val: list[Batches]) -> None:
-        """Numbers of batches, and the interval between validations; ConfigError before anything has run."""
-        if not overrides(task, "training_step"):
-            raise ConfigError(f"fit: expected {type(task).__name__} to have a training_step, got none")
-        if not takes(task.training_step, 2 if takes_index(task.training_step) else 1):
-            raise ConfigError(f"training_step of {type(task).__name__}: expected (batch, batch_idx) or (batch)")
-        config = self.config
-        if not task.automatic_optimization and (config.gradient_clip_val > 0 or config.accumulate_grad_batches != 1):
-            raise ConfigError(
-                "gradient_clip_val and accumulate_grad_batches: not possible with automatic_optimization = False; "
-                "clip and accumulate in training_step"
-            )
-        if val and not overrides(task, "validation_step"):
-            warnings.warn("fit: there are batches to validate on, but no validation_step: no validation", stacklevel=3)
-        if len(train.plan(0)) == 0:
-            raise ConfigError("fit: expected training batches, got none")
-        self.may_skip = overrides(task, "on_train_batch_start")
-        n = self.num_training_batches = self._limits("train", [train])[0]
-        self.validates = bool(val) and self.limits["val"][1] > 0 and overrides(task, "validation_step")
-        self.num_val_batches = sum(self._limits("val", val)) if self.validates else 0
-        if n and self.limits["val"][1]:
-            every = self.check_val_every_n_epoch
-            self.validation_interval = cadence.validation_interval(self.val_check_interval, n, every)
-
-    def _check_storable(self) -> None:
-        """ConfigError for what a checkpoint can't hold, before anything is trained that could then not be saved.
-
-        on_save_checkpoint is called for it, which may need what only training makes: then the first checkpoint tells.
+        Raises:
+            NonFiniteError: for weights that are not finite; nothing is written.
+            DiskError: where the disk does not take it.
         """
-        saves = any(isinstance(each, ModelCheckpoint) for each in self.callbacks) and not self.fast_dev_run
-        if self.keep_going is None and not saves:
-            return
-        try:
-            state = self.state()
-        except Exception:
-            return
-        storable.encode(state)
+        self.check_weights()
+        checkpoint.save(Path(path), capture_weights(self.session) if weights_only else self.state())
 
-    def _sanity_check(self, val: list[Batches]) -> None:
-        """A few validation batches, to fail early; their metrics are wiped."""
-        most = self.config.num_sanity_val_steps
-        if most == 0 or self.fast_dev_run or not self.validates:
-            return
-        self.sanity_checking = True
-        try:
-            self.call("on_sanity_check_start")
-            self._evaluate("validation", val, [n if most < 0 else min(most, n) for n in self._limits("val", val)])
-            self.call("on_sanity_check_end")
-        finally:
-            self.sanity_checking = False
-        for values in (self.callback_values, self.bar_values, self.logged_values):
-            values.clear()
+    def check_weights(self) -> None:
+        """NonFiniteError that names the weights, or running means of them, that are not finite."""
+        nonfinite.check_weights(self.session)
 
-    def _next_stage(self) -> str:
-        """ "batch", or "end" where the epoch's batches, max_steps or a stop is reached."""
-        over = self.batch_idx >= self.num_training_batches or self.global_step >= self.step_limit
-        return "end" if over or (self.should_stop and self._can_stop_early()) else "batch"
+    # -- for callbacks and tasks (see training/loop/view.py) -------------------------------------------------------------
 
-    def _done(self) -> bool:
-        """Whether fit ends here; never inside an epoch that was begun."""
-        if self.stage != "start":
-            return False
-        return (
-            self.num_training_batches == 0
-            or self.global_step >= self.step_limit
-            or (self.max_epochs != -1 and self.epochs_processed >= self.max_epochs)
-            or (self.should_stop and self._can_stop_early())
-        )
+    def where(self) -> str:
+        """The place in the run, for messages."""
+        return self.progress.where()
 
-    def _can_stop_early(self) -> bool:
-        min_epochs, min_steps = self.config.min_epochs, self.config.min_steps
-        # As in Lightning: min_steps alone also asks for a first epoch, so that a stop before it is not one.
-        return self.epochs_processed >= (min_epochs or bool(min_steps)) and self.global_step >= min_steps
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Write scalars to the loggers, with the epoch, at the current step; or as they are, at ``step``."""
+        self.session.log_metrics(metrics, step)
+
+    def learning_rates(
+        self, interval: str = "any", *, momentum: bool = False, weight_decay: bool = False
+    ) -> dict[str, float]:
+        """The learning rates by name; of optimizers with a scheduler, those whose scheduler has that interval."""
+        return by_name(self.session, interval, momentum=momentum, weight_decay=weight_decay)
+
+    def note_norm(self, norm: float) -> None:
+        """The gradients' norm, found by clipping them."""
+        self.session.note_norm(norm)
+
+    current_epoch, epochs_processed = _Of[int]("progress"), _Of[int]("progress")
+    global_step, batch_idx = _Of[int]("progress"), _Of[int]("progress")
+    total_batches, batches_that_stepped = _Of[int]("progress"), _Of[int]("progress")
+    stage = _Of[str]("progress")
+    should_stop, validated = _Of[bool]("progress"), _Of[bool]("progress")
+
+    config, device = _Of[TrainConfig]("session"), _Of[torch.device]("session")
+    callbacks, loggers = _Of[list[Callback]]("session"), _Of[list[MetricsLogger]]("session")
+    keep_going = _Of["Callable[..., None] | None"]("session")
+    checkpoint_dir = _Of["str | Path | None"]("session")
+    max_epochs, max_steps = _Of[int]("session"), _Of[int]("session")
+    fast_dev_run, accumulate_grad_batches = _Of[int]("session"), _Of[int]("session")
+    check_val_every_n_epoch = _Of["int | None"]("session")
+
+    task = _Of[Task]("session")
+    optimizers, schedulers = _Of[list[CountingOptimizer]]("session"), _Of[list[Scheduler]]("session")
+    gradient_norm = _Of[float]("session")
+    fitting, sanity_checking, accumulating = _Of[bool]("session"), _Of[bool]("session"), _Of[bool]("session")
+    num_training_batches, num_val_batches = _Of[int]("session"), _Of[int]("session")
+    validates_this_epoch, validates_once_an_epoch = _Of[bool]("session"), _Of[bool]("session")
+    resumed_from = _Of["Path | None"]("session")
+
+    has_loggers, should_log = _Of[bool]("session"), _Of[bool]("session")
+    metrics, progress_bar_metrics = _Of[dict[str, float]]("session"), _Of[dict[str, float]]("session")
+    callback_metrics = _Of[dict[str, torch.Tensor]]("session")
+    logged_metrics = _Of[dict[str, torch.Tensor]]("session")
+    progress_bar_fields = _Of["dict[str, float | int | str]"]("session")

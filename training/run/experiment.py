@@ -12,6 +12,7 @@ from typing import Any
 
 from training.checkpoint import Checkpoint, ResumeStore
 from training.config import TrainConfig
+from training.data.batches import Batches
 from training.determinism.flags import determinism
 from training.errors import (
     CheckpointError,
@@ -28,7 +29,7 @@ from training.job_progress import JobProgress
 from training.loop.callback import Callback
 from training.loop.device import choose_device
 from training.loop.task import Task
-from training.loop.trainer import Batches, Trainer
+from training.loop.trainer import Trainer
 from training.run import manifest, seal
 from training.run.folder import Run
 from training.run.inputs import Inputs

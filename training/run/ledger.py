@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +20,10 @@ from training.digest import checksum, weights_sha256
 from training.errors import DataError
 from training.files import append_line
 from training.loop.callback import Callback
+from training.loop.task import Task
+from training.loop.view import TrainerView
 from training.run.folder import LEDGER, Run, read_jsonl
 from training.run.manifest import plain
-
-if TYPE_CHECKING:
-    from training.loop.task import Task
-    from training.loop.trainer import Trainer
 
 START = "0" * 64
 
@@ -51,11 +49,11 @@ class Ledger(Callback):
                 "the file was changed"
             )
 
-    def on_before_optimizer_step(self, trainer: Trainer, task: Task, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: TrainerView, task: Task, optimizer: Any) -> None:
         if task.automatic_optimization and self._due(trainer):
             self._gradients = _checksums(task)
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not self._due(trainer):
             return
         if not task.automatic_optimization:
@@ -68,14 +66,14 @@ class Ledger(Callback):
         self._gradients = {}
         self._write(line)
 
-    def on_validation_end(self, trainer: Trainer, task: Task) -> None:
+    def on_validation_end(self, trainer: TrainerView, task: Task) -> None:
         if trainer.fitting and not trainer.sanity_checking:
             self._write({"epoch": trainer.current_epoch, "step": trainer.global_step, "weights": weights_sha256(task)})
 
-    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+    def on_train_end(self, trainer: TrainerView, task: Task) -> None:
         self._write({"end": True, "step": trainer.global_step, "weights": weights_sha256(task)})
 
-    def _due(self, trainer: Trainer) -> bool:
+    def _due(self, trainer: TrainerView) -> bool:
         return trainer.total_batches % self.every == 0
 
     def _write(self, line: dict[str, Any]) -> None:

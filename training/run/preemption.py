@@ -8,20 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from training.checkpoint import Checkpoint, ResumeStore
 from training.errors import CheckpointError, Preempted
 from training.files import fault_point, remove_partial
 from training.intervals import interval, seconds
 from training.loop.callback import Callback
-from training.loop.nonfinite import check_weights
+from training.loop.task import Task
+from training.loop.view import TrainerView
 from training.run.folder import Run
 from training.visible import one_line
-
-if TYPE_CHECKING:
-    from training.loop.task import Task
-    from training.loop.trainer import Trainer
 
 
 class Position(Callback):
@@ -34,10 +31,10 @@ class Position(Callback):
     def __init__(self, run: Run, loaded: Callable[[], None]) -> None:
         self.run, self.loaded = run, loaded
 
-    def on_fit_start(self, trainer: Trainer, task: Task) -> None:
+    def on_fit_start(self, trainer: TrainerView, task: Task) -> None:
         self.loaded()
 
-    def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: TrainerView, task: Task, checkpoint: dict[str, Any]) -> None:
         checkpoint["run"] = self.run.position()
         checkpoint["begun"] = self.run.manifest.get("begun", "")
 
@@ -63,7 +60,7 @@ class Keeper:
         """Ask for a stop."""
         self.reason = self.reason or reason
 
-    def __call__(self, trainer: Trainer) -> None:
+    def __call__(self, trainer: TrainerView) -> None:
         if trainer.stage == "end":
             return  # between an epoch's last batch and its metrics nothing is left or saved: the next boundary is near
         now = time.monotonic()
@@ -80,9 +77,9 @@ class Keeper:
         if due or (self.every_seconds is not None and now - self.last_time >= self.every_seconds):
             self.save(trainer)
 
-    def save(self, trainer: Trainer) -> None:
+    def save(self, trainer: TrainerView) -> None:
         """Write a checkpoint of this moment. NonFiniteError where its weights are not finite: the one before stays."""
-        check_weights(trainer)
+        trainer.check_weights()
         fault_point("checkpoint:begin")
         self.run.sync()
         self.store.save(trainer.state())

@@ -8,23 +8,21 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from training import checkpoint
 from training.checkpoint import ResumeStore
 from training.errors import CheckpointError, ConfigError, DataError
 from training.files import atomic_write, inside, open_inside, sha256_file
 from training.loop.callback import Callback
+from training.loop.task import Task
+from training.loop.view import TrainerView
 from training.run.folder import LEDGER, METRICS, Run, read_manifest
 from training.run.lock import check_free
 from training.run.manifest import check_described
 from training.run.places import looked_for, start_folder
 from training.run.preemption import Keeper
 from training.values import shown
-
-if TYPE_CHECKING:
-    from training.loop.task import Task
-    from training.loop.trainer import Trainer
 
 # Settings in which a repetition differs: it writes no checkpoints, has no time limit, and is told what was found out then.
 REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "device", "progress")
@@ -158,7 +156,7 @@ class StopAt(Callback):
     def __init__(self, step: int) -> None:
         self.step, self.done = step, False
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step >= self.step and isinstance(trainer.keep_going, Keeper):
             self.done = True
             trainer.keep_going.stop("as far as asked for")

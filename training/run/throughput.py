@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from training.loop.callback import Callback
+from training.loop.task import Task
+from training.loop.view import TrainerView
 from training.run.folder import Run
-
-if TYPE_CHECKING:
-    from training.loop.task import Task
-    from training.loop.trainer import Trainer
 
 
 class Throughput(Callback):
@@ -19,27 +17,27 @@ class Throughput(Callback):
     def __init__(self, run: Run) -> None:
         self.run = run
 
-    def on_train_epoch_start(self, trainer: Trainer, task: Task) -> None:
+    def on_train_epoch_start(self, trainer: TrainerView, task: Task) -> None:
         self.epoch_started = time.perf_counter()
         self._reset()
 
     def _reset(self) -> None:
         self.units, self.seconds = 0, 0.0
 
-    def on_train_batch_start(self, trainer: Trainer, task: Task, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
         self.batch_started = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.seconds += time.perf_counter() - self.batch_started
         self.units += task.units(batch)
         if trainer.should_log and not trainer.accumulating:
             self.run.log_timings({f"{task.unit}_per_second": self.units / self.seconds}, trainer.batches_that_stepped)
             self._reset()
 
-    def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:
+    def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
         if hasattr(self, "epoch_started"):  # not there where a run was resumed inside the epoch
             seconds = time.perf_counter() - self.epoch_started
             self.run.log_timings({"epoch_seconds": seconds}, trainer.batches_that_stepped)
 
-    def on_load_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: TrainerView, task: Task, checkpoint: dict[str, Any]) -> None:
         self._reset()

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from tests.training.toytask import Kept, Line, fixed, trainer
 from training import checkpoint
+from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.errors import ConfigError
-from training.loop.callback import EarlyStopping
 
 
 class Scripted(Line):

@@ -10,9 +10,10 @@ import torch
 from tests.training.toytask import POINTS, Line, Shuffled
 from training.callbacks.weight_averaging import EVERY, WeightAveraging, kept_share
 from training.config import TrainConfig
+from training.data.batches import FixedBatches
 from training.errors import ConfigError
 from training.loop.callback import Callback
-from training.loop.trainer import FixedBatches, Trainer
+from training.loop.trainer import Trainer
 
 Weights = dict[str, torch.Tensor]
 

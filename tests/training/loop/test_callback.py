@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.training.toytask import Kept, Line, fixed, trainer
+from training.callbacks.early_stopping import EarlyStopping
+from training.callbacks.learning_rate_monitor import LearningRateMonitor
 from training.errors import ConfigError
-from training.loop.callback import Callback, EarlyStopping, LearningRateMonitor
+from training.loop.callback import Callback
 
 
 def judged(stopping: EarlyStopping, values: list[float]) -> int | None:

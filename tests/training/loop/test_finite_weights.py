@@ -18,8 +18,8 @@ from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.callbacks.weight_averaging import WeightAveraging
 from training.errors import ConfigError, NonFiniteError
 from training.loop.callback import Callback
-from training.loop.nonfinite import is_finite
-from training.loop.trainer import Trainer
+from training.loop.finite import is_finite
+from training.loop.view import TrainerView
 from training.run.experiment import RunOptions
 from training.run.folder import Run, read_manifest
 from word2vec.config import Word2VecConfig
@@ -34,7 +34,7 @@ class BreaksAfter(Callback):
     def __init__(self, step: int, value: float, averaging: WeightAveraging | None = None) -> None:
         self.step, self.value, self.averaging = step, value, averaging
 
-    def on_train_batch_end(self, trainer: Trainer, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: TrainerView, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == self.step:
             weight = task.layer.weight.data if self.averaging is None else self.averaging.mean["layer.weight"]
             weight[0, 0] = self.value

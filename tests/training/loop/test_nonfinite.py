@@ -25,9 +25,11 @@ from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.digest import weights_sha256
 from training.errors import NonFiniteError
 from training.loop.callback import Callback
-from training.loop.nonfinite import FILE, all_finite, plain, rebuilt
+from training.loop.finite import all_finite
+from training.loop.nonfinite import FILE, plain, rebuilt
 from training.loop.task import Task
 from training.loop.trainer import Trainer
+from training.loop.view import TrainerView
 from training.run.experiment import RunOptions
 from training.run.folder import read_manifest
 from word2vec.config import Word2VecConfig
@@ -205,7 +207,7 @@ class Poison(Callback):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def on_train_batch_start(self, trainer: Trainer, task: Task, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
         if trainer.total_batches == 2:
             task.get_parameter(self.name).data[:] = math.nan
 
@@ -255,7 +257,7 @@ def test_word2vec_looks_at_every_row_that_a_step_touches(small_text: Path, tmp_p
 class SpoiltGradient(Callback):
     """A model whose gradients of the input vectors hold one NaN, while its loss is fine."""
 
-    def on_fit_start(self, trainer: Trainer, task: Task) -> None:
+    def on_fit_start(self, trainer: TrainerView, task: Task) -> None:
         assert isinstance(task, Word2VecTask)
         step = task.model.step
 

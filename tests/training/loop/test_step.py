@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from tests.training.toytask import Line, Shuffled, fixed, trainer
 from training.digest import weights_sha256
 from training.errors import ConfigError
-from training.loop import step as optimization
+from training.loop.gradients import SMALL, gradient_norm
+from training.loop.optimizers import Scheduler, configure
 from training.loop.schedulers import group_names, optimizer_names
-from training.loop.step import SMALL, configure, gradient_norm
 
 WEIGHTS = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))]
 
@@ -112,8 +112,7 @@ def test_clipping_by_norm_is_torchs_to_the_last_bit(limit: float) -> None:
     trainer(max_steps=3, gradient_clip_val=limit).fit(ours, Shuffled())
     optimizer = theirs.configure_optimizers()
     made = trainer()
-    made._task, theirs._trainer = theirs, made
-    made.hook, made.in_batch = "training_step", True
+    theirs._trainer, made.session.hook = made, "training_step"
     for i in range(3):
         optimizer.zero_grad()
         theirs.training_step(Shuffled().plan(0)[i], i).backward()
@@ -269,7 +268,7 @@ def test_what_an_automatic_step_may_return() -> None:
 def test_names_of_learning_rates() -> None:
     one, two, adam = sgd(), sgd(1), torch.optim.Adam([{"params": [w]} for w in WEIGHTS], lr=0.25)
     assert [name for _, name in optimizer_names([one, two, adam], [])] == ["lr-SGD", "lr-SGD-1", "lr-Adam"]
-    named = optimization.Scheduler(step_lr(two), name="rate")
+    named = Scheduler(step_lr(two), name="rate")
     assert [name for _, name in optimizer_names([one, two], [named])] == ["rate", "lr-SGD"]
     assert group_names(adam, "lr-Adam") == ["lr-Adam/pg1", "lr-Adam/pg2"]
     adam.param_groups[0]["name"] = "embeddings"

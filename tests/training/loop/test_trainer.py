@@ -15,12 +15,16 @@ from torch import Tensor
 
 from tests.training.toytask import Kept, Line, Shuffled, fixed, trainer
 from training import checkpoint
+from training.callbacks.early_stopping import EarlyStopping
+from training.callbacks.learning_rate_monitor import LearningRateMonitor
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
+from training.data.batches import FixedBatches
 from training.digest import weights_sha256
 from training.errors import CheckpointError, ConfigError, NonFiniteError
-from training.loop.callback import Callback, EarlyStopping, LearningRateMonitor
-from training.loop.trainer import FixedBatches, Trainer
+from training.loop.callback import Callback
+from training.loop.trainer import Trainer
+from training.loop.view import TrainerView
 from training.randomness import uniform
 
 # -- resume ----------------------------------------------------------------------------------------------------------
@@ -32,7 +36,7 @@ class Position(Callback):
     def __init__(self, logger: Kept) -> None:
         self.logger = logger
 
-    def on_save_checkpoint(self, trainer: Trainer, task: Any, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: TrainerView, task: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["logged"] = len(self.logger.lines)
 
 
@@ -322,7 +326,7 @@ def test_overfit_batches_are_those_of_the_first_plan() -> None:
 def test_hooks_that_are_not_overridden_are_not_called() -> None:
     made = trainer()
     made.fit(Line(), fixed(), fixed())
-    empty = {name for name, chain in made._chains.items() if not chain}
+    empty = {name for name, chain in made.session._chains.items() if not chain}
     assert {"on_train_batch_start", "on_before_backward", "on_validation_end"} <= empty
     assert "optimizer_step" not in empty
 
@@ -356,7 +360,7 @@ def test_exceptions_reach_the_callbacks_and_the_caller() -> None:
     seen: list[BaseException] = []
 
     class Watcher(Callback):
-        def on_exception(self, trainer: Trainer, task: Any, exception: BaseException) -> None:
+        def on_exception(self, trainer: TrainerView, task: Any, exception: BaseException) -> None:
             seen.append(exception)
 
     class Interrupted(Line):

@@ -1,0 +1,43 @@
+"""LearningRateMonitor: logs learning rates. As Lightning 2.6's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.errors import ConfigError
+from training.loop.callback import Callback
+from training.loop.task import Task
+from training.loop.view import TrainerView
+
+
+class LearningRateMonitor(Callback):
+    """Logs the learning rate of each optimizer, as ``lr-Adam`` (``lr-Adam/pg1``, … where it has parameter groups).
+
+    ``logging_interval`` is "step", "epoch", or None for the interval of each scheduler. ``log_momentum`` and
+    ``log_weight_decay`` add ``lr-Adam-momentum`` and ``lr-Adam-weight_decay``. All of them can be monitored.
+    """
+
+    def __init__(
+        self, logging_interval: str | None = None, log_momentum: bool = False, log_weight_decay: bool = False
+    ) -> None:
+        if logging_interval not in (None, "step", "epoch"):
+            raise ConfigError(f"LearningRateMonitor: expected step, epoch or None, got {logging_interval!r}")
+        self.logging_interval = logging_interval
+        self.log_momentum, self.log_weight_decay = log_momentum, log_weight_decay
+
+    def on_train_start(self, trainer: TrainerView, task: Task) -> None:
+        if not trainer.has_loggers:
+            raise ConfigError("LearningRateMonitor: expected a Trainer with loggers, got none to write to")
+
+    def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
+        if self.logging_interval != "epoch" and trainer.should_log:
+            self._log(trainer, "step" if self.logging_interval is None else "any")
+
+    def on_train_epoch_start(self, trainer: TrainerView, task: Task) -> None:
+        if self.logging_interval != "step":
+            self._log(trainer, "epoch" if self.logging_interval is None else "any")
+
+    def _log(self, trainer: TrainerView, interval: str) -> None:
+        values = trainer.learning_rates(interval, momentum=self.log_momentum, weight_decay=self.log_weight_decay)
+        trainer.metrics.update(values)
+        trainer.log_metrics(values, trainer.batches_that_stepped)

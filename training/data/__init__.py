@@ -1,0 +1,1 @@
+"""Where batches come from: plans of an epoch."""

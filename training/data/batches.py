@@ -1,0 +1,46 @@
+"""Plans of batches: what an epoch runs on is known before it starts, from (seed, epoch) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Batches(Protocol):
+    """Where batches come from: an epoch's plan is made before it starts, from (seed, epoch) alone.
+
+    Any class with a ``plan`` is one. A run that goes on at batch k takes the plan's k-th batch, and none before it.
+    """
+
+    def plan(self, epoch: int) -> Sequence[Any]:
+        """The epoch's batches; ``plan[i]`` makes batch i when it is asked for."""
+        ...
+
+
+class FixedBatches:
+    """The same batches in the same order in every epoch.
+
+    Args:
+        batches: the batches, a list of them or whatever else has a length and gives batch i for ``batches[i]``.
+
+    Example:
+        >>> source = FixedBatches([[1, 2], [3]])
+        >>> source.plan(epoch=0) == source.plan(epoch=7) == [[1, 2], [3]]
+        True
+    """
+
+    def __init__(self, batches: Sequence[Any]) -> None:
+        self.batches = batches
+
+    def plan(self, epoch: int) -> Sequence[Any]:
+        """The batches, whatever the epoch."""
+        return self.batches
+
+
+Sources = Batches | Sequence[Batches]
+"""One source of batches, or several."""
+
+
+def source_list(source: Sources) -> list[Batches]:
+    """One source of batches, or several, as a list."""
+    return list(source) if isinstance(source, Sequence) else [source]

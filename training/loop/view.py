@@ -1,0 +1,198 @@
+"""What callbacks and tasks see of the Trainer that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from training.config import TrainConfig
+
+
+class TrainerView(Protocol):
+    """What callbacks and tasks read of a Trainer, under Lightning's names, and the little that they may do with it.
+
+    What they get is the Trainer itself. Counters and ``stage`` are those of training/loop/progress.py.
+    """
+
+    # -- what a callback may set ---------------------------------------------------------------------------------------
+
+    should_stop: bool
+    """Set to True it ends the fit after the current batch, once min_epochs and min_steps are reached."""
+
+    # -- counters ------------------------------------------------------------------------------------------------------
+
+    @property
+    def current_epoch(self) -> int:
+        """Epochs completed."""
+
+    @property
+    def epochs_processed(self) -> int:
+        """Epochs whose batches are all run."""
+
+    @property
+    def global_step(self) -> int:
+        """Optimizer steps taken."""
+
+    @property
+    def batch_idx(self) -> int:
+        """The batch of the epoch that is being run, or comes next."""
+
+    @property
+    def total_batches(self) -> int:
+        """Training batches run, over all epochs."""
+
+    @property
+    def batches_that_stepped(self) -> int:
+        """Training batches after which the optimizer stepped: the step at which metrics are logged."""
+
+    @property
+    def stage(self) -> str:
+        """Where in an epoch the fit is."""
+
+    def where(self) -> str:
+        """The place in the run, for messages."""
+
+    # -- what is going on ----------------------------------------------------------------------------------------------
+
+    @property
+    def fitting(self) -> bool:
+        """Whether this is a fit: a validation inside of one, too."""
+
+    @property
+    def sanity_checking(self) -> bool:
+        """Whether these are the few validation batches before training."""
+
+    @property
+    def accumulating(self) -> bool:
+        """Whether the current batch only adds to the gradients, without an optimizer step."""
+
+    @property
+    def validated(self) -> bool:
+        """Whether a validation batch was ever run, after the sanity check."""
+
+    @property
+    def validates_this_epoch(self) -> bool:
+        """Whether there is a validation to run in the current epoch."""
+
+    @property
+    def validates_once_an_epoch(self) -> bool:
+        """Whether validation runs just at each epoch's end, by default settings."""
+
+    @property
+    def num_training_batches(self) -> int:
+        """Training batches an epoch."""
+
+    @property
+    def num_val_batches(self) -> int:
+        """Batches of a validation, of all sources together."""
+
+    @property
+    def resumed_from(self) -> Path | None:
+        """The file whose state the fit goes on with, if it is one that somebody keeps."""
+
+    # -- what it works with --------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings."""
+
+    @property
+    def fast_dev_run(self) -> int:
+        """As in the settings: how many batches of each kind to run, for a try; 0 for a real run."""
+
+    @property
+    def check_val_every_n_epoch(self) -> int | None:
+        """As in the settings, but 1 with fast_dev_run."""
+
+    @property
+    def accumulate_grad_batches(self) -> int:
+        """As in the settings."""
+
+    @property
+    def task(self) -> Any:
+        """The Task that is being run."""
+
+    @property
+    def callbacks(self) -> Sequence[Any]:
+        """The callbacks, in the order in which they run."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the task is."""
+
+    @property
+    def optimizers(self) -> Sequence[Any]:
+        """The optimizers as ``Task.optimizers`` hands them out."""
+
+    @property
+    def schedulers(self) -> Sequence[Any]:
+        """The learning-rate schedulers, each with when it steps."""
+
+    @property
+    def gradient_norm(self) -> float:
+        """The Euclidean norm of the last step's gradients, before they were clipped."""
+
+    @property
+    def checkpoint_dir(self) -> str | Path | None:
+        """Where a ModelCheckpoint without a folder of its own writes."""
+
+    @property
+    def keep_going(self) -> Callable[..., None] | None:
+        """What is called at every batch boundary of a fit."""
+
+    # -- metrics -------------------------------------------------------------------------------------------------------
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The newest value of every logged name, as plain numbers."""
+
+    @property
+    def callback_metrics(self) -> dict[str, torch.Tensor]:
+        """``metrics`` as tensors."""
+
+    @property
+    def progress_bar_metrics(self) -> dict[str, float]:
+        """The newest value of what was logged with prog_bar=True."""
+
+    @property
+    def logged_metrics(self) -> dict[str, torch.Tensor]:
+        """The newest value of what was logged with logger=True, as tensors."""
+
+    @property
+    def has_loggers(self) -> bool:
+        """Whether the Trainer was given loggers."""
+
+    @property
+    def should_log(self) -> bool:
+        """Whether this step's metrics are written."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Write scalars to the loggers."""
+
+    def log_value(self, name: str, value: torch.Tensor | float | int, batch_size: int | None, arguments: Any) -> None:
+        """``Task.log``, as called from the hook that is being run."""
+
+    def learning_rates(
+        self, interval: str = "any", *, momentum: bool = False, weight_decay: bool = False
+    ) -> dict[str, float]:
+        """The learning rates by name."""
+
+    # -- what they may do ----------------------------------------------------------------------------------------------
+
+    def backward(self, loss: torch.Tensor, *arguments: Any, **named: Any) -> None:
+        """Backward with its hooks."""
+
+    def note_norm(self, norm: float) -> None:
+        """The gradients' norm, found by clipping them."""
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on from here."""
+
+    def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
+        """Write the state, or with ``weights_only`` the weights and counters alone."""
+
+    def check_weights(self) -> None:
+        """NonFiniteError where the weights are not finite."""
