@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ner.corpus.scheme import allowed_transitions, labels_of
-from ner.inputs.packing import packing
 from ner.model.crf import CRF
+from ner.model.packing import packing
 
 NAMES = labels_of(["LOC", "MISC", "ORG", "PER"], "IOBES")
 

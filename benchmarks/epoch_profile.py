@@ -19,18 +19,18 @@ from typing import Any
 import torch
 
 from ner.config import PRESETS, TaggerConfig
-from ner.corpus.dataset import encode, read_dataset
+from ner.corpus.dataset import read_dataset
 from ner.inputs import batches
 from ner.inputs.batches import SentenceBatches
+from ner.inputs.encode import encode_labeled
 from ner.inputs.indexer import Indexer
-from ner.model import characters, crf
+from ner.model import characters, crf, word_table
 from ner.model import tagger as model
 from ner.model.bilstm_onednn import FusedLSTM
 from ner.model.bilstm_steps import StepwiseLSTM
 from ner.model.matmul import product
 from ner.scoring import metrics
-from ner.train import build_task
-from ner.vectors import views as embeddings
+from ner.train import build_task, without_rare_words
 from ner.vectors.views import RAW
 from training.determinism.flags import determinism
 from training.loop import nonfinite, task
@@ -74,7 +74,7 @@ class Parts:
 def watch_all(parts: Parts) -> None:
     """The parts of an epoch."""
     parts.watch(batches.Encoded, "batch", "batches: ids, packing")
-    parts.watch(embeddings.WordTable, "forward", "word vectors, forward")
+    parts.watch(word_table.WordTable, "forward", "word vectors, forward")
     parts.watch(characters.CharCNN, "forward", "character CNN, forward")
     for each in LSTMS:
         parts.watch(each, "forward", "LSTM, forward (training and validation)")
@@ -119,9 +119,9 @@ def main() -> None:
          "threads": options.threads, "deterministic": True, "max_epochs": 1}
     )  # fmt: skip
     dataset = read_dataset(config)
-    indexer = Indexer.build(dataset.train, RAW, config.scheme)
+    indexer = without_rare_words(config, dataset, Indexer.build(dataset.train, RAW, config.scheme), None)
     task, _ = build_task(config, dataset, indexer, None)
-    train, valid = (encode(part, indexer, config) for part in (dataset.train, dataset.valid))
+    train, valid = (encode_labeled(part, indexer, config) for part in (dataset.train, dataset.valid))
     sources = [
         SentenceBatches(part, config.batch_size, batching=options.batching, keep=part is valid) for part in (train, valid)
     ]

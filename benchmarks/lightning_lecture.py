@@ -34,8 +34,9 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ner.config import PRESETS, TaggerConfig
-from ner.corpus.dataset import encode, read_dataset
+from ner.corpus.dataset import read_dataset
 from ner.inputs.batches import Encoded, SentenceBatches, replace_rare
+from ner.inputs.encode import encode_labeled
 from ner.inputs.indexer import Indexer
 from ner.task import UNKNOWN, TaggerTask
 from ner.train import build_task
@@ -197,7 +198,7 @@ def main() -> None:
     dataset = read_dataset(config)
     vectors = Views([WordVectors.load(options.vectors)]) if options.vectors != "none" else None
     indexer = Indexer.build(dataset.train, RAW, config.scheme)
-    train, valid = (encode(part, indexer, config) for part in (dataset.train, dataset.valid))
+    train, valid = (encode_labeled(part, indexer, config) for part in (dataset.train, dataset.valid))
     if options.same:
         same_losses(config, dataset, indexer, vectors, train, valid)
         return

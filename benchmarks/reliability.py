@@ -19,12 +19,11 @@ import numpy.typing as npt
 import torch
 
 from ner.corpus.conll import read_conll, to_scheme
-from ner.corpus.dataset import encode
 from ner.inputs.batches import Batch, SentenceBatches
+from ner.inputs.encode import encode_labeled
 from ner.model.calibration import fit_temperature, judge
 from ner.model.confidence import Confidence
 from ner.tagging.tagger import TrainedTagger
-from ner.vectors.views import attach_unseen
 
 BINS = 10
 Floats = npt.NDArray[np.float64]
@@ -44,9 +43,8 @@ def batches(tagger: TrainedTagger, path: str) -> Iterator[Batch]:
     config = tagger.config
     read = read_conll(path, columns=tagger.columns, docstart="drop")
     sentences = to_scheme(read, config.scheme, mend=True)[0]
-    if tagger.vectors is not None:
-        attach_unseen(tagger.model.words, tagger.indexer, tagger.vectors, (w for s in sentences for w in s.words))
-    yield from SentenceBatches(encode(sentences, tagger.indexer, config), 256, shuffle=False).plan(0)
+    later = tagger.look_up(w for s in sentences for w in s.words)
+    yield from SentenceBatches(encode_labeled(sentences, tagger.indexer, config, later), 256, shuffle=False).plan(0)
 
 
 def sure(tagger: TrainedTagger, path: str, temperature: float) -> Sure:
@@ -57,7 +55,7 @@ def sure(tagger: TrainedTagger, path: str, temperature: float) -> Sure:
         judged = judge(tagger.model, tagger.indexer.labels, batch)
         counts = torch.tensor([len(spans) for spans in judged.found.spans])
         numbers = torch.repeat_interleave(batch.sentences, counts)
-        parts.append((confidence(judged.found, batch.plan).numpy(), judged.right.double().numpy(), numbers.numpy()))
+        parts.append((confidence(judged.found).numpy(), judged.right.double().numpy(), numbers.numpy()))
     return Sure(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 

@@ -13,7 +13,18 @@ LARGEST_SIZE = 1 << 16  # numbers for a word, a character, a unit
 
 @dataclass(frozen=True)
 class TaggerConfig(TrainConfig):
-    """What ``train-ner`` can be told. Data: either ``data``, or ``train``, ``valid`` and ``test``."""
+    """What ``train-ner`` can be told, an option a field. Data: either ``data``, or ``train``, ``valid`` and ``test``.
+
+    Raises:
+        ConfigError: a value that is none of its field's, or fields that do not go together.
+
+    Example:
+        >>> config = TaggerConfig(decoder="softmax", max_epochs=3)
+        >>> config.hidden_size, config.reads_documents
+        (128, True)
+        >>> TaggerConfig(**PRESETS["lecture"]).decoder
+        'softmax'
+    """
 
     data: str = option("data/sample", "folder with the train, valid and test files, in CoNLL's columns", no_path=())
     train: str = option("", "training file; with --valid and --test instead of --data", no_path=())

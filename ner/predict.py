@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
-from ner.corpus.conll import Columns, number_words, read_conll, to_scheme
+from ner.corpus.conll import Columns, Sentence, number_words, read_conll, to_scheme
+from ner.inputs.document import Numbering, Tokenized
 from ner.scoring.report import Evaluation, evaluation
 from ner.tagging.readers import FORMS, Lines, Passage, form_of, opened, read_passages
-from ner.tagging.tagger import CHUNK, Tagged, TrainedTagger
+from ner.tagging.tagger import Tagged, TrainedTagger
 from ner.tagging.writers import FORMATS, Writer
 from ner.vectors.views import vector_test
 from training.errors import ConfigError
 from training.job_progress import JobProgress
 
+Item = TypeVar("Item")
+CHUNK = 512  # passages, or sentences, that are sorted by length and tagged together
 CHUNK_TOKENS = 20_000  # or fewer, where they have so many tokens
 
 
@@ -32,14 +36,42 @@ def predict_stream(
     progress: JobProgress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Iterator[str]:
-    """Tag files ("-" is standard input) and yield what is to be written, piece by piece, in the order that they have.
+    """Tag files and yield what is to be written, piece by piece, in the order that they have; what ``predict`` does.
 
-    ``form``: one of passages.FORMS, or "auto" by what each file holds. ``output``: one of outputs.FORMATS, or None for CoNLL
-    and JSON lines as they came, else text. ``threshold``: entities of at least this confidence. ``key``, ``split_words``:
-    see ``read_passages``; ``color``, ``key_out``, ``terminal``: see Writer. ``columns``: of CoNLL files, None for the run's
-    own. ``progress(what, done, total)`` is told how many bytes of a file are tagged, ``warn`` what may be wrong with one.
+    Args:
+        tagger: the tagger.
+        sources: a file or several; "-" is standard input.
+        form: what they hold, one of ner.tagging.readers.FORMS, or "auto" by each one's content.
+        output: one of ner.tagging.writers.FORMATS; None for CoNLL and JSON lines as they came, else text.
+        threshold: only entities of at least this confidence, from 0 to 1.
+        key: the entry of a JSON line that holds the text or the words; None for "text", or else "tokens".
+        key_out: the entry of a JSON line that gets all that is found; None for entries beside the line's own.
+        split_words: words are apart by white space already.
+        color: entities in color, in text.
+        terminal: what a terminal would obey is escaped.
+        columns: of CoNLL files; None for the run's own.
+        progress: is told how many bytes of a file are tagged, (what, done, total).
+        warn: is told in a line what may be wrong with a file.
 
-    ConfigError for settings that are none, DataError (file:line) for what cannot be read.
+    Yields:
+        Text to be written, a passage at a time; memory does not grow with the file.
+
+    Raises:
+        ConfigError: settings that are none.
+        DataError: with file:line, what cannot be read, or written in the format.
+
+    Example:
+        >>> import tempfile
+        >>> from ner import TaggerConfig, train_tagger
+        >>> from training.run.experiment import RunOptions
+        >>> limits = {f"limit_{split}_batches": 1 for split in ("train", "val", "test")}
+        >>> small = TaggerConfig(vectors="none", hidden_size=8, max_epochs=1, progress=False, **limits)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tagger = TrainedTagger.load(train_tagger(small, RunOptions(path=f"{folder}/run")))
+        >>> from pathlib import Path
+        >>> written = "".join(predict_stream(tagger, "data/sample/test.conll"))
+        >>> written.count("\\n") == Path("data/sample/test.conll").read_text().count("\\n")
+        True
     """
     if form not in ("auto", *FORMS) or output not in (None, *FORMATS) or not 0.0 <= threshold <= 1.0:
         expected = f"input auto, {', '.join(FORMS)}; format {', '.join(FORMATS)}; a threshold from 0 to 1"
@@ -59,7 +91,7 @@ def predict_stream(
                     yield beginning
             if len(files) > 1 and (heading := writer.file(lines.name)):
                 yield heading
-            for chunk in _chunks(read_passages(lines, each, columns, key, split_words), lines):
+            for chunk in _passage_chunks(read_passages(lines, each, columns, key, split_words), lines):
                 for passage, tagged in _tag(tagger, chunk, threshold):
                     skipped = output != "conll" and passage.rows is not None and passage.rows.is_docstart
                     if not skipped and (piece := writer.piece(passage, tagged)):
@@ -79,21 +111,39 @@ def _writer(output: str, color: bool, key_out: str | None, terminal: bool) -> Wr
     return Writer(output, color, key_out, terminal)
 
 
-def _chunks(passages: Iterator[Passage], lines: Lines) -> Iterator[list[Passage]]:
-    """Passages that are tagged together, documents whole: fewer where the next one has to be waited for."""
-    chunk: list[Passage] = []
-    tokens = 0
-    for passage in passages:
-        if (len(chunk) >= CHUNK or tokens >= CHUNK_TOKENS) and passage.document != chunk[-1].document:
+def _chunks(
+    items: Iterable[Item],
+    document: Callable[[Item], int],
+    tokens: Callable[[Item], int],
+    hurry: Callable[[Item], bool] = lambda item: False,
+) -> Iterator[list[Item]]:
+    """Items that are tagged together: CHUNK of them or a few more, since a ``document`` is never cut in two.
+
+    Fewer where they have CHUNK_TOKENS ``tokens``, or ``hurry`` says that what is there shall not wait for what follows.
+    """
+    chunk: list[Item] = []
+    size = 0
+    for item in items:
+        if (len(chunk) >= CHUNK or size >= CHUNK_TOKENS) and document(item) != document(chunk[-1]):
             yield chunk
-            chunk, tokens = [], 0
-        chunk.append(passage)
-        tokens += sum(map(len, passage.sentences))
-        if not (passage.rows and passage.rows.document) and lines.waiting():
+            chunk, size = [], 0
+        chunk.append(item)
+        size += tokens(item)
+        if hurry(item):
             yield chunk
-            chunk, tokens = [], 0
+            chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _passage_chunks(passages: Iterable[Passage], lines: Lines) -> Iterator[list[Passage]]:
+    """Passages that are tagged together; at once where the next line has to be waited for, outside of documents."""
+    return _chunks(
+        passages,
+        document=lambda passage: passage.document,
+        tokens=lambda passage: sum(map(len, passage.sentences)),
+        hurry=lambda passage: not (passage.rows and passage.rows.document) and lines.waiting(),
+    )
 
 
 def _tag(tagger: TrainedTagger, chunk: list[Passage], threshold: float) -> Iterator[tuple[Passage, list[Tagged]]]:
@@ -111,6 +161,14 @@ def _tag(tagger: TrainedTagger, chunk: list[Passage], threshold: float) -> Itera
         yield passage, [each if each.tags else Tagged(["O"], [], []) for each in tagged]
 
 
+def tag_sentences(tagger: TrainedTagger, sentences: Iterable[Sentence]) -> Iterator[list[str]]:
+    """The tags of each sentence, in order and in constant memory."""
+    number = Numbering()
+    numbered = (Tokenized(sentence.words, number(sentence) + 1) for sentence in sentences)
+    for chunk in _chunks(numbered, document=lambda each: each.document, tokens=lambda each: len(each.words)):
+        yield from tagger.tag([each.words for each in chunk], [each.document for each in chunk])
+
+
 def evaluate_file(
     tagger: TrainedTagger,
     path: str,
@@ -118,10 +176,32 @@ def evaluate_file(
     columns: Columns | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Judge the tags for any labeled file, whose scheme is detected; its types may be others than the tagger's.
+    """Score the tagger on a labeled file; what ``evaluate`` does.
 
-    ``columns``: where words and tags stand, None for the run's own. ``progress(what, done, total)`` is told how many
-    sentences are tagged, ``warn`` what may be wrong with the file.
+    Args:
+        tagger: the tagger.
+        path: a CoNLL file; its scheme is detected, its types may be others than the tagger's.
+        progress: is told how many sentences are tagged, (what, done, total).
+        columns: where words and tags stand; None for the run's own.
+        warn: is told in a line what may be wrong with the file.
+
+    Returns:
+        Scores, and each sentence's entities judged.
+
+    Raises:
+        DataError: with file:line, what cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from ner import TaggerConfig, train_tagger
+        >>> from training.run.experiment import RunOptions
+        >>> limits = {f"limit_{split}_batches": 1 for split in ("train", "val", "test")}
+        >>> small = TaggerConfig(vectors="none", hidden_size=8, max_epochs=1, progress=False, **limits)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tagger = TrainedTagger.load(train_tagger(small, RunOptions(path=f"{folder}/run")))
+        >>> found = evaluate_file(tagger, "data/sample/test.conll")
+        >>> sorted(found.scores.strict["micro avg"])
+        ['f1-score', 'precision', 'recall', 'support']
     """
     config, indexer = tagger.config, tagger.indexer
     read = read_conll(path, columns=columns or tagger.columns, docstart=config.docstart)
@@ -130,7 +210,7 @@ def evaluate_file(
     gold, _ = to_scheme(read, config.scheme, mend=config.repair)
     trained = tagger.trained_words
     predicted: list[list[str]] = []
-    for _, tags in tagger.tag_sentences(gold):
+    for tags in tag_sentences(tagger, gold):
         predicted.append(tags)
         if progress:
             progress(f"tagging {path}", len(predicted), len(gold))

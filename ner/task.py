@@ -12,7 +12,7 @@ from torch import Tensor
 from ner.config import TaggerConfig
 from ner.corpus.scheme import parse_tag
 from ner.inputs.batches import Batch, replace_rare
-from ner.model.tagger import Masks, Tagger, at_least_float32
+from ner.model.tagger import Masks, Tagger
 from ner.scoring.metrics import SpanCounter, SpanCounts
 from training.loop.memory import keep_freed_memory
 from training.loop.task import Task
@@ -111,9 +111,7 @@ class TaggerTask(Task):
 
     def _of_types(self, scores: Tensor, batch: Batch) -> Tensor:
         """P(word is part of an entity of type t), (N, T): the sum over the type's labels, of marginals with a CRF."""
-        crf = self.model.crf
-        scores = at_least_float32(scores)
-        each = torch.softmax(scores, 1) if crf is None else crf.marginals(scores, batch.plan)
+        each = self.model.marginals(scores, batch)
         return torch.stack([each[:, labels].sum(1) for labels in self._labels_of], 1) if self.types else each[:, :0]
 
     def on_test_epoch_end(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
 from itertools import islice
@@ -12,10 +11,10 @@ import torch
 
 from ner.config import TaggerConfig
 from ner.corpus.conll import Sentence, number_words, write_conll
-from ner.corpus.dataset import Dataset, encode, read_dataset, split_paths, word_counts
-from ner.corpus.findings import counted
+from ner.corpus.dataset import Dataset, read_dataset, split_paths
 from ner.corpus.scheme import allowed_transitions, doubtful_types
 from ner.inputs.batches import Encoded, SentenceBatches
+from ner.inputs.encode import encode_labeled, word_counts
 from ner.inputs.indexer import FIRST, Indexer
 from ner.model.calibration import fit_temperature
 from ner.model.crf import MANY
@@ -24,7 +23,8 @@ from ner.scoring.report import Evaluation, evaluation
 from ner.scoring.tensorboard import full_text, show_precision_recall, write_test_report
 from ner.tagging.load import TEMPERATURE
 from ner.task import TaggerTask
-from ner.vectors.views import RAW, Coverage, Views, attach_unseen, vector_test, word_matrix
+from ner.vectors.unseen import UnseenWords
+from ner.vectors.views import RAW, Coverage, Views, vector_test, word_matrix
 from training import checkpoint
 from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
@@ -41,6 +41,7 @@ from training.run.experiment import Experiment, RunOptions, already_finished, ex
 from training.run.folder import check_beside, newest_finished
 from training.run.inputs import Inputs
 from training.run.places import placed
+from training.visible import counted
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.vectors import WordVectors, rule_path
 
@@ -49,7 +50,31 @@ MAIN = ("characters", "decoder", "dropout", "hidden_size", "seed")  # on TensorB
 
 
 def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Path:
-    """Train, test and report; returns the run's folder. Errors are the library's own (training/errors.py)."""
+    """Train a tagger, test it and report; what ``train-ner`` does.
+
+    Args:
+        config: data, model, training (TaggerConfig has all settings, the defaults among them).
+        options: where the run is kept, what it goes on from, and who is told of it; None for a new run in runs/ner.
+
+    Returns:
+        The run's folder, with the weights, metrics.jsonl, ledger.jsonl, manifest.json, predictions and reports.
+
+    Raises:
+        ConfigError: settings that do not go together.
+        DataError: with file:line, data that cannot be read or learned from.
+        CheckpointError, Preempted, NonFiniteError: see training/errors.py.
+
+    Example:
+        >>> import tempfile
+        >>> from ner import TaggerConfig, train_tagger
+        >>> from training.run.experiment import RunOptions
+        >>> limits = {f"limit_{split}_batches": 1 for split in ("train", "val", "test")}
+        >>> small = TaggerConfig(vectors="none", hidden_size=8, max_epochs=1, progress=False, **limits)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = train_tagger(small, RunOptions(path=f"{folder}/run"))
+        ...     (run / "manifest.json").is_file()
+        True
+    """
     options = options or RunOptions()
     if finished := already_finished(options, "ner"):
         return finished
@@ -63,27 +88,30 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
     _tell_data(config, options, dataset, indexer)
     check_lesson(config, dataset, indexer)
+    indexer = without_rare_words(config, dataset, indexer, vectors)
     task, coverage = build_task(config, dataset, indexer, vectors)
     options.tell(f"vectors: {coverage}" if vectors else "vectors: none, random ones are trained")
-    trained = copy.deepcopy(indexer)  # before words of the other splits are added
+    unseen = UnseenWords()
     if vectors and config.unseen_vectors:
-        attach_unseen(task.model.words, indexer, vectors, (w for s in dataset.valid + dataset.test for w in s.words))
+        others = (word for sentence in dataset.valid + dataset.test for word in sentence.words)
+        task.model.words.attach(unseen.add(indexer, vectors, others))
     if vectors and not coverage.exact + coverage.other_form:
         options.tell("vectors: they have no word of the training data: random ones are trained; are they of its language?")
-    # A rare word of the training data may be among those words: in training it stays unknown.
-    splits = [encode(dataset.train, trained, config), *(encode(s, indexer, config) for s in (dataset.valid, dataset.test))]
+    # A rare word of the training data may be among the unseen ones: in training it stays unknown.
+    train = encode_labeled(dataset.train, indexer, config)
+    valid, test = (encode_labeled(part, indexer, config, unseen.ids) for part in (dataset.valid, dataset.test))
     # From here on nothing is wrong with the data: only now is there a folder for the run.
     with experiment("ner", config, options, inputs) as run:
-        trained.save(run.run.path / "indexer.json")
+        indexer.save(run.run.path / "indexer.json")
         options.tell(str(ModelSummary(task, max_depth=2)))
-        trainer, best = _fit(run, config, task, splits[0], splits[1])
-        found = trainer.test(task, SentenceBatches(splits[2], config.batch_size, shuffle=False), verbose=False)
+        trainer, best = _fit(run, config, task, train, valid)
+        found = trainer.test(task, SentenceBatches(test, config.batch_size, shuffle=False), verbose=False)
         results = found[0] if found else {}  # nothing with limit_test_batches 0
         if found:
             options.tell(results_table(found, "test"))
         results["best_val_f1"] = best
-        _calibrate(run, config, task, splits[1], trainer)
-        _finish(run, trainer.global_step, config, task, dataset, trained, results, vectors)
+        _calibrate(run, config, task, valid, trainer)
+        _finish(run, trainer.global_step, config, task, dataset, indexer, results, vectors)
     return run.run.path
 
 
@@ -166,17 +194,23 @@ def text_rule(config: TaggerConfig, vectors: Views | None, options: RunOptions) 
     return RAW
 
 
+def without_rare_words(config: TaggerConfig, dataset: Dataset, indexer: Indexer, vectors: Views | None) -> Indexer:
+    """The indexer without the words that occur less often than ``tune_min_count`` and have no vector.
+
+    Nothing would tell them from the unknown word: their random vectors would stay as they are.
+    """
+    if config.tune_min_count <= 1:
+        return indexer
+    counts = word_counts(dataset.train, indexer)
+    return indexer.with_words(w for w in indexer.words if counts[w] >= config.tune_min_count or (vectors and vectors.has(w)))
+
+
 def build_task(
     config: TaggerConfig, dataset: Dataset, indexer: Indexer, vectors: Views | None
 ) -> tuple[TaggerTask, Coverage]:
-    """The task with its initial weights: a function of settings, training data and vectors.
-
-    With ``tune_min_count`` rarer words that have no vector leave the indexer: nothing would tell them from the unknown word.
-    """
+    """The task with its initial weights: a function of settings, training data and vectors."""
     counts = word_counts(dataset.train, indexer)
     tuned = FIRST + sum(counts[word] >= config.tune_min_count for word in indexer.words)  # the most frequent stand first
-    if config.tune_min_count > 1:
-        indexer.keep_words(w for w in indexer.words if counts[w] >= config.tune_min_count or (vectors and vectors.has(w)))
     words = ["<pad>", "<unk>", *indexer.words]
     matrix, coverage = word_matrix(words, counts, vectors, config.word_dim, config.seed)
     allowed = allowed_transitions(indexer.labels, indexer.scheme)
@@ -276,7 +310,7 @@ def _report(
 def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) -> None:
     """The most frequent words' vectors, as trained, in the projector; the neighbors of some as text."""
     trained = task.model.words.weight.detach()[FIRST : FIRST + SHOWN_WORDS].float().cpu()
-    words = list(indexer.words)[: len(trained)]  # behind them stand words that training never saw
+    words = list(indexer.words)[: len(trained)]
     run.run.embedding("words", trained, words, step)
     shown = WordVectors(words, trained, indexer.rule)
     probes = [word for word in words if word.isalpha() and len(word) > 3][:12]

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from training.errors import ConfigError
+from training.visible import shortened
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER = "[0-9]{1,15}"
@@ -20,7 +21,7 @@ def seconds(text: str, name: str) -> float | None:
     if found := re.fullmatch(":".join([f"({_NUMBER})"] * 4), text):
         days, hours, minutes, rest = (int(part) for part in found.groups())
         return float(((days * 24 + hours) * 60 + minutes) * 60 + rest)
-    shown = text if len(text) <= 60 else text[:59] + "…"
+    shown = shortened(text, 60)
     raise ConfigError(f"{name}: expected a time such as 90s, 5m, 2h or 00:01:30:00, got {shown!r}")
 
 
@@ -39,5 +40,5 @@ def interval(text: str, name: str) -> Interval:
         return Interval(int(text), None)
     if text.endswith(tuple(UNITS)) or ":" in text:
         return Interval(None, seconds(text, name))
-    shown = text if len(text) <= 60 else text[:59] + "…"
+    shown = shortened(text, 60)
     raise ConfigError(f"{name}: expected steps (200), a time (5m) or never, got {shown!r}")

@@ -15,6 +15,7 @@ from dataclasses import Field
 from typing import Any
 
 from training.errors import ConfigError
+from training.visible import shortened
 
 LARGEST_WHOLE = 2**63 - 1  # what a tensor, a checkpoint and a JSON reader elsewhere can hold
 LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32, which weights are computed in
@@ -122,4 +123,4 @@ def shown(value: Any, form: Any = None) -> str:
         text = form(value) if form else json.dumps(value) if plain else repr(value)
     except (TypeError, ValueError, RecursionError):
         text = f"a value of type {type(value).__name__}"
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return shortened(text, SHOWN)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable, Sequence
 from typing import Any
 
 LONGEST = 1000  # characters of a line of error
@@ -41,6 +42,28 @@ def _cut(text: str, longest: int) -> str:
     tail = longest * _TAIL // LONGEST
     left_out = f" … ({len(text) - longest:,} characters left out) … "
     return text[: longest - tail] + left_out + text[-tail:]
+
+
+def shortened(text: str, longest: int, mark: str = "…") -> str:
+    """The text, or as much of its beginning as makes ``longest`` characters with the mark behind it."""
+    return text if len(text) <= longest else text[: longest - len(mark)] + mark
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """ "1 sentence", "2,000 sentences"."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:
+    """The rows' cells in columns two spaces apart, at the left; with ``numbers`` all but the first at the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    put = [str.ljust, *[str.rjust if numbers else str.ljust] * (len(widths) - 1)]
+    return ["  ".join(map(_put, put, row, widths)).rstrip() for row in rows]
+
+
+def _put(place: Callable[[str, int], str], cell: str, width: int) -> str:
+    return place(cell, width)
+
 
 
 def _escape(found: re.Match[str]) -> str:

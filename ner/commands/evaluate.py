@@ -13,7 +13,7 @@ from training.commands.terminal import LongJob, echo, styled, table, warn
 from training.errors import ConfigError
 from training.files import atomic_write, check_not_read
 from training.leftovers import sweep
-from training.visible import one_line, to_json
+from training.visible import one_line, shortened, to_json
 from word2vec.config import Word2VecConfig
 
 DEFAULTS = {"ner": TaggerConfig(), "w2v": Word2VecConfig()}
@@ -87,7 +87,7 @@ def list_all(root: str, as_json: bool) -> None:
     if not rows:
         click.echo(f"no runs in {root}; train-w2v and train-ner make some")
         return
-    shown = [{**row, "settings": _short(row["settings"])} for row in rows]
+    shown = [{**row, "settings": shortened(row["settings"], 60)} for row in rows]
     lines = table(list(shown[0]), [list(row.values()) for row in shown])
     click.echo(lines[0])
     for row, line in zip(rows, lines[1:], strict=True):
@@ -95,7 +95,3 @@ def list_all(root: str, as_json: bool) -> None:
         color = STATUS_COLORS.get(status.split(" ")[0])
         before, found, after = line.partition(f"  {status}")
         echo(before, "  ", styled(status, color), after) if color and found else echo(line)
-
-
-def _short(settings: str, width: int = 60) -> str:
-    return settings if len(settings) <= width else settings[: width - 1] + "…"

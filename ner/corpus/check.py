@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ner.corpus.conll import EXPECTED, Columns, Sentence, iter_conll, number_words
-from ner.corpus.findings import LONG, SHOWN, DataCheck, FileCheck, Finding, by_count, counted, finding, shown, text_of
+from ner.corpus.conll import EXPECTED, Columns, Sentence, iter_conll, number_words, quoted
+from ner.corpus.findings import LONG, SHOWN, DataCheck, FileCheck, Finding, by_count, finding, text_of
 from ner.corpus.odd_words import oddities
 from ner.corpus.overlap import between_files
 from ner.corpus.scheme import detect, doubtful_types, to_spans
 from training.errors import DataError
 from training.files import sha256_file
 from training.job_progress import JobProgress
+from training.visible import counted
 from word2vec.text.file_kinds import Opened, opened
 
 MEGABYTE = 1 << 20
@@ -196,9 +197,9 @@ def _repetitions(check: FileCheck, sentences: list[Sentence]) -> Iterator[Findin
         if before is sentence:
             continue
         if to_spans(before.tags) != to_spans(sentence.tags):
-            differently.append(f"{sentence.where()}: as line {before.line}, {shown(sentence)}")
+            differently.append(f"{sentence.where()}: as line {before.line}, {quoted(sentence.words)}")
         if len(sentence.words) >= LONG:
-            again.append(f"{sentence.where()}: as line {before.line}, {shown(sentence)}")
+            again.append(f"{sentence.where()}: as line {before.line}, {quoted(sentence.words)}")
     if again:
         text = f"{check.path}: sentences of {LONG} or more words that stand in it before"
         yield finding("note", "duplicates", text, again)

@@ -26,6 +26,7 @@ from typing import TextIO
 from ner.corpus.scheme import check, convert, detect, is_tag, parse_tag, repair
 from training.errors import ConfigError, DataError
 from training.files import atomic_write
+from training.visible import shortened
 from word2vec.text.file_columns import is_numeric, is_part, without_empty
 from word2vec.text.file_kinds import (
     COLUMNS,
@@ -49,7 +50,13 @@ _BLANKS = re.compile("[ \t]+")
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a file. ``tags`` is as long as ``words``, or empty if the file was read without tags."""
+    """A sentence of a file. ``tags`` is as long as ``words``, or empty if the file was read without tags.
+
+    Example:
+        >>> sentence = Sentence(("Ada", "ran"), ("B-PER", "O"), line=7, path="a.conll")
+        >>> sentence.where(1)
+        'a.conll:8'
+    """
 
     words: tuple[str, ...]
     tags: tuple[str, ...] = ()
@@ -76,7 +83,19 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the word and the tag stand in a row, counted from 0, or from the end if negative; ``tag`` None: no tags."""
+    """Where the word and the tag stand in a row.
+
+    Args:
+        word: the word's column, from 0, or from the end if negative.
+        tag: the tag's, likewise; None where no tags are read.
+
+    Raises:
+        ConfigError: both are the same.
+
+    Example:
+        >>> Columns(word=1, tag=-1).needed()
+        3
+    """
 
     word: int = 0
     tag: int | None = -1
@@ -98,10 +117,24 @@ Row = tuple[int, list[str]]  # line number, columns
 def read_conll(
     path: str | Path, *, columns: Columns | None = None, docstart: str = "keep", separator: str = "auto"
 ) -> list[Sentence]:
-    """All sentences of a file, at least one. ``docstart`` is "keep" or "drop"; ``separator`` "auto", "tab" or "space".
+    """All sentences of a CoNLL file; the rules of the format stand at the top of this module.
 
-    DataError with file:line for a missing file, a folder, bad UTF-8, ragged columns, a missing or impossible tag, and
-    for a file without sentences.
+    Args:
+        path: the file, in UTF-8, compressed or not.
+        columns: where the word and the tag stand; None for the first and the last.
+        docstart: what becomes of -DOCSTART- rows, "keep" (each a sentence) or "drop".
+        separator: what stands between columns, "tab", "space", or "auto" by the first row.
+
+    Returns:
+        The sentences in order, at least one.
+
+    Raises:
+        DataError: with file:line, for a missing file, a folder, bad UTF-8, ragged columns, a missing or impossible tag, and
+            for a file without sentences.
+
+    Example:
+        >>> read_conll("data/sample/test.conll")[0].words[:4]
+        ('-DOCSTART-',)
     """
     name = str(path)
     with opened(path, EXPECTED) as stream:
@@ -242,10 +275,10 @@ class _Form:
             hint = "; a comment may only stand before a sentence" if fields[0] == "#" else ""
             raise DataError(
                 f"{where}: expected {self.width} columns apart by {apart} as in line {self.first}, "
-                f"got {len(fields)}: {_short(fields)}{hint}"
+                f"got {len(fields)}: {quoted(fields)}{hint}"
             )
         if not fields[self.columns.word]:
-            raise DataError(f"{where}: expected a word, got an empty column: {_short(fields)}")
+            raise DataError(f"{where}: expected a word, got an empty column: {quoted(fields)}")
         if self.columns.tag is not None:
             try:
                 parse_tag(fields[self.columns.tag])
@@ -292,16 +325,16 @@ def _form(
         wanted = "a word" if columns.tag is None else "a word and its tag"
         raise DataError(
             f"{name}:{number}: expected {wanted} in at least {columns.needed()} columns, apart by tabs or spaces, "
-            f"got {len(fields)}: {_short(fields)}"
+            f"got {len(fields)}: {quoted(fields)}"
         )
     judge = -1 if columns.tag is None and len(fields) > 1 and is_tag(fields[-1]) else columns.tag
     width = max(len(fields), columns.needed())
     return replace(form, width=width, judge=judge), itertools.chain(seen, numbered)
 
 
-def _short(fields: Sequence[str]) -> str:
-    text = " ".join(fields)
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+def quoted(fields: Sequence[str]) -> str:
+    """The beginning of a row or a sentence, for a message."""
+    return repr(shortened(" ".join(fields), 60, "..."))
 
 
 def number_words(sentences: Iterable[Sentence]) -> str:
@@ -335,7 +368,23 @@ def format_sentence(sentence: Sentence, predicted: Sequence[str] | None = None) 
 def write_conll(
     target: str | Path | TextIO, sentences: Iterable[Sentence], predicted: Iterable[Sequence[str]] | None = None
 ) -> None:
-    """Write sentences to an open text stream one by one, or to a path, whole or not at all; see ``format_sentence``."""
+    """Write sentences as their files had them, or as words and tags where they come from none; see ``format_sentence``.
+
+    Args:
+        target: an open text stream, which gets them one by one, or a path, which is written whole or not at all.
+        sentences: what to write.
+        predicted: for each of them its predicted tags, as one more last column.
+
+    Raises:
+        DataError: a column that would break its row.
+
+    Example:
+        >>> import sys
+        >>> write_conll(sys.stdout, [Sentence(("Ada", "ran"), ("B-PER", "O"))], [["B-PER", "O"]])
+        Ada B-PER B-PER
+        ran O O
+        <BLANKLINE>
+    """
     tags: Iterable[Sequence[str] | None] = itertools.repeat(None) if predicted is None else predicted
     texts = (format_sentence(each, row) for each, row in zip(sentences, tags, strict=predicted is not None))
     if isinstance(target, str | Path):

@@ -1,4 +1,4 @@
-"""The three splits, in the model's scheme, as ids."""
+"""The three splits, read and checked, in the model's scheme."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ner.config import TaggerConfig
 from ner.corpus.conll import Columns, Sentence, read_conll, to_scheme
-from ner.corpus.findings import counted
 from ner.corpus.scheme import detect, to_spans
 from ner.corpus.splits import Splits, find_splits
-from ner.inputs.batches import Encoded
-from ner.inputs.document import documents, features, mentions
-from ner.inputs.indexer import Indexer
 from training.errors import DataError
+from training.visible import counted
 
 
 @dataclass(frozen=True)
@@ -76,37 +71,3 @@ def _check_types(train: Sequence[Sentence], others: Sequence[Sentence]) -> None:
         f"{next(iter(first.values()))}: expected O or a tag of a type that the training data has ({types}), got entities of "
         f"others: {', '.join(most)}{more}; put such sentences into the training file, too, or write O or one of its types"
     )
-
-
-def word_counts(sentences: Sequence[Sentence], indexer: Indexer) -> Counter[str]:
-    """How often each word, in the indexer's form, occurs."""
-    raw: Counter[str] = Counter(word for sentence in sentences for word in sentence.words)
-    counts: Counter[str] = Counter()
-    for word, count in raw.items():
-        counts[indexer.rule.word(word)] += count
-    return counts
-
-
-def encode(sentences: Sequence[Sentence], indexer: Indexer, config: TaggerConfig, *, labels: bool = True) -> Encoded:
-    """A split as ids, with what the model of ``config`` reads beside words. DataError for an unknown tag."""
-    raw = [word for sentence in sentences for word in sentence.words]
-    kinds = {word: i for i, word in enumerate(dict.fromkeys(raw))}
-    distinct = np.fromiter((kinds[word] for word in raw), np.int64, len(raw))
-    ids = indexer.encode(list(kinds))
-    lengths = np.array([len(sentence.words) for sentence in sentences], np.int64)
-    known: dict[tuple[str, ...], np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
-    tags = []
-    if labels:
-        for sentence in sentences:
-            if sentence.tags not in known:
-                known[sentence.tags] = indexer.encode_labels(sentence)
-            tags.append(known[sentence.tags])
-    words = ids[distinct] if len(raw) else np.zeros(0, np.int64)
-    flat = np.concatenate(tags) if tags else np.zeros(0, np.int64)
-    numbers = documents(sentences) if config.features_dim or config.reads_documents else None
-    seen = features(sentences, numbers) if numbers is not None and config.features_dim else None
-    together = (numbers, mentions(sentences, numbers)) if numbers is not None and config.reads_documents else (None, None)
-    if config.characters == "none":
-        return Encoded(words, flat, lengths, None, (), seen, *together)
-    spelled, sizes = indexer.encode_characters(list(kinds))
-    return Encoded(words, flat, lengths, distinct, np.split(spelled, np.cumsum(sizes)[:-1]), seen, *together)

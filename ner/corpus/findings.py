@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ner.corpus.conll import Sentence
-from training.visible import LONGEST, one_line
+from training.visible import LONGEST, counted, one_line
 
 LEVELS = ("error", "warning", "note")
 SHOWN = 10  # places that a finding names
@@ -71,7 +71,7 @@ class DataCheck:
                     lines = [f"{level}: {finding.text}", *(f"  {place}" for place in places)]
                     blocks.append("\n".join(map(one_line, lines)))
         counts = Counter(finding.level for finding in self.findings)
-        blocks.append(", ".join(f"{counts[level]} {level}{'s' * (counts[level] != 1)}" for level in LEVELS))
+        blocks.append(", ".join(counted(counts[level], level) for level in LEVELS))
         return "\n\n".join(blocks) + "\n"
 
 
@@ -90,11 +90,6 @@ def _file_text(check: FileCheck) -> str:
     ))  # fmt: skip
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """ "1 sentence", "2,000 sentences"."""
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
-
-
 def finding(level: str, kind: str, text: str, places: Sequence[str], count: int | None = None) -> Finding:
     """A finding with its first places; ``count`` None: as many as there are places."""
     count = len(places) if count is None else count
@@ -109,9 +104,3 @@ def text_of(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
 def by_count(counts: Counter[str]) -> dict[str, int]:
     """The most frequent first, equal ones by name."""
     return {name: counts[name] for name in sorted(counts, key=lambda name: (-counts[name], name))}
-
-
-def shown(sentence: Sentence) -> str:
-    """The beginning of a sentence, for a message."""
-    text = " ".join(sentence.words)
-    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 
-from ner.corpus.conll import Sentence
-from ner.corpus.findings import LONG, FileCheck, Finding, finding, shown, text_of
+from ner.corpus.conll import Sentence, quoted
+from ner.corpus.findings import LONG, FileCheck, Finding, finding, text_of
 from ner.corpus.scheme import check as check_tags
 from ner.corpus.scheme import parse_tag
 from ner.corpus.splits import split_of
@@ -43,7 +43,7 @@ def _overlap(one: FileCheck, earlier: list[Sentence], other: FileCheck, later: l
             f"{other.path}: {len(shared):,} of {other.sentences:,} sentences stand in {one.path} too; "
             f"of {LONG} or more words"
         )
-        places = [f"{s.where()}: line {lines[s.words]} there, {shown(s)}" for s in long]
+        places = [f"{s.where()}: line {lines[s.words]} there, {quoted(s.words)}" for s in long]
         yield finding("warning" if long else "note", "overlap", text if long else f"{text}: 0", places, len(long))
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ner.corpus.conll import EXPECTED, Columns, Sentence, iter_conll
-from ner.corpus.findings import SHOWN, counted
+from ner.corpus.findings import SHOWN
 from ner.corpus.layout import with_tag
 from ner.corpus.scheme import check, convert, detect, repair, scheme_named
 from training.errors import ConfigError, DataError
 from training.files import atomic_write
+from training.visible import counted
 from word2vec.text.file_kinds import opened
 
 

@@ -1,4 +1,4 @@
-"""Sentences → batches: encoded once, planned per epoch, packed without padding.
+"""Encoded sentences → batches, planned per epoch, without padding.
 
 A batch holds its tokens sentence after sentence, (N,) of them for B sentences: there is no padding that could leak.
 Batches of like lengths are still faster, since the LSTM then runs fewer, fuller steps.
@@ -7,7 +7,8 @@ Batches of like lengths are still faster, since the LSTM then runs fewer, fuller
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -15,10 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ner.inputs.packing import Packing, packing
 from training.randomness import permutation, unit
 
 LONG_WORD = 8  # characters; text of words that are on the average as long, or longer, is counted by its characters
+Ids = npt.NDArray[np.int64]
 POOL = 50  # batches whose sentences are sorted by length together
 
 
@@ -45,82 +46,93 @@ class Batch:
 
     sentences: Tensor  # (B,) int64: their numbers in the split
     lengths: Tensor  # (B,) int64
+    plain_lengths: tuple[int, ...]  # the same as plain numbers, which nobody has to wait for a device to tell
     words: Tensor  # (N,) int64: rows of the word table
     labels: Tensor  # (N,) int64; empty where there are none
-    plan: Packing
     characters: Characters | None
     features: Tensor | None = None  # (N, 3) int64
     surroundings: Surroundings | None = None
 
 
-class Encoded:
-    """A split as flat arrays of ids. ``spellings[k]`` are the character ids of distinct word k.
+@dataclass(frozen=True, kw_only=True)
+class Spellings:
+    """The U distinct words of a split, spelled."""
 
-    ``features`` (N, 3), and ``documents`` (a number for each sentence, never falling) with ``mentions`` (N,), are those
-    of ner/inputs/document.py, or None. Where there are documents, a batch is made of whole ones.
+    word: Ids  # (N,): which of them each token is
+    ids: Ids  # (C,): the characters of all of them, word after word
+    lengths: Ids  # (U,)
+
+    @cached_property
+    def starts(self) -> Ids:
+        """(U,): where each word's characters begin."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    def of(self, tokens: Ids) -> Characters:
+        """The distinct words among these tokens, spelled."""
+        kinds, word = np.unique(self.word[tokens], return_inverse=True)
+        lengths = self.lengths[kinds]
+        ids = self.ids[_ranges(self.starts[kinds], lengths)]
+        return Characters(torch.from_numpy(ids), torch.from_numpy(lengths), torch.from_numpy(word.astype(np.int64)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents:
+    """Which document each sentence is of, and which tokens mention the same word in it (see ner/inputs/document.py)."""
+
+    numbers: Ids  # (S,), never falling
+    mentions: Ids  # (N,)
+
+    def of(self, sentences: Ids, tokens: Ids, lengths: Ids) -> Surroundings:
+        """Those of the tokens of these sentences, numbered from 0."""
+        mention = np.unique(self.mentions[tokens], return_inverse=True)[1]
+        document = np.unique(np.repeat(self.numbers[sentences], lengths), return_inverse=True)[1]
+        return Surroundings(*(torch.from_numpy(each.astype(np.int64, copy=False)) for each in (mention, document)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """A split of S sentences with N tokens in all, as flat arrays of ids.
+
+    Where there are documents, a batch is made of whole ones.
     """
 
-    def __init__(
-        self,
-        words: npt.NDArray[np.int64],
-        labels: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
-        distinct: npt.NDArray[np.int64] | None = None,
-        spellings: Sequence[npt.NDArray[np.int64]] = (),
-        features: npt.NDArray[np.int64] | None = None,
-        documents: npt.NDArray[np.int64] | None = None,
-        mentions: npt.NDArray[np.int64] | None = None,
-    ) -> None:
-        self.features, self.documents, self.mentions = features, documents, mentions
-        self.words, self.labels, self.lengths, self.distinct = words, labels, lengths, distinct
-        self.starts = np.cumsum(lengths) - lengths
-        self.spelling_lengths = np.array([len(s) for s in spellings], np.int64)
-        self.spelling_starts = np.cumsum(self.spelling_lengths) - self.spelling_lengths
-        self.spelling_ids = np.concatenate(spellings) if len(spellings) else np.zeros(0, np.int64)
+    words: Ids  # (N,): rows of the word table
+    lengths: Ids  # (S,): tokens of each sentence
+    labels: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # (N,), or empty where there are none
+    spellings: Spellings | None = None
+    features: Ids | None = None  # (N, 3)
+    documents: Documents | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def batch(self, sentences: npt.NDArray[np.int64]) -> Batch:
-        """The batch of these sentences, in this order."""
+    @cached_property
+    def starts(self) -> Ids:
+        """(S,): the first token of each sentence."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    def batch(self, sentences: Ids) -> Batch:
+        """The batch of these sentences (B,), in this order."""
         lengths = self.lengths[sentences]
         tokens = _ranges(self.starts[sentences], lengths)
-        plan_lengths = torch.from_numpy(lengths)
         return Batch(
-            torch.from_numpy(np.ascontiguousarray(sentences)),
-            plan_lengths,
-            torch.from_numpy(self.words[tokens]),
-            torch.from_numpy(self.labels[tokens] if len(self.labels) else self.labels),
-            packing(plan_lengths),
-            self._characters(tokens),
-            None if self.features is None else torch.from_numpy(self.features[tokens]),
-            self._surroundings(sentences, tokens, lengths),
+            sentences=torch.from_numpy(np.ascontiguousarray(sentences)),
+            lengths=torch.from_numpy(lengths),
+            plain_lengths=tuple(lengths.tolist()),
+            words=torch.from_numpy(self.words[tokens]),
+            labels=torch.from_numpy(self.labels[tokens] if len(self.labels) else self.labels),
+            characters=None if self.spellings is None else self.spellings.of(tokens),
+            features=None if self.features is None else torch.from_numpy(self.features[tokens]),
+            surroundings=None if self.documents is None else self.documents.of(sentences, tokens, lengths),
         )
 
-    def _surroundings(
-        self, sentences: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
-    ) -> Surroundings | None:
-        if self.documents is None or self.mentions is None:
-            return None
-        mention = np.unique(self.mentions[tokens], return_inverse=True)[1]
-        document = np.unique(np.repeat(self.documents[sentences], lengths), return_inverse=True)[1]
-        return Surroundings(*(torch.from_numpy(each.astype(np.int64, copy=False)) for each in (mention, document)))
-
-    def weights(self) -> npt.NDArray[np.int64]:
+    def weights(self) -> Ids:
         """For each sentence how many tokens of ordinary length it is worth: as many as it has, or by its characters."""
-        if self.distinct is None:
+        if self.spellings is None:
             return self.lengths
-        characters = np.concatenate([[0], np.cumsum(self.spelling_lengths[self.distinct])])
-        spelled: npt.NDArray[np.int64] = characters[self.starts + self.lengths] - characters[self.starts]
+        characters = np.concatenate([[0], np.cumsum(self.spellings.lengths[self.spellings.word])])
+        spelled: Ids = characters[self.starts + self.lengths] - characters[self.starts]
         return np.maximum(self.lengths, spelled // LONG_WORD)
-
-    def _characters(self, tokens: npt.NDArray[np.int64]) -> Characters | None:
-        if self.distinct is None:
-            return None
-        kinds, word = np.unique(self.distinct[tokens], return_inverse=True)
-        lengths = self.spelling_lengths[kinds]
-        ids = self.spelling_ids[_ranges(self.spelling_starts[kinds], lengths)]
-        return Characters(torch.from_numpy(ids), torch.from_numpy(lengths), torch.from_numpy(word.astype(np.int64)))
 
 
 class SentenceBatches:
@@ -166,15 +178,15 @@ class SentenceBatches:
             self._kept = epoch, plan
         return self._kept[1]
 
-    def _groups(self, epoch: int) -> Sequence[npt.NDArray[np.int64]]:
+    def _groups(self, epoch: int) -> Sequence[Ids]:
         if self.encoded.documents is not None:
-            return self._by_document(self.encoded.documents, epoch)
+            return self._by_document(self.encoded.documents.numbers, epoch)
         n = len(self.encoded)
         order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
         if self.batching == "random":
             return [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)]
         pool = POOL * self.batch_size if self.shuffle else max(1, n)
-        groups: list[npt.NDArray[np.int64]] = []
+        groups: list[Ids] = []
         for start in range(0, n, pool):
             part = order[start : start + pool]
             part = part[np.argsort(-self.encoded.lengths[part], kind="stable")]
@@ -183,10 +195,11 @@ class SentenceBatches:
             groups = [groups[i] for i in permutation(len(groups), self.seed, f"{self.purpose}/batches", epoch)]
         return groups
 
-    def _bounded(self, groups: Sequence[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+    def _bounded(self, groups: Sequence[Ids]) -> list[Ids]:
         """The groups, cut where one would have more than ``most`` tokens."""
-        weights, documents = self.encoded.weights().tolist(), self.encoded.documents
-        bounded: list[npt.NDArray[np.int64]] = []
+        weights = self.encoded.weights().tolist()
+        documents = None if self.encoded.documents is None else self.encoded.documents.numbers
+        bounded: list[Ids] = []
         for group in groups:
             begin = total = 0
             starts = np.ones(len(group), np.bool_) if documents is None else np.diff(documents[group], prepend=-1) != 0
@@ -200,7 +213,7 @@ class SentenceBatches:
             bounded.append(group[begin:])
         return bounded
 
-    def _by_document(self, documents: npt.NDArray[np.int64], epoch: int) -> list[npt.NDArray[np.int64]]:
+    def _by_document(self, documents: Ids, epoch: int) -> list[Ids]:
         starts = np.flatnonzero(np.diff(documents, prepend=-1))
         sizes = np.diff(starts, append=len(documents))
         n = len(starts)
@@ -212,7 +225,7 @@ class SentenceBatches:
 class Plan(Sequence[Batch]):
     """Which sentences make each batch of an epoch."""
 
-    def __init__(self, encoded: Encoded, groups: Sequence[npt.NDArray[np.int64]], keep: bool = False) -> None:
+    def __init__(self, encoded: Encoded, groups: Sequence[Ids], keep: bool = False) -> None:
         self.encoded, self.groups = encoded, groups
         self.kept: dict[int, Batch] | None = {} if keep else None
 
@@ -241,9 +254,9 @@ def replace_rare(batch: Batch, rare: Tensor, probability: float, unknown: int, s
     return torch.where(rare[batch.words] & (draw < probability), unknown, batch.words)
 
 
-def _ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _ranges(starts: Ids, lengths: Ids) -> Ids:
     """starts[0] … starts[0]+lengths[0]−1, then the same for 1, …"""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    ranges: npt.NDArray[np.int64] = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    ranges: Ids = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
     return ranges

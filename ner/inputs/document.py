@@ -7,20 +7,58 @@ that begins a sentence or stands in a headline. All of it is read off words alon
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from ner.corpus.conll import Sentence
 
 LONGEST = 2000  # tokens of a document that are taken together; a longer one is cut
 Ids = npt.NDArray[np.int64]
 
 LOWER, TITLE, UPPER = 1, 2, 4  # how a word was met elsewhere in its document: a sum of these
-SPELLINGS = 10
+
+
+class Spelling(IntEnum):
+    """What kind of word one is by its letters, digits and marks. The numbers are rows of the trained feature table."""
+
+    MARKS = 0  # . --
+    NUMBER = 1  # 1996
+    NUMBER_WITH_MARKS = 2  # 3.5, 1996-08-22
+    LETTERS_AND_DIGITS = 3  # B-52
+    LOWER_CASE = 4  # rain, and letters that have no case
+    ONE_CAPITAL = 5  # A, J.
+    CAPITALS = 6  # EU
+    CAPITALS_WITH_POINTS = 7  # U.S.
+    CAPITALIZED = 8  # Oslo
+    MIXED = 9  # McCoy
+
+
+SPELLINGS = len(Spelling)
 PLACES = 8
 ELSEWHERE = 8
 FEATURES = SPELLINGS + PLACES + ELSEWHERE
+
+
+class Words(Protocol):
+    """What is read of a sentence to encode it: a labeled one of a file (ner/corpus/conll.py), or a Tokenized one."""
+
+    @property
+    def words(self) -> Sequence[str]:
+        """Its words, as they stand."""
+        ...
+
+    @property
+    def document(self) -> int:
+        """The number of its document, from 1, never falling; 0 for a sentence that stands alone."""
+        ...
+
+
+class Tokenized(NamedTuple):
+    """A sentence to be tagged: words, and the number of its document (see Words)."""
+
+    words: Sequence[str]
+    document: int = 0
 
 
 class Numbering:
@@ -33,7 +71,7 @@ class Numbering:
     def __init__(self) -> None:
         self.number, self.document, self.size = -1, 0, 0
 
-    def __call__(self, sentence: Sentence) -> int:
+    def __call__(self, sentence: Words) -> int:
         """The number of the next sentence's document."""
         self.size += len(sentence.words)
         if sentence.document == 0 or sentence.document != self.document or self.size > LONGEST:
@@ -42,13 +80,13 @@ class Numbering:
         return self.number
 
 
-def documents(sentences: Sequence[Sentence]) -> Ids:
+def documents(sentences: Sequence[Words]) -> Ids:
     """For each sentence the number of its document (see Numbering)."""
     number = Numbering()
     return np.fromiter((number(sentence) for sentence in sentences), np.int64, len(sentences))
 
 
-def mentions(sentences: Sequence[Sentence], numbers: Ids) -> Ids:
+def mentions(sentences: Sequence[Words], numbers: Ids) -> Ids:
     """For each token (N,) a number that it shares with the tokens of its document that are the same word, in any case."""
     seen: dict[tuple[int, str], int] = {}
     place = seen.setdefault
@@ -56,24 +94,27 @@ def mentions(sentences: Sequence[Sentence], numbers: Ids) -> Ids:
     return np.fromiter((place(pair, len(seen)) for pair in pairs), np.int64)
 
 
-def spelling(word: str) -> int:
-    """Which of SPELLINGS kinds a word is of: by the case of its letters, its digits, its marks."""
+def spelling(word: str) -> Spelling:
+    """Which kind a word is of, by the case of its letters, its digits, its marks."""
     letters = [c for c in word if c.isalpha()]
     digits = any(c.isdigit() for c in word)
+    if not letters and not digits:
+        return Spelling.MARKS
     if not letters:
-        return 0 if not digits else 1 if word.isdigit() else 2
+        return Spelling.NUMBER if word.isdigit() else Spelling.NUMBER_WITH_MARKS
     if digits:
-        return 3
+        return Spelling.LETTERS_AND_DIGITS
     if word.islower() or not any(c.isupper() for c in letters):
-        return 4
+        return Spelling.LOWER_CASE
     if len(letters) == 1:
-        return 5  # A, J.
+        return Spelling.ONE_CAPITAL
     if word.isupper():
-        return 6 if "." not in word else 7  # EU, U.S.
-    return 8 if letters[0].isupper() and not any(c.isupper() for c in letters[1:]) else 9  # Oslo, McCoy
+        return Spelling.CAPITALS_WITH_POINTS if "." in word else Spelling.CAPITALS
+    capitalized = letters[0].isupper() and not any(c.isupper() for c in letters[1:])
+    return Spelling.CAPITALIZED if capitalized else Spelling.MIXED
 
 
-def features(sentences: Sequence[Sentence], numbers: Ids) -> Ids:
+def features(sentences: Sequence[Words], numbers: Ids) -> Ids:
     """For each token (N, 3): its spelling, its place, how its word is met elsewhere in the document. All below FEATURES.
 
     The place: first word of its sentence or not, last or not, in a sentence without lower-case letters or not.
@@ -106,10 +147,10 @@ def features(sentences: Sequence[Sentence], numbers: Ids) -> Ids:
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
-def _written(kind: int, i: int) -> int:
+def _written(kind: Spelling, i: int) -> int:
     """LOWER, TITLE or UPPER, or 0 where the place or the word tells nothing."""
-    if kind == 4:
+    if kind is Spelling.LOWER_CASE:
         return LOWER
-    if kind in (8, 9) and i > 0:
-        return TITLE
-    return UPPER if kind in (6, 7) else 0
+    if kind in (Spelling.CAPITALIZED, Spelling.MIXED):
+        return TITLE if i > 0 else 0
+    return UPPER if kind in (Spelling.CAPITALS, Spelling.CAPITALS_WITH_POINTS) else 0

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,30 @@ SPELLED = 64  # an encoded file may stand in a text as one word of a megabyte; t
 Ids = npt.NDArray[np.int64]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Indexer:
-    """word ↔ id, character ↔ id, label ↔ id.
+    """word ↔ id, character ↔ id, label ↔ id. It is not changed once it is built.
 
-    ``words`` and ``characters`` map to ids from 2 on, in order of id; ``labels[i]`` is the tag of id i in ``scheme``.
     Words are looked up in the form that ``rule`` gives them (as the word vectors are), characters as they are written.
+
+    Args:
+        words: word, in the rule's form, → id from 2 on, in order of id; 0 is padding, 1 any other word.
+        characters: character → id from 2 on, in order of id.
+        labels: ``labels[i]`` is the tag of id i.
+        scheme: that of the labels, as IOBES.
+        rule: the form in which words are looked up.
+
+    Example:
+        >>> from ner.corpus.conll import Sentence
+        >>> from word2vec.text.tokenize import TextRule
+        >>> train = [Sentence(("Ada", "met", "Bo"), ("S-PER", "O", "S-PER"))]
+        >>> indexer = Indexer.build(train, TextRule(tokenize=False))
+        >>> indexer.labels
+        ('O', 'B-PER', 'I-PER', 'E-PER', 'S-PER')
+        >>> indexer.encode(["Bo", "Ada", "ran"]).tolist()
+        [3, 2, 1]
+        >>> indexer.decode(indexer.encode_labels(train[0]))
+        ['S-PER', 'O', 'S-PER']
     """
 
     words: dict[str, int]
@@ -42,15 +61,25 @@ class Indexer:
     scheme: str
     rule: TextRule
 
-    def __post_init__(self) -> None:
-        self._label_ids = {label: i for i, label in enumerate(self.labels)}
+    @cached_property
+    def _label_ids(self) -> dict[str, int]:
+        return {label: i for i, label in enumerate(self.labels)}
 
     @classmethod
     def build(cls, sentences: Iterable[Sentence], rule: TextRule, scheme: str = "IOBES", min_count: int = 1) -> Indexer:
-        """The tables of the training sentences, whose tags are well formed in ``scheme``.
+        """The tables of the training sentences.
 
-        Words that occur ``min_count`` times and all characters, each ordered by (-count, itself). Labels: O, then every
-        tag that the scheme can write for each type, types by (-count, name): also those that no training sentence has.
+        Words and characters are ordered by (-count, itself). Labels are O, then every tag that the scheme can write for
+        each type, types by (-count, name): also those that no training sentence has.
+
+        Args:
+            sentences: with tags that are well formed in ``scheme``.
+            rule: the form in which words are looked up.
+            scheme: IOBES, IOB2 or another of ner.corpus.scheme.
+            min_count: a word that occurs less often has no id of its own.
+
+        Raises:
+            ConfigError: ``min_count`` below 1, or a scheme that is none.
         """
         if min_count < 1:
             raise ConfigError(f"min_count: expected 1 or more, got {min_count}")
@@ -88,24 +117,20 @@ class Indexer:
         """The entity types, in the order of their labels."""
         return list(dict.fromkeys(kind for label in self.labels if label != "O" for kind in [parse_tag(label)[1]]))
 
-    def keep_words(self, words: Iterable[str]) -> None:
-        """Only these of the words, in this order, with new ids."""
-        self.words = _table(words)
+    def with_words(self, words: Iterable[str]) -> Indexer:
+        """The same with these words (in the rule's form) alone, in this order."""
+        return replace(self, words=_table(words))
 
-    def add_words(self, words: Iterable[str]) -> list[str]:
-        """Append words (in the rule's form) that have no id yet; returns those, in order of their new ids.
+    def encode(self, words: Sequence[str], later: Mapping[str, int] | None = None) -> Ids:
+        """Word ids (W,) of raw words, UNK for unknown ones.
 
-        For predicting: words that training did not see but that have a vector. The embedding matrix must get the same
-        rows in the same order.
+        ``later``: the ids of words (in the rule's form) that were met after training (ner/vectors/unseen.py).
         """
-        new = [word for word in dict.fromkeys(words) if word not in self.words]
-        self.words.update(_table(new, self.num_words))
-        return new
-
-    def encode(self, words: Sequence[str]) -> Ids:
-        """Word ids (W,) of raw words, UNK for unknown ones."""
         find, form = self.words.get, self.rule.word
-        return np.array([find(form(word), UNK) for word in words], dtype=np.int64)
+        if not later:
+            return np.array([find(form(word), UNK) for word in words], dtype=np.int64)
+        forms = [form(word) for word in words]
+        return np.array([find(each, later.get(each, UNK)) for each in forms], dtype=np.int64)
 
     def encode_characters(self, words: Sequence[str]) -> tuple[Ids, Ids]:
         """Character ids (C,) of raw words, one word after the other, and the words' lengths (W,).
@@ -187,5 +212,5 @@ def _ordered(counts: Counter[str]) -> list[str]:
     return sorted(counts, key=lambda item: (-counts[item], item))
 
 
-def _table(items: Iterable[str], first: int = FIRST) -> dict[str, int]:
-    return {item: i for i, item in enumerate(items, first)}
+def _table(items: Iterable[str]) -> dict[str, int]:
+    return {item: i for i, item in enumerate(items, FIRST)}

@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ner.inputs.packing import Packing, packing
 from ner.model import bilstm_onednn as lstm_rows
 from ner.model.bilstm_onednn import FusedLSTM
 from ner.model.bilstm_steps import StepwiseLSTM
+from ner.model.packing import Packing, packing
 from training.errors import DataError
 from training.randomness import uniform
 
@@ -24,6 +24,24 @@ class BiLSTM(nn.Module):
     """One bidirectional layer with the parameters of ``nn.LSTM(input_size, hidden_size, bidirectional=True)``.
 
     Initial weights are uniform in ±1/sqrt(hidden_size), as in nn.LSTM, from (seed, "init/<name>.<parameter>").
+
+    Args:
+        input_size: numbers of a token, D.
+        hidden_size: units per direction, H.
+        seed: the seed of the initial weights.
+        name: what tells this layer's weights from another's of the same seed.
+
+    Source: Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000; Graves & Schmidhuber 2005.
+
+    Example:
+        >>> import torch
+        >>> lstm = BiLSTM(4, 3, seed=0)
+        >>> tokens = torch.arange(20.0).reshape(5, 4)
+        >>> together = lstm(tokens, torch.tensor([2, 3]))  # a sentence of two tokens, and one of three
+        >>> together.shape
+        torch.Size([5, 6])
+        >>> torch.equal(together[:2], lstm(tokens[:2], torch.tensor([2])))  # alone and in any batch
+        True
     """
 
     weight_ih_l0: nn.Parameter
@@ -46,10 +64,17 @@ class BiLSTM(nn.Module):
                 self.register_parameter(f"{kind}_{suffix}", nn.Parameter(values))
 
     def forward(self, tokens: Tensor, lengths: Tensor | Packing) -> Tensor:
-        """Tokens (N, D) in sentence-major order, all of sentence 0, then of sentence 1, ... -> (N, 2H) in the same order.
+        """The states of each token.
 
-        ``lengths`` are those of the sentences (B,), or the plan that ``packing`` made of them. Row n of the result is
-        the forward state of token n beside its reverse state. Raises DataError if the lengths do not sum to N.
+        Args:
+            tokens: (N, D), all of sentence 0, then of sentence 1, and so on.
+            lengths: those of the sentences (B,), or the packing that was made of them.
+
+        Returns:
+            (N, 2H), in the same order: a token's forward state beside its reverse state.
+
+        Raises:
+            DataError: the lengths do not sum to N, or the tokens have not D numbers.
         """
         plan = (packing(lengths) if isinstance(lengths, Tensor) else lengths).to(tokens.device)
         wanted = plan.number, self.input_size

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ner.inputs.packing import Packing
-from ner.inputs.rows import Rows
+from ner.model.packing import Packing
+from ner.model.sentence_rows import Rows, arrange
 
 CLOSED = -1e30  # what a separator adds to the gates i, f and o
 LSTM_MODE = 2  # torch's number for it among the recurrent networks
@@ -50,7 +50,7 @@ class FusedLSTM(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, plan: Packing, keep: bool, *parameters: Tensor) -> Tensor:
         n, inputs, size = *tokens.shape, parameters[1].shape[-1]
-        where = plan.joined
+        where = arrange(plan.lengths)
         table = tokens.new_zeros(n + 1, inputs + 1)
         table[:n, :inputs] = tokens
         table[n, inputs] = 1

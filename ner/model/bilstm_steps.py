@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ner.inputs.packing import Packing
 from ner.model.matmul import packed, product, sigmoid_product
+from ner.model.packing import Packing
 
 ROUND = 64  # oneDNN compiles code for each size of a product that it meets: the rows of a batch are one of few sizes
 

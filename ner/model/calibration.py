@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ner.corpus.scheme import to_spans
 from ner.inputs.batches import Batch
-from ner.inputs.packing import Packing
 from ner.model.confidence import Confidence, Found, find_entities
 from ner.model.tagger import Tagger
 
@@ -44,7 +43,6 @@ class Judged(NamedTuple):
     """What was found in a batch, and which entities (S,) of it are right."""
 
     found: Found
-    plan: Packing
     right: Tensor
 
 
@@ -55,13 +53,13 @@ def judge(model: Tagger, names: Sequence[str], batch: Batch) -> Judged:
     for part, spans in zip(torch.split(batch.labels.cpu(), batch.lengths.tolist()), found.spans, strict=True):
         gold = set(to_spans([names[i] for i in part.tolist()]))
         right += [span in gold for span in spans]
-    return Judged(found, batch.plan, torch.tensor(right, dtype=torch.bool))
+    return Judged(found, torch.tensor(right, dtype=torch.bool))
 
 
 def log_loss(model: Tagger, names: Sequence[str], judged: Sequence[Judged], temperature: float) -> float:
     """The mean log loss of the entities' confidences at a temperature."""
     confidence = Confidence(model, names, temperature)
-    sure = torch.cat([confidence(each.found, each.plan).cpu() for each in judged]).clamp(SUREST, 1.0 - SUREST)
+    sure = torch.cat([confidence(each.found).cpu() for each in judged]).clamp(SUREST, 1.0 - SUREST)
     right = torch.cat([each.right for each in judged])
     return float(-torch.where(right, sure, 1.0 - sure).log().mean())
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ner.inputs.indexer import PAD
-from ner.inputs.packing import Packing, packing
 from ner.model.bilstm import BiLSTM
-from ner.model.crf_recursions import edges, split, sum_rows
+from ner.model.matmul import sum_rows
+from ner.model.packing import Packing, edges, packing, steps
 from training.errors import ConfigError, DataError
 from training.randomness import uniform
 
@@ -46,7 +46,7 @@ class _Pool(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, bias: Tensor, plan: Packing, order: Tensor) -> Tensor:
         rows = rows.masked_fill((plan.tokens[0] == plan.rows.shape[1]).unsqueeze(1), -math.inf)
         best = rows[: plan.sizes[0]].clone()
-        for row in split(rows, plan)[1:]:
+        for row in steps(rows, plan)[1:]:
             part = best[: len(row)]
             torch.maximum(part, row, out=part)
         pooled = torch.empty(len(order), len(bias), dtype=rows.dtype, device=rows.device)
@@ -63,7 +63,7 @@ class _Pool(torch.autograd.Function):
         left[: len(order)] = (d_pooled * (1 - pooled * pooled))[order]
         d_bias = sum_rows(left)
         d_rows = torch.empty_like(rows)
-        for row, d_row in zip(split(rows, ctx.plan), split(d_rows, ctx.plan), strict=True):
+        for row, d_row in zip(steps(rows, ctx.plan), steps(d_rows, ctx.plan), strict=True):
             part = left[: len(row)]
             torch.mul(part, row == best[: len(row)], out=d_row)
             part.sub_(d_row)

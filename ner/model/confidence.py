@@ -20,9 +20,8 @@ from torch import Tensor
 
 from ner.corpus.scheme import ROLES, Span, pair_table, parse_tag, to_spans
 from ner.inputs.batches import Batch
-from ner.inputs.packing import Packing
-from ner.model.crf import CRF
-from ner.model.crf_recursions import edges
+from ner.model.crf import in_a_sentence, sum_over_spans
+from ner.model.packing import Packing, packing
 from ner.model.tagger import Tagger
 
 
@@ -39,6 +38,7 @@ def continuations(labels: Sequence[str]) -> Tensor:
 class Found(NamedTuple):
     """The entities that a model finds in a batch of N tokens, sentence by sentence."""
 
+    plan: Packing
     scores: Tensor  # (N, L)
     labels: Tensor  # (N,): the best ones
     tags: list[list[str]]  # of each sentence
@@ -57,7 +57,7 @@ def find_entities(model: Tagger, names: Sequence[str], batch: Batch) -> Found:
     begins = (batch.lengths.cumsum(0) - batch.lengths).tolist()
     places = [(at + span.start, at + span.end) for at, row in zip(begins, spans, strict=True) for span in row]
     starts, ends = torch.tensor(places, dtype=torch.int64, device=scores.device).reshape(-1, 2).T
-    return Found(scores, labels, tags, spans, starts, ends)
+    return Found(packing(batch.plain_lengths), scores, labels, tags, spans, starts, ends)
 
 
 class Confidence:
@@ -72,27 +72,22 @@ class Confidence:
                 for parameter in self.crf.parameters():
                     parameter.div_(temperature)
 
-    def __call__(self, found: Found, plan: Packing) -> Tensor:
-        """The probabilities (S,), float64, of the entities that were found in the batch of ``plan``. NaN scores give NaN."""
+    def __call__(self, found: Found) -> Tensor:
+        """The probabilities (S,), float64, of the entities that were found in a batch. NaN scores give NaN."""
         scores = found.scores.double() / self.temperature
         if not len(found.starts):
             return scores.new_zeros(0)
-        return _span_confidence(self.crf, scores, plan, found.labels, found.starts, found.ends, self.continues)
+        if self.crf is None:
+            return _independent(found, scores, self.continues)
+        return self.crf.span_confidence(scores, found.plan, found.labels, found.starts, found.ends, self.continues)
 
 
 @torch.no_grad()
-def _span_confidence(
-    crf: CRF | None, scores: Tensor, plan: Packing, labels: Tensor, starts: Tensor, ends: Tensor, continues: Tensor
-) -> Tensor:
-    """(S,): P(tokens starts[s] … ends[s]−1 have ``labels`` (N,) and the entity ends there), from float64 scores (N, L)."""
-    if crf is not None:
-        return crf.span_confidence(scores, plan, labels, starts, ends, continues)
-    logs = torch.log_softmax(scores, 1)
-    own = logs.gather(1, labels.unsqueeze(1)).squeeze(1)
-    total = logs.new_zeros(len(starts))
-    for k in range(int((ends - starts).max())):
-        place = starts + k
-        total = total + torch.where(place < ends, own[place.clamp(max=len(own) - 1)], 0.0)
-    inside = torch.cat([~edges(plan.to(scores.device))[0], continues.new_zeros(1)])[ends]  # not where a sentence begins
-    goes_on = (logs.exp()[ends.clamp(max=len(own) - 1)] * continues[labels[ends - 1]]).sum(1).clamp(max=1.0)
-    return (total + torch.where(inside, torch.log1p(-goes_on), 0.0)).exp()
+def _independent(found: Found, scores: Tensor, continues: Tensor) -> Tensor:
+    """The probabilities (S,) under a softmax, from float64 scores (N, L): Π_a≤t<b P(y_t = l_t) · P(y_b does not go on)."""
+    log_p = torch.log_softmax(scores, 1)  # shape: (N, L)
+    own = log_p.gather(1, found.labels.unsqueeze(1)).squeeze(1)  # shape: (N,), log P(y_t = l_t)
+    total = sum_over_spans(own, found.starts, found.ends)
+    behind = found.ends.clamp(max=len(own) - 1)  # of the token b behind each entity; a place that is there, at the end
+    goes_on = (log_p.exp()[behind] * continues[found.labels[found.ends - 1]]).sum(1).clamp(max=1.0)
+    return (total + torch.where(in_a_sentence(found.plan.to(scores.device), found.ends), torch.log1p(-goes_on), 0.0)).exp()

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ner.corpus.scheme import Transitions
-from ner.inputs.packing import Packing
-from ner.model.crf_recursions import FORBIDDEN, ChainLoss, best_sequences, edges, posterior, recursion
+from ner.model.crf_recursions import FORBIDDEN, ChainLoss, best_sequences, posterior, recursion
+from ner.model.packing import Packing, edges
 from training.errors import ConfigError, DataError
 from training.randomness import uniform
 
@@ -52,10 +52,37 @@ class CRF(nn.Module):
     """The scores of label sequences and what follows from them: loss, best labels, marginals, confidence.
 
     Parameters have pytorch-crf's names: ``transitions`` (L, L) from row to column, ``start_transitions`` and
-    ``end_transitions`` (L,); initial values uniform in ±0.1 from (seed, "init/crf.<name>"), as there. ``allowed`` says which
-    may be used; None allows all. Scores are (N, L) for the tokens of ``plan``, float32 or float64; an empty sentence is
-    left out. ConfigError if the shapes of ``allowed`` are wrong or no sentence could begin or end. A sentence for which no
-    sequence is allowed (with O among the labels there is none) is decoded with the fewest violations; its marginals are NaN.
+    ``end_transitions`` (L,); initial values uniform in ±0.1 from (seed, "init/crf.<name>"), as there.
+
+    In all methods ``scores`` are (N, L), float32 or float64, for the N tokens of the sentences, one sentence after the
+    other, and ``plan`` is what ``ner.model.packing.packing`` makes of the sentences' lengths; an empty sentence is left out.
+    A sentence for which no sequence is allowed (with O among the labels there is none) is decoded with the fewest
+    violations; its marginals are NaN.
+
+    Args:
+        labels: how many labels there are, L.
+        allowed: which labels may begin and end a sentence (L,) and which may follow which (L, L), booleans; None allows
+            all. See ner.corpus.scheme.allowed_transitions.
+        seed: the seed of the initial values.
+
+    Raises:
+        ConfigError: the shapes of ``allowed`` are wrong, or no sentence could begin or end.
+
+    Source: Lafferty, McCallum & Pereira 2001; Lample et al. 2016, section 2.2; Rabiner 1989 for the recursions.
+
+    Example:
+        >>> import torch
+        >>> from ner.model.packing import packing
+        >>> crf = CRF(3, seed=0)
+        >>> plan = packing([2, 1])  # a sentence of two tokens, and one of one
+        >>> scores = torch.tensor([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]])
+        >>> crf.decode(scores, plan).tolist()
+        [0, 1, 2]
+        >>> bool(torch.allclose(crf.marginals(scores, plan).sum(1), torch.ones(3)))
+        True
+        >>> gold = torch.tensor([0, 1, 2])
+        >>> bool(torch.allclose(crf.loss(scores, gold, plan), -crf.log_likelihood(scores, gold, plan).sum()))
+        True
     """
 
     transitions: nn.Parameter
@@ -115,14 +142,26 @@ class CRF(nn.Module):
         return result
 
     def loss(self, scores: Tensor, labels: Tensor, plan: Packing) -> Tensor:
-        """The sum over sentences of −log P(labels | scores), a scalar. DataError if ``labels`` (N,) are not allowed."""
+        """The sum over sentences of −log P(labels | scores), in nats.
+
+        Args:
+            scores: (N, L).
+            labels: (N,), int64.
+            plan: the packing of the sentences.
+
+        Returns:
+            A scalar of the scores' type.
+
+        Raises:
+            DataError: shapes that do not fit, or labels that are not allowed.
+        """
         plan = self._check(scores, plan, labels)
         if not len(scores):
             return scores.sum()
         return self._losses(scores, labels, plan).sum().to(scores.dtype)
 
     def log_likelihood(self, scores: Tensor, labels: Tensor, plan: Packing) -> Tensor:
-        """log P(labels | scores) of each sentence that has tokens, in their order (B,). DataError as in loss."""
+        """log P(labels | scores), in nats, of each sentence that has tokens, in their order (B,); otherwise as ``loss``."""
         plan = self._check(scores, plan, labels)
         if not len(scores):
             return scores.new_zeros(0)
@@ -131,9 +170,19 @@ class CRF(nn.Module):
 
     @torch.no_grad()
     def decode(self, scores: Tensor, plan: Packing) -> Tensor:
-        """The labels (N,) int64 of each sentence's best allowed sequence, found on the CPU.
+        """Each sentence's best allowed sequence (Viterbi 1967), found on the CPU.
 
         Among equals the one with the lowest last label, then the lowest label before it, and so on.
+
+        Args:
+            scores: (N, L).
+            plan: the packing of the sentences.
+
+        Returns:
+            The labels (N,), int64, on the scores' device.
+
+        Raises:
+            DataError: shapes that do not fit.
         """
         self._check(scores, plan)
         if not len(scores):
@@ -149,12 +198,12 @@ class CRF(nn.Module):
         return self._posterior(scores, self._check(scores, plan))[0].to(scores.dtype)
 
     def _posterior(self, scores: Tensor, plan: Packing) -> tuple[Tensor, Tensor]:
-        """The marginals (N, L) and the logarithms of the backward states (N, L), in float64."""
+        """The marginals (N, L), and β (N, L) but for a number that is the same for all labels of a token; in float64."""
         if not len(scores):
             return scores.double(), scores.double()
         scores, every = scores.double(), self._every(scores)
-        (a, b), _ = recursion(scores, *self._masked(torch.float64), plan, every, 2)
-        return posterior(scores, a, b, every), b.log().clamp_min_(FORBIDDEN) if every else b
+        (alpha, beta), _ = recursion(scores, *self._masked(torch.float64), plan, every, 2)
+        return posterior(scores, alpha, beta, every), beta.log().clamp_min_(FORBIDDEN) if every else beta
 
     @torch.no_grad()
     def span_confidence(
@@ -168,17 +217,33 @@ class CRF(nn.Module):
         plan = self._check(scores, plan, labels)
         if not len(starts):
             return scores.new_zeros(0)
-        marginals, after = self._posterior(scores, plan)
+        marginals, beta = self._posterior(scores, plan)
         own = labels.unsqueeze(1)
-        log_marginal = marginals.gather(1, own).squeeze(1).log()
-        onward = torch.log_softmax(self._masked(torch.float64)[0][labels.roll(1)] + after, 1)  # given token n−1's label
-        given = onward.gather(1, own).squeeze(1)
-        total = log_marginal[starts]
-        for k in range(1, int((ends - starts).max())):
-            place = starts + k
-            total = total + torch.where(place < ends, given[place.clamp(max=len(labels) - 1)], 0.0)
+        log_marginal = marginals.gather(1, own).squeeze(1).log()  # shape: (N,), log P(y_n = l_n)
+        pairs, _, _ = self._masked(torch.float64)
+        onward = torch.log_softmax(pairs[labels.roll(1)] + beta, 1)  # shape: (N, L), log P(y_n = j | y_n−1 = l_n−1)
+        given = onward.gather(1, own).squeeze(1)  # shape: (N,), log P(y_n = l_n | y_n−1 = l_n−1)
+        total = sum_over_spans(given, starts, ends, log_marginal[starts])
         if continues is not None:
-            inside = torch.cat([~edges(plan)[0], continues.new_zeros(1)])[ends]
-            goes_on = (onward.exp() * continues[labels.roll(1)]).sum(1)
-            total = total + torch.where(inside, torch.log1p(-goes_on[ends.clamp(max=len(labels) - 1)]), 0.0)
+            goes_on = (onward.exp() * continues[labels.roll(1)]).sum(1)  # shape: (N,), P(y_b goes on | y_b−1 = l_b−1)
+            behind = ends.clamp(max=len(labels) - 1)
+            total = total + torch.where(in_a_sentence(plan, ends), torch.log1p(-goes_on[behind]), 0.0)
         return total.exp().to(scores.dtype)
+
+
+def sum_over_spans(values: Tensor, starts: Tensor, ends: Tensor, first: Tensor | None = None) -> Tensor:
+    """Σ values[t] over starts[s] ≤ t < ends[s], (S,), of values (N,), left to right.
+
+    ``first`` (S,), if given, stands in place of values[starts].
+    """
+    total = values.new_zeros(len(starts)) if first is None else first
+    for k in range(0 if first is None else 1, int((ends - starts).max())):
+        place = starts + k
+        total = total + torch.where(place < ends, values[place.clamp(max=len(values) - 1)], 0.0)
+    return total
+
+
+def in_a_sentence(plan: Packing, tokens: Tensor) -> Tensor:
+    """Whether a token (S,) goes on with the sentence of the one before it; not so for N, behind the last."""
+    begins, _ = edges(plan)
+    return torch.cat([~begins, begins.new_zeros(1)])[tokens]

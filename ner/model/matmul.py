@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.determinism import portable
 
@@ -57,3 +57,18 @@ def sigmoid_product(rows: Tensor, weights: Tensor) -> Tensor:
         result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weights, None, "sigmoid", [], "")
         return result
     return torch.mm(rows, weights.T).neg_().exp_().add_(1).reciprocal_()
+
+
+def sum_rows(rows: Tensor) -> Tensor:
+    """The sum (L,) of rows (N, L), as a product: sum() adds in an order that depends on the number of threads."""
+    return (rows.new_ones(FEWEST_ROWS, len(rows)) @ rows)[0]
+
+
+def pad_rows(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    """A forward pre-hook: rows (N, K) made a multiple of FEWEST_ROWS in number by rows of zeros.
+
+    MKL rounds the rows that are left over in another way, and differently by threads: now a sentence gets the same bits
+    in any batch, whatever is read with it.
+    """
+    (x,) = inputs
+    return nn.functional.pad(x, (0, 0, 0, -len(x) % FEWEST_ROWS))

@@ -20,7 +20,9 @@ from ner.inputs.document import FEATURES
 from ner.model.bilstm import BiLSTM
 from ner.model.characters import CharCNN, CharLSTM
 from ner.model.crf import CRF
-from ner.vectors.views import WordTable
+from ner.model.matmul import pad_rows
+from ner.model.packing import packing
+from ner.model.word_table import WordTable
 from training.randomness import uniform
 
 Masks = Callable[[str, tuple[int, ...]], Tensor]
@@ -59,7 +61,37 @@ def mean_of_others(x: Tensor, group: Tensor) -> Tensor:
 
 
 class Tagger(nn.Module):
-    """Scores each token's labels. ``words`` (V, d) are the initial word vectors, the first ``tuned`` trained (None: all)."""
+    """The network: scores of each token's labels, the loss, and the best labels.
+
+    Args:
+        config: sizes, and which parts there are.
+        words: the initial word vectors (V, d), of padding and the unknown word first.
+        n_characters: rows of the table of characters.
+        labels: how many labels there are, L.
+        allowed: which labels may begin and end a sentence, and which may follow which.
+        tuned: so many of the word vectors are trained, the others stay as they are; None for all.
+
+    Source: Lample et al. 2016 and Ma & Hovy 2016; see the top of this module.
+
+    Example:
+        >>> import torch
+        >>> from ner.config import TaggerConfig
+        >>> from ner.corpus.conll import Sentence
+        >>> from ner.corpus.scheme import allowed_transitions
+        >>> from ner.inputs.batches import SentenceBatches
+        >>> from ner.inputs.encode import encode_labeled
+        >>> from ner.inputs.indexer import Indexer
+        >>> from word2vec.text.tokenize import TextRule
+        >>> config = TaggerConfig(hidden_size=8, word_dim=6)
+        >>> train = [Sentence(("Ada", "met", "Bo"), ("S-PER", "O", "S-PER"))]
+        >>> indexer = Indexer.build(train, TextRule(tokenize=False))
+        >>> allowed = allowed_transitions(indexer.labels, indexer.scheme)
+        >>> model = Tagger(config, torch.zeros(indexer.num_words, 6), indexer.num_characters, len(indexer.labels), allowed)
+        >>> batch = SentenceBatches(encode_labeled(train, indexer, config), batch_size=1).plan(0)[0]
+        >>> scores = model(batch)
+        >>> scores.shape, model.decode(scores, batch).shape, model.loss(scores, batch).shape
+        (torch.Size([3, 5]), torch.Size([3]), torch.Size([]))
+    """
 
     def __init__(
         self,
@@ -99,7 +131,7 @@ class Tagger(nn.Module):
     def forward(self, batch: Batch, words: Tensor | None = None, masks: Masks | None = None) -> Tensor:
         """Scores (N, L). ``words`` replaces the batch's word ids; ``masks`` turns dropout on."""
         x = self._drop(self._inputs(batch, batch.words if words is None else words), "input", masks)
-        states = self.lstm(x, batch.plan)
+        states = self.lstm(x, packing(batch.plain_lengths))
         if self.mentions and batch.surroundings is not None:
             states = torch.cat([states, mean_of_others(states, batch.surroundings.mention)], dim=1)
         states = self._drop(states, "output", masks)
@@ -130,8 +162,25 @@ class Tagger(nn.Module):
         scores = at_least_float32(scores)
         if self.crf is None:
             return nn.functional.cross_entropy(scores, batch.labels)
-        return self.crf.loss(scores, batch.labels, batch.plan) / batch.labels.shape[0]
+        return self.crf.loss(scores, batch.labels, packing(batch.plain_lengths)) / batch.labels.shape[0]
 
     def decode(self, scores: Tensor, batch: Batch) -> Tensor:
         """The best labels (N,): of each token, or of each sentence under the CRF. Ties go to the lowest label."""
-        return scores.argmax(dim=1) if self.crf is None else self.crf.decode(at_least_float32(scores), batch.plan)
+        if self.crf is None:
+            return scores.argmax(dim=1)
+        return self.crf.decode(at_least_float32(scores), packing(batch.plain_lengths))
+
+    def marginals(self, scores: Tensor, batch: Batch) -> Tensor:
+        """P(token n has label l), (N, L): with a CRF summed over all label sequences of the sentence, else a softmax."""
+        scores = at_least_float32(scores)
+        return torch.softmax(scores, 1) if self.crf is None else self.crf.marginals(scores, packing(batch.plain_lengths))
+
+    def for_prediction(self) -> Tagger:
+        """This network, without dropout, and so that a sentence gets the same bits in whatever company it is tagged.
+
+        ``forward`` may then return some rows of scores more than there are tokens.
+        """
+        for layer in (self.linear, self.topic):
+            if layer is not None:
+                layer.register_forward_pre_hook(pad_rows)
+        return self.eval()

@@ -60,25 +60,43 @@ def scores(true_positive: int, predicted: int, gold: int) -> Scores:
     return Scores(precision, recall, 2.0 * precision * recall / ((precision + recall) or 1.0), gold)
 
 
+class EntityCounts(NamedTuple):
+    """Entities of one type."""
+
+    true_positive: int = 0
+    predicted: int = 0
+    gold: int = 0
+
+    def plus(self, other: EntityCounts) -> EntityCounts:
+        """Both counts together."""
+        return EntityCounts(*map(int.__add__, self, other))
+
+
 @dataclass(frozen=True)
 class SpanCounts:
-    """Entities by type: (true positives, predicted, gold). Counts of parts of a text add up to those of the whole."""
+    """Entities by type. EntityCounts of parts of a text add up to those of the whole."""
 
-    by_type: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    by_type: Mapping[str, EntityCounts] = field(default_factory=dict)
 
     def __add__(self, other: SpanCounts) -> SpanCounts:
-        zero = (0, 0, 0)
         types = sorted({*self.by_type, *other.by_type})
-        pairs = {kind: zip(self.by_type.get(kind, zero), other.by_type.get(kind, zero), strict=True) for kind in types}
-        return SpanCounts({kind: (a[0] + a[1], b[0] + b[1], c[0] + c[1]) for kind, (a, b, c) in pairs.items()})
+        return SpanCounts({kind: self.of(kind).plus(other.of(kind)) for kind in types})
+
+    def of(self, kind: str) -> EntityCounts:
+        """The counts of a type."""
+        return self.by_type.get(kind, EntityCounts())
 
     def micro(self) -> Scores:
         """The scores over all types together."""
-        return scores(*(sum(counts[column] for counts in self.by_type.values()) for column in range(3)))
+        total = EntityCounts()
+        for counts in self.by_type.values():
+            total = total.plus(counts)
+        return scores(*total)
 
     def per_type(self) -> dict[str, Scores]:
         """The scores of each type that occurs in gold or prediction."""
-        return {kind: scores(*counts) for kind, counts in sorted(self.by_type.items()) if counts[1] or counts[2]}
+        found = sorted(self.by_type.items())
+        return {kind: scores(*counts) for kind, counts in found if counts.predicted or counts.gold}
 
     def precision(self) -> float:
         """Micro-averaged precision."""
@@ -99,7 +117,7 @@ class SpanCounts:
     @classmethod
     def from_dict(cls, values: Mapping[str, Sequence[int]]) -> SpanCounts:
         """Undo ``to_dict``."""
-        return cls({kind: (int(counts[0]), int(counts[1]), int(counts[2])) for kind, counts in values.items()})
+        return cls({kind: EntityCounts(*map(int, counts)) for kind, counts in values.items()})
 
 
 class Spans(NamedTuple):
@@ -154,7 +172,7 @@ class SpanCounter:
         return Spans(starts, ends, self._type[padded[starts]])
 
     def count(self, gold: Ids, predicted: Ids, lengths: Ids) -> SpanCounts:
-        """Counts for gold and predicted label ids, both (N,), of sentences of ``lengths`` (S,) words."""
+        """EntityCounts for gold and predicted label ids, both (N,), of sentences of ``lengths`` (S,) words."""
         lengths = np.asarray(lengths)
         wanted, found = self.spans(gold, lengths), self.spans(predicted, lengths)
         kinds = len(self.types)
@@ -163,7 +181,7 @@ class SpanCounter:
         hit = at_start[found.start] == found.end * kinds + found.type
         columns = (found.type[hit], found.type, wanted.type)
         counts = np.stack([np.bincount(column, minlength=kinds) for column in columns], axis=1)
-        return SpanCounts({kind: (int(a), int(b), int(c)) for kind, (a, b, c) in zip(self.types, counts, strict=True)})
+        return SpanCounts({kind: EntityCounts(*map(int, row)) for kind, row in zip(self.types, counts, strict=True)})
 
 
 @dataclass(frozen=True)

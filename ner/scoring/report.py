@@ -17,6 +17,7 @@ from ner.corpus.conll import Sentence
 from ner.corpus.scheme import Span, check
 from ner.scoring.errors import KINDS, MEANING, Judged, Mistake, judge, strict_spans
 from ner.scoring.metrics import AVERAGES, Report, Scores, report, scores
+from training.visible import aligned, counted
 
 Known = Callable[[str], bool]
 WORST = 10  # sentences shown in full
@@ -36,12 +37,8 @@ class Table:
 
     def to_text(self) -> str:
         """Aligned columns, for a terminal."""
-        lines = [self.header, *self.rows]
-        widths = [max(len(row[i]) for row in lines) for i in range(len(self.header))]
-        cells = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in lines]
-        aligned = ["  ".join(row) for row in cells]
-        note = ["", self.note] if self.note else []
-        return "\n".join([self.title, "", *(f"  {line.rstrip()}" for line in aligned), *note])
+        lines = [f"  {line}" for line in aligned([self.header, *self.rows], numbers=True)]
+        return "\n".join([self.title, "", *lines, *(["", self.note] if self.note else [])])
 
     def to_markdown(self) -> str:
         """For TensorBoard's text page."""
@@ -56,7 +53,16 @@ def _escaped(cell: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions beside gold tags: seqeval's scores, and each sentence's entities judged."""
+    """Predictions beside gold tags: seqeval's scores, and each sentence's entities judged; ``evaluation`` makes one.
+
+    Example:
+        >>> gold = [Sentence(("Ada", "ran"), ("B-PER", "O"))]
+        >>> found = evaluation(gold, [["O", "O"]], "IOB2", seen=lambda word: False)
+        >>> print(found.sentence_text(0))
+          sentence 1: missed (gold PER 'Ada')
+            gold       [Ada]{PER} ran
+            predicted  Ada ran
+    """
 
     scores: Report
     sentences: Sequence[Sentence]
@@ -131,7 +137,7 @@ class Evaluation:
             "conlleval: ill-formed tags count as the entities that they begin."
         )
         if self.broken[0]:
-            note += f" {_many(self.broken[0], 'predicted tag')} in {_many(self.broken[1], 'sentence')} broke the scheme."
+            note += f" {counted(self.broken[0], 'predicted tag')} in {counted(self.broken[1], 'sentence')} broke the scheme."
         return Table("Scores (seqeval), by type", header, rows, note)
 
     def _words_table(self) -> Table:
@@ -224,10 +230,25 @@ _OF = ("precision", "recall", "f1-score")
 def evaluation(
     gold: Sequence[Sentence], predicted: Sequence[Sequence[str]], scheme: str, seen: Known, has_vector: Known | None = None
 ) -> Evaluation:
-    """Judge predicted tags of sentences whose own tags are the right ones, both of ``scheme``.
+    """Judge predicted tags.
 
-    ``seen`` and ``has_vector`` say of a raw word whether the training data had it and whether there is a vector of it (None
-    if there are no vectors). DataError where a prediction is not as long as its sentence or has tags of another scheme.
+    Args:
+        gold: the sentences, whose own tags are the right ones, in ``scheme``.
+        predicted: for each of them its predicted tags, in ``scheme``.
+        scheme: IOBES, IOB2 or another of ner.corpus.scheme.
+        seen: whether the training data had a raw word.
+        has_vector: whether there is a vector of a raw word; None if there are no vectors.
+
+    Raises:
+        DataError: a prediction that is not as long as its sentence, or has tags of another scheme.
+
+    Example:
+        >>> gold = [Sentence(("Ada", "met", "Bo"), ("B-PER", "O", "B-PER"))]
+        >>> found = evaluation(gold, [["B-PER", "O", "B-LOC"]], "IOB2", seen=lambda word: word == "Ada")
+        >>> found.scores.strict["micro avg"]["f1-score"]
+        0.5
+        >>> found.by_kind()["type"]
+        {'LOC': 0, 'PER': 1}
     """
     rows = [sentence.tags for sentence in gold]
     both = report(rows, predicted, scheme)
@@ -282,7 +303,3 @@ def said(sentence: Sentence, mistake: Mistake) -> str:
 
 def _place(sentence: Sentence, number: int) -> str:
     return f"line {sentence.line}" if sentence.path else f"sentence {number + 1}"
-
-
-def _many(n: int, what: str) -> str:
-    return f"{n:,} {what}{'s' * (n != 1)}"

@@ -59,10 +59,33 @@ def is_bundle(folder: Path) -> bool:
 
 
 def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = lambda line: None) -> Path:
-    """Write a finished run's tagger as a bundle into a new ``folder``, whole or not at all; returns the folder.
+    """Write a finished run's tagger as a bundle, whole or not at all; what ``export`` does.
 
-    ConfigError where the folder exists or cannot be made; DataError and CheckpointError, and ``tell``, as of
-    ``read_run``.
+    Args:
+        run: the run's folder.
+        folder: a new one for the bundle.
+        tell: hears a line where the run has no seal.
+
+    Returns:
+        The bundle's folder, which ``TrainedTagger.load`` takes.
+
+    Raises:
+        ConfigError: the folder exists or cannot be made.
+        DataError, CheckpointError: a run that is not finished, or is not what it says.
+
+    Example:
+        >>> import tempfile
+        >>> from ner import TaggerConfig, TrainedTagger, train_tagger
+        >>> from training.run.experiment import RunOptions
+        >>> limits = {f"limit_{split}_batches": 1 for split in ("train", "val", "test")}
+        >>> small = TaggerConfig(vectors="none", hidden_size=8, max_epochs=1, progress=False, **limits)
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     train_tagger(small, RunOptions(path=f"{place}/run")).name
+        ...     export(f"{place}/run", f"{place}/bundle").name
+        ...     len(TrainedTagger.load(f"{place}/bundle").tag([["Ada", "ran"]])[0])
+        'run'
+        'bundle'
+        2
     """
     saved, target = read_run(Path(run), tell), Path(folder)
     saved.model()  # says now if the parts do not fit

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import torch
-from torch import nn
-
-from ner.corpus.conll import Columns, Sentence
-from ner.corpus.dataset import encode
+from ner.corpus.conll import Columns
 from ner.corpus.scheme import Span
 from ner.inputs.batches import Batch, SentenceBatches
-from ner.inputs.document import Numbering
+from ner.inputs.document import Tokenized
+from ner.inputs.encode import encode
 from ner.model.confidence import Confidence, Found, find_entities
-from ner.model.matmul import FEWEST_ROWS
 from ner.tagging.bundle import MANIFEST, is_bundle, read_bundle
 from ner.tagging.load import Saved, read_run
 from ner.tagging.readers import cut_text
-from ner.vectors.views import attach_unseen
+from ner.vectors.unseen import UnseenWords
 from training.errors import DataError
 from training.loop.device import choose_device, move, precision
 from word2vec.text.tokenize import Token
 
 Piece = TypeVar("Piece")
-CHUNK = 512  # sentences that are sorted by length and tagged together
 BATCH = 256  # sentences; whole documents are of mixed lengths, and the more of them there are, the fuller is a step
 MOST_TOKENS = 20_000  # a batch; as many as ordinary text never has in so many sentences
 LONGEST_SENTENCE = 10_000  # tokens; a longer one is tagged in pieces, so that memory is bounded
-MOST_ATTACHED = 20_000  # vectors of words that training did not see, kept from one call to the next
+MOST_UNSEEN = 20_000  # vectors of words that training did not see, kept from one call to the next
 
 
 @dataclass(frozen=True)
 class Entity:
-    """A span of the text, characters ``start`` (included) to ``end`` (excluded); ``confidence`` is its probability."""
+    """A span of the text, characters ``start`` (included) to ``end`` (excluded); ``confidence`` is its probability.
+
+    Example:
+        >>> Entity("PER", 0, 3, "Ada", 0.98765).to_dict()
+        {'type': 'PER', 'start': 0, 'end': 3, 'text': 'Ada', 'confidence': 0.9877}
+    """
 
     type: str
     start: int
@@ -56,7 +56,13 @@ class Entity:
 
 
 class Tagged(NamedTuple):
-    """A sentence's tags, and its entities with the probability of each."""
+    """A sentence's tags, and its entities with the probability of each.
+
+    Example:
+        >>> tagged = Tagged(["S-PER", "O", "S-LOC"], [Span("PER", 0, 1), Span("LOC", 2, 3)], [0.9, 0.4])
+        >>> tagged.above(0.5)
+        Tagged(tags=['S-PER', 'O', 'O'], spans=[Span(type='PER', start=0, end=1)], confidences=[0.9])
+    """
 
     tags: list[str]
     spans: list[Span]
@@ -77,24 +83,48 @@ class Tagged(NamedTuple):
 
 
 class TrainedTagger:
-    """A tagger from a run's folder or a bundle. ``TrainedTagger.load("runs/ner/version_0").entities("Ada met Bo.")``"""
+    """A tagger from a run's folder or a bundle, ready to tag.
+
+    A sentence gets the same tags alone and in any company (under a CRF the last bits of a confidence may differ).
+
+    Args:
+        saved: the parts of a tagger, as read from a folder; ``load`` does both.
+        device: "cpu", "cuda" or "auto".
+
+    Example:
+        >>> import tempfile
+        >>> from ner import TaggerConfig, train_tagger
+        >>> from training.run.experiment import RunOptions
+        >>> limits = {f"limit_{split}_batches": 1 for split in ("train", "val", "test")}
+        >>> small = TaggerConfig(vectors="none", hidden_size=8, max_epochs=1, progress=False, **limits)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tagger = TrainedTagger.load(train_tagger(small, RunOptions(path=f"{folder}/run")))
+        >>> [len(tags) for tags in tagger.tag([["Ada", "met", "Bo"], []])]
+        [3, 0]
+        >>> text = "Ada met Bo. They left."
+        >>> all(text[found.start : found.end] == found.text for found in tagger.entities(text))
+        True
+    """
 
     def __init__(self, saved: Saved, device: str = "cpu") -> None:
         self.config, self.indexer, self.vectors = saved.config, saved.indexer, saved.vectors
         self.device = choose_device(device)
-        self.model = saved.model().to(self.device).eval()
-        for layer in (self.model.linear, self.model.topic):
-            if layer is not None:
-                layer.register_forward_pre_hook(_whole_rows)
-        self._trained_words = len(self.indexer.words)  # those that were met later stand behind them
+        self.model = saved.model().to(self.device).for_prediction()
+        self._unseen = UnseenWords()
         self.confidence = Confidence(self.model, self.indexer.labels, saved.temperature)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu", tell: Callable[[str], None] = lambda line: None) -> TrainedTagger:
         """Read a finished run's folder or what ``export`` made of one (a bundle).
 
-        DataError or CheckpointError where it is neither, damaged, or a run that is not what its seal says, or whose word
-        vectors' file is gone or changed. ``tell`` hears where a run has no seal.
+        Args:
+            folder: the run's or the bundle's.
+            device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
+            tell: hears a line where a run has no seal.
+
+        Raises:
+            DataError, CheckpointError: it is neither, damaged, or a run that is not what its seal says, or whose word
+                vectors' file is gone or changed.
         """
         folder = Path(folder)
         if folder.is_dir() and not any((folder / name).exists() for name in ("manifest.json", MANIFEST)):
@@ -105,7 +135,7 @@ class TrainedTagger:
     @property
     def trained_words(self) -> set[str]:
         """The words, in their form, that training saw."""
-        return set(islice(self.indexer.words, self._trained_words))
+        return set(self.indexer.words)
 
     @property
     def columns(self) -> Columns:
@@ -118,10 +148,15 @@ class TrainedTagger:
         return Columns(own.word if word is None else word, own.tag if tag is None else tag)
 
     def tag(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> list[list[str]]:
-        """The tags of each sentence, given as its words; an empty sentence has none.
+        """The tags of each sentence.
 
-        ``numbers`` say which document each sentence is of (from 1, never falling), for a tagger that reads sentences with
-        their document; 0, and no numbers at all, let each stand alone.
+        Args:
+            words: the sentences, each as its words; an empty one has no tags.
+            numbers: which document each sentence is of (from 1, never falling), for a tagger that reads sentences with
+                their document; 0, and no numbers at all, let each stand alone.
+
+        Returns:
+            For each sentence as many tags, in the scheme that the tagger was trained in, as it has words.
         """
         given = _Pieces(words, numbers)
         tags: list[list[str]] = [[] for _ in given.words]
@@ -135,56 +170,49 @@ class TrainedTagger:
         given = _Pieces(words, numbers)
         tagged = [Tagged([], [], []) for _ in given.words]
         for batch, found in self._found(given):
-            sure = iter(self.confidence(found, batch.plan).tolist())
+            sure = iter(self.confidence(found).tolist())
             for number, tags, spans in zip(batch.sentences.tolist(), found.tags, found.spans, strict=True):
                 tagged[number] = Tagged(tags, spans, [next(sure) for _ in spans])
         return [_joined(parts) for parts in given.together(tagged)]
 
     def entities(self, text: str, threshold: float = 0.0) -> list[Entity]:
-        """The entities of raw text, of at least this confidence; offsets are into ``text``. A blank line ends a sentence."""
+        """The entities of raw text.
+
+        Args:
+            text: any text; a blank line ends a sentence.
+            threshold: only entities of at least this confidence, from 0 to 1.
+
+        Returns:
+            The entities in order; their offsets are into ``text``.
+        """
         parts = cut_text(text)
         tagged = self.predict([[token.text for token in part] for part in parts], [1] * len(parts))
         pairs = zip(parts, tagged, strict=True)
         return [entity for part, found in pairs for entity in entities_of(text, part, found.above(threshold))]
 
-    def tag_sentences(self, sentences: Iterable[Sentence]) -> Iterator[tuple[Sentence, list[str]]]:
-        """(sentence, tags) in order and in constant memory: some hundred at a time, but never a document in two parts."""
-        number, chunk = Numbering(), list[tuple[Sentence, int]]()
-        for sentence in sentences:
-            at = number(sentence)
-            if len(chunk) >= CHUNK and at != chunk[-1][1]:
-                yield from self._tag_chunk(chunk)
-                chunk = []
-            chunk.append((sentence, at))
-        yield from self._tag_chunk(chunk)
+    def look_up(self, words: Iterable[str]) -> Mapping[str, int]:
+        """The ids of words that training did not see but that have a vector, these (raw) words among them.
 
-    def _tag_chunk(self, chunk: Sequence[tuple[Sentence, int]]) -> Iterator[tuple[Sentence, list[str]]]:
-        given = [sentence for sentence, _ in chunk]
-        tags = self.tag([sentence.words for sentence in given], [number + 1 for _, number in chunk])
-        yield from zip(given, tags, strict=True)
+        Where they have become many, all are forgotten first.
+        """
+        if self.vectors is None:
+            return {}
+        if len(self._unseen) > MOST_UNSEEN:
+            self._unseen.clear()
+            self.model.words.forget_attached()
+        self.model.words.attach(self._unseen.add(self.indexer, self.vectors, words))
+        return self._unseen.ids
 
     def _found(self, given: _Pieces) -> Iterator[tuple[Batch, Found]]:
         """Batches of sentences of like lengths, or of whole documents, on the device, with what is found in each."""
-        self._attach(word for sentence in given.words for word in sentence)
-        pairs = zip(given.words, given.numbers, strict=True)
-        sentences = [Sentence(tuple(words), document=number) for words, number in pairs]
-        encoded = encode(sentences, self.indexer, self.config, labels=False)
+        later = self.look_up(word for sentence in given.words for word in sentence)
+        sentences = [Tokenized(words, number) for words, number in zip(given.words, given.numbers, strict=True)]
+        encoded = encode(sentences, self.indexer, self.config, later)
         for batch in SentenceBatches(encoded, BATCH, shuffle=False, most=MOST_TOKENS).plan(0):
             batch = move(batch, self.device)
             with precision(self.config.precision, self.device):  # the one that it was tested in
                 found = find_entities(self.model, self.indexer.labels, batch)
             yield batch, found
-
-    def _attach(self, words: Iterable[str]) -> None:
-        """Look up the vectors of words that training did not see; forget them where they have become many."""
-        if self.vectors is None:
-            return
-        table = self.model.words
-        if len(table.extra) > MOST_ATTACHED:
-            for _ in range(len(self.indexer.words) - self._trained_words):
-                self.indexer.words.popitem()  # the newest
-            table.extra = table.extra[:0]
-        attach_unseen(table, self.indexer, self.vectors, words)
 
 
 class _Pieces:
@@ -216,16 +244,6 @@ def _joined(parts: list[Tagged]) -> Tagged:
         tags += part.tags
         at += len(part.tags)
     return Tagged(tags, spans, [confidence for part in parts for confidence in part.confidences])
-
-
-def _whole_rows(layer: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
-    """Rows (N, K) made a multiple of four in number by rows of zeros.
-
-    MKL rounds the rows that are left over in another way, and differently by threads: now a sentence gets the same bits
-    in any batch, whatever is read with it.
-    """
-    (x,) = inputs
-    return nn.functional.pad(x, (0, 0, 0, -len(x) % FEWEST_ROWS))
 
 
 def entities_of(text: str, tokens: Sequence[Token], found: Tagged) -> Iterator[Entity]:

@@ -1,16 +1,16 @@
-"""Word vectors → the tagger's word table, with a report of what was found."""
+"""Word vectors → the initial rows of the tagger's word table, with a report of what was found."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ner.inputs.indexer import FIRST, Indexer
+from ner.inputs.indexer import FIRST
 from ner.vectors.affixes import Affixes
 from training.errors import DataError
 from training.randomness import uniform
@@ -143,51 +143,3 @@ def word_matrix(
     total = max(1, sum(counts.values()))
     most = sorted(missing, key=lambda w: (-counts.get(w, 0), w))[:8]
     return table, Coverage(exact, len(found) - exact, len(missing), covered / total, tuple(most))
-
-
-class WordTable(nn.Module):
-    """The words' vectors: the first ``tuned`` rows are trained (all, if None), the others of the vocabulary are as given.
-
-    Behind them stand fixed rows for words met later that have a vector.
-    """
-
-    fixed: Tensor
-    extra: Tensor
-
-    def __init__(self, matrix: Tensor, *, freeze: bool = False, tuned: int | None = None) -> None:
-        super().__init__()
-        tuned = len(matrix) if tuned is None else tuned
-        self.weight = nn.Parameter(matrix[:tuned].clone(), requires_grad=not freeze)
-        self.register_buffer("fixed", matrix[tuned:].clone(), persistent=tuned < len(matrix))
-        self.register_buffer("extra", matrix.new_zeros(0, matrix.shape[1]), persistent=False)
-
-    def attach(self, rows: Tensor) -> None:
-        """Append vectors (n, d) for words that the vocabulary does not hold; they are not part of the weights."""
-        self.extra = torch.cat([self.extra, rows.to(self.extra)])
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Ids (N,) → vectors (N, d). Ids from the vocabulary's size on mean attached rows."""
-        trained, fixed = len(self.weight), len(self.fixed)
-        place = ids - trained
-        known = place < 0
-        if fixed + len(self.extra) == 0 or bool(known.all()):
-            return nn.functional.embedding(ids, self.weight)
-        vectors = nn.functional.embedding(torch.where(known, ids, 1), self.weight)
-        for table, first in ((self.fixed, 0), (self.extra, fixed)):
-            here = (place >= first) & (place < first + len(table))
-            if bool(here.any()):
-                vectors = torch.where(here[:, None], table[torch.where(here, place - first, 0)], vectors)
-        return vectors
-
-
-def attach_unseen(table: WordTable, indexer: Indexer, vectors: Views, words: Iterable[str]) -> int:
-    """Give every word (raw) that the vocabulary lacks and that has a vector a row of its own; returns how many."""
-    found: dict[str, str] = {}  # form → raw word
-    for raw in dict.fromkeys(words):
-        word = indexer.rule.word(raw)
-        if word not in indexer.words and word not in found and vectors.has(raw):
-            found[word] = raw
-    if found:
-        indexer.add_words(found)
-        table.attach(vectors.rows(list(found.values())))
-    return len(found)

@@ -11,12 +11,13 @@ import torch
 
 from ner.config import PRESETS, TaggerConfig
 from ner.corpus.conll import Sentence, read_conll
-from ner.corpus.dataset import encode, read_dataset
+from ner.corpus.dataset import read_dataset
 from ner.inputs.batches import SentenceBatches
+from ner.inputs.encode import encode, encode_labeled
 from ner.inputs.indexer import FIRST, Indexer
 from ner.predict import evaluate_file, predict_stream
 from ner.tagging.tagger import TrainedTagger
-from ner.train import build_task, train_tagger
+from ner.train import build_task, train_tagger, without_rare_words
 from ner.vectors.views import RAW, Views
 from training.errors import ConfigError, DataError, Preempted
 from training.loop.callback import Callback
@@ -109,13 +110,13 @@ def test_the_document_is_read_and_sentences_alone_stay_alone(finished: Path) -> 
     scores = []
     for document in (0, 1):
         given = [Sentence(tuple(row), document=document) for row in rows]
-        encoded = encode(given, tagger.indexer, tagger.config, labels=False)
+        encoded = encode(given, tagger.indexer, tagger.config)
         plan = SentenceBatches(encoded, 8, shuffle=False).plan(0)
         assert len(plan) == 1
         scores.append(tagger.model(plan[0]).detach())
     changed = (scores[0] != scores[1]).any(dim=1)
     assert bool(changed[[0, 3, 6]].all())  # Oslo is met elsewhere in the document
-    assert len(encode([], tagger.indexer, tagger.config, labels=False)) == 0
+    assert len(encode([], tagger.indexer, tagger.config)) == 0
 
 
 def test_each_part_can_be_switched_off(settings: TaggerConfig) -> None:
@@ -134,7 +135,7 @@ def test_each_part_can_be_switched_off(settings: TaggerConfig) -> None:
             if part == "mentions":
                 found = task.model.linear.weight.shape[1] == 4 * settings.hidden_size
             assert found == there, part
-            encoded = encode(dataset.train, indexer, changed)
+            encoded = encode_labeled(dataset.train, indexer, changed)
             batch = SentenceBatches(encoded, 8).plan(0)[0]
             assert task.model(batch).shape == (len(batch.words), len(indexer.labels))
 
@@ -145,7 +146,9 @@ def test_rare_words_keep_their_vectors_and_those_without_one_are_unknown(setting
     indexer = Indexer.build(dataset.train, RAW)
     every = list(indexer.words)
     counts = {w: sum(s.words.count(w) for s in dataset.train) for w in every}
-    task, _ = build_task(replace(settings, tune_min_count=3), dataset, indexer, views)
+    changed = replace(settings, tune_min_count=3)
+    indexer = without_rare_words(changed, dataset, indexer, views)
+    task, _ = build_task(changed, dataset, indexer, views)
     table = task.model.words
     assert set(every) - set(indexer.words) == {w for w in every if counts[w] < 3 and not views.has(w)}
     assert len(table.weight) == FIRST + sum(count >= 3 for count in counts.values())

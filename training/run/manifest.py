@@ -22,7 +22,7 @@ from training.run.inputs import Inputs
 
 PACKAGES = ("torch", "numpy", "seqeval", "scikit-learn", "tensorboard", "click")
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("cli.py", "training/**/*.py", "word2vec/**/*.py", "ner/**/*.py")
+SOURCES = ("cli.py", "training/**/*.py", "word2vec/**/*.py", "ner/**/*.py", "ner/**/*.css", "ner/**/*.js")
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner.corpus.conll import Sentence
-from ner.inputs.batches import Encoded, SentenceBatches
+from ner.inputs.batches import Documents, Encoded, SentenceBatches
 from ner.inputs.document import (
     ELSEWHERE,
     FEATURES,
@@ -108,7 +108,8 @@ def test_the_gradient_of_mean_of_others() -> None:
 def test_batches_hold_whole_documents(sizes: list[int], batch_size: int, shuffle: bool) -> None:
     numbers = np.repeat(np.arange(len(sizes)), sizes)
     n = len(numbers)
-    data = Encoded(np.arange(n), np.arange(n), np.ones(n, np.int64), documents=numbers, mentions=np.arange(n))
+    documents = Documents(numbers=numbers, mentions=np.arange(n))
+    data = Encoded(words=np.arange(n), labels=np.arange(n), lengths=np.ones(n, np.int64), documents=documents)
     source = SentenceBatches(data, batch_size, shuffle=shuffle, seed=1)
     batches = list(source.plan(1))
     assert sorted(int(i) for b in batches for i in b.sentences) == list(range(n))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,23 @@ def test_only_outside_tags_and_bare_tags() -> None:
     assert Indexer.from_dict(bare.to_dict()) == bare
 
 
-def test_words_can_be_added() -> None:
+def test_words_met_later_are_a_table_of_their_own() -> None:
     found = Indexer.build(TRAIN, TextRule(lowercase=True))
-    before = dict(found.words)
     rows = found.num_words
-    assert found.add_words(["prague", "in", "oslo", "prague"]) == ["prague", "oslo"]
-    assert found.encode(["Oslo", "Prague", "in"]).tolist() == [rows + 1, rows, before["in"]]
-    assert found.num_words == rows + 2
-    assert Indexer.from_dict(found.to_dict()) == found
+    later = {"prague": rows, "oslo": rows + 1, "in": rows + 2}
+    assert found.encode(["Oslo", "Prague", "in", "gone"], later).tolist() == [rows + 1, rows, found.words["in"], UNK]
+    assert found.num_words == rows
+    with pytest.raises(FrozenInstanceError):
+        found.words = later  # type: ignore[misc]
+
+
+def test_fewer_words_have_new_ids_and_the_indexer_stays_as_it_is() -> None:
+    found = Indexer.build(TRAIN, TextRule(lowercase=True))
+    fewer = found.with_words(["wall", "in"])
+    assert fewer.words == {"wall": 2, "in": 3}
+    assert len(found.words) == 9
+    assert fewer.labels == found.labels
+    assert fewer.encode_labels(TRAIN[1]).tolist() == found.encode_labels(TRAIN[1]).tolist()
 
 
 def test_min_count_is_checked() -> None:

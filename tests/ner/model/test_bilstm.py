@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ner.inputs.packing import packing
 from ner.model import bilstm_onednn as lstm_rows
 from ner.model.bilstm import BiLSTM
 from ner.model.matmul import FEWEST_ROWS
+from ner.model.packing import packing
 from training.errors import DataError
 from training.randomness import uniform
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ner.inputs.packing import packing
-from ner.inputs.rows import arrange
 from ner.model import bilstm_onednn as lstm_rows
 from ner.model.bilstm import BiLSTM
 from ner.model.bilstm_onednn import FusedLSTM
 from ner.model.bilstm_steps import StepwiseLSTM
+from ner.model.packing import packing
+from ner.model.sentence_rows import arrange
 from training.randomness import below, uniform
 
 needs_avx512 = pytest.mark.skipif(not lstm_rows.serves(torch.zeros(1)), reason="no oneDNN with its code for AVX-512")
@@ -63,7 +63,7 @@ def _assert_close(results: list[Tensor], expected: list[Tensor]) -> None:
 @given(lengths_of_a_batch)
 @settings(deadline=None, max_examples=80)
 def test_every_token_has_a_place_and_separators_stand_between_sentences(lengths: list[int]) -> None:
-    where = arrange(lengths)
+    where = arrange(tuple(lengths))
     n, size = sum(lengths), where.steps * where.rows
     assert where.rows >= 2  # oneDNN has other code for a single row
     assert where.tokens.shape == (2, size)
@@ -83,7 +83,7 @@ def test_every_token_has_a_place_and_separators_stand_between_sentences(lengths:
 
 @pytest.mark.parametrize("lengths", [MANY, [15] * 64 + [14] * 64, [14] * 33, [9] * 32, [1200, *MANY]])
 def test_few_steps_are_of_no_use(lengths: list[int]) -> None:
-    where = arrange(lengths)
+    where = arrange(tuple(lengths))
     assert sum(lengths) + len(lengths) >= 0.7 * where.rows * where.steps
 
 

@@ -8,9 +8,9 @@ import math
 import pytest
 
 from ner.corpus.conll import Sentence
-from ner.corpus.dataset import encode
 from ner.corpus.scheme import Span, to_spans
 from ner.inputs.batches import Batch, SentenceBatches
+from ner.inputs.encode import encode_labeled
 from ner.model.calibration import FEWEST, fit_temperature, judge, log_loss
 from ner.tagging.tagger import TrainedTagger
 from tests.ner.small_tagger import saved, some_words, tagger
@@ -29,7 +29,7 @@ def batches(count: int, temperature: float) -> tuple[TrainedTagger, list[Batch]]
             if draw < sure:
                 tags[span.start : span.end] = write_span(span)
         gold.append(Sentence(tuple(words), tuple(tags)))
-    return found, list(SentenceBatches(encode(gold, found.indexer, found.config), 64, shuffle=False).plan(0))
+    return found, list(SentenceBatches(encode_labeled(gold, found.indexer, found.config), 64, shuffle=False).plan(0))
 
 
 def write_span(span: Span) -> list[str]:
@@ -58,7 +58,7 @@ def test_the_log_loss_is_that_of_the_confidences_that_predict_gives(decoder: str
     sentences = [Sentence(tuple(some_words(2 + n % 7, n)), ("S-LOC", *["O"] * (1 + n % 7)), 1) for n in range(90)]
     for temperature in (1.0, 1.8):
         found = TrainedTagger(dataclasses.replace(parts, temperature=temperature))
-        plan = SentenceBatches(encode(sentences, found.indexer, found.config), 16, shuffle=False).plan(0)
+        plan = SentenceBatches(encode_labeled(sentences, found.indexer, found.config), 16, shuffle=False).plan(0)
         judged = [judge(found.model, found.indexer.labels, batch) for batch in plan]
         each = []
         for sentence, tagged in zip(sentences, found.predict([s.words for s in sentences]), strict=True):

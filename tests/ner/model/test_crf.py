@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ner.corpus.scheme import Transitions, allowed_transitions, labels_of
-from ner.inputs.packing import Packing, packing
 from ner.model.crf import CRF, WIDEST
+from ner.model.packing import Packing, packing
 from tests.reference import crf_brute
 from training.errors import ConfigError, DataError
 

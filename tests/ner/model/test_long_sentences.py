@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ner.corpus.scheme import allowed_transitions, labels_of
-from ner.inputs.packing import packing
 from ner.model.bilstm import BiLSTM
 from ner.model.crf import CRF
+from ner.model.packing import packing
 from training.randomness import below, uniform
 
 LABELS = labels_of(["LOC", "PER"], "IOBES")

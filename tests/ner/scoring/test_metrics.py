@@ -13,7 +13,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.metrics.v1 import precision_recall_fscore_support
 
 from ner.corpus.scheme import Span, from_spans, labels_of, to_spans
-from ner.scoring.metrics import SpanCounter, SpanCounts, report, scores
+from ner.scoring.metrics import EntityCounts, SpanCounter, SpanCounts, report, scores
 from training.errors import DataError
 
 CLASSES = {"IOB1": seqeval_scheme.IOB1, "IOB2": seqeval_scheme.IOB2, "IOBES": seqeval_scheme.IOBES}
@@ -135,7 +135,7 @@ def test_wrong_sizes_and_labels_are_refused() -> None:
 
 def test_empty_text() -> None:
     empty = np.zeros(0, dtype=np.int64)
-    assert SpanCounter(["O", "S-X"]).count(empty, empty, empty) == SpanCounts({"X": (0, 0, 0)})
+    assert SpanCounter(["O", "S-X"]).count(empty, empty, empty) == SpanCounts({"X": EntityCounts()})
     assert SpanCounter(["O"]).count(np.array([0, 0]), np.array([0, 0]), np.array([2])) == SpanCounts({})
 
 

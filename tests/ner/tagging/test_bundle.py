@@ -270,7 +270,7 @@ def test_the_temperature_of_a_run_goes_with_its_bundle(run: Path, tmp_path: Path
 def test_weights_that_a_bundle_cannot_hold_are_refused(run: Path, tmp_path: Path) -> None:
     again = tmp_path / "run"
     shutil.copytree(run, again)
-    kept = checkpoint.load(again / "checkpoints" / "model.ckpt")
+    kept = dict(checkpoint.load(again / "checkpoints" / "model.ckpt"))
     kept["weights"] = {name: value.bfloat16() for name, value in kept["weights"].items()}
     checkpoint.save(again / "checkpoints" / "model.ckpt", kept)
     reseal(again)

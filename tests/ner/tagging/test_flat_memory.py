@@ -11,10 +11,10 @@ import pytest
 
 import ner.tagging.tagger
 from ner.corpus.conll import Sentence
-from ner.corpus.dataset import encode
 from ner.corpus.scheme import to_spans
 from ner.inputs.batches import SentenceBatches
 from ner.inputs.document import LONGEST
+from ner.inputs.encode import encode
 from ner.inputs.indexer import SPELLED
 from ner.tagging.tagger import MOST_TOKENS
 from tests.ner.small_tagger import SENTENCES, saved, some_words, tagger
@@ -71,7 +71,8 @@ def test_of_a_long_word_both_ends_are_read_in_training_and_in_predicting(charact
     limit = long[: 2 * SPELLED]
     assert found.indexer.encode_characters([limit])[0].tolist() == [found.indexer.characters.get(c, 1) for c in limit]
     encoded = encode([Sentence((long,), ("O",))], found.indexer, saved(2, characters=characters).config)
-    assert encoded.spelling_lengths.tolist() == [2 * SPELLED]
+    assert encoded.spellings is not None
+    assert encoded.spellings.lengths.tolist() == [2 * SPELLED]
     assert all(len(word) < 2 * SPELLED for sentence in SENTENCES for word in sentence.words)
 
 
@@ -94,17 +95,17 @@ def test_batches_are_bounded_and_keep_sentences_and_documents_whole(documents: b
     parts = saved(1, mentions=documents)
     lengths = [1, 40, 9, 1900, 1000, 300, 2, 700, 5000, 3, 0, 80] * 3
     given = [Sentence(tuple(some_words(n, i)) or (), document=i // 4 + 1) for i, n in enumerate(lengths)]
-    encoded = encode(given, parts.indexer, parts.config, labels=False)
+    encoded = encode(given, parts.indexer, parts.config)
     free, bound = (SentenceBatches(encoded, 256, shuffle=False, most=most).plan(0).groups for most in (0, 3000))
     assert np.concatenate(list(bound)).tolist() == np.concatenate(list(free)).tolist()
     for group in bound:
         if documents:
             assert encoded.documents is not None
-            assert len(set(encoded.documents[group].tolist())) == 1 or encoded.lengths[group].sum() <= 3000
+            assert len(set(encoded.documents.numbers[group].tolist())) == 1 or encoded.lengths[group].sum() <= 3000
         else:
             assert len(group) == 1 or encoded.lengths[group].sum() <= 3000
     assert len(bound) > len(free)
     assert all(encoded.lengths[group].sum() <= max(3000, LONGEST, 5000) for group in bound)
-    ordinary = encode(SENTENCES * 100, parts.indexer, parts.config, labels=False)
+    ordinary = encode(SENTENCES * 100, parts.indexer, parts.config)
     same = [SentenceBatches(ordinary, 256, shuffle=False, most=most).plan(0).groups for most in (0, MOST_TOKENS)]
     assert [each.tolist() for each in same[0]] == [each.tolist() for each in same[1]], "ordinary text is batched as ever"

@@ -14,13 +14,13 @@ import torch
 
 import ner.tagging.tagger
 from ner.corpus.conll import Sentence
-from ner.corpus.dataset import encode
 from ner.corpus.scheme import allowed_transitions, labels_of, to_spans
 from ner.inputs.batches import SentenceBatches
+from ner.inputs.encode import encode
 from ner.model.confidence import continuations
-from ner.predict import predict_stream
+from ner.predict import CHUNK, predict_stream
 from ner.tagging.readers import LONGEST, LONGEST_SENTENCE, Lines, cut_text, form_of, read_passages
-from ner.tagging.tagger import CHUNK, TrainedTagger
+from ner.tagging.tagger import TrainedTagger
 from ner.vectors.views import Views
 from tests.ner.small_tagger import RULE, saved, some_words, tagger
 from tests.reference import crf_brute
@@ -33,7 +33,7 @@ TEXT = "Ada Marlow flew to Oslo. She won in Rome 2-1!\n\nBo won in Oslo\r\n  \nÃ
 
 def brute_confidence(found: TrainedTagger, words: list[str], temperature: float) -> list[float]:
     """The probability of each predicted entity by enumeration of all label sequences, whose scores are divided."""
-    encoded = encode([Sentence(tuple(words))], found.indexer, found.config, labels=False)
+    encoded = encode([Sentence(tuple(words))], found.indexer, found.config)
     (batch,) = SentenceBatches(encoded, 1, shuffle=False).plan(0)
     with torch.no_grad():
         scores = (found.model(batch)[: len(words)].double() / temperature).tolist()
@@ -128,16 +128,16 @@ def test_unseen_words_are_looked_up_and_forgotten_again(monkeypatch: pytest.Monk
     words = [f"w{i}" for i in range(50)]
     vectors = Views([WordVectors(words, torch.randn(50, 6, generator=torch.Generator().manual_seed(0)), RULE)])
     with_all, forgetful, without = tagger(1, vectors), tagger(1, vectors), tagger(1)
-    monkeypatch.setattr(ner.tagging.tagger, "MOST_ATTACHED", 5)
+    monkeypatch.setattr(ner.tagging.tagger, "MOST_UNSEEN", 5)
     most = 0
     for i in range(0, 50, 4):
         row = [*words[i : i + 4], "Ada", "w0"]
-        monkeypatch.setattr(ner.tagging.tagger, "MOST_ATTACHED", 10**9)
+        monkeypatch.setattr(ner.tagging.tagger, "MOST_UNSEEN", 10**9)
         wanted = with_all.predict([row])
-        monkeypatch.setattr(ner.tagging.tagger, "MOST_ATTACHED", 5)
+        monkeypatch.setattr(ner.tagging.tagger, "MOST_UNSEEN", 5)
         assert forgetful.predict([row]) == wanted
         most = max(most, len(forgetful.model.words.extra))
-        assert len(forgetful.indexer.words) == forgetful._trained_words + len(forgetful.model.words.extra)
+        assert len(forgetful._unseen) == len(forgetful.model.words.extra)
     assert len(with_all.model.words.extra) == 50
     assert most < 12
     assert with_all.predict([words])[0] != without.predict([words])[0]

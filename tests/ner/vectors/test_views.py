@@ -1,13 +1,11 @@
-"""The word table: what is found, what is random, what is attached later."""
+"""Word vectors: what is found, what is random."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from ner.corpus.conll import Sentence
-from ner.inputs.indexer import Indexer
-from ner.vectors.views import Views, WordTable, attach_unseen, find, word_matrix
+from ner.vectors.views import Views, find, word_matrix
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.vectors import WordVectors
 
@@ -55,22 +53,3 @@ def test_random_vectors_depend_on_the_seed_alone() -> None:
     assert coverage.missing == 2
     assert float(first[:2].abs().max()) == 0
     assert float(first[2:].abs().max()) <= (3 / 8) ** 0.5
-
-
-def test_attached_words_are_looked_up_and_are_no_weights() -> None:
-    sentences = [Sentence(("Oslo", "won"), ("S-LOC", "O"))]
-    indexer = Indexer.build(sentences, CASED)
-    table = WordTable(torch.arange(12.0).reshape(4, 3))
-    known = vectors(["Oslo", "Rome", "rome"], CASED)
-    views = Views([known])
-    assert attach_unseen(table, indexer, views, ["Rome", "Oslo", "nowhere", "Rome"]) == 1
-    assert attach_unseen(table, indexer, views, ["Rome"]) == 0
-    ids = torch.from_numpy(indexer.encode(["Oslo", "Rome", "nowhere"]))
-    assert ids.tolist() == [2, 4, 1]
-    assert torch.equal(table(ids), torch.stack([table.weight[2], known.matrix[1], table.weight[1]]))
-    assert list(table.state_dict()) == ["weight"]
-
-
-def test_a_frozen_table_has_no_gradient() -> None:
-    table = WordTable(torch.ones(3, 2), freeze=True)
-    assert not table(torch.tensor([1, 2])).requires_grad

@@ -8,6 +8,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 from ner.model.matmul import FEWEST_ROWS
 
 FULL = 0.9  # of the steps of all rows: an arrangement with so many in use is good enough
+KEPT = 4  # arrangements of the last batches
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,36 @@ class Rows:
     places: Tensor  # (2, N) int64: token -> place
 
 
-def _fill(slots: Sequence[tuple[int, int]], rows: int) -> tuple[int, list[int], list[int]]:
-    """Each slot (size, sentence), largest first, to the emptiest row: T, and of each sentence its row and first step."""
+class Slot(NamedTuple):
+    """The room that a sentence and the separator behind it take."""
+
+    size: int
+    sentence: int
+
+
+class Filling(NamedTuple):
+    """M rows of T steps, and of each sentence the row that it stands in and its first step there."""
+
+    rows: int
+    steps: int
+    row_of: list[int]
+    first: list[int]
+
+    @property
+    def area(self) -> int:
+        """The steps of all rows, with a separator at the end of the longest."""
+        return self.rows * (self.steps + 1)
+
+
+def _fill(slots: Sequence[Slot], rows: int) -> Filling:
+    """Each slot, largest first, to the emptiest row."""
     heap = [(0, row) for row in range(rows)]
     row_of, first = [0] * len(slots), [0] * len(slots)
     for size, sentence in slots:
         used, row = heap[0]
         row_of[sentence], first[sentence] = row, used
         heapq.heapreplace(heap, (used + size, row))
-    return max(heap)[0] - 1, row_of, first
+    return Filling(rows, max(heap)[0] - 1, row_of, first)
 
 
 def _numbers_of_rows(sentences: int, needed: int, longest: int) -> Iterator[int]:
@@ -55,24 +79,31 @@ def _numbers_of_rows(sentences: int, needed: int, longest: int) -> Iterator[int]
         rows //= 2
 
 
-def arrange(lengths: Sequence[int]) -> Rows:
-    """Rows for sentences of ``lengths``, at least one of them not empty: as few steps of no use as is easily had."""
-    slots = sorted(((length + 1, s) for s, length in enumerate(lengths)), key=lambda slot: -slot[0])
+def _best_filling(lengths: Sequence[int]) -> Filling:
+    slots = sorted((Slot(length + 1, sentence) for sentence, length in enumerate(lengths)), key=lambda slot: -slot.size)
     needed = sum(lengths) + len(lengths)
-    best: tuple[int, int, list[int], list[int]] | None = None
-    for rows in _numbers_of_rows(len(slots), needed, slots[0][0]):
-        steps, row_of, first = _fill(slots, rows)
-        if best is None or rows * (steps + 1) < best[0] * (best[1] + 1):
-            best = rows, steps, row_of, first
-        if needed >= FULL * rows * (steps + 1):
+    best: Filling | None = None
+    for rows in _numbers_of_rows(len(slots), needed, slots[0].size):
+        filling = _fill(slots, rows)
+        if best is None or filling.area < best.area:
+            best = filling
+        if needed >= FULL * filling.rows * (filling.steps + 1):
             break
     assert best is not None
-    rows, steps, row_of, first = best
-    length = np.array(lengths, np.int64)
+    return best
+
+
+@lru_cache(maxsize=KEPT)
+def arrange(lengths: tuple[int, ...]) -> Rows:
+    """Rows for sentences of ``lengths``, at least one of them not empty: as few steps of no use as is easily had."""
+    rows, steps, row_of, first = _best_filling(lengths)
+    length = np.array(lengths, np.int64)  # shape: (B,)
     n = int(length.sum())
+    # Of each token (N,): its place within its sentence, and its sentence's first step and row.
     within = np.arange(n) - np.repeat(np.cumsum(length) - length, length)
     begin, row = np.repeat(np.array(first, np.int64), length), np.repeat(np.array(row_of, np.int64), length)
-    places = (begin + np.stack([within, np.repeat(length, length) - 1 - within])) * rows + row
-    tokens = np.full((2, steps * rows), n, np.int64)
+    backwards = np.repeat(length, length) - 1 - within
+    places = (begin + np.stack([within, backwards])) * rows + row  # shape: (2, N)
+    tokens = np.full((2, steps * rows), n, np.int64)  # shape: (2, T·M)
     np.put_along_axis(tokens, places, np.arange(n)[None, :], axis=1)
     return Rows(steps, rows, torch.from_numpy(tokens), torch.from_numpy(places))

@@ -2,13 +2,14 @@
 
 Sentences are sorted by length, longest first, so that b_t of them are still running at step t and padding costs nothing.
 The reverse direction reads each sentence backwards from its own end; so both directions have the same b_t and step
-together. Shapes: N tokens, P packed rows, B sentences.
+together. Shapes: N tokens, P packed rows, B sentences, T steps; b_t sentences have more than t tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ner.inputs.rows import Rows, arrange
 from ner.model.matmul import FEWEST_ROWS
 from training.errors import DataError
+
+KEPT = 8  # packings of the last batches: a batch's scores, loss and labels are asked for one after the other
 
 
 class Order(NamedTuple):
@@ -71,11 +73,6 @@ class Packing:
         return sum(self.lengths)
 
     @cached_property
-    def joined(self) -> Rows:
-        """The other arrangement, with several sentences in a row, on the CPU."""
-        return arrange(self.lengths)
-
-    @cached_property
     def _order(self) -> Order:
         sizes, *arrays = _step_by_step(np.array(self.lengths, np.int64))
         return Order(sizes, *(array.to(self.device) for array in arrays))
@@ -85,7 +82,7 @@ class Packing:
         return {}
 
     def to(self, device: torch.device) -> Packing:
-        """The same plan with its index arrays on ``device``."""
+        """The same packing with its index arrays on ``device``."""
         name = str(device)
         if name == self.device:
             return self
@@ -94,11 +91,33 @@ class Packing:
         return self._elsewhere[name]
 
 
-def packing(lengths: Tensor) -> Packing:
-    """The plan for sentences of ``lengths`` (B,) tokens; empty ones are allowed. Ties in length keep their order."""
+def packing(lengths: Tensor | Sequence[int]) -> Packing:
+    """The packing of sentences of ``lengths`` (B,) tokens; empty ones are allowed. Ties in length keep their order.
+
+    It is a function of the lengths alone, and those of the last few batches are kept.
+    """
+    if not isinstance(lengths, Tensor):
+        return _packing(tuple(lengths))
     if lengths.dim() != 1 or lengths.is_floating_point() or bool((lengths < 0).any()):
         raise DataError(f"lengths: expected a vector of non-negative integers, got {lengths.dtype} {tuple(lengths.shape)}")
-    return Packing(tuple(lengths.tolist()))
+    return _packing(tuple(lengths.tolist()))
+
+
+@lru_cache(maxsize=KEPT)
+def _packing(lengths: tuple[int, ...]) -> Packing:
+    return Packing(lengths)
+
+
+def steps(packed: Tensor, plan: Packing, dim: int = -2) -> tuple[Tensor, ...]:
+    """The slices of b_t rows of a packed tensor (..., P, L), a step each."""
+    return torch.split(packed, list(plan.sizes), dim)
+
+
+def edges(plan: Packing) -> tuple[Tensor, Tensor]:
+    """Which tokens (N,) begin a sentence, and which end one."""
+    flags = torch.zeros(2, plan.rows.shape[1] + 1, dtype=torch.bool, device=plan.rows.device)  # shape: (2, N+1)
+    flags.scatter_(1, plan.tokens[:, : plan.sizes[0]], True)  # step 0 of the reverse direction holds the last tokens
+    return flags[0, :-1], flags[1, :-1]
 
 
 def _step_by_step(given: npt.NDArray[np.int64]) -> Order:
