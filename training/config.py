@@ -51,7 +51,21 @@ def option(
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What every training run shares. Subclasses add fields; names are Lightning's where it has one."""
+    """What every training run shares. Subclasses add fields; names are Lightning's where it has one.
+
+    Each field's help text says what it means; the command line shows them.
+
+    Raises:
+        ConfigError: for a value of another kind, out of its range, or in contradiction to another.
+
+    Example:
+        >>> from training import TrainConfig
+        >>> config = TrainConfig(max_epochs=3, val_check_interval=0.25)
+        >>> config.log_every_n_steps
+        50
+        >>> TrainConfig.from_dict(config.to_dict()) == config
+        True
+    """
 
     seed: int = option(0, "seed of every random number, 0 to 2^32-1", least=0, most=MAX_SEED)
     device: str = option("auto", "where to compute: auto takes CUDA where it is there", choices=("auto", "cpu", "cuda"))

@@ -13,9 +13,37 @@ from training.loop.view import TrainerView
 
 
 class EarlyStopping(Callback):
-    """Stop when a metric stops improving. ``patience`` counts checks, not epochs. All comparisons are strict.
+    """Stop when a metric stops improving.
 
-    Checked after each validation, or where validation runs just once an epoch, at the epoch's end.
+    Args:
+        monitor: the logged metric to look at.
+        min_delta: by how much it must be better to count as improved.
+        patience: how many checks in a row without improvement end the fit; checks, not epochs.
+        mode: "min" or "max": which is better, less or more. All comparisons are strict.
+        strict: whether a metric that was not logged is an error; else that check is left out.
+        check_finite: stop at once when the metric is NaN or infinite.
+        stopping_threshold: stop at once when the metric is better than this.
+        divergence_threshold: stop at once when the metric is worse than this.
+        check_on_train_epoch_end: True checks at each epoch's end, False after each validation; None is True where
+            validation runs just once an epoch, by default settings.
+
+    Raises:
+        ConfigError: for another mode; in the fit, for a metric that was not logged, if ``strict``.
+
+    Example:
+        >>> from training import EarlyStopping
+        >>> stopping = EarlyStopping("val_loss", patience=2)
+        >>> for val_loss in (1.0, 0.5, 0.75, 0.5):
+        ...     stop, reason = stopping.evaluate_stopping_criteria(val_loss)
+        ...     print(stop, stopping.wait_count)
+        False 0
+        False 0
+        False 1
+        True 2
+        >>> reason
+        'val_loss did not improve in 2 checks; best 0.5000'
+
+    Source: Lightning 2.6's ``EarlyStopping``. The idea: Prechelt 1998, "Early stopping – but when?".
     """
 
     monitors = True
@@ -77,11 +105,11 @@ class EarlyStopping(Callback):
                     f"EarlyStopping: expected the metric {self.monitor!r} to be logged, got {', '.join(metrics) or 'none'}"
                 )
             return
-        stop, self.reason = self.judge(metrics[self.monitor])
+        stop, self.reason = self.evaluate_stopping_criteria(metrics[self.monitor])
         if stop:
             trainer.should_stop, self.stopped_epoch = True, trainer.current_epoch
 
-    def judge(self, current: float) -> tuple[bool, str]:
+    def evaluate_stopping_criteria(self, current: float) -> tuple[bool, str]:
         """Whether to stop, and why: non-finite, then a threshold, then divergence, then improvement."""
         if self.check_finite and not math.isfinite(current):
             return True, f"{self.monitor} = {current} is not finite"

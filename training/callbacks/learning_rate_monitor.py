@@ -13,8 +13,24 @@ from training.loop.view import TrainerView
 class LearningRateMonitor(Callback):
     """Logs the learning rate of each optimizer, as ``lr-Adam`` (``lr-Adam/pg1``, … where it has parameter groups).
 
-    ``logging_interval`` is "step", "epoch", or None for the interval of each scheduler. ``log_momentum`` and
-    ``log_weight_decay`` add ``lr-Adam-momentum`` and ``lr-Adam-weight_decay``. All of them can be monitored.
+    All that it logs can be monitored.
+
+    Args:
+        logging_interval: "step", "epoch", or None for the interval of each scheduler.
+        log_momentum: log ``lr-Adam-momentum``, too.
+        log_weight_decay: log ``lr-Adam-weight_decay``, too.
+
+    Raises:
+        ConfigError: for another interval; in the fit, for a Trainer without loggers.
+
+    Example:
+        >>> from training import LearningRateMonitor, TrainConfig, Trainer
+        >>> class Printed:
+        ...     def log_metrics(self, metrics, step):
+        ...         print(step, metrics)
+        >>> trainer = Trainer(TrainConfig(device="cpu"), callbacks=LearningRateMonitor("step"), loggers=[Printed()])
+
+    Source: Lightning 2.6's ``LearningRateMonitor``.
     """
 
     def __init__(

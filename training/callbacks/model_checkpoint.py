@@ -39,6 +39,21 @@ class ModelCheckpoint(Callback):
         save_on_train_epoch_end: True at an epoch's end, False after validation, None as said above.
         auto_insert_metric_name: ``{epoch}`` becomes ``epoch=3``, not ``3``.
         enable_version_counter: a name that is taken gets ``-v1``, ``-v2``, …; otherwise it is written over.
+
+    Raises:
+        ConfigError: for settings that contradict each other, and a ``filename`` that leads out of the folder; in the fit,
+            for a metric that was not logged.
+
+    Example:
+        >>> from training import ModelCheckpoint
+        >>> best = ModelCheckpoint(filename="{epoch:02d}-{val_loss:.3f}", monitor="val_loss", save_top_k=2, save_last=True)
+        >>> best.format_checkpoint_name({"epoch": 7, "val_loss": 0.25})
+        'epoch=07-val_loss=0.250.ckpt'
+
+    After the fit ``best_model_path``, ``best_model_score`` and ``last_model_path`` say what was kept; so does
+    ``Trainer.test(task, source, ckpt_path="best")``.
+
+    Source: Lightning 2.6's ``ModelCheckpoint``.
     """
 
     monitors = last = True

@@ -34,6 +34,20 @@ class WeightAveraging(Callback):
 
     It comes after the callbacks that write checkpoints, if it is given after them: the best weights are then averaged ones.
     A checkpoint to resume from holds both.
+
+    Args:
+        decay: how much of the mean a step keeps, between 0 and 1; less in the beginning, so that the first weights are soon
+            forgotten (see ``kept_share``). 0.999 is a mean over about the last thousand steps.
+
+    Raises:
+        ConfigError: for a decay of 0 or less, or of 1 or more.
+
+    Example:
+        >>> from training import TrainConfig, Trainer, WeightAveraging
+        >>> trainer = Trainer(TrainConfig(device="cpu"), callbacks=WeightAveraging(0.999))
+
+    Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; Lightning 2.6's
+    ``EMAWeightAveraging``.
     """
 
     last = True

@@ -10,6 +10,21 @@ class Batches(Protocol):
     """Where batches come from: an epoch's plan is made before it starts, from (seed, epoch) alone.
 
     Any class with a ``plan`` is one. A run that goes on at batch k takes the plan's k-th batch, and none before it.
+
+    Example:
+        >>> from training import Batches
+        >>> from training.randomness import permutation
+        >>> class Shuffled:
+        ...     def __init__(self, examples, size, seed):
+        ...         self.examples, self.size, self.seed = examples, size, seed
+        ...     def plan(self, epoch):
+        ...         order = [self.examples[i] for i in permutation(len(self.examples), self.seed, "order", epoch)]
+        ...         return [order[i : i + self.size] for i in range(0, len(order), self.size)]
+        >>> source: Batches = Shuffled("abcdef", size=4, seed=0)
+        >>> [len(batch) for batch in source.plan(epoch=0)]
+        [4, 2]
+        >>> source.plan(epoch=0) == source.plan(epoch=0) != source.plan(epoch=1)
+        True
     """
 
     def plan(self, epoch: int) -> Sequence[Any]:
@@ -24,6 +39,7 @@ class FixedBatches:
         batches: the batches, a list of them or whatever else has a length and gives batch i for ``batches[i]``.
 
     Example:
+        >>> from training import FixedBatches
         >>> source = FixedBatches([[1, 2], [3]])
         >>> source.plan(epoch=0) == source.plan(epoch=7) == [[1, 2], [3]]
         True

@@ -19,6 +19,16 @@ class Callback:
     A hook runs just before the task's hook of the same name (see Task for when), except on_train_epoch_end, where
     callbacks that monitor run after it. Arguments: (batch, batch_idx) at on_train_batch_start, (outputs, batch,
     batch_idx) at on_train_batch_end; the same with dataloader_idx for validation, test and predict.
+
+    Example:
+        >>> from training import Callback
+        >>> class StopAfter(Callback):
+        ...     def __init__(self, steps):
+        ...         self.steps = steps
+        ...     def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx):
+        ...         trainer.should_stop = trainer.global_step >= self.steps
+
+    Source: Lightning 2.6's ``Callback``; where this one differs, docs/lightning.md says so.
     """
 
     monitors = False

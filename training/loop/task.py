@@ -22,6 +22,30 @@ class Task(nn.Module, Hooks):
     """Subclass, and write the steps. Hook names, order and counters are Lightning 2.6's (see training/loop/hooks.py).
 
     ``automatic_optimization = False`` leaves backward and the optimizer's steps to ``training_step``.
+
+    Example:
+        >>> import torch
+        >>> from training import FixedBatches, Task, TrainConfig, Trainer
+        >>> class Regression(Task):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.layer = torch.nn.Linear(3, 1)
+        ...     def loss(self, batch):
+        ...         x, y = batch  # x: (examples, 3), y: (examples,)
+        ...         return (self.layer(x).squeeze(1) - y).square().mean()
+        ...     def training_step(self, batch, batch_idx):
+        ...         return self.loss(batch)
+        ...     def test_step(self, batch, batch_idx):
+        ...         self.log("loss", self.loss(batch), batch_size=len(batch[0]))
+        ...     def configure_optimizers(self):
+        ...         return torch.optim.Adam(self.parameters(), lr=0.1)
+        >>> batches = FixedBatches([(torch.eye(3), torch.tensor([1.0, 2.0, 4.0]))])
+        >>> task, trainer = Regression(), Trainer(TrainConfig(max_epochs=200, device="cpu"))
+        >>> trainer.fit(task, batches)
+        >>> trainer.test(task, batches, verbose=False)[0]["loss"] < 1e-3
+        True
+
+    Source: Lightning 2.6's ``LightningModule``; where this one differs, docs/lightning.md says so.
     """
 
     automatic_optimization = True

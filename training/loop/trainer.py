@@ -78,7 +78,7 @@ class Trainer:
         >>> x = torch.tensor([1.0, 2.0])
         >>> task, trainer = Line(), Trainer(TrainConfig(max_epochs=50, device="cpu"))
         >>> trainer.fit(task, FixedBatches([(x, 3 * x)]))
-        >>> round(float(task.slope), 4), trainer.global_step
+        >>> round(task.slope.item(), 4), trainer.global_step
         (3.0, 50)
 
     Source: Lightning 2.6's ``Trainer``; where this one differs, docs/lightning.md says so.

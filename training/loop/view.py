@@ -15,6 +15,12 @@ class TrainerView(Protocol):
     """What callbacks and tasks read of a Trainer, under Lightning's names, and the little that they may do with it.
 
     What they get is the Trainer itself. Counters and ``stage`` are those of training/loop/progress.py.
+
+    Example:
+        >>> from training import Callback, Task, TrainerView
+        >>> class Says(Callback):
+        ...     def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
+        ...         print(trainer.current_epoch, trainer.global_step, trainer.metrics)
     """
 
     # -- what a callback may set ---------------------------------------------------------------------------------------

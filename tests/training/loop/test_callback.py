@@ -20,7 +20,7 @@ from training.loop.callback import Callback
 def judged(stopping: EarlyStopping, values: list[float]) -> int | None:
     """The number of the value at which it stops; None where it never does."""
     for i, value in enumerate(values):
-        if stopping.judge(value)[0]:
+        if stopping.evaluate_stopping_criteria(value)[0]:
             return i
     return None
 
@@ -33,11 +33,11 @@ def test_equality_with_min_delta_is_no_improvement() -> None:
 
 def test_the_order_of_reasons() -> None:
     both = EarlyStopping("a", stopping_threshold=1.0, divergence_threshold=0.0)
-    assert both.judge(math.nan) == (True, "a = nan is not finite")
-    assert "past the stopping threshold" in both.judge(0.5)[1]
-    assert both.judge(1.0)[0]  # not past 1.0, but past 0.0
-    assert "past the divergence threshold" in both.judge(1.0)[1]
-    assert EarlyStopping("a", check_finite=False, patience=2).judge(math.inf) == (False, "")
+    assert both.evaluate_stopping_criteria(math.nan) == (True, "a = nan is not finite")
+    assert "past the stopping threshold" in both.evaluate_stopping_criteria(0.5)[1]
+    assert both.evaluate_stopping_criteria(1.0)[0]  # not past 1.0, but past 0.0
+    assert "past the divergence threshold" in both.evaluate_stopping_criteria(1.0)[1]
+    assert EarlyStopping("a", check_finite=False, patience=2).evaluate_stopping_criteria(math.inf) == (False, "")
 
 
 @given(st.lists(st.integers(0, 3).map(float), max_size=12), st.integers(1, 4), st.sampled_from(["min", "max"]))
