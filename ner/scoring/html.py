@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
 from html import escape
 from importlib import resources
@@ -29,8 +29,8 @@ def page(found: Evaluation, title: str, facts: Mapping[str, str]) -> str:
         "</dl></header>",
         _cards(found),
         "<section class=tables>",
-        _table(tables["scores"], bars=(3, 6)),
-        _table(tables["words"], bars=(3,)),
+        _table(tables["scores"], bars=True),
+        _table(tables["words"], bars=True),
         _errors(found, tables["errors"]),
         _confusion(found, tables["confusion"]),
         "</section>",
@@ -81,23 +81,33 @@ def _cards(found: Evaluation) -> str:
     return f"<section class=cards>{inner}</section>"
 
 
-def _table(table: Table, bars: Sequence[int] = (), cells: Mapping[tuple[int, int], str] | None = None, top: str = "") -> str:
-    """A table; columns ``bars`` hold shares of 1 that are drawn too; ``cells`` (row, column) → attributes."""
+def _table(
+    table: Table, *, bars: bool = False, attributes: Mapping[tuple[int, int], str] | None = None, above: str = ""
+) -> str:
+    """A table as an article. ``bars``: the shares in columns of F1 are drawn, too.
+
+    ``attributes``: (row, column), both from 0, → what the cell's tag has beside its name. ``above`` stands over the table.
+    """
     head = "".join(f"<th>{escape(name)}</th>" for name in table.header)
-    rows = []
-    for r, row in enumerate(table.rows):
-        parts = [f"<th>{_first(row[0])}</th>"]
-        for c, text in enumerate(row[1:], 1):
-            more = (cells or {}).get((r, c), "")
-            if c in bars:
-                more += f" class=bar style='--share:{0 if text == '–' else text}'"
-            parts.append(f"<td{more}>{escape(text)}</td>")
-        rows.append(f"<tr{' class=average' if row[0] in (*AVERAGES, 'all') else ''}>{''.join(parts)}</tr>")
+    drawn = {c for c, name in enumerate(table.header) if bars and name.endswith("F1")}
+    rows = [_row(row, r, drawn, attributes or {}) for r, row in enumerate(table.rows)]
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
     return (
-        f"<article><h2>{escape(table.title)}</h2>{top}<div class=scroll><table><thead><tr>{head}</tr></thead>"
+        f"<article><h2>{escape(table.title)}</h2>{above}<div class=scroll><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>{note}</article>"
     )
+
+
+def _row(row: Sequence[str], r: int, drawn: Set[int], attributes: Mapping[tuple[int, int], str]) -> str:
+    """A row of a table; the cells of the columns ``drawn`` have their share of 1, which the style sheet draws."""
+    cells = [f"<th>{_first(row[0])}</th>"]
+    for c, text in enumerate(row[1:], 1):
+        attribute = attributes.get((r, c), "")
+        if c in drawn:
+            attribute += f" class=bar style='--share:{0 if text == '–' else text}'"
+        cells.append(f"<td{attribute}>{escape(text)}</td>")
+    average = " class=average" if row[0] in (*AVERAGES, "all") else ""
+    return f"<tr{average}>{''.join(cells)}</tr>"
 
 
 def _first(text: str) -> str:
@@ -107,22 +117,23 @@ def _first(text: str) -> str:
 
 
 def _errors(found: Evaluation, table: Table) -> str:
+    """The errors by kind, with a bar over them that is cut in their proportion."""
     counts = {kind: sum(row.values()) for kind, row in found.by_kind().items()}
     parts = "".join(
         f"<span class={kind} style='flex-grow:{n}' title='{kind}: {n:,}'></span>" for kind, n in counts.items() if n
     )
-    return _table(table, top=f"<div class=stack>{parts}</div>" if parts else "")
+    return _table(table, above=f"<div class=stack>{parts}</div>" if parts else "")
 
 
 def _confusion(found: Evaluation, table: Table) -> str:
     """The darker a cell, the larger its share of its row."""
-    cells: dict[tuple[int, int], str] = {}
+    attributes: dict[tuple[int, int], str] = {}
     for r, (name, row) in enumerate(found.confusion().items()):
         total = max(1, sum(row.values()))
         for c, (other, n) in enumerate(row.items(), 1):
             kind = "same" if name == other else "other"
-            cells[r, c] = f" class='heat {kind}' style='--share:{n / total:.3f}'"
-    return _table(table, cells=cells)
+            attributes[r, c] = f" class='heat {kind}' style='--share:{n / total:.3f}'"
+    return _table(table, attributes=attributes)
 
 
 def _filters(found: Evaluation) -> str:
@@ -144,6 +155,10 @@ def _filters(found: Evaluation) -> str:
 
 
 def _sentence(sentence: Sentence, judged: Judged, number: int, colors: Mapping[str, int]) -> str:
+    """A sentence as an article: its place and kinds of error; gold and predicted one above the other where they differ.
+
+    The script reads data-kinds and data-types to show and hide it.
+    """
     kinds = sorted({m.kind for m in judged.mistakes}) or [RIGHT]
     types = sorted({span.type for span in (*judged.gold, *judged.predicted)})
     place = f"{sentence.path}:{sentence.line}" if sentence.path else f"sentence {number + 1}"
@@ -171,8 +186,9 @@ def _marked(words: Sequence[str], spans: Sequence[Span], wrong: Mapping[Span, st
             yield from (escape(word) for word in words[at : span.start])
             inside = escape(" ".join(words[span.start : span.end]))
             kind = wrong.get(span)
-            more = f" wrong {kind}' title='{kind}" if kind else ""
-            yield f"<mark class='t{colors[span.type]}{more}'>{inside}<small>{escape(span.type)}</small></mark>"
+            wrongly, title = (f" wrong {kind}", f" title='{kind}'") if kind else ("", "")
+            name = f"<small>{escape(span.type)}</small>"
+            yield f"<mark class='t{colors[span.type]}{wrongly}'{title}>{inside}{name}</mark>"
             at = span.end
         yield from (escape(word) for word in words[at:])
 

@@ -21,7 +21,7 @@ from training.job_progress import JobProgress
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
-from training.visible import one_line, visible
+from training.visible import aligned, one_line, visible
 
 
 class Pace:
@@ -174,9 +174,7 @@ def echo(*parts: str) -> None:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with aligned columns, the header first; a cell's text is of one line."""
-    every = [header, *([one_line(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in every) for i in range(len(header))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in every]
+    return aligned([header, *([one_line(cell) for cell in row] for row in rows)])
 
 
 def warn(line: str) -> None:

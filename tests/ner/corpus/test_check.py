@@ -275,7 +275,9 @@ def test_repair_writes_what_conlleval_reads_and_counts(tmp_path: Path) -> None:
     assert (done.tags, done.sentences, done.scheme) == (2, 1, "IOB2")
     assert done.faults == {"I-ORG cannot follow B-PER": 1, "I-PER cannot begin a sentence": 1}
     assert done.places == (f"{source}:4: I-PER cannot begin a sentence", f"{source}:7: I-ORG cannot follow B-PER")
-    assert target.read_text() == ("-DOCSTART- -X- O\n\nAda x B-PER\nran y O\nBo z B-PER\nLi z B-ORG\n\nOslo q B-LOC\n\n")
+    assert target.read_text() == (
+        "-DOCSTART- -X- O\n\n# a comment\nAda x B-PER\nran y O\nBo z B-PER\nLi z B-ORG\n\nOslo q B-LOC\n"
+    )
     again = repair_file(target, tmp_path / "c.conll")
     assert (again.tags, again.faults) == (0, {})
     other = repair_file(target, tmp_path / "d.conll", "iobes")

@@ -77,7 +77,6 @@ KINDS = {
     ),
     "odd names": Kind(row=renamed(PER="PER-PART of", LOC="Ünit/ü:1"), types=("PER-PART of", "Ünit/ü:1")),
     "CRLF and a byte-order mark": Kind(encoding="utf-8-sig", end="\r\n"),
-    "no entity at all": Kind(row=lambda word, tag: f"{word} O", types=()),
 }
 
 
@@ -111,6 +110,17 @@ def test_a_kind_of_files_goes_through_all_commands(name: str, tmp_path: Path) ->
     words = [line.split() for line in tagged.output.splitlines() if line and not line.startswith(("#", "-DOCSTART-"))]
     assert len(words) == 33
     assert all(row[-1] == "O" or row[-1][1] == "-" or kind.types[0] == "PER-PART of" for row in words)
+
+
+def test_files_without_an_entity_are_nothing_to_train_on(tmp_path: Path) -> None:
+    write(Kind(row=lambda word, tag: f"{word} O"), tmp_path)
+    checked = run("data", "check", tmp_path)
+    assert checked.exit_code == 0, checked.output
+    assert "every tag is O" in checked.output
+    trained = run("train-ner", "--data", tmp_path, *TINY.split(), "--run", tmp_path / "run")
+    assert trained.exit_code == 2
+    assert "nothing to train on: expected tags of entities" in trained.output
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
