@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ner.config import PRESETS, TaggerConfig
+    from ner.config import TaggerConfig
     from ner.corpus.conll import Columns, Sentence, read_conll, write_conll
     from ner.inputs.indexer import Indexer
     from ner.model.bilstm import BiLSTM
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CRF",
-    "PRESETS",
     "BiLSTM",
     "Columns",
     "Entity",
@@ -43,28 +42,35 @@ __all__ = [
     "write_conll",
 ]
 
-_MODULES = {
-    "ner.config": ("PRESETS", "TaggerConfig"),
-    "ner.corpus.conll": ("Columns", "Sentence", "read_conll", "write_conll"),
-    "ner.inputs.indexer": ("Indexer",),
-    "ner.model.bilstm": ("BiLSTM",),
-    "ner.model.crf": ("CRF",),
-    "ner.model.tagger": ("Tagger",),
-    "ner.predict": ("evaluate_file", "predict_stream"),
-    "ner.scoring.report": ("Evaluation", "evaluation"),
-    "ner.tagging.bundle": ("export",),
-    "ner.tagging.tagger": ("Entity", "Tagged", "TrainedTagger"),
-    "ner.train": ("train_tagger",),
+_HOMES = {
+    "BiLSTM": "ner.model.bilstm",
+    "Columns": "ner.corpus.conll",
+    "CRF": "ner.model.crf",
+    "Entity": "ner.tagging.tagger",
+    "evaluate_file": "ner.predict",
+    "Evaluation": "ner.scoring.report",
+    "evaluation": "ner.scoring.report",
+    "export": "ner.tagging.bundle",
+    "Indexer": "ner.inputs.indexer",
+    "predict_stream": "ner.predict",
+    "read_conll": "ner.corpus.conll",
+    "Sentence": "ner.corpus.conll",
+    "Tagged": "ner.tagging.tagger",
+    "Tagger": "ner.model.tagger",
+    "TaggerConfig": "ner.config",
+    "train_tagger": "ner.train",
+    "TrainedTagger": "ner.tagging.tagger",
+    "write_conll": "ner.corpus.conll",
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
+if not TYPE_CHECKING:  # else a name that is not there would be one of any type
 
-def __getattr__(name: str) -> Any:
-    """The public name, from the module that has it (PEP 562)."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
-    return value
+    def __getattr__(name: str) -> Any:
+        """A public name, from its home (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -19,6 +19,7 @@ class TaggerConfig(TrainConfig):
         ConfigError: a value that is none of its field's, or fields that do not go together.
 
     Example:
+        >>> from ner.config import PRESETS, TaggerConfig
         >>> config = TaggerConfig(decoder="softmax", max_epochs=3)
         >>> config.hidden_size, config.reads_documents
         (128, True)

@@ -53,8 +53,8 @@ def predict_stream(
         progress: is told how many bytes of a file are tagged, (what, done, total).
         warn: is told in a line what may be wrong with a file.
 
-    Yields:
-        Text to be written, a passage at a time; memory does not grow with the file.
+    Returns:
+        The text to be written, a passage at a time; memory does not grow with the file.
 
     Raises:
         ConfigError: settings that are none.
@@ -62,7 +62,7 @@ def predict_stream(
 
     Example:
         >>> import tempfile
-        >>> from ner import TaggerConfig, train_tagger
+        >>> from ner import TaggerConfig, TrainedTagger, predict_stream, train_tagger
         >>> from training.run.experiment import RunOptions
         >>> limits = {f"limit_{split}_batches": 1 for split in ("train", "val", "test")}
         >>> small = TaggerConfig(vectors="none", hidden_size=8, max_epochs=1, progress=False, **limits)
@@ -193,7 +193,7 @@ def evaluate_file(
 
     Example:
         >>> import tempfile
-        >>> from ner import TaggerConfig, train_tagger
+        >>> from ner import TaggerConfig, TrainedTagger, evaluate_file, train_tagger
         >>> from training.run.experiment import RunOptions
         >>> limits = {f"limit_{split}_batches": 1 for split in ("train", "val", "test")}
         >>> small = TaggerConfig(vectors="none", hidden_size=8, max_epochs=1, progress=False, **limits)

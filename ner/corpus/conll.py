@@ -50,9 +50,20 @@ _BLANKS = re.compile("[ \t]+")
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a file. ``tags`` is as long as ``words``, or empty if the file was read without tags.
+    """A sentence of a file.
+
+    Args:
+        words: its words.
+        tags: as many tags, or none if the file was read without them.
+        line: the line of the first word, from 1; the other words stand on the lines that follow.
+        path: the file.
+        columns: every column of every word as read, to write the file back.
+        document: how many -DOCSTART- rows stand before it, itself included.
+        separator: what stands between columns.
+        lines: those of the words, where other rows stand between them (CoNLL-U's 1-2 and 1.1).
 
     Example:
+        >>> from ner import Sentence
         >>> sentence = Sentence(("Ada", "ran"), ("B-PER", "O"), line=7, path="a.conll")
         >>> sentence.where(1)
         'a.conll:8'
@@ -60,12 +71,12 @@ class Sentence:
 
     words: tuple[str, ...]
     tags: tuple[str, ...] = ()
-    line: int = 1  # of the first word, from 1; the other words stand on the lines that follow
+    line: int = 1
     path: str = ""
-    columns: tuple[tuple[str, ...], ...] = ()  # every column of every word as read, to write the file back
-    document: int = 0  # how many -DOCSTART- rows stand before it, itself included
+    columns: tuple[tuple[str, ...], ...] = ()
+    document: int = 0
     separator: str = " "
-    lines: tuple[int, ...] = ()  # of the words, where other rows stand between them (CoNLL-U's 1-2 and 1.1)
+    lines: tuple[int, ...] = ()
 
     @property
     def is_docstart(self) -> bool:
@@ -93,6 +104,7 @@ class Columns:
         ConfigError: both are the same.
 
     Example:
+        >>> from ner import Columns
         >>> Columns(word=1, tag=-1).needed()
         3
     """
@@ -133,6 +145,7 @@ def read_conll(
             for a file without sentences.
 
     Example:
+        >>> from ner import read_conll
         >>> read_conll("data/sample/test.conll")[0].words[:4]
         ('-DOCSTART-',)
     """
@@ -380,6 +393,7 @@ def write_conll(
 
     Example:
         >>> import sys
+        >>> from ner import Sentence, write_conll
         >>> write_conll(sys.stdout, [Sentence(("Ada", "ran"), ("B-PER", "O"))], [["B-PER", "O"]])
         Ada B-PER B-PER
         ran O O

@@ -43,6 +43,7 @@ class Indexer:
         rule: the form in which words are looked up.
 
     Example:
+        >>> from ner import Indexer
         >>> from ner.corpus.conll import Sentence
         >>> from word2vec.text.tokenize import TextRule
         >>> train = [Sentence(("Ada", "met", "Bo"), ("S-PER", "O", "S-PER"))]

@@ -34,6 +34,7 @@ class BiLSTM(nn.Module):
     Source: Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000; Graves & Schmidhuber 2005.
 
     Example:
+        >>> from ner import BiLSTM
         >>> import torch
         >>> lstm = BiLSTM(4, 3, seed=0)
         >>> tokens = torch.arange(20.0).reshape(5, 4)

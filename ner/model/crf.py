@@ -71,6 +71,7 @@ class CRF(nn.Module):
     Source: Lafferty, McCallum & Pereira 2001; Lample et al. 2016, section 2.2; Rabiner 1989 for the recursions.
 
     Example:
+        >>> from ner import CRF
         >>> import torch
         >>> from ner.model.packing import packing
         >>> crf = CRF(3, seed=0)

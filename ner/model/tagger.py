@@ -74,6 +74,7 @@ class Tagger(nn.Module):
     Source: Lample et al. 2016 and Ma & Hovy 2016; see the top of this module.
 
     Example:
+        >>> from ner import Tagger
         >>> import torch
         >>> from ner.config import TaggerConfig
         >>> from ner.corpus.conll import Sentence

@@ -55,7 +55,15 @@ def _escaped(cell: str) -> str:
 class Evaluation:
     """Predictions beside gold tags: seqeval's scores, and each sentence's entities judged; ``evaluation`` makes one.
 
+    Args:
+        scores: seqeval's two reports.
+        sentences: with their gold tags.
+        judged: of each sentence, its right entities and its errors.
+        by_words: scores of the entities by their words: seen in training or not, with a vector or not.
+        broken: how many predicted tags break the scheme, and how many sentences have one.
+
     Example:
+        >>> from ner import Sentence, evaluation
         >>> gold = [Sentence(("Ada", "ran"), ("B-PER", "O"))]
         >>> found = evaluation(gold, [["O", "O"]], "IOB2", seen=lambda word: False)
         >>> print(found.sentence_text(0))
@@ -239,10 +247,14 @@ def evaluation(
         seen: whether the training data had a raw word.
         has_vector: whether there is a vector of a raw word; None if there are no vectors.
 
+    Returns:
+        Scores, and each sentence's entities judged.
+
     Raises:
         DataError: a prediction that is not as long as its sentence, or has tags of another scheme.
 
     Example:
+        >>> from ner import Sentence, evaluation
         >>> gold = [Sentence(("Ada", "met", "Bo"), ("B-PER", "O", "B-PER"))]
         >>> found = evaluation(gold, [["B-PER", "O", "B-LOC"]], "IOB2", seen=lambda word: word == "Ada")
         >>> found.scores.strict["micro avg"]["f1-score"]

@@ -75,7 +75,7 @@ def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = la
 
     Example:
         >>> import tempfile
-        >>> from ner import TaggerConfig, TrainedTagger, train_tagger
+        >>> from ner import TaggerConfig, TrainedTagger, export, train_tagger
         >>> from training.run.experiment import RunOptions
         >>> limits = {f"limit_{split}_batches": 1 for split in ("train", "val", "test")}
         >>> small = TaggerConfig(vectors="none", hidden_size=8, max_epochs=1, progress=False, **limits)

@@ -31,9 +31,17 @@ MOST_UNSEEN = 20_000  # vectors of words that training did not see, kept from on
 
 @dataclass(frozen=True)
 class Entity:
-    """A span of the text, characters ``start`` (included) to ``end`` (excluded); ``confidence`` is its probability.
+    """A span of a text that is an entity.
+
+    Args:
+        type: what it is, as PER.
+        start: its first character in the text, from 0.
+        end: the character behind its last.
+        text: ``text[start:end]`` of the whole.
+        confidence: the probability of exactly this span, from 0 to 1.
 
     Example:
+        >>> from ner import Entity
         >>> Entity("PER", 0, 3, "Ada", 0.98765).to_dict()
         {'type': 'PER', 'start': 0, 'end': 3, 'text': 'Ada', 'confidence': 0.9877}
     """
@@ -58,7 +66,14 @@ class Entity:
 class Tagged(NamedTuple):
     """A sentence's tags, and its entities with the probability of each.
 
+    Args:
+        tags: a tag for each word, in the scheme that the tagger was trained in.
+        spans: the entities: type, first word, and the word behind the last.
+        confidences: the probability of each of them, from 0 to 1.
+
     Example:
+        >>> from ner import Tagged
+        >>> from ner.corpus.scheme import Span
         >>> tagged = Tagged(["S-PER", "O", "S-LOC"], [Span("PER", 0, 1), Span("LOC", 2, 3)], [0.9, 0.4])
         >>> tagged.above(0.5)
         Tagged(tags=['S-PER', 'O', 'O'], spans=[Span(type='PER', start=0, end=1)], confidences=[0.9])
@@ -93,7 +108,7 @@ class TrainedTagger:
 
     Example:
         >>> import tempfile
-        >>> from ner import TaggerConfig, train_tagger
+        >>> from ner import TaggerConfig, TrainedTagger, train_tagger
         >>> from training.run.experiment import RunOptions
         >>> limits = {f"limit_{split}_batches": 1 for split in ("train", "val", "test")}
         >>> small = TaggerConfig(vectors="none", hidden_size=8, max_epochs=1, progress=False, **limits)

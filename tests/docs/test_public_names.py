@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-ROOMS = ("training",)
+ROOMS = ("ner", "training")
 NAMES = [(room, name) for room in ROOMS for name in importlib.import_module(room).__all__]
-SETTINGS = {"TrainConfig"}  # their fields have help texts, which the command line shows
+SETTINGS = {"TaggerConfig", "TrainConfig"}  # their fields have help texts, which the command line shows
 
 
 @pytest.mark.parametrize("room", ROOMS)
