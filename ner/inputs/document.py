@@ -125,12 +125,14 @@ def features(sentences: Sequence[Words], numbers: Ids) -> Ids:
     with_lower = {word for word in kinds if any(c.islower() for c in word)}
     headline = [with_lower.isdisjoint(s.words) for s in sentences]
     form = {word: word.lower() for word in kinds}
+    row = {word: int(kind) for word, kind in kinds.items()}
+    written = {word: (_written(kind, first=True), _written(kind, first=False)) for word, kind in kinds.items()}
     met: dict[tuple[int, str], list[int]] = {}
     for sentence, number, capitals in zip(sentences, numbers.tolist(), headline, strict=True):
         if capitals:
             continue
         for i, word in enumerate(sentence.words):
-            how = _written(kinds[word], i)
+            how = written[word][i > 0]
             if how:
                 met.setdefault((number, form[word]), [0, 0, 0])[how.bit_length() - 1] += 1
     nowhere = [0, 0, 0]
@@ -140,17 +142,17 @@ def features(sentences: Sequence[Words], numbers: Ids) -> Ids:
         for i, word in enumerate(sentence.words):
             place = (i == 0) + 2 * (i == last) + 4 * capitals
             lower, title, upper = met.get((number, form[word]), nowhere)
-            own = 0 if capitals else _written(kinds[word], i)  # this very place is not elsewhere
+            own = 0 if capitals else written[word][i > 0]  # this very place is not elsewhere
             elsewhere = LOWER * (lower > (own == LOWER)) + TITLE * (title > (own == TITLE))
             elsewhere += UPPER * (upper > (own == UPPER))
-            rows.append((kinds[word], SPELLINGS + place, SPELLINGS + PLACES + elsewhere))
+            rows.append((row[word], SPELLINGS + place, SPELLINGS + PLACES + elsewhere))
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
-def _written(kind: Spelling, i: int) -> int:
-    """LOWER, TITLE or UPPER, or 0 where the place or the word tells nothing."""
+def _written(kind: Spelling, *, first: bool) -> int:
+    """LOWER, TITLE or UPPER, or 0 where the word, or its place as the ``first`` of its sentence, tells nothing."""
     if kind is Spelling.LOWER_CASE:
         return LOWER
     if kind in (Spelling.CAPITALIZED, Spelling.MIXED):
-        return TITLE if i > 0 else 0
+        return 0 if first else TITLE
     return UPPER if kind in (Spelling.CAPITALS, Spelling.CAPITALS_WITH_POINTS) else 0
