@@ -65,6 +65,7 @@ def _run_epoch(session: Session, train: Batches, val: list[Batches]) -> None:
     """One epoch, or what is left of one: it is taken up at its stage."""
     progress = session.progress
     session.forget_hooks()  # one that was set meanwhile counts from here on
+    # known before the epoch starts, so that one that is taken up at batch k goes on in the same plan
     plan = train.plan(0 if session.config.overfit_batches else progress.current_epoch)
     if progress.stage == "start":
         session.call("on_train_epoch_start")
@@ -76,10 +77,10 @@ def _run_epoch(session: Session, train: Batches, val: list[Batches]) -> None:
             session.boundary()  # here, and between validation batches, a fit is left
     if progress.stage == "end":
         if session.uncollected:
-            session.collect()
+            session.collect()  # the last step's metrics, before the epoch's
         session.in_batch = False  # from here on metrics are the epoch's, not the last step's
         progress.epochs_processed += 1
-        progress.stage = "log"
+        progress.stage = "log"  # before the hooks: a checkpoint that they write is of after them
         _note_cut(session)
         session.call("on_train_epoch_end")
     _log_epoch(session)
@@ -94,7 +95,7 @@ def _run_batch(session: Session, plan: Any, val: list[Batches]) -> None:
     if progress.stage == "batch":
         _train_batch(session, plan[progress.batch_idx])
     if progress.stage == "stepped":
-        if session.loggers and not session.accumulating and session.should_log:
+        if session.loggers and not session.accumulating and session.should_log:  # one line a step, not one a batch
             session.log_metrics(session.collect())
         progress.stage = "validate"
     if progress.stage == "validate":
@@ -104,7 +105,7 @@ def _run_batch(session: Session, plan: Any, val: list[Batches]) -> None:
     if progress.stage == "finish":
         if session.schedulers:
             step_schedulers(session, "step", on_plateau=True)  # now, since they may need what the validation logged
-        if not session.accumulating:
+        if not session.accumulating:  # as in Lightning, even if training_step returned None and no step was taken
             progress.batches_that_stepped += 1
         progress.batch_idx += 1
         progress.total_batches += 1
