@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from training.config import TrainConfig, option
+from training.config import COMMON, DATA, DETERMINISM, MODEL, TRAINING, VECTORS, TrainConfig, option
 from training.errors import ConfigError
 
+KIND = "ner"  # of a tagger's run
 LARGEST_SIZE = 1 << 16  # numbers for a word, a character, a unit
 
 
@@ -27,65 +28,120 @@ class TaggerConfig(TrainConfig):
         'softmax'
     """
 
-    data: str = option("data/sample", "folder with the train, valid and test files, in CoNLL's columns", no_path=())
-    train: str = option("", "training file; with --valid and --test instead of --data", no_path=())
-    valid: str = option("", "validation file", no_path=())
-    test: str = option("", "test file", no_path=())
-    word_column: int = option(0, "column of the word, from 0, or from the end if negative")
-    tag_column: int = option(-1, "column of the tag")
-    docstart: str = option("drop", "-DOCSTART- rows: leave them out, or keep each as a sentence", choices=("drop", "keep"))
-    repair: bool = option(False, "read ill-formed tags as conlleval does, instead of refusing them")
-    scheme: str = option("IOBES", "scheme the model is trained in", choices=("IOBES", "IOB2"))
+    data: str = option(
+        "data/sample", "Folder with the train, valid and test files, in CoNLL columns.", section=COMMON, no_path=()
+    )
+    train: str = option("", "Training file; give --valid and --test, too, instead of --data.", section=DATA, no_path=())
+    valid: str = option("", "Validation file.", section=DATA, no_path=())
+    test: str = option("", "Test file.", section=DATA, no_path=())
+    word_column: int = option(0, "Column of the word, counted from 0, or from the end if negative.", section=DATA)
+    tag_column: int = option(-1, "Column of the tag, counted in the same way.", section=DATA)
+    docstart: str = option(
+        "drop", "Drop -DOCSTART- rows, or keep each as a sentence.", section=DATA, choices=("drop", "keep")
+    )
+    repair: bool = option(False, "Read ill-formed tags as conlleval does instead of refusing them.", section=DATA)
+    scheme: str = option("IOBES", "Tagging scheme that the model is trained in.", section=DATA, choices=("IOBES", "IOB2"))
 
     vectors: str = option(
-        "auto", "word vectors: a file, none, or auto for the newest finished train-w2v run", no_path=("auto", "none")
+        "auto",
+        "Word vectors: a file, a train-w2v run, none, or auto for the newest finished train-w2v run.",
+        section=COMMON,
+        no_path=("auto", "none"),
     )
-    more_vectors: tuple[str, ...] = option((), "further word vectors, side by side with those, repeatable", no_path=())
+    more_vectors: tuple[str, ...] = option(
+        (), "More word vectors, to be used side by side with --vectors. May be repeated.", section=VECTORS, no_path=()
+    )
     word_form: str = option(
-        "vectors", "words as the vectors' text was normalized, or as they stand in the file", choices=("vectors", "raw")
+        "vectors",
+        "Look words up as the text of the vectors was normalized, or as they stand in the file.",
+        section=VECTORS,
+        choices=("vectors", "raw"),
     )
-    unseen_vectors: bool = option(True, "at validation and later, use the vectors of words that training never saw")
-    affix_vectors: bool = option(False, "give a word without a vector the mean of words that end and begin alike")
-    freeze_vectors: bool = option(False, "leave the word vectors as they are")
+    unseen_vectors: bool = option(
+        True, "At validation and later, use the vectors of words that training never saw.", section=VECTORS
+    )
+    affix_vectors: bool = option(
+        False, "Give a word without a vector the mean of words that begin and end like it.", section=VECTORS
+    )
+    freeze_vectors: bool = option(False, "Do not train the word vectors.", section=VECTORS)
     tune_min_count: int = option(
-        1, "train the vectors of words that training has so often; rarer ones stay as they are", least=1
+        1, "Train only the vectors of words that occur this often in the training data.", section=VECTORS, least=1
     )
-    word_dim: int = option(100, "size of random word vectors, where none are given", least=1, most=LARGEST_SIZE)
-    characters: str = option("cnn", "character encoder", choices=("none", "cnn", "lstm"))
-    char_dim: int = option(30, "size of character embeddings", least=1, most=LARGEST_SIZE)
+    word_dim: int = option(
+        100, "Size of random word vectors, used where none are given.", section=VECTORS, least=1, most=LARGEST_SIZE
+    )
+    characters: str = option("cnn", "Character encoder.", section=MODEL, choices=("none", "cnn", "lstm"))
+    char_dim: int = option(30, "Size of character embeddings.", section=MODEL, least=1, most=LARGEST_SIZE)
     char_hidden: int = option(
-        50, "filters of the character CNN, or units of the character LSTM in all", least=1, most=LARGEST_SIZE
+        50,
+        "Number of filters of the character CNN, or of units of the character LSTM in both directions.",
+        section=MODEL,
+        least=1,
+        most=LARGEST_SIZE,
     )
     features_dim: int = option(
-        16, "size of the embedding of spelling, place and use in the document; 0 for none", least=0, most=LARGEST_SIZE
+        16,
+        "Size of the embedding of spelling, position and use in the document; 0 for none.",
+        section=MODEL,
+        least=0,
+        most=LARGEST_SIZE,
     )
     topic_dim: int = option(
-        0, "numbers that tell every token what its document is about; 0 for none", least=0, most=LARGEST_SIZE
+        0,
+        "Size of the vector that tells each token what its document is about; 0 for none.",
+        section=MODEL,
+        least=0,
+        most=LARGEST_SIZE,
     )
-    mentions: bool = option(True, "score a word by its other mentions in the document, too")
-    hidden_size: int = option(128, "units of the BiLSTM, per direction", least=1, most=LARGEST_SIZE)
-    decoder: str = option("crf", "how tags are scored and chosen", choices=("softmax", "crf"))
-    dropout: float = option(0.5, "dropout before and after the BiLSTM", least=0, below=1)
-    word_dropout: float = option(0.0, "in training, read any word as unknown with this probability", least=0, below=1)
+    mentions: bool = option(True, "Score a word by its other mentions in the document, too.", section=MODEL)
+    hidden_size: int = option(128, "Units of the BiLSTM in each direction.", section=MODEL, least=1, most=LARGEST_SIZE)
+    decoder: str = option("crf", "How tags are scored and chosen.", section=MODEL, choices=("softmax", "crf"))
+    dropout: float = option(0.5, "Dropout before and after the BiLSTM.", section=MODEL, least=0, below=1)
+    word_dropout: float = option(
+        0.0, "Probability of reading any word as unknown in training.", section=MODEL, least=0, below=1
+    )
     unk_replace: float = option(
-        0.3, "in training, read a word that occurs once as unknown with this probability", least=0, below=1
+        0.3, "Probability of reading a word that occurs once as unknown in training.", section=MODEL, least=0, below=1
     )
 
-    batch_size: int = option(16, "sentences a batch", least=1)
-    batching: str = option("length", "sentences of like lengths together, or at random", choices=("length", "random"))
-    train_f1: bool = option(True, "compute F1 of the training predictions too", numbers=False)
-    shuffle_valid: bool = option(False, "validate in a random order")
-    lr: float = option(2e-3, "Adam's learning rate", above=0)
-    lr_schedule: str = option("linear", "how it falls, epoch by epoch", choices=("constant", "linear"))
-    average: float = option(
-        0.99, "validate and test a running mean of the weights that keeps this share a step; 0 for none", least=0, below=1
+    batch_size: int = option(16, "Sentences in a batch.", section=COMMON, least=1)
+    batching: str = option(
+        "length",
+        "Put sentences of similar length into a batch, or random ones.",
+        section=TRAINING,
+        choices=("length", "random"),
     )
-    patience: int = option(0, "stop after so many checks without a better valid F1; 0 for never", least=0)
-    test_weights: str = option("best", "the weights that are tested", choices=("best", "last"))
-    max_epochs: int = option(12, "epochs to train at most; -1 for no limit", least=-1)
-    gradient_clip_val: float = option(5.0, "clip gradients to this norm or value; 0 for no clipping", least=0)
+    train_f1: bool = option(True, "Compute F1 on the training predictions, too.", section=TRAINING, numbers=False)
+    shuffle_valid: bool = option(False, "Validate in random order.", section=TRAINING)
+    lr: float = option(2e-3, "Learning rate of Adam.", section=COMMON, above=0)
+    lr_schedule: str = option(
+        "linear",
+        "How the learning rate changes from epoch to epoch: not at all, or down to 0 in a straight line.",
+        section=TRAINING,
+        choices=("constant", "linear"),
+    )
+    average: float = option(
+        0.99,
+        "Validate and test a running mean of the weights, which keeps this share of itself at each step; 0 for none.",
+        section=TRAINING,
+        least=0,
+        below=1,
+    )
+    patience: int = option(
+        0, "Stop after this many validations without a better F1; 0 for never.", section=TRAINING, least=0
+    )
+    test_weights: str = option(
+        "best",
+        "Weights to test: those with the best validation F1, or the last.",
+        section=TRAINING,
+        choices=("best", "last"),
+    )
+    max_epochs: int = option(12, "Train for at most this many epochs; -1 for no limit.", section=COMMON, least=-1)
+    gradient_clip_val: float = option(
+        5.0, "Clip gradients to this norm or value; 0 for no clipping.", section=TRAINING, least=0
+    )
     ledger_every: int = option(
-        4, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False, least=0
+        4, "Write digests to the ledger every N steps; 0 for no ledger.", section=DETERMINISM, numbers=False, least=0
     )
 
     def __post_init__(self) -> None:

@@ -272,7 +272,7 @@ def _finish(
     found = _report(run, tested, step, config, task, dataset, indexer, vectors) if tested else None
     _show_words(run, task, indexer, step)
     shown = {name: value for name, value in results.items() if name in ("best_val_f1", "test_f1", "test_loss")}
-    run.run.hyperparameters(config.to_dict(), shown, step, MAIN)
+    run.run.board.hyperparameters(config.to_dict(), shown, step, MAIN)
     digest = weights_sha256(task)
     run.run.manifest["labels"] = list(indexer.labels)
     sealed = run.run.finish(digest, results)
@@ -311,11 +311,11 @@ def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) 
     """The most frequent words' vectors, as trained, in the projector; the neighbors of some as text."""
     trained = task.model.words.weight.detach()[FIRST : FIRST + SHOWN_WORDS].float().cpu()
     words = list(indexer.words)[: len(trained)]
-    run.run.embedding("words", trained, words, step)
+    run.run.board.embedding("words", trained, words, step)
     shown = WordVectors(words, trained, indexer.rule)
     probes = [word for word in words if word.isalpha() and len(word) > 3][:12]
     lines = [f"- **{probe}**: {', '.join(word for word, _ in shown.nearest(probe, 8))}" for probe in probes]
-    run.run.text("words/neighbours", "\n".join(lines) or "none", step)
+    run.run.board.text("words/neighbours", "\n".join(lines) or "none", step)
 
 
 def _tell_data(config: TaggerConfig, options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:

@@ -2,7 +2,8 @@
 
 A checkpoint is a dict of tensors and plain Python values (see training/storable.py for what else), written by torch.save to
 a temporary file, synced and renamed; its SHA-256 stands beside it in ``NAME.sha256``. It is read with
-``weights_only=True``: a hostile file cannot run code.
+``weights_only=True``: a hostile file cannot run code. torch is imported where one is written or read: to look at digests
+takes none.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from training.errors import CheckpointError, DataError, DiskError, is_out_of_memory
 from training.files import atomic_path, atomic_write, fault_point, inside, remove_partial, sha256_file
-from training.storable import decode, encode
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = "samebits-checkpoint-1"
 Checkpoint = dict[str, Any]
@@ -33,6 +34,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
     ConfigError for a value that could not be read again: better now than at the resume.
     """
+    from training.storable import encode
+
     stored = encode(checkpoint)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +52,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 def _write(checkpoint: Checkpoint, path: Path) -> None:
     """torch.save, which says of a full disk only "unexpected pos 2856000 vs 2855904": write on to hear the system's word."""
+    import torch
+
     try:
         torch.save(checkpoint, path)
     except RuntimeError as error:
@@ -70,6 +75,8 @@ def load(path: Path) -> Checkpoint:
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
     """The weights in a checkpoint, tensors by name. CheckpointError as of ``load``, and where it has none."""
+    import torch
+
     weights = load(path).get("weights")
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise CheckpointError(f"{path}: expected weights, tensors by name, got none")
@@ -77,6 +84,10 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read(path: Path, mmap: bool = False) -> Checkpoint:
+    import torch
+
+    from training.storable import decode
+
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # pickle, zip and torch errors alike: the file is not one of ours

@@ -17,20 +17,25 @@ from typing import Any, TypeVar
 from training.errors import ConfigError
 from training.files import parse_json
 from training.intervals import interval, seconds
-from training.randomness import MAX_SEED
-from training.values import checked, field_types
+from training.values import MAX_SEED, checked, field_types
 
 ConfigT = TypeVar("ConfigT", bound="TrainConfig")
 MOST_THREADS = 1024
+SECTIONS = COMMON, DATA, VECTORS, MODEL, TRAINING, DETERMINISM, RUN = (
+    "Common options", "Data", "Vectors", "Model", "Training", "Determinism", "Run",
+)  # fmt: skip
+"""The headings that a command's help has its options under, in this order."""
 
 
 def option(
     default: Any,
     help: str,
     *,
+    section: str = "",
     choices: tuple[str, ...] | None = None,
     numbers: bool = True,
     flag: str = "",
+    off: str = "",
     least: float | None = None,
     most: float | None = None,
     above: float | None = None,
@@ -38,14 +43,24 @@ def option(
     batches: bool = False,
     no_path: tuple[str, ...] | None = None,
 ) -> Any:
-    """A config field. ``choices`` limits a string; ``numbers=False`` says that it cannot change the run's numbers.
+    """A config field, which a command's help has under ``section``.
+
+    ``choices`` limits a string; ``numbers=False`` says that it cannot change the run's numbers.
 
     A number is ``least`` to ``most``, or strictly between ``above`` and ``below``; one of ``batches`` is a share or a whole
-    number. The command line calls the field ``flag``, if that is given. ``no_path``: the field holds the path of an input,
-    or several, unless it is one of these words.
+    number. The command line calls the field ``flag``, if that is given, and what turns it off ``off``. ``no_path``: the
+    field holds the path of an input, or several, unless it is one of these words.
     """
     limits = {"least": 0 if batches else least, "most": most, "above": above, "below": below, "batches": batches}
-    known = {"help": help, "choices": choices, "numbers": numbers, "flag": flag, "no_path": no_path}
+    known = {
+        "help": help,
+        "section": section,
+        "choices": choices,
+        "numbers": numbers,
+        "flag": flag,
+        "off": off,
+        "no_path": no_path,
+    }
     return field(default=default, metadata={**known, **limits})
 
 
@@ -67,51 +82,94 @@ class TrainConfig:
         True
     """
 
-    seed: int = option(0, "seed of every random number, 0 to 2^32-1", least=0, most=MAX_SEED)
-    device: str = option("auto", "where to compute: auto takes CUDA where it is there", choices=("auto", "cpu", "cuda"))
-    threads: int = option(0, "CPU threads; 0 takes one per core, as torch does", least=0, most=MOST_THREADS)
-    deterministic: bool = option(False, "torch's deterministic algorithms only; fail on an operation that has none")
-    any_threads: bool = option(False, "the same bits for any number of CPU threads; implies --deterministic")
+    seed: int = option(0, "Seed of all random numbers, 0 to 2^32-1.", section=COMMON, least=0, most=MAX_SEED)
+    device: str = option(
+        "auto", "Device to compute on; auto uses CUDA if there is one.", section=RUN, choices=("auto", "cpu", "cuda")
+    )
+    threads: int = option(
+        0, "Number of CPU threads; 0 for one per core, as torch does.", section=RUN, least=0, most=MOST_THREADS
+    )
+    deterministic: bool = option(
+        False, "Use only torch's deterministic algorithms; fail on an operation that has none.", section=COMMON
+    )
+    any_threads: bool = option(
+        False, "Give the same bits with any number of CPU threads. Implies --deterministic.", section=DETERMINISM
+    )
     portable: bool = option(
-        False, "the same bits on any x86-64 CPU: one thread, and only code that all of them have; implies --deterministic"
+        False,
+        "Give the same bits on any x86-64 CPU, with one thread and code that all of them run. Implies --deterministic.",
+        section=DETERMINISM,
     )
-    precision: str = option("32-true", "number format", choices=("32-true", "64-true", "bf16-mixed"))
-    max_epochs: int = option(10, "epochs to train at most; -1 for no limit", least=-1)
-    min_epochs: int = option(0, "epochs to train at least, whatever early stopping says", least=0)
-    max_steps: int = option(-1, "optimizer steps to train at most; -1 for no limit", least=-1)
-    min_steps: int = option(0, "optimizer steps to train at least", least=0)
-    max_time: str = option("", "stop, resumable, after DD:HH:MM:SS or e.g. 90m, 2h, 30s", numbers=False)
-    fast_dev_run: int = option(0, "try so many batches of everything, once, without logs and checkpoints; 0 is off", least=0)
+    precision: str = option(
+        "32-true", "Number format to compute in.", section=TRAINING, choices=("32-true", "64-true", "bf16-mixed")
+    )
+    max_epochs: int = option(10, "Train for at most this many epochs; -1 for no limit.", section=COMMON, least=-1)
+    min_epochs: int = option(
+        0, "Train for at least this many epochs, whatever early stopping says.", section=TRAINING, least=0
+    )
+    max_steps: int = option(-1, "Take at most this many optimizer steps; -1 for no limit.", section=TRAINING, least=-1)
+    min_steps: int = option(0, "Take at least this many optimizer steps.", section=TRAINING, least=0)
+    max_time: str = option(
+        "", "Stop after this time, to be resumed: 30s, 90m, 2h or DD:HH:MM:SS.", section=RUN, numbers=False
+    )
+    fast_dev_run: int = option(
+        0, "Try everything once on this many batches, without logs or checkpoints; 0 is off.", section=TRAINING, least=0
+    )
     overfit_batches: int | float = option(
-        0.0, "train and validate on the same few batches: a number or a share", batches=True
+        0.0,
+        "Train and validate on the same few batches: this many (10), or this share of them (0.1).",
+        section=TRAINING,
+        batches=True,
     )
-    limit_train_batches: int | float = option(1.0, "training batches an epoch: a number (10) or a share (0.1)", batches=True)
-    limit_val_batches: int | float = option(1.0, "the same for validation", batches=True)
-    limit_test_batches: int | float = option(1.0, "the same for the test; 0 for no test", batches=True)
+    limit_train_batches: int | float = option(
+        1.0, "Train on this many batches an epoch (10), or on this share of them (0.1).", section=TRAINING, batches=True
+    )
+    limit_val_batches: int | float = option(
+        1.0, "Validate on this many batches, or on this share of them.", section=TRAINING, batches=True
+    )
+    limit_test_batches: int | float = option(
+        1.0, "Test on this many batches, or on this share of them; 0 for no test.", section=TRAINING, batches=True
+    )
     val_check_interval: int | float = option(
-        1.0, "validate every so many batches (50) or shares of an epoch (0.25)", batches=True
+        1.0,
+        "Validate after this many batches (50), or after each such share of an epoch (0.25).",
+        section=TRAINING,
+        batches=True,
     )
     check_val_every_n_epoch: int | None = option(
-        1, "validate in every n-th epoch; none counts batches across epochs", least=1
+        1, "Validate every N epochs; none counts batches across epochs.", section=TRAINING, least=1
     )
-    num_sanity_val_steps: int = option(2, "validation batches run before training, to fail early; -1 for all", least=-1)
-    accumulate_grad_batches: int = option(1, "batches whose gradients are averaged for one optimizer step", least=1)
-    gradient_clip_val: float = option(0.0, "clip gradients to this norm or value; 0 for no clipping", least=0)
-    gradient_clip_algorithm: str = option("norm", "how to clip", choices=("norm", "value"))
+    num_sanity_val_steps: int = option(
+        2, "Run this many validation batches before training, to fail early; -1 for all.", section=TRAINING, least=-1
+    )
+    accumulate_grad_batches: int = option(
+        1, "Average the gradients of this many batches for one optimizer step.", section=TRAINING, least=1
+    )
+    gradient_clip_val: float = option(
+        0.0, "Clip gradients to this norm or value; 0 for no clipping.", section=TRAINING, least=0
+    )
+    gradient_clip_algorithm: str = option(
+        "norm", "What is clipped: the norm of all gradients, or each value.", section=TRAINING, choices=("norm", "value")
+    )
     checkpoint_every: str = option(
-        "5m", "write a checkpoint to resume from every so many steps (200) or minutes (5m); never", numbers=False
+        "5m",
+        "Write a checkpoint to resume from every N steps (200) or minutes (5m), or never.",
+        section=RUN,
+        numbers=False,
     )
     keep_checkpoints: bool = option(
-        False, "keep all of these checkpoints, to replay from (verify --from); else the newest, until the run has finished",
+        False,
+        "Keep all these checkpoints for verify --from; otherwise only the newest, until the run has finished.",
+        section=RUN,
         numbers=False,
-    )  # fmt: skip
+    )
     ledger_every: int = option(
-        1, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False, least=0
+        1, "Write digests to the ledger every N steps; 0 for no ledger.", section=DETERMINISM, numbers=False, least=0
     )
     log_every_n_steps: int = option(
-        50, "write training metrics every so many steps; 0 for not at all", numbers=False, least=0
+        50, "Log training metrics every N steps; 0 for never.", section=RUN, numbers=False, least=0
     )
-    progress: bool = option(True, "show a progress bar", numbers=False)
+    progress: bool = option(True, "Show a progress bar.", section=RUN, numbers=False)
 
     def __post_init__(self) -> None:
         hints = field_types(type(self))
@@ -151,6 +209,12 @@ class TrainConfig:
     def paths(cls) -> list[str]:
         """The fields that hold paths of inputs."""
         return [item.name for item in dataclasses.fields(cls) if item.metadata.get("no_path") is not None]
+
+    @classmethod
+    def reads_stdin(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether, by these settings, an input was standard input: "-", where a field takes that word."""
+        fields = [item for item in dataclasses.fields(cls) if "-" in (item.metadata.get("no_path") or ())]
+        return any("-" in (settings.get(item.name) or ()) for item in fields)
 
     def located(self: ConfigT, folder: Path, known: Mapping[str, Any] | None = None) -> ConfigT:
         """The settings with relative paths of inputs led on from ``folder``; of ``known``, those that are the same there."""

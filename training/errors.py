@@ -21,6 +21,8 @@ class SamebitsError(Exception):
     exit_code = 1
     run = ""
     """The folder of the run that can go on once what was wrong is mended; "" where there is none."""
+    kind = ""
+    """The kind of that run, as its manifest names it."""
     go_on = ""
     """The command that goes on with it, from the command line."""
 

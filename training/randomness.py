@@ -14,21 +14,15 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from training.errors import ConfigError
 
-MAX_SEED = 2**32 - 1
-
-
-def check_seed(seed: int) -> int:
-    """Return ``seed`` if it lies in 0 … 2³²−1 (as in Lightning's seed_everything), else raise ConfigError."""
-    if not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"seed: expected an integer from 0 to {MAX_SEED}, got {seed}")
-    return seed
+if TYPE_CHECKING:
+    import torch
 
 
 def stream(seed: int, purpose: str, *counters: int) -> np.random.Philox:
@@ -95,6 +89,8 @@ def uniform(shape: tuple[int, ...], low: float, high: float, seed: int, purpose:
 
     Initial weights are uniform because normal draws go through libm, and QR through LAPACK: neither is portable.
     """
+    import torch
+
     n = math.prod(shape)
     span = np.float32(high) - np.float32(low)
     values = unit(n, seed, purpose, *counters) * span + np.float32(low)
@@ -107,6 +103,8 @@ def keep_mask(shape: tuple[int, ...], drop: float, seed: int, purpose: str, *cou
     Srivastava et al. 2014. Eight random bits a value where ``drop`` is a multiple of 1/256, else sixteen; the scale uses
     the probability that the bits really give, so the expectation is exactly one.
     """
+    import torch
+
     if not 0.0 <= drop < 1.0:
         raise ConfigError(f"dropout: expected a probability in [0, 1), got {drop}")
     n = math.prod(shape)

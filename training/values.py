@@ -20,7 +20,15 @@ from training.visible import shortened
 LARGEST_WHOLE = 2**63 - 1  # what a tensor, a checkpoint and a JSON reader elsewhere can hold
 LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32, which weights are computed in
 SHOWN = 60
+MAX_SEED = 2**32 - 1
 _types: dict[type, dict[str, Any]] = {}
+
+
+def check_seed(seed: int) -> int:
+    """Return ``seed`` if it lies in 0 … 2³²−1 (as in Lightning's seed_everything), else raise ConfigError."""
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"seed: expected an integer from 0 to {MAX_SEED}, got {seed}")
+    return seed
 
 
 def field_types(config: type) -> dict[str, Any]:

@@ -65,7 +65,6 @@ def _put(place: Callable[[str, int], str], cell: str, width: int) -> str:
     return place(cell, width)
 
 
-
 def _escape(found: re.Match[str]) -> str:
     number = ord(found[0])
     if 0xDC80 <= number <= 0xDCFF:

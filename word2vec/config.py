@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.config import TrainConfig, option
+from training.config import COMMON, DATA, DETERMINISM, MODEL, RUN, TRAINING, TrainConfig, option
 from training.errors import ConfigError
 
+KIND = "w2v"  # of a run that trains word vectors
 LARGEST_BLOCK = 512
 LARGEST_WINDOW = 100
 LARGEST_SIZE = 1 << 16
@@ -18,50 +19,87 @@ class Word2VecConfig(TrainConfig):
     """What ``train-w2v`` can be told. The defaults suit the sample text; for tens of millions see docs/vectors.md."""
 
     corpus: tuple[str, ...] = option(
-        ("data/sample/text.txt",), "text to read, repeatable: plain, gz, bz2, xz; - is stdin", no_path=("-",)
+        ("data/sample/text.txt",),
+        "Text to read: plain, gz, bz2 or xz; - for standard input. May be repeated.",
+        section=COMMON,
+        no_path=("-",),
     )
-    tokenize: bool = option(True, "split raw prose into words and sentences; off: words are separated by white space")
-    lowercase: bool = option(False, "train on lower-cased words")
-    digits: str = option("keep", "write digits as they are, or each as 0", choices=("keep", "zero"))
-    min_count: int = option(2, "leave out words seen less often than this", least=1)
-    max_vocab: int | None = option(None, "keep at most so many words, the most frequent ones", least=2)
+    tokenize: bool = option(
+        True,
+        "Split raw prose into words and sentences, or take words as white space separates them.",
+        section=DATA,
+        off="pretokenized",
+    )
+    lowercase: bool = option(False, "Lower-case the text, or keep it as it is.", section=DATA, off="cased")
+    digits: str = option("keep", "Keep digits, or write each as 0.", section=DATA, choices=("keep", "zero"))
+    min_count: int = option(2, "Leave out words that occur fewer times than this.", section=DATA, least=1)
+    max_vocab: int | None = option(None, "Keep only this many words, the most frequent ones.", section=DATA, least=2)
 
-    architecture: str = option("skipgram", "the model of Mikolov et al. 2013a", choices=("skipgram", "cbow"))
+    architecture: str = option("skipgram", "Model of Mikolov et al. (2013a).", section=MODEL, choices=("skipgram", "cbow"))
     loss: str = option(
-        "negative", "negative sampling, the full softmax, or a Huffman tree", choices=("negative", "softmax", "hierarchical")
+        "negative",
+        "Loss: negative sampling, the full softmax, or a Huffman tree.",
+        section=MODEL,
+        choices=("negative", "softmax", "hierarchical"),
     )
-    dim: int = option(100, "numbers in a word's vector", least=1, most=LARGEST_SIZE)
+    dim: int = option(100, "Size of the word vectors.", section=COMMON, least=1, most=LARGEST_SIZE)
     window: int = option(
-        5, "words on either side at most; each word's window is drawn from 1 to this", least=1, most=LARGEST_WINDOW
+        5,
+        "Use at most this many words on either side; each word's window is drawn from 1 to this.",
+        section=MODEL,
+        least=1,
+        most=LARGEST_WINDOW,
     )
-    negative: int = option(5, "noise words for each word that is predicted", least=1, most=LARGEST_SIZE)
-    noise_exponent: float = option(0.75, "noise words are drawn by count to this power", least=-10, most=10)
-    sample: float = option(1e-3, "drop occurrences of words with a larger share of the text than this; 0 keeps all", least=0)
+    negative: int = option(5, "Noise words for each word that is predicted.", section=MODEL, least=1, most=LARGEST_SIZE)
+    noise_exponent: float = option(0.75, "Draw noise words by their count to this power.", section=MODEL, least=-10, most=10)
+    sample: float = option(
+        1e-3, "Drop occurrences of words that make up more than this share of the text; 0 keeps all.", section=MODEL, least=0
+    )
     cbow_gradient: str = option(
         "word2vec.c",
-        "the gradient of CBOW's mean goes to each word whole, as in word2vec.c, or divided, which wants some 3 times the lr",
+        "Give each word of a CBOW window the whole gradient of their mean, or its share (try 3 times the --lr).",
+        section=MODEL,
         choices=("word2vec.c", "corrected"),
     )
 
-    max_epochs: int = option(10, "passes over the text", flag="epochs", least=1)
-    lr: float = option(0.05, "learning rate, falling to 0 in a straight line", above=0)
+    max_epochs: int = option(10, "Pass over the text this many times.", section=COMMON, flag="epochs", least=1)
+    lr: float = option(0.05, "Learning rate at the start; it falls to 0 in a straight line.", section=COMMON, above=0)
     batch_words: int = option(
-        4096, "about how many words, after subsampling, are trained on in one step", least=1, most=LARGEST_BATCH
+        4096, "Train on about this many words in a step, after subsampling.", section=TRAINING, least=1, most=LARGEST_BATCH
     )
-    streams: int = option(64, "places of the text that the words of a step come from", least=1, most=LARGEST_BATCH)
+    streams: int = option(
+        64, "Number of places in the text that the words of a step come from.", section=TRAINING, least=1, most=LARGEST_BATCH
+    )
     noise_words: int = option(
-        64, "so many words of a step are each other's noise, weighted to stand for --negative", least=1, most=LARGEST_BLOCK
+        64,
+        "This many words of a step serve as each other's noise, weighted to stand for --negative.",
+        section=TRAINING,
+        least=1,
+        most=LARGEST_BLOCK,
     )
-    block: int = option(8, "neighboring words whose windows are computed together; divides noise-words", least=1)
+    block: int = option(
+        8,
+        "Compute the windows of this many neighboring words together; must divide --noise-words.",
+        section=TRAINING,
+        least=1,
+    )
     damping: float = option(
-        0.05, "how much words that occur often in a step are held back; 0 for not at all", least=0, most=1
+        0.05, "How much to hold back words that occur often in a step; 0 for not at all.", section=TRAINING, least=0, most=1
     )
-    probes: tuple[str, ...] = option((), "words whose nearest neighbors are logged; without any, some frequent ones")
+    probes: tuple[str, ...] = option(
+        (),
+        "Word whose nearest neighbors are logged. May be repeated; without any, some frequent words are used.",
+        section=RUN,
+    )
     evaluate: tuple[str, ...] = option(
-        (), "sets to score after each epoch, repeatable: word similarities or analogies", no_path=()
+        (), "Set of word similarities or analogies to score after each epoch. May be repeated.", section=RUN, no_path=()
     )
     ledger_every: int = option(
-        20, "write every so many steps' digests to the ledger; 0 for no ledger", numbers=False, least=0
+        20,
+        "Write digests to the ledger every N steps; 0 for no ledger.",
+        section=DETERMINISM,
+        numbers=False,
+        least=0,
     )
 
     def __post_init__(self) -> None:

@@ -175,7 +175,7 @@ class Progress(Callback):
         matrix = task.model.input.detach().cpu()
         vectors = WordVectors(list(self.vocab.words[: self.shown]), matrix[: self.shown], self.rule)
         lines = [f"- **{w}**: {', '.join(near for near, _ in vectors.nearest(w, NEIGHBORS))}" for w in self.probes]
-        self.run.text("neighbours", "\n".join(lines) or "no probe words", trainer.global_step)
+        self.run.board.text("neighbours", "\n".join(lines) or "no probe words", trainer.global_step)
         if self.sets:
             vectors = WordVectors(list(self.vocab), matrix, self.rule)
         for questions in self.sets:
@@ -192,11 +192,11 @@ def _finish(
     vectors = WordVectors(list(vocab), matrix, text_rule(config))
     for name, form in (("vectors.txt", "text"), ("vectors.bin", "binary")):
         vectors.save(folder / name, form)
-    run.run.embedding("words", matrix[:IN_PROJECTOR], vocab.words[:IN_PROJECTOR], trainer.global_step)
+    run.run.board.embedding("words", matrix[:IN_PROJECTOR], vocab.words[:IN_PROJECTOR], trainer.global_step)
     results = {"train_loss": float(trainer.metrics["train_loss_epoch"])}
     if not math.isfinite(results["train_loss"]):
         raise DataError(f"{folder}: nothing to train on: in the last epoch no word had another one in its window")
-    run.run.hyperparameters(config.to_dict(), results, trainer.global_step, MAIN)
+    run.run.board.hyperparameters(config.to_dict(), results, trainer.global_step, MAIN)
     digest = weights_sha256(task)
     run.run.scratch.append(f"{IDS}*")
     seal = run.run.finish(digest, results)

@@ -29,9 +29,9 @@ def write_test_report(run: Run, found: Evaluation, step: int) -> None:
     for name, content in files.items():
         atomic_write(run.path / name, content)
     for name, table in found.tables().items():
-        run.text(f"test/{name}", table.to_markdown(), step)
+        run.board.text(f"test/{name}", table.to_markdown(), step)
     worst = "\n\n".join(found.sentence_text(i) for i in found.worst()[:20])
-    run.text("test/worst sentences", "\n".join(f"    {line}" for line in worst.splitlines()) or "no errors", step)
+    run.board.text("test/worst sentences", "\n".join(f"    {line}" for line in worst.splitlines()) or "no errors", step)
 
 
 def show_precision_recall(
@@ -53,4 +53,4 @@ def show_precision_recall(
         at += len(sentence.words)
     every = torch.cat(list(probabilities))
     for column, name in enumerate(types):
-        run.pr_curve(f"test/words of {name or '_'}", inside[:, column], every[:, column], step)
+        run.board.pr_curve(f"test/words of {name or '_'}", inside[:, column], every[:, column], step)

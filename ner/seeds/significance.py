@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from itertools import combinations
 
 import numpy as np
@@ -17,30 +15,6 @@ from training.randomness import words32
 Counts = npt.NDArray[np.int64]
 MOST_SPLITS = 200_000  # up to so many ways of dealing the values out, all of them are tried; else as many random ones
 CHUNK = 500
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Some values in short; ``deviation`` is the sample's standard deviation, 0 for a single value."""
-
-    n: int
-    median: float
-    mean: float
-    deviation: float
-    minimum: float
-    maximum: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Summary:
-        """DataError for no values."""
-        if not values:
-            raise DataError("expected at least one value to sum up, got none")
-        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-        return cls(len(values), statistics.median(values), statistics.fmean(values), deviation, min(values), max(values))
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain numbers."""
-        return asdict(self)
 
 
 def permutation_test(first: Sequence[float], second: Sequence[float]) -> float:

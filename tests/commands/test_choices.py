@@ -21,7 +21,8 @@ from tests.commands.test_cli import ALL
 from tests.conftest import SAMPLE
 from tests.ner.small_tagger import saved
 from tests.pairwise import Row, pairwise
-from training.commands.terminal import Voice
+from training.commands import progress
+from training.commands.progress import Voice
 from training.run.folder import read_manifest
 from training.run.replay import StopAt
 from word2vec.text.tokenize import TextRule
@@ -125,7 +126,7 @@ def trained(
 ) -> Path:
     """A run that was stopped at its first step and resumed; run again it comes to the same bits."""
     with monkeypatch.context() as patched:
-        patched.setattr(cli, "voice_of", lambda *_: Voice(click.echo, (StopAt(1),), None))
+        patched.setattr(progress, "voice", lambda *_: Voice(click.echo, (StopAt(1),), None))
         result = run(name, *SIZES[name].split(), *inputs, *row, "--run", path)
         assert result.exit_code == 75, result.output
     good(name, "--resume", path)

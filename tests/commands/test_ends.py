@@ -23,15 +23,15 @@ import torch
 from click.testing import CliRunner
 
 import cli
-import ner.commands.compare
+import ner.commands.side_by_side
 from ner.config import TaggerConfig
-from ner.seeds.groups import is_group, open_group
 from ner.tagging.tagger import TrainedTagger
 from tests.commands.test_standard_streams import ARGUMENTS, TINY, commands, place
 from tests.forked import begin, run, wait
 from training import checkpoint, files
 from training.errors import DataError, DiskError, OutOfMemory, Preempted, SamebitsError, known
 from training.leftovers import held, sweep, temporary_folder
+from training.run.groups import is_group, open_group
 from word2vec.vectors.write import write_table
 
 __all__ = ["place"]
@@ -272,7 +272,7 @@ def test_only_what_is_left_over_is_swept(tmp_path: Path) -> None:
 def test_a_group_killed_at_any_point_of_its_beginning_goes_on(tmp_path: Path) -> None:
     points: list[str] = []
     files.fault_hook = points.append
-    open_group(TaggerConfig(), 2, str(tmp_path / "whole"), "")
+    open_group("ner", TaggerConfig(), 2, str(tmp_path / "whole"), "")
     files.fault_hook = None
     assert len(points) > 6
     for number in range(len(points)):
@@ -287,15 +287,15 @@ def test_a_group_killed_at_any_point_of_its_beginning_goes_on(tmp_path: Path) ->
         child = os.fork()
         if not child:
             files.fault_hook = kill
-            open_group(TaggerConfig(), 2, str(folder), "")
+            open_group("ner", TaggerConfig(), 2, str(folder), "")
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-        assert is_group(folder) or open_group(TaggerConfig(), 2, str(folder), "") == folder
+        assert is_group(folder) or open_group("ner", TaggerConfig(), 2, str(folder), "") == folder
         assert not list(tmp_path.glob(".*"))
 
 
 def test_no_child_is_begun_or_left_once_all_are_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    children = ner.commands.compare.Children()
+    children = ner.commands.side_by_side.Children()
     begun: list[subprocess.Popen[bytes]] = []
 
     def stopped_meanwhile(*arguments: Any, **settings: Any) -> subprocess.Popen[bytes]:
@@ -303,7 +303,7 @@ def test_no_child_is_begun_or_left_once_all_are_to_stop(tmp_path: Path, monkeypa
         children.stop()  # the signal comes before the child is in the list
         return begun[-1]
 
-    monkeypatch.setattr(ner.commands.compare, "subprocess", type("S", (), {"Popen": stopped_meanwhile}))
+    monkeypatch.setattr(ner.commands.side_by_side, "subprocess", type("S", (), {"Popen": stopped_meanwhile}))
     with open(tmp_path / "log", "w") as log:
         assert children.run(["sleep", "60"], log) == -signal.SIGTERM
         assert children.run(["sleep", "60"], log) is None
@@ -320,11 +320,11 @@ def test_no_child_is_begun_or_left_once_all_are_to_stop(tmp_path: Path, monkeypa
 ])  # fmt: skip
 def test_a_group_ends_with_what_ended_its_seeds(tmp_path: Path, codes: dict[int, int], code: int, said: str) -> None:
     with pytest.raises(SamebitsError) as caught:
-        ner.commands.compare._judge(tmp_path, codes)
+        ner.commands.side_by_side._judge(tmp_path, codes)
     assert caught.value.exit_code == code
     assert said in str(caught.value)
     assert (caught.value.run == str(tmp_path)) == (code != 2)
-    ner.commands.compare._judge(tmp_path, {0: 0, 1: 0})
+    ner.commands.side_by_side._judge(tmp_path, {0: 0, 1: 0})
     assert isinstance(caught.value, Preempted) == (code == 75)
 
 
@@ -332,7 +332,7 @@ def test_a_seed_that_is_killed_ends_its_group_with_the_command_that_goes_on(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    monkeypatch.setattr(ner.commands.compare, "_command", lambda *_: ["sh", "-c", "kill -KILL $$"])
+    monkeypatch.setattr(ner.commands.side_by_side, "_command", lambda *_: ["sh", "-c", "kill -KILL $$"])
     words = f"train-ner --data data {TINY} --seeds 2 --jobs 2 --run g"
     result = CliRunner().invoke(cli.main, words.split())
     assert result.exit_code == 75, result.output

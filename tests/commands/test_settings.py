@@ -17,12 +17,12 @@ from click.testing import CliRunner
 
 import cli
 from ner.config import TaggerConfig
-from ner.seeds.groups import MOST_SEEDS, open_group, seeds_of
 from training.commands.options import Number, Optional
 from training.config import TrainConfig, option
 from training.determinism.threads import use_threads
 from training.errors import ConfigError, DataError
 from training.run.folder import Run
+from training.run.groups import MOST_SEEDS, open_group, seeds_of
 from training.values import LARGEST_FLOAT, LARGEST_WHOLE, field_types
 from word2vec.config import Word2VecConfig
 
@@ -167,7 +167,7 @@ def test_a_groups_seeds_are_whole_numbers(tmp_path: Path, seeds: object) -> None
 
 @pytest.mark.parametrize(("first", "seeds"), [(0, 0), (0, -1), (0, MOST_SEEDS + 1), (2**32 - 1, 2), (0, 1.0), (0, 2**64)])
 def test_a_group_that_cannot_be_leaves_no_folder(tmp_path: Path, first: int, seeds: Any) -> None:
-    refused(lambda: open_group(TaggerConfig(seed=first), seeds, "", str(tmp_path)), "seed")
+    refused(lambda: open_group("ner", TaggerConfig(seed=first), seeds, "", str(tmp_path)), "seed")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from training.commands.terminal import LongJob, ProgressBar, short, shown, styled, table
+from training.commands.progress import ProgressBar, shown
+from training.commands.terminal import LongJob, short, styled, table
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training import randomness
+from training import randomness, values
 from training.errors import ConfigError
 
 
@@ -78,7 +78,7 @@ def test_keep_mask_refuses_what_is_no_probability(drop: float) -> None:
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_seeds_out_of_range_are_refused(seed: int) -> None:
     with pytest.raises(ConfigError, match="4294967295"):
-        randomness.check_seed(seed)
+        values.check_seed(seed)
 
 
 def test_words_are_the_stream_whatever_was_drawn_before_and_in_any_thread() -> None:

@@ -19,13 +19,14 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
+from training.commands.help import Group, program
 from training.errors import Preempted, SamebitsError, StreamError, known
+from training.run.kinds import Kinds
 from training.visible import encodable, one_line, shell_words, visible
 
 
@@ -43,8 +44,8 @@ class ReaderGone(StreamError):
     exit_code = 128 + signal.SIGPIPE
 
 
-class Commands(click.Group):
-    """The group of all commands."""
+class Commands(Group):
+    """The group of all commands. Its context's ``obj`` is the table of the kinds of runs that they make."""
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any
@@ -69,9 +70,15 @@ class Commands(click.Group):
             ours = error if isinstance(error, SamebitsError) else known(error)
             if ours is None:
                 raise
-            if ours.run and "command" in ctx.meta:
-                ours.go_on = resume_command(ctx.meta["command"], ours.run)
+            kind = (ctx.obj or {}).get(ours.kind)
+            if ours.run and kind is not None:
+                ours.go_on = resume_command(kind.command, ours.run)
             raise ours from error
+
+
+def kinds() -> Kinds:
+    """The kinds of runs that the commands make, by name."""
+    return click.get_current_context().obj or {}
 
 
 class _Stopped(Exception):
@@ -108,8 +115,7 @@ def _say(line: str) -> None:
 
 def resume_command(command: str, run: str) -> str:
     """What to type, in the folder that the stopped command was typed in."""
-    script = sys.argv[0] if Path(sys.argv[0]).name == "cli.py" else "cli.py"
-    return shell_words(["python", script, command, "--resume", run])
+    return shell_words([*program(), command, "--resume", run])
 
 
 # -- signals ----------------------------------------------------------------------------------------------------------

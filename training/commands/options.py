@@ -12,22 +12,12 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from training.commands.help import Option
 from training.config import TrainConfig, read_settings
 from training.values import LARGEST_WHOLE
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 Command = Callable[..., Any]
-
-# Flags whose "off" has a name of its own.
-PAIRS = {"tokenize": "--tokenize/--pretokenized", "lowercase": "--lowercase/--cased"}
-
-
-def columns_of_file(command: Command) -> Command:
-    """Where the word and the tag stand in a file that a trained run is used on."""
-    for name in ("tag", "word"):
-        text = f"Column of the {name}, from 0, or from the end if negative.  [default: as in training]"
-        command = click.option(f"--{name}-column", type=whole(), default=None, help=text)(command)
-    return command
 
 
 class Number(click.ParamType):  # type: ignore[type-arg]
@@ -46,9 +36,16 @@ class Number(click.ParamType):  # type: ignore[type-arg]
         return self.fail(f"expected a number such as 50 or 0.25, got {value!r}", param, ctx)
 
 
+class _Whole(click.IntRange):
+    def _describe_range(self) -> str:
+        """The range for a help, but for limits that nobody meets."""
+        least = f"x>={self.min}" if self.min != -LARGEST_WHOLE else ""
+        return least if self.max == LARGEST_WHOLE else super()._describe_range()
+
+
 def whole(least: int | None = None, most: int = LARGEST_WHOLE) -> click.IntRange:
     """A command's whole number; what no computer counts to is refused."""
-    return click.IntRange(-LARGEST_WHOLE if least is None else least, most)
+    return _Whole(-LARGEST_WHOLE if least is None else least, most)
 
 
 class Share(click.FloatRange):
@@ -82,7 +79,9 @@ def config_options(config: type[TrainConfig], without: str = "") -> Callable[[Co
     hints = typing.get_type_hints(config)
 
     def decorate(command: Command) -> Command:
+        shared = TrainConfig.__dataclass_fields__
         offered = [item for item in dataclasses.fields(config) if item.name not in without.split()]
+        offered.sort(key=lambda item: item.name in shared)  # what is the command's own comes first in its help
         for item in reversed(offered):
             command = _option(item, hints[item.name])(command)
         return command
@@ -92,10 +91,11 @@ def config_options(config: type[TrainConfig], without: str = "") -> Callable[[Co
 
 def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Command], Command]:
     flag, default = "--" + (item.metadata.get("flag") or item.name).replace("_", "-"), item.default
-    settings: dict[str, Any] = {"help": item.metadata["help"], "default": default, "show_default": True}
+    settings: dict[str, Any] = {"cls": Option, "default": default, "show_default": default != ""}
+    settings |= {"help": item.metadata["help"], "section": item.metadata["section"]}
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if hint is bool:
-        flag = PAIRS.get(item.name, f"{flag}/--no-{flag[2:]}")
+        flag = f"{flag}/--{item.metadata['off'] or f'no-{flag[2:]}'}"
     elif item.metadata.get("choices"):
         settings["type"] = click.Choice(item.metadata["choices"])
     elif typing.get_origin(hint) is tuple:

@@ -1,4 +1,4 @@
-"""verify and diff: whether a run can be repeated bit for bit, and in what two runs differ."""
+"""``verify``: whether a run can be repeated bit for bit."""
 
 from __future__ import annotations
 
@@ -7,34 +7,30 @@ from typing import Any
 
 import click
 
-from ner.config import TaggerConfig
-from ner.seeds.groups import group_extras, group_faults, group_seal, is_group, seeds_of
+from training.commands.diff import report
+from training.commands.door import kinds
+from training.commands.help import Command
 from training.commands.options import whole
-from training.commands.terminal import ProgressBar, warn
-from training.determinism import portable
 from training.errors import ConfigError, Preempted, SamebitsError
 from training.leftovers import temporary_folder
-from training.loop.callback import Callback
-from training.run import replay, seal
-from training.run.compare import Comparison
-from training.run.compare import compare as compare_runs
-from training.run.experiment import RunOptions
+from training.run import seal
+from training.run.compare import Comparison, compare
 from training.run.folder import read_manifest
-from training.run.places import start_folder
-from training.run.replay import REPEATED
+from training.run.groups import group_extras, group_faults, group_seal, is_group, seeds_of
 from training.visible import one_line
-from word2vec.config import Word2VecConfig
 
 
-@click.command(epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
+@click.command(cls=Command, epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
 @click.argument("run", type=click.Path())
 @click.option("--from", "first", type=whole(0), metavar="STEP",
-              help="Run again only from the newest kept checkpoint at or before this step.")  # fmt: skip
-@click.option("--to-step", "last", type=whole(1), metavar="STEP", help="Leave off after this step.")
-@click.option("--to", "path", default="", metavar="DIR", help="Keep the repeated run there.  [default: it is thrown away]")
-@click.option("--allow-changes", is_flag=True, help="Run it although inputs have changed, to see what comes of it.")
+              help="Start from the newest kept checkpoint at or before this step.")  # fmt: skip
+@click.option("--to-step", "last", type=whole(1), metavar="STEP", help="Stop after this step.")
+@click.option(
+    "--to", "path", default="", metavar="DIR", help="Keep the repeated run in this folder.  [default: it is deleted]"
+)
+@click.option("--allow-changes", is_flag=True, help="Repeat the run even if inputs have changed, to see the effect.")
 def verify(run: str, first: int | None, last: int | None, path: str, allow_changes: bool) -> None:
-    """Run a finished run again, from its own settings, and compare the two step by step; of a group all its runs.
+    """Repeat a finished run, or all runs of a group, from its own settings and compare step by step.
 
     Says "same bits" and ends with 0, or names the first step that differs, in it the first tensors, and what differs in
     inputs, code and environment, and ends with 1. The run's files must be those that its seal binds, and all that it says of
@@ -67,7 +63,11 @@ def _verified_group(group: Path, allow_changes: bool) -> Comparison:
 
 def _verified(source: Path, first: int | None, last: int | None, path: str, allow_changes: bool) -> tuple[Comparison, str]:
     """Repeat a run and compare; with which steps were repeated, in words, where not all were."""
-    described = replay.repeatable(source, allow_changes=allow_changes)
+    from training.determinism import portable
+    from training.run import replay
+    from training.run.places import start_folder
+
+    described = replay.repeatable(source, kinds(), allow_changes=allow_changes)
     portable.begin(described["config"].get("portable", False))
     if first is not None and last is not None and last <= first:
         raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
@@ -81,7 +81,7 @@ def _verified(source: Path, first: int | None, last: int | None, path: str, allo
             begin = replay.prepare(source, described, again, first, click.echo).step
             click.echo(f"replaying from the checkpoint at step {begin}")
         complete = _repeat(described, again, first is not None, last, str(start_folder(source, described)))
-        found = compare_runs(source, again, partial=not complete, repeated=True, without=REPEATED)
+        found = compare(source, again, partial=not complete, repeated=True, without=replay.REPEATED, kinds=kinds())
     span = "" if first is None and complete else f", steps {begin + 1} to {last if last and not complete else 'the end'}"
     return Comparison([*files, *found.results], found.causes), span
 
@@ -97,49 +97,25 @@ def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | 
 
     An error ends the repetition only: what it wrote until then is compared all the same.
     """
-    settings = replay.repeated_settings(described)
+    from training.commands.progress import ProgressBar
+    from training.run import replay
+    from training.run.experiment import RunOptions
+
+    kind = kinds()[described["kind"]]
+    config = kind.config_class().from_dict(replay.repeated_settings(described), "manifest.json: config")
     stop = replay.StopAt(last) if last is not None else None
-    callbacks: tuple[Callback, ...] = (ProgressBar(), *([stop] if stop else []))
+    callbacks = (ProgressBar(), *([stop] if stop else []))
     path, resume = ("", str(again)) if prepared else (str(again), "")
     options = RunOptions(path=path, resume=resume, folder=folder, tell=_tell, callbacks=callbacks)
     try:
-        if described["kind"] == "ner":
-            from ner.train import train_tagger
-
-            train_tagger(TaggerConfig.from_dict(settings, "manifest.json: config"), options)
-        else:
-            from word2vec.train import train_word2vec
-
-            train_word2vec(Word2VecConfig.from_dict(settings, "manifest.json: config"), options)
+        kind.train_function()(config, options)
     except Preempted as stopped:
         if stop is None or not stop.done:
             raise Preempted(f"{stopped}; the repetition is not complete, run verify again") from None
         return False
     except SamebitsError as error:
         if not (again / "manifest.json").is_file():
+            error.run = ""  # there is nothing to go on with
             raise
         click.echo(f"error: the repetition ended early: {error}", err=True)
     return True
-
-
-@click.command(epilog="\b\nExample:\n  python cli.py diff runs/ner/version_0 runs/ner/version_1")
-@click.argument("first", type=click.Path())
-@click.argument("second", type=click.Path())
-def diff(first: str, second: str) -> None:
-    """Compare two runs: their results step by step, and their inputs, settings, code and environment."""
-    runs = Path(first), Path(second)
-    found = compare_runs(*runs)
-    for run in runs:
-        if read_manifest(run)["status"] == "finished" and "seal" not in read_manifest(run):
-            warn(f"{run}: {seal.NO_SEAL}")
-    report(found, "same bits")
-
-
-def report(comparison: Comparison, same: str) -> None:
-    """Print what was found; exit code 1 where bits differ."""
-    for line in comparison.results or [same]:
-        click.echo(one_line(line))
-    for line in comparison.causes:
-        click.echo(one_line(f"differs: {line}"))
-    if not comparison.same_bits:
-        click.get_current_context().exit(1)

@@ -15,7 +15,7 @@ from training.determinism import portable
 from training.determinism.any_threads import AnyThreads
 from training.determinism.threads import use_threads
 from training.errors import ReproducibilityError
-from training.randomness import check_seed
+from training.values import check_seed
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from training import checkpoint
 from training.checkpoint import ResumeStore
-from training.digest import weights_sha256
 from training.files import inside
-from training.run import ledger, seal
+from training.run import ledger_file, seal, stored_weights
 from training.run.folder import LEDGER, METRICS, read_jsonl, read_manifest
+from training.run.kinds import Kinds
 from training.run.manifest import differences, plain
 
 # In the manifest but no part of what a run is: when and where it ran, how it was called, and what came out.
 INCIDENTAL = (
-    "argv", "seconds", "status", "outputs", "files", "seal", "weights_sha256", "metrics", "confidence_temperature",
-    "changes", "folder", "begun",
+    "argv", "seconds", "status", "outputs", "files", "seal", "weights_sha256", "metrics", "changes",
+    "folder", "begun",
 )  # fmt: skip
 # Entries of a manifest that a repetition need not make again: what it began with is told as a cause where it differs, what
 # went on around it repeats no more than the time of day does, and its files and weights are compared by themselves.
@@ -44,14 +42,21 @@ class Comparison:
 
 
 def compare(
-    first: Path, second: Path, *, partial: bool = False, repeated: bool = False, without: Collection[str] = ()
+    first: Path,
+    second: Path,
+    *,
+    partial: bool = False,
+    repeated: bool = False,
+    without: Collection[str] = (),
+    kinds: Kinds | None = None,
 ) -> Comparison:
     """Compare two runs' folders: results step by step, and inputs, settings, code and environment.
 
     A finished run must be what its seal says; where it is not, that is a result that differs. With ``partial`` the second
     run was left early, and is compared as far as it goes. With ``repeated`` it is the first one's repetition: all that the
     first one says of its results must have come out again, and who had it repeated has looked at the seal. ``without``
-    names settings in which they may differ. DataError where one is no run's folder.
+    names settings in which they may differ; ``kinds`` knows what more in a manifest is no cause but a result. DataError
+    where one is no run's folder.
     """
     a, b = read_manifest(first), read_manifest(second)
     results = [] if repeated else [*_seals(first, a), *_seals(second, b)]
@@ -60,7 +65,10 @@ def compare(
         results += [*_weights(first, second, a, b), *_outputs(a, b, repeated)]
     if repeated:
         results += _not_repeated(first, second, a, b, partial)
-    return Comparison(results, [*_causes(a, b, without), *_changes(first, a), *_changes(second, b)])
+    came_out = [name for each in (kinds or {}).values() for name in each.results]
+    return Comparison(
+        results, [*_causes(a, b, without, (*INCIDENTAL, *came_out)), *_changes(first, a), *_changes(second, b)]
+    )
 
 
 def _seals(run: Path, described: dict[str, Any]) -> list[str]:
@@ -75,10 +83,10 @@ def _ledgers(first: Path, second: Path, partial: bool) -> Iterator[str]:
     if not all(there):
         return
     for path in paths:
-        broken = ledger.first_break(path)
+        broken = ledger_file.first_break(path)
         if broken is not None:
             yield f"{path}:{broken}: the ledger's chain is broken here: the file was changed"
-    yield from ledger.compare(paths[0], paths[1], partial)
+    yield from ledger_file.compare(paths[0], paths[1], partial)
 
 
 def _metrics(first: Path, second: Path, partial: bool) -> Iterator[str]:
@@ -102,14 +110,7 @@ def _weights(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any]) ->
     yield f"weights: {plain(x)} and {plain(y)}"
     paths = [inside(run, seal.MODEL) for run in (first, second)]
     if not any(map(checkpoint.verify, paths)):
-        ours, theirs = map(checkpoint.load_weights, paths)
-        names = [n for n in {**ours, **theirs} if n not in ours or n not in theirs or not _equal(ours[n], theirs[n])]
-        yield f"weights that differ: {', '.join(names)}"
-
-
-def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Equal in bits: NaN equals itself, and 0 is not −0."""
-    return weights_sha256({"": first}) == weights_sha256({"": second})
+        yield f"weights that differ: {', '.join(stored_weights.differing(*paths))}"
 
 
 def _outputs(a: dict[str, Any], b: dict[str, Any], repeated: bool) -> Iterator[str]:
@@ -152,12 +153,12 @@ def _other_weights(ours: Path, theirs: Path) -> str:
         return fault
     if checkpoint.verify(theirs):
         return "the repetition has no such checkpoint"
-    a, b = (weights_sha256(checkpoint.load_weights(path)) for path in (ours, theirs))
-    return "" if a == b else "its weights are not those of the repetition"
+    same = stored_weights.weights_sha256(ours) == stored_weights.weights_sha256(theirs)
+    return "" if same else "its weights are not those of the repetition"
 
 
-def _causes(a: dict[str, Any], b: dict[str, Any], without: Collection[str]) -> Iterator[str]:
-    a, b = ({name: value for name, value in each.items() if name not in INCIDENTAL} for each in (a, b))
+def _causes(a: dict[str, Any], b: dict[str, Any], without: Collection[str], incidental: Collection[str]) -> Iterator[str]:
+    a, b = ({name: value for name, value in each.items() if name not in incidental} for each in (a, b))
     for name, x, y in differences(a, b):
         if name.endswith((".path", ".bytes")) or name.removeprefix("config.") in without:
             continue

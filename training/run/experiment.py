@@ -1,4 +1,4 @@
-"""One training run from its folder to its manifest: what ``train_word2vec`` and ``train_tagger`` have in common."""
+"""One training run from its folder to its manifest: what all kinds of training have in common."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from training.loop.callback import Callback
 from training.loop.device import choose_device
 from training.loop.task import Task
 from training.loop.trainer import Trainer
-from training.run import manifest, seal
+from training.run import environment, manifest, seal
 from training.run.folder import Run
 from training.run.inputs import Inputs
 from training.run.ledger import Ledger
@@ -110,7 +110,7 @@ def experiment(kind: str, config: TrainConfig, options: RunOptions, inputs: Inpu
     """
     device = choose_device(config.device)
     with determinism(config) as level:
-        described = manifest.describe(inputs, device, level, options.folder)
+        described = environment.describe(inputs, device, level, options.folder)
         begun = manifest.digest([kind, config.settings(), _identity(described)])
         with as_ours(), _folder(kind, config, options, {**described, "begun": begun}) as run:
             opened = Experiment(run, config, options)
@@ -159,7 +159,7 @@ def _status(run: Run) -> Iterator[None]:
             yield
     except BaseException as error:
         if isinstance(error, Preempted | DiskError | OutOfMemory | StreamError):
-            error.run = str(run.path)
+            error.run, error.kind = str(run.path), str(run.manifest["kind"])
         if run.manifest["status"] != "finished":
             with suppress(OSError):
                 run.set_status("stopped" if isinstance(error, Preempted) else "failed")
@@ -176,10 +176,8 @@ def reopen(path: str, kind: str) -> Run:
     if "seal" in run.manifest:
         seal.check(run.path, run.manifest, ())
     if run.manifest.get("kind") != kind:
-        command = {"ner": "train-ner", "w2v": "train-w2v"}.get(str(run.manifest.get("kind")), "another command")
-        raise CheckpointError(
-            f"{run.path}: expected a run of kind {kind}, got {run.manifest.get('kind')}; resume it with {command}"
-        )
+        found = run.manifest.get("kind")
+        raise CheckpointError(f"{run.path}: expected a run of kind {kind}, got {found}; resume it as one of that kind")
     return run
 
 

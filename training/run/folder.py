@@ -1,7 +1,7 @@
 """The run folder: settings, metrics, TensorBoard, manifest, checkpoints.
 
 ``config.json`` starts the same run again; ``metrics.jsonl`` holds only what repeats (no times), ``timings.jsonl`` the
-rest; ``manifest.json`` says "finished" only when everything else is on disk. This is the only door to TensorBoard.
+rest; ``manifest.json`` says "finished" only when everything else is on disk.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import Any
 
 from training.config import TrainConfig
 from training.errors import CheckpointError, ConfigError, DataError, NonFiniteError
@@ -35,10 +32,7 @@ from training.files import (
 from training.leftovers import held, part_of, sweep
 from training.run import manifest, seal
 from training.run.lock import RunLock
-from training.visible import encodable
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from training.run.tensorboard import Board
 
 METRICS, LEDGER = "metrics.jsonl", "ledger.jsonl"
 TIMINGS, EVENTS = seal.TIMES
@@ -54,9 +48,7 @@ class Run:
         """Patterns of files that are deleted once the run has finished."""
         self.started = time.time()
         self._lock: RunLock | None = None
-        self._writer: SummaryWriter | None = None
-        self._descriptor: int | None = None
-        self._purge_step = 0  # from the first: TensorBoard takes its first session for no restart, whatever it says
+        self._board: Board | None = None
 
     @classmethod
     def create(
@@ -124,97 +116,30 @@ class Run:
             self._lock.release()
             self._lock = None
 
+    @property
+    def board(self) -> Board:
+        """What TensorBoard shows of this run."""
+        if self._board is None:
+            self._board = Board(self.path)
+        return self._board
+
     # -- metrics ------------------------------------------------------------------------------------------------------
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """A line of metrics.jsonl, and TensorBoard's scalars."""
         self._append(METRICS, {"step": step, **metrics})
         for name, value in metrics.items():
-            self.writer.add_scalar(encodable(name), value, step)
+            self.board.scalar(name, value, step)
 
     def log_timings(self, values: Mapping[str, float], step: int) -> None:
         """What does not repeat (seconds, rates): a line of timings.jsonl, and TensorBoard's scalars under ``time/``."""
         self._append(TIMINGS, {"step": step, "seconds": round(time.time() - self.started, 3), **values})
         for name, value in values.items():
-            self.writer.add_scalar(encodable(f"time/{name}"), value, step)
+            self.board.scalar(f"time/{name}", value, step)
 
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
         plain = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in line.items()}
         append_line(self.path / name, plain)
-
-    # -- TensorBoard --------------------------------------------------------------------------------------------------
-
-    @property
-    def writer(self) -> SummaryWriter:
-        """TensorBoard's writer into this folder, opened when first used."""
-        if self._writer is None:
-            self._writer = self._open_writer()
-        return self._writer
-
-    def _open_writer(self) -> SummaryWriter:
-        """TensorBoard reads its files in the order of their names, which begin with the second they were made in.
-
-        This one gets a later second than all that are there, also where the clock was put back meanwhile.
-        """
-        from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
-        from torch.utils.tensorboard import SummaryWriter
-
-        begun = (path.name.split(".")[3] for path in self.path.glob(EVENTS))
-        first = 1 + max((int(second) for second in begun if second.isdecimal()), default=0)
-        clock = event_file_writer.time
-        event_file_writer.time = SimpleNamespace(time=lambda: max(first, time.time()))
-        try:
-            return SummaryWriter(self._name_for_tensorboard(), purge_step=self._purge_step)
-        finally:
-            event_file_writer.time = clock
-
-    def _name_for_tensorboard(self) -> str:
-        """The folder's name, or where that is not UTF-8, which TensorBoard's writer insists on, another one for it."""
-        name = str(self.path)
-        if encodable(name) == name:
-            return name
-        if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        return f"/proc/self/fd/{self._descriptor}"
-
-    def text(self, tag: str, markdown: str, step: int = 0) -> None:
-        """A text for TensorBoard's text page."""
-        self.writer.add_text(encodable(tag), encodable(markdown), step)
-
-    def pr_curve(self, tag: str, labels: torch.Tensor, probabilities: torch.Tensor, step: int = 0) -> None:
-        """For the PR CURVES page: precision and recall by threshold, of n boolean labels and their probabilities."""
-        self.writer.add_pr_curve(encodable(tag), labels.cpu(), probabilities.float().cpu(), step)
-
-    def embedding(self, tag: str, matrix: torch.Tensor, labels: Sequence[str], step: int = 0) -> None:
-        """Vectors (n, d) with n labels for TensorBoard's projector."""
-        for name in (f"{step:05}/{tag}/metadata.tsv", f"{step:05}/{tag}/tensors.tsv", "projector_config.pbtxt"):
-            inside(self.path, name)  # TensorBoard would write through a link
-        # A tab or a line break would break the table, and lines are split at more than \n.
-        clean = [" ".join(encodable(label).split()) or " " for label in labels]
-        self.writer.add_embedding(matrix.float().cpu(), metadata=clean, tag=encodable(tag), global_step=step)
-
-    def hyperparameters(
-        self, settings: Mapping[str, Any], metrics: Mapping[str, float], step: int, first: Sequence[str] = ()
-    ) -> None:
-        """Settings with their final metrics for the HPARAMS page, in this run itself (add_hparams would make a sub-run).
-
-        The page shows five settings at once: those of ``first``, in order of their names, come before all others.
-        """
-        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
-        from torch.utils.tensorboard.summary import hparams
-
-        plain = {k: v if isinstance(v, bool | int | float) else encodable(v) if isinstance(v, str) else json.dumps(v)
-                 for k, v in settings.items()}  # fmt: skip
-        summaries = hparams(plain, {encodable(f"hp/{name}"): value for name, value in metrics.items()})
-        described = summaries[0].value[0].metadata.plugin_data
-        data = HParamsPluginData.FromString(described.content)
-        for info in data.experiment.hparam_infos:
-            info.differs = info.name in first  # what the page sorts by before the name
-        described.content = data.SerializeToString()
-        for summary in summaries:
-            self.writer._get_file_writer().add_summary(summary)
-        for name, value in metrics.items():
-            self.writer.add_scalar(encodable(f"hp/{name}"), value, step)
 
     # -- manifest -----------------------------------------------------------------------------------------------------
 
@@ -244,25 +169,18 @@ class Run:
 
     def close(self) -> None:
         """Flush and close TensorBoard's files."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self.board.close()
 
     # -- resume -------------------------------------------------------------------------------------------------------
 
     def position(self) -> dict[str, int]:
         """How far the growing files, TensorBoard's among them, have come: their sizes by name."""
-        if self._writer is not None:
-            self._writer.flush()
+        self.board.flush()
         return {path.name: path.stat().st_size for path in self._growing()}
 
     def sync(self) -> None:
         """Bring the growing files to the disk, before a checkpoint says how far they have come."""
-        if self._writer is not None:
-            self._writer.flush()
+        self.board.flush()
         for path in self._growing():
             sync(path)
 
@@ -284,29 +202,11 @@ class Run:
                 _cut(inside(self.path, path.name), sizes[path.name])
             else:
                 path.unlink()
-        self._purge_step = next_step
-        for event in self._events(next_step):
-            self.writer._get_file_writer().event_writer.add_event(event)
+        self.board.go_back(next_step)
 
     def _growing(self) -> list[Path]:
         names = [path.name for name in (METRICS, TIMINGS, LEDGER, EVENTS) for path in sorted(self.path.glob(name))]
         return [inside(self.path, name) for name in names]
-
-    def _events(self, first_step: int) -> list[Any]:
-        """What TensorBoard shows of the steps from ``first_step`` on, as it stands in its files."""
-        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
-
-        kept: list[Any] = []
-        for path in sorted(self.path.glob(EVENTS)):
-            name = inside(self.path, path.name).name
-            for record in RawEventFileLoader(f"{self._name_for_tensorboard()}/{name}").Load():
-                event = Event.FromString(record)
-                if event.session_log.status == SessionLog.START:
-                    kept = [each for each in kept if each.step < event.step]
-                elif event.HasField("summary") and event.step >= first_step:
-                    kept.append(event)
-        return kept
 
 
 def _cut(path: Path, size: int) -> None:

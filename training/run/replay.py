@@ -18,6 +18,7 @@ from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
 from training.run.folder import LEDGER, METRICS, Run, read_manifest
+from training.run.kinds import Kinds
 from training.run.lock import check_free
 from training.run.manifest import check_described
 from training.run.places import looked_for, start_folder
@@ -27,27 +28,24 @@ from training.values import shown
 # Settings in which a repetition differs: it writes no checkpoints, has no time limit, and is told what was found out then.
 REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "device", "progress")
 
-COMMANDS = {"ner": "train-ner", "w2v": "train-w2v"}  # by a run's kind
 
-
-def repeatable(run: Path, *, allow_changes: bool = False) -> dict[str, Any]:
+def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[str, Any]:
     """The manifest of a run that can be repeated here. DataError where it cannot, before any work is done; CheckpointError
     where a process is still working on it.
 
     Inputs must be there, and be what they were unless ``allow_changes``.
     """
     described = read_manifest(run)
-    command = COMMANDS.get(described["kind"])
-    if command is None:
-        known = " or ".join(COMMANDS.values())
+    kind = kinds.get(described["kind"])
+    if kind is None:
+        known = " or ".join(each.command for each in kinds.values())
         raise DataError(f"{run}: expected a run of {known}, to run it again, got one of kind {shown(described['kind'])}")
     if described["status"] != "finished":
         check_free(run)
-        raise DataError(
-            f"{run}: expected a finished run, got one that is {described['status']}; "
-            f"let it finish (python cli.py {command} --resume {run})"
-        )
-    if "-" in described["config"].get("corpus", ()):
+        unfinished = DataError(f"{run}: expected a finished run, got one that is {described['status']}; let it finish")
+        unfinished.run, unfinished.kind = str(run), described["kind"]
+        raise unfinished
+    if kind.config_class().reads_stdin(described["config"]):
         raise DataError(f"{run}: its text came from stdin and was not kept, so that it cannot be run again")
     check_described(described, run)
     gone, changed, folder = [], [], start_folder(run, described)

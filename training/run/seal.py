@@ -12,16 +12,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from training import checkpoint
 from training.config import read_settings
-from training.digest import weights_sha256
 from training.errors import DataError
 from training.files import inside, sha256_file
+from training.run import stored_weights
 from training.run.manifest import as_text, differences, digest, plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MANIFEST, CONFIG, MODEL = "manifest.json", "config.json", "checkpoints/model.ckpt"
 TIMES = ("timings.jsonl", "events.out.tfevents.*")
@@ -91,6 +92,8 @@ def check(
 
 def check_weights(run: Path, described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     """DataError where the model's weights are not those that the manifest has the digest of."""
+    from training.digest import weights_sha256
+
     if described.get("weights_sha256", digest := weights_sha256(weights)) != digest:
         raise DataError(f"{run / MODEL}: {OTHER_WEIGHTS}; put back what it was, or train again")
 
@@ -123,7 +126,7 @@ def _weights_faults(run: Path, described: Mapping[str, Any]) -> Iterator[str]:
         return
     if fault := checkpoint.verify(path):
         yield fault
-    elif weights_sha256(checkpoint.load_weights(path)) != described["weights_sha256"]:
+    elif stored_weights.weights_sha256(path) != described["weights_sha256"]:
         yield OTHER_WEIGHTS
 
 

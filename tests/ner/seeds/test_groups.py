@@ -18,12 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import main
+from ner.config import TaggerConfig
 from ner.corpus.conll import read_conll, write_conll
-from ner.seeds.groups import compare_sentences, read_group, run_group
-from ner.seeds.significance import Summary, permutation_test, randomization_test
+from ner.seeds.compare import compare_sentences
+from ner.seeds.significance import permutation_test, randomization_test
 from tests.conftest import reseal
 from training.errors import DataError
 from training.run.folder import read_manifest
+from training.run.groups import Summary, read_group, run_group
 
 ROOT = Path(__file__).resolve().parents[3]
 VALUES = st.lists(st.integers(0, 8).map(float), min_size=1, max_size=3)
@@ -158,7 +160,9 @@ def test_groups_tested_on_different_files_are_told_apart(group: Path, tmp_path: 
     for run in other.glob("seed_*"):
         inputs = read_manifest(run)["inputs"]
         reseal(run, inputs={**inputs, "test": {**inputs["test"], "sha256": "0"}})
-    run_group(other, lambda config, run, started: pytest.fail("all seeds have finished"))  # sums up and seals anew
+    run_group(
+        other, TaggerConfig, lambda config, run, started: pytest.fail("all seeds have finished")
+    )  # sums up and seals anew
     assert "tested on different files" in command("compare", str(group), str(other))
     assert "tested on different files" not in command("compare", str(group), str(group))
 

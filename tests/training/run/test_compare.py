@@ -11,7 +11,7 @@ from training.config import TrainConfig
 from training.errors import DataError
 from training.run.compare import compare
 from training.run.folder import Run
-from training.run.ledger import chained, first_break
+from training.run.ledger_file import chained, first_break
 
 
 def make_run(root: Path, *, seed: int = 0, losses: tuple[float, ...] = (3.0, 2.0, 1.0), gradient: str = "0a") -> Path:

@@ -48,9 +48,9 @@ def test_metrics_hold_no_times_and_tensorboard_shows_both(tmp_path: Path) -> Non
     run = Run.create("ner", TrainConfig(seed=7), root=str(tmp_path))
     run.log_metrics({"loss": 0.1, "nan": float("nan")}, 3)
     run.log_timings({"words_per_second": 5.0}, 3)
-    run.text("report", "fine", 3)
-    run.embedding("words", torch.eye(3), ["a", "b\tc", "\x85"], 3)
-    run.hyperparameters(run.manifest["config"], {"f1": 0.5}, 3)
+    run.board.text("report", "fine", 3)
+    run.board.embedding("words", torch.eye(3), ["a", "b\tc", "\x85"], 3)
+    run.board.hyperparameters(run.manifest["config"], {"f1": 0.5}, 3)
     run.finish("ab" * 32, {"f1": 0.5})
     assert read_jsonl(run.path / "metrics.jsonl") == [{"step": 3, "loss": 0.1, "nan": "nan"}]
     assert read_jsonl(run.path / "timings.jsonl")[0]["words_per_second"] == 5.0
@@ -96,15 +96,15 @@ def test_cut_back_keeps_and_doubles_no_time_and_no_text(tmp_path: Path) -> None:
     run = Run.create("ner", TrainConfig(), root=str(tmp_path))
     for step in range(4):
         run.log_timings({"speed": 1.0}, step)
-        run.text("near", "words", step)
+        run.board.text("near", "words", step)
     kept = run.position()
-    run.text("near", "others", 4)
+    run.board.text("near", "others", 4)
     run.log_metrics({"lost": 1.0}, 3)
     run.close()
     for _ in range(3):  # a resumed run may be killed before its next checkpoint, and resumed from the same one
         again = Run.reopen(run.path)
         again.cut_back(kept, next_step=2)
-        again.text("near", "words", 4)
+        again.board.text("near", "words", 4)
         again.close()
         assert shown(run.path, "time/speed") == [0, 1, 2, 3]
         assert shown(run.path, "near/text_summary") == [0, 1, 2, 3, 4]

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import cli
 from training.files import sha256_file
-from training.run import manifest
+from training.run import environment
 from training.run.folder import read_manifest
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.vectors import WordVectors
@@ -61,7 +61,7 @@ def test_the_environment_is_there(described: dict[str, Any]) -> None:
     assert found["packages"]["numpy"] == np.__version__
     assert found["python"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}")
     assert found["torch_build"]["blas"]
-    assert found["cpu"] == manifest.cpu_model()
+    assert found["cpu"] == environment.cpu_model()
     assert found["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     assert (found["threads"], found["device"], found["gpu"]) == (1, "cpu", None)
     assert found["level"] not in ("", "seeded")
@@ -70,21 +70,21 @@ def test_the_environment_is_there(described: dict[str, Any]) -> None:
 
 
 def test_the_source_digest_is_of_the_program_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "training").mkdir()
-    for name in ("cli.py", "training/loop/trainer.py"):
+    for name in ("cli.py", "training/commands/__init__.py", "training/loop/trainer.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1\n")
-    monkeypatch.setattr(manifest, "ROOT", tmp_path)
-    before = manifest.code()
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    before = environment.code()
     (tmp_path / "README.md").write_text("words\n")
-    assert manifest.code()["source_sha256"] == before["source_sha256"]
+    assert environment.code()["source_sha256"] == before["source_sha256"]
     (tmp_path / "training" / "loop.py").write_text("2\n")
-    assert manifest.code()["source_sha256"] != before["source_sha256"]
+    assert environment.code()["source_sha256"] != before["source_sha256"]
     assert before["git_commit"] is None
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     subprocess.run(["git", "-C", str(tmp_path), "add", "."], check=True)
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run(["git", "-C", str(tmp_path), *identity, "commit", "-qm", "x"], check=True)
-    assert re.fullmatch("[0-9a-f]{40}", manifest.code()["git_commit"])
-    assert manifest.code()["git_clean"] is True
+    assert re.fullmatch("[0-9a-f]{40}", environment.code()["git_commit"])
+    assert environment.code()["git_clean"] is True
     (tmp_path / "cli.py").write_text("3\n")
-    assert manifest.code()["git_clean"] is False
+    assert environment.code()["git_clean"] is False

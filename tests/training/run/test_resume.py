@@ -26,7 +26,7 @@ from training.config import TrainConfig
 from training.digest import weights_sha256
 from training.errors import ConfigError, Preempted, ReproducibilityError
 from training.loop.callback import Callback
-from training.run import manifest
+from training.run import environment
 from training.run import preemption as resume
 from training.run.experiment import RunOptions
 from training.run.folder import read_jsonl, read_manifest
@@ -299,14 +299,14 @@ def other_settings(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def other_code(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    code = {**manifest.code(), "source_sha256": "ab" * 32}
-    monkeypatch.setattr(manifest, "code", lambda: code)
+    code = {**environment.code(), "source_sha256": "ab" * 32}
+    monkeypatch.setattr(environment, "code", lambda: code)
     return []
 
 
 def other_versions(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    version = manifest._version
-    monkeypatch.setattr(manifest, "_version", lambda name: "0.0" if name == "numpy" else version(name))
+    version = environment._version
+    monkeypatch.setattr(environment, "_version", lambda name: "0.0" if name == "numpy" else version(name))
     return []
 
 
@@ -362,7 +362,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(stopped: Path, tmp_path: Pat
 
 
 def test_another_machine_is_told_and_recorded(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "cpu_model", lambda: "an abacus")
+    monkeypatch.setattr(environment, "cpu_model", lambda: "an abacus")
     result = run("train-ner", "--resume", stopped, "--max-time", "1h")
     said(result, "the machine or its settings have changed, and bits may with them: environment.cpu: ", 0)
     assert "→ an abacus" in read_manifest(stopped)["changes"][0]["changed"][0]

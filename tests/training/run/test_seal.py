@@ -15,17 +15,17 @@ from click.testing import CliRunner, Result
 
 import cli
 import training.commands.verify
-from ner.seeds import groups
-from ner.seeds.groups import group_faults
+from ner.config import TaggerConfig
 from ner.tagging.bundle import MANIFEST as BUNDLE
 from ner.tagging.bundle import _digest, _json, read_bundle
 from tests.conftest import head
 from training import checkpoint
 from training.errors import DataError, SamebitsError
 from training.files import sha256_file
-from training.run import ledger, replay, seal
+from training.run import groups, ledger_file, replay, seal
 from training.run.compare import compare
 from training.run.folder import read_jsonl, read_manifest
+from training.run.groups import group_faults
 from training.run.inputs import Inputs
 from training.run.manifest import as_text, wrong_entry
 from training.run.replay import REPEATED
@@ -86,7 +86,7 @@ def made(small_data: Path, small_text: Path, tmp_path_factory: pytest.TempPathFa
     shutil.copytree(root / "ner", root / "group" / "seed_0")
     shutil.copy(root / "ner" / "config.json", root / "group")
     (root / "group" / "group.json").write_text(json.dumps({"kind": "group", "seeds": [0]}) + "\n")
-    groups.run_group(root / "group", lambda config, path, started: pytest.fail("its run has finished"))
+    groups.run_group(root / "group", TaggerConfig, lambda config, path, started: pytest.fail("its run has finished"))
     done("export", root / "ner", root / "bundle")
     return root
 
@@ -144,7 +144,7 @@ def sealed_anew(path: Path, described: dict[str, Any]) -> None:
 def noticed(path: Path, again: Path) -> bool:
     """Whether verify, but for running it again, ends with another code than 0."""
     try:
-        described = replay.repeatable(path)
+        described = replay.repeatable(path, cli.KINDS)
         return bool(seal.faults(path, described) or compare(path, again, repeated=True, without=REPEATED).results)
     except SamebitsError:
         return True
@@ -249,7 +249,7 @@ def test_each_value_is_compared_with_the_repetition(
 
     def noticed() -> bool:
         try:
-            replay.repeatable(path)
+            replay.repeatable(path, cli.KINDS)
             return bool(compare(path, again, repeated=True, without=REPEATED).results)
         except SamebitsError:
             return True
@@ -309,12 +309,12 @@ def test_forgeries_that_are_whole_in_themselves(made: Path, tmp_path: Path) -> N
     true = read_jsonl(path / "ledger.jsonl")
     for at in (0, 1, len(true) // 2, len(true) - 2, len(true) - 1):
         lines = [*true[:at], {**true[at], "loss": "0x1p-3"}, *true[at:]]
-        chain, text = ledger.START, ""
+        chain, text = ledger_file.START, ""
         for line in lines:
-            chain = ledger.chained(chain, {k: v for k, v in line.items() if k != "chain"})
+            chain = ledger_file.chained(chain, {k: v for k, v in line.items() if k != "chain"})
             text += json.dumps({**line, "chain": chain}) + "\n"
         (path / "ledger.jsonl").write_text(text)
-        assert ledger.first_break(path / "ledger.jsonl") is None
+        assert ledger_file.first_break(path / "ledger.jsonl") is None
         outputs = {**original["outputs"], "ledger.jsonl": sha256_file(path / "ledger.jsonl")}
         sealed_anew(path, {**original, "outputs": outputs})
         found = compare(path, again, repeated=True, without=REPEATED).results

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 import cli
 from training import checkpoint
 from training.files import sha256_file
-from training.run import ledger
+from training.run import ledger_file
 from training.run.folder import read_jsonl, read_manifest
 
 TAGGER = "--vectors none --max-epochs 2 --hidden-size 8 --word-dim 8 --batch-size 24 --no-progress --threads 1".split()
@@ -178,14 +178,14 @@ def test_a_changed_line_of_the_ledger_is_found(copy: Path, arguments: tuple[Any,
 
 def test_a_ledger_that_was_written_anew_does_not_fit_the_checkpoint(copy: Path) -> None:
     """With a line changed before the checkpoint, and every chain value after it made to fit."""
-    file, chain, lines = copy / "ledger.jsonl", ledger.START, []
+    file, chain, lines = copy / "ledger.jsonl", ledger_file.START, []
     for number, line in enumerate(read_jsonl(file)):
         line |= {"ids": line["ids"][::-1]} if number == 0 else {}
         del line["chain"]
-        chain = ledger.chained(chain, line)
+        chain = ledger_file.chained(chain, line)
         lines.append(json.dumps({**line, "chain": chain}) + "\n")
     file.write_text("".join(lines))
-    assert ledger.first_break(file) is None
+    assert ledger_file.first_break(file) is None
     result = run("verify", copy, "--from", 6)
     said(result, "expected the lines that the checkpoint was written after", 1)
     assert "same bits" not in result.output

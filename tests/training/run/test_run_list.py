@@ -11,10 +11,7 @@ from click.testing import CliRunner
 
 import cli
 from ner.config import TaggerConfig
-from ner.seeds.run_list import list_runs
-from word2vec.config import Word2VecConfig
-
-DEFAULTS = {"ner": TaggerConfig(), "w2v": Word2VecConfig()}
+from training.run.run_list import list_runs
 
 
 def write(folder: Path, f1: float | None = None, status: str = "finished", **changes: Any) -> None:
@@ -45,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_rows_by_hand(root: Path) -> None:
-    rows = list_runs(root, DEFAULTS)
+    rows = list_runs(root, cli.KINDS)
     names = ["group_0", "version_0", "version_2", "version_10", "version_11", "version_12"]
     assert [Path(row["run"]).name for row in rows] == names
     assert rows[0] == {
@@ -62,7 +59,7 @@ def test_rows_by_hand(root: Path) -> None:
 
 
 def test_seeds_of_a_group_are_listed_below_its_parent(root: Path) -> None:
-    assert {Path(row["run"]).name for row in list_runs(root / "ner", DEFAULTS)} == {"seed_0", "seed_1", "seed_2"}
+    assert {Path(row["run"]).name for row in list_runs(root / "ner", cli.KINDS)} == {"seed_0", "seed_1", "seed_2"}
 
 
 def test_the_command(root: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The same experiment with several seeds: a folder of runs, taken up where it was left; and two of them compared.
+"""The same experiment with several seeds: a folder of runs, taken up where it was left.
 
 A group's folder holds ``config.json`` (the settings, with the first seed), ``group.json`` (the seeds), a run ``seed_S`` for
 each, and when all have finished ``summary.json``. A group of one is a single run.
@@ -9,32 +9,50 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ner.config import TaggerConfig
-from ner.corpus.conll import Columns, read_conll
-from ner.corpus.scheme import Span, scheme_named
-from ner.scoring.errors import strict_spans
-from ner.seeds.significance import Counts, Summary, permutation_test, randomization_test
+from training.config import ConfigT, TrainConfig
 from training.errors import ConfigError, DataError
 from training.files import atomic_folder, atomic_write, inside, next_version, open_inside, parse_json, sha256_file
 from training.leftovers import held, part_of, sweep
-from training.randomness import check_seed
 from training.run import seal
 from training.run.folder import read_manifest
 from training.run.manifest import as_text, differences, plain
-from training.values import shown
+from training.values import check_seed, shown
 
 MOST_SEEDS = 10_000
 SUMMARY, FILES = "summary.json", ("config.json", "group.json")
-Train = Callable[[TaggerConfig, Path, bool], None]
+Train = Callable[[ConfigT, Path, bool], None]
 """Trains one seed's run: its settings, its folder, and whether it goes on with what is there."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Some values in short; ``deviation`` is the sample's standard deviation, 0 for a single value."""
+
+    n: int
+    median: float
+    mean: float
+    deviation: float
+    minimum: float
+    maximum: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Summary:
+        """DataError for no values."""
+        if not values:
+            raise DataError("expected at least one value to sum up, got none")
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        return cls(len(values), statistics.median(values), statistics.fmean(values), deviation, min(values), max(values))
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain numbers."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -57,15 +75,15 @@ def is_group(path: Path) -> bool:
     return (path / "group.json").is_file()
 
 
-def open_group(config: TaggerConfig, seeds: int, path: str, root: str) -> Path:
-    """A new group's folder, ``path`` or the next ``root/ner/group_N``, with its settings in it or not at all.
+def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str) -> Path:
+    """A new group's folder, ``path`` or the next ``root/kind/group_N``, with its settings in it or not at all.
 
     ConfigError where it exists or cannot be made, or ``seeds`` < 1.
     """
     if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(f"seeds: expected a whole number from 1 to {MOST_SEEDS}, got {shown(seeds)}")
     check_seed(config.seed + seeds - 1)
-    folder = Path(path) if path else next_version(Path(root) / "ner", "group")
+    folder = Path(path) if path else next_version(Path(root) / kind, "group")
     taken = f"run: {folder} exists already; give --run another folder, or --resume that one"
     part, numbers = part_of(folder), [config.seed + i for i in range(seeds)]
     try:
@@ -88,9 +106,9 @@ def open_group(config: TaggerConfig, seeds: int, path: str, root: str) -> Path:
     return folder
 
 
-def run_group(folder: Path, train: Train) -> Group:
+def run_group(folder: Path, config_class: type[ConfigT], train: Train[ConfigT]) -> Group:
     """Train the seeds that have not finished, one after the other, then sum all of them up."""
-    config = TaggerConfig.load(inside(folder, "config.json"))
+    config = config_class.load(inside(folder, "config.json"))
     for seed in seeds_of(folder):
         run = inside(folder, f"seed_{seed}")
         if not _finished(run):
@@ -184,14 +202,19 @@ def seeds_of(folder: Path) -> list[int]:
         raise DataError(f"{folder / 'group.json'}: expected a group's list of seeds, got something else") from None
 
 
-def read_group(path: Path) -> Group:
-    """The finished runs of a group, or a single run as a group of one. DataError names one that is not finished."""
+def read_group(path: Path, kind: str = "") -> Group:
+    """The finished runs of a group, or a single run as a group of one; with ``kind``, of that kind.
+
+    DataError names a run that is none of these.
+    """
     runs = [inside(path, f"seed_{seed}") for seed in seeds_of(path)] if is_group(path) else [path]
     metrics: dict[int, dict[str, float]] = {}
     for run in runs:
         described = read_manifest(run)
-        if described["status"] != "finished" or described.get("kind") != "ner":
-            raise DataError(f"{run}: expected a finished train-ner run, got one that is {described['status']}")
+        if described["status"] != "finished":
+            raise DataError(f"{run}: expected a finished run, got one that is {described['status']}")
+        if kind and described["kind"] != kind:
+            raise DataError(f"{run}: expected a run of kind {kind}, got one of kind {shown(described['kind'])}")
         seal.check(run, described, ())
         if type(described.get("config", {}).get("seed")) is not int or "metrics" not in described:
             raise DataError(f"{run}: expected a seed and metrics in its manifest.json, got none")
@@ -206,61 +229,7 @@ def _finished(run: Path) -> bool:
     return (run / "manifest.json").is_file() and read_manifest(run)["status"] == "finished"
 
 
-# -- two groups ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One metric of two groups; ``p`` over seeds is None where a group has a single run."""
-
-    metric: str
-    first: Summary
-    second: Summary
-    p: float | None
-
-
-def compare_groups(first: Group, second: Group) -> list[Difference]:
-    """Each metric that both have, with the permutation test over seeds."""
-    a, b = first.summaries(), second.summaries()
-    found = []
-    for name in sorted(set(a) & set(b)):
-        values = [[each[name] for each in group.metrics.values()] for group in (first, second)]
-        p = permutation_test(*values) if min(map(len, values)) > 1 else None
-        found.append(Difference(name, a[name], b[name], p))
-    return found
-
-
-def compare_sentences(first: Path, second: Path) -> float:
-    """The p-value of the difference in strict F1 of two runs on one test set (ner/seeds/significance.py).
-
-    Each run is read in the scheme that it was trained in. DataError where their predictions.conll do not hold the same
-    sentences with the same gold entities.
-    """
-    ours, theirs = (_predictions(run) for run in (first, second))
-    if ours[0] != theirs[0]:
-        raise DataError(f"{first} and {second}: expected the same test sentences and gold entities, got different ones")
-    return randomization_test(ours[1], theirs[1])
-
-
-def _predictions(run: Path) -> tuple[list[tuple[Sequence[str], list[Span]]], Counts]:
-    """Each sentence's (words, gold entities), and its strict counts of right, predicted and gold ones, (S, 3)."""
-    described = read_manifest(run)
-    seal.check(run, described, ["predictions.conll"])
-    path, scheme = inside(run, "predictions.conll"), scheme_named(str(described["config"].get("scheme")))
-    sentences = read_conll(path, columns=Columns(word=0, tag=1))
-    gold = strict_spans([s.tags for s in sentences], scheme)
-    predicted = strict_spans([s.tags for s in read_conll(path)], scheme)
-    rows = [(len(set(g) & set(p)), len(p), len(g)) for g, p in zip(gold, predicted, strict=True)]
-    given: list[tuple[Sequence[str], list[Span]]] = [(s.words, g) for s, g in zip(sentences, gold, strict=True)]
-    return given, np.array(rows, dtype=np.int64).reshape(-1, 3)
-
-
 def tested_on(group: Group) -> set[str]:
     """The digests of the test files of a group's runs."""
     runs = [group.path / f"seed_{seed}" for seed in group.metrics] if is_group(group.path) else [group.path]
     return {str(read_manifest(run).get("inputs", {}).get("test", {}).get("sha256")) for run in runs}
-
-
-def as_rows(differences: Sequence[Difference]) -> list[dict[str, Any]]:
-    """Plain values, for JSON."""
-    return [{"metric": d.metric, "first": d.first.to_dict(), "second": d.second.to_dict(), "p": d.p} for d in differences]

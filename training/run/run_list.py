@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ner.seeds.groups import SUMMARY, group_faults, is_group, seeds_of
-from ner.seeds.significance import Summary
-from training.config import TrainConfig
 from training.errors import DataError, SamebitsError
 from training.files import inside, open_inside, parse_json
 from training.run import seal
 from training.run.folder import read_manifest
+from training.run.groups import SUMMARY, Summary, group_faults, is_group, seeds_of
+from training.run.kinds import Kinds
 
 # Shown in columns of their own, or no part of the experiment.
 LARGEST = 1 << 26  # bytes of a file that is looked at for a row: a list shall not take minutes
 ELSEWHERE = ("threads", "deterministic", "any_threads", "portable", "device")
 
 
-def list_runs(root: Path, defaults: Mapping[str, TrainConfig]) -> list[dict[str, str]]:
-    """One row for each run and each group in ``root/*/``, by kind and number. A run that cannot be read is one that says so.
-
-    ``defaults``: by kind of run, the settings that need not be shown.
-    """
+def list_runs(root: Path, kinds: Kinds) -> list[dict[str, str]]:
+    """One row for each run and each group in ``root/*/``, by kind and number; what cannot be read is a row that says so."""
     folders = {path.parent for name in ("manifest.json", "group.json") for path in root.glob(f"*/[!.]*/{name}")}
-    return [_group_row(p, defaults) if is_group(p) else _run_row(p, defaults) for p in sorted(folders, key=_order)]
+    return [_group_row(p, kinds) if is_group(p) else _run_row(p, kinds) for p in sorted(folders, key=_order)]
 
 
 def _order(path: Path) -> tuple[str, str, int, str]:
@@ -36,17 +31,18 @@ def _order(path: Path) -> tuple[str, str, int, str]:
     return path.parent.name, stem, int(digits) if digits.isdecimal() else -1, path.name
 
 
-def _run_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:
+def _run_row(path: Path, kinds: Kinds) -> dict[str, str]:
     try:
         described = read_manifest(path)
     except DataError:
-        return _row(path, "unreadable")
+        return _row(path, "unreadable", kinds)
     metrics, environment = described.get("metrics", {}), described.get("environment", {})
     return _row(
         path,
         _status(path, described),
-        _settings(described["config"], defaults.get(str(described.get("kind")))),
-        *(f"{metrics[name]:.4f}" if name in metrics else "" for name in ("best_val_f1", "test_f1")),
+        kinds,
+        _settings(described["config"], described["kind"], kinds),
+        {column: f"{metrics[name]:.4f}" for column, name in _scores(kinds).items() if name in metrics},
         level=str(environment.get("level", "")),
         threads=str(environment.get("threads", "")),
         weights=described.get("weights_sha256", "")[:12],
@@ -66,24 +62,29 @@ def _status(path: Path, described: Mapping[str, Any]) -> str:
     return "changed" if changed else "finished" if "seal" in described else "finished (no seal)"
 
 
-def _group_row(path: Path, defaults: Mapping[str, TrainConfig]) -> dict[str, str]:
+def _group_row(path: Path, kinds: Kinds) -> dict[str, str]:
     try:
         runs = [inside(path, f"seed_{seed}") for seed in seeds_of(path)]
         with open_inside(path, "config.json") as stream:
             config = parse_json(stream.read())
         begun = [read_manifest(run) for run in runs if (run / "manifest.json").is_file()]
     except (DataError, OSError, ValueError):
-        return _row(path, "unreadable")
+        return _row(path, "unreadable", kinds)
     changed = any(_status(run, read_manifest(run)) == "changed" for run in runs if (run / "manifest.json").is_file())
     changed = changed or ((path / SUMMARY).is_file() and bool(_group_faults(path)))
     done = [described for described in begun if described["status"] == "finished"]
     levels = {str(described.get("environment", {}).get("level", "")) for described in begun}
     threads = {str(described.get("environment", {}).get("threads", "")) for described in begun}
+    kind = str(begun[0]["kind"]) if begun else path.parent.name
     return _row(
         path,
         "changed" if changed else "finished" if len(done) == len(runs) else f"{len(done)} of {len(runs)} finished",
-        f"{len(runs)} seeds; {_settings(config, defaults.get('ner'))}".rstrip("; "),
-        *(_median([d["metrics"][name] for d in done if name in d["metrics"]]) for name in ("best_val_f1", "test_f1")),
+        kinds,
+        f"{len(runs)} seeds; {_settings(config, kind, kinds)}".rstrip("; "),
+        {
+            column: _median([d["metrics"][name] for d in done if name in d["metrics"]])
+            for column, name in _scores(kinds).items()
+        },
         level=", ".join(sorted(levels)),
         threads=", ".join(sorted(threads)),
     )
@@ -96,14 +97,18 @@ def _group_faults(path: Path) -> list[str]:
         return [str(error)]
 
 
+def _scores(kinds: Kinds) -> dict[str, str]:
+    """The columns of scores, and the metrics that stand in them."""
+    return {column: name for kind in kinds.values() for column, name in kind.scores.items()}
+
+
 def _row(
-    path: Path, status: str, settings: str = "", best: str = "", test: str = "", *, level: str = "", threads: str = "",
-    weights: str = "",
+    path: Path, status: str, kinds: Kinds, settings: str = "", scores: Mapping[str, str] | None = None, *,
+    level: str = "", threads: str = "", weights: str = "",
 ) -> dict[str, str]:  # fmt: skip
-    return {
-        "run": str(path), "status": status, "best F1": best, "test F1": test, "level": level, "threads": threads,
-        "weights": weights, "settings": settings,
-    }  # fmt: skip
+    shown = dict.fromkeys(_scores(kinds), "") | dict(scores or {})
+    environment = {"level": level, "threads": threads, "weights": weights}
+    return {"run": str(path), "status": status, **shown, **environment, "settings": settings}
 
 
 def _median(values: list[float]) -> str:
@@ -113,19 +118,20 @@ def _median(values: list[float]) -> str:
     return f"{found.median:.4f} ({found.minimum:.4f}-{found.maximum:.4f})"
 
 
-def _settings(config: Mapping[str, Any], defaults: TrainConfig | None) -> str:
-    """The settings that matter and are not the defaults: "name=value", word vectors of a run by the run's name."""
-    if defaults is None:
+def _settings(config: Mapping[str, Any], kind: str, kinds: Kinds) -> str:
+    """The settings that matter and are not the defaults: "name=value", a run's product by the run's name."""
+    if kind not in kinds:
         return ""
-    usual = defaults.settings()
+    usual = kinds[kind].config_class()().settings()
+    products = tuple(f"/{name}" for each in kinds.values() for name in each.products)
     return " ".join(
-        f"{name}={_plain(value)}" for name, value in config.items()
+        f"{name}={_plain(value, products)}" for name, value in config.items()
         if name in usual and name not in ELSEWHERE and value != usual[name]
     )  # fmt: skip
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any, products: tuple[str, ...]) -> str:
     if isinstance(value, list):
-        return ",".join(map(_plain, value))
+        return ",".join(_plain(each, products) for each in value)
     text = value if isinstance(value, str) else json.dumps(value)
-    return re.sub(r"/vectors\.(bin|txt)$", "", text)
+    return text.rpartition("/")[0] if text.endswith(products) else text

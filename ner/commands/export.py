@@ -1,0 +1,28 @@
+"""``export``: a run's tagger as a folder that needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from training.commands.help import Command
+from training.commands.terminal import warn
+from training.visible import one_line
+
+
+@click.command(cls=Command, epilog="\b\nExample:\n  python cli.py export runs/ner/version_0 runs/tagger")
+@click.argument("run", type=click.Path())
+@click.argument("folder", type=click.Path())
+def export(run: str, folder: str) -> None:
+    """Write the tagger of a finished run to a new FOLDER that can be used anywhere.
+
+    It needs no training data and no file of vectors, and holds no pickles.
+
+    predict and evaluate take the folder in place of the run, and refuse it where any of its bytes has changed.
+    """
+    from ner.tagging.bundle import export as export_run
+
+    path = export_run(run, folder, warn)
+    size = sum(each.stat().st_size for each in path.iterdir())
+    click.echo(one_line(f"exported: {Path(path)} ({size / 1e6:,.1f} MB)"))

@@ -1,0 +1,49 @@
+"""``runs list``: a table of all runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from training.commands.door import kinds
+from training.commands.help import Group
+from training.commands.terminal import echo, styled, table
+from training.leftovers import sweep
+from training.run.run_list import list_runs
+from training.visible import one_line, shortened, to_json
+
+STATUS_COLORS = {"finished": "green", "failed": "red", "unreadable": "red", "changed": "red"}
+LONGEST = 60  # characters of the settings that are shown
+
+
+@click.group(cls=Group)
+def runs() -> None:
+    """List runs."""
+
+
+@runs.command("list", epilog="\b\nExample:\n  python cli.py runs list")
+@click.option("--root", type=click.Path(), default="runs", show_default=True, help="Folder that holds the runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_all(root: str, as_json: bool) -> None:
+    """List all runs and groups: status, scores, level of determinism, digest of the weights, settings.
+
+    Only settings that differ from the defaults are shown. A group's F1 is the median of its finished runs.
+    """
+    for folder in (Path(root), *Path(root).glob("*/")):
+        sweep(folder)
+    rows = list_runs(Path(root), kinds())
+    if as_json:
+        click.echo(to_json(rows, indent=2))
+        return
+    if not rows:
+        click.echo(f"no runs in {root}; {' and '.join(kind.command for kind in kinds().values())} make some")
+        return
+    shown = [{**row, "settings": shortened(row["settings"], LONGEST)} for row in rows]
+    lines = table(list(shown[0]), [list(row.values()) for row in shown])
+    click.echo(lines[0])
+    for row, line in zip(rows, lines[1:], strict=True):
+        status = one_line(row["status"])
+        color = STATUS_COLORS.get(status.split(" ")[0])
+        before, found, after = line.partition(f"  {status}")
+        echo(before, "  ", styled(status, color), after) if color and found else echo(line)

@@ -1,0 +1,89 @@
+"""What all commands that train have in common: the options of a run that are not settings, and the way back to one."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from training.commands.door import kinds
+from training.commands.help import Option
+from training.config import COMMON, RUN
+from training.errors import CheckpointError
+from training.files import inside
+
+if TYPE_CHECKING:
+    from training.run.experiment import RunOptions
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """The options of a run that are not settings of the experiment, as typed."""
+
+    file: str | None
+    path: str
+    resume: str
+    allow_changes: bool
+    voice: str
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a run; it gets them as ``flags``."""
+
+    @functools.wraps(command)
+    def with_flags(file: str | None, path: str, resume: str, allow_changes: bool, voice: str | None, **typed: Any) -> Any:
+        return command(flags=RunFlags(file, path, resume, allow_changes, voice or "plain"), **typed)
+
+    common: Any = functools.partial(click.option, cls=Option, section=COMMON)
+    other: Any = functools.partial(click.option, cls=Option, section=RUN)
+    folder = "Folder to write the run to.  [default: the next version_N in runs/]"
+    decorated = with_flags
+    for add in (
+        other("--json-log", "voice", flag_value="json", help="Write the log as JSON, one object a line."),
+        other("--quiet", "voice", flag_value="quiet", help="Print nothing but errors."),
+        other("--allow-changes", is_flag=True, help="Resume even if data, settings, code or versions have changed."),
+        common("--resume", default="", metavar="RUN", help="Continue this run from its last checkpoint."),
+        common("--run", "path", default="", metavar="DIR", help=folder),
+        other("--config", "file", metavar="FILE", help="Read options from a config.json; options typed here override it."),
+    ):
+        decorated = add(decorated)
+    return decorated
+
+
+def run_settings(flags: RunFlags, progress: bool) -> RunOptions:
+    """The flags as the library takes them."""
+    from training.commands.progress import voice
+    from training.run.experiment import RunOptions
+
+    tell, callbacks, progressing = voice(flags.voice, progress)
+    return RunOptions(
+        path=flags.path,
+        argv=tuple(sys.argv[1:]),
+        resume=flags.resume,
+        allow_changes=flags.allow_changes,
+        callbacks=callbacks,
+        tell=tell,
+        progress=progressing,
+    )
+
+
+def resumed_config(flags: RunFlags, kind: str) -> str | None:
+    """The file that settings are read from: that of a resumed run stands in its own folder.
+
+    CheckpointError where the run is of another kind: the message names the command that made it.
+    """
+    from training.run.experiment import reopen
+    from training.run.folder import Run
+
+    if not flags.resume:
+        return flags.file
+    found = Run.reopen(Path(flags.resume)).manifest["kind"]
+    other = kinds().get(str(found))
+    if found != kind and other is not None:
+        raise CheckpointError(f"{flags.resume}: expected a run of kind {kind}, got {found}; resume it with {other.command}")
+    return str(inside(reopen(flags.resume, kind).path, "config.json"))

@@ -1,0 +1,52 @@
+"""The kinds of runs: what a manifest's ``kind`` stands for, for commands that list runs or repeat them.
+
+Whoever assembles the commands has the table of them, by name; no module here knows one. A kind names its code, which is
+imported when it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from training.run.experiment import RunOptions
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of run. ``config`` and ``train`` are written ``package.module:name``."""
+
+    command: str
+    """The command that makes such a run."""
+    config: str
+    """The dataclass of its settings."""
+    train: str
+    """The function that trains it: (settings, RunOptions) → the run's folder."""
+    scores: Mapping[str, str] = field(default_factory=dict)
+    """Metrics for a list of runs, by the column that shows them."""
+    results: tuple[str, ...] = ()
+    """Entries of its manifest, beside the metrics, that come out of the training."""
+    products: tuple[str, ...] = ()
+    """Files of such a run that settings of others name: a list shows the run alone."""
+
+    def config_class(self) -> type[TrainConfig]:
+        """The dataclass of its settings."""
+        return _found(self.config)  # type: ignore[no-any-return]
+
+    def train_function(self) -> Callable[[Any, RunOptions], Path]:
+        """The function that trains it."""
+        return _found(self.train)  # type: ignore[no-any-return]
+
+
+Kinds = Mapping[str, Kind]
+
+
+def _found(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,147 @@
+"""What TensorBoard shows of a run: the only door to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from training.files import inside
+from training.run.seal import TIMES
+from training.visible import encodable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.tensorboard import SummaryWriter
+
+EVENTS = TIMES[1]
+
+
+class Board:
+    """TensorBoard's files in a run's folder. Nothing is written, and TensorBoard not imported, before something is shown."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer: SummaryWriter | None = None
+        self._descriptor: int | None = None
+        self._purge_step = 0  # from the first: TensorBoard takes its first session for no restart, whatever it says
+
+    # -- pages --------------------------------------------------------------------------------------------------------
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """A point of a curve."""
+        self._opened.add_scalar(encodable(tag), value, step)
+
+    def text(self, tag: str, markdown: str, step: int = 0) -> None:
+        """A text for TensorBoard's text page."""
+        self._opened.add_text(encodable(tag), encodable(markdown), step)
+
+    def pr_curve(self, tag: str, labels: Tensor, probabilities: Tensor, step: int = 0) -> None:
+        """For the PR CURVES page: precision and recall by threshold, of n boolean labels and their probabilities."""
+        self._opened.add_pr_curve(encodable(tag), labels.cpu(), probabilities.float().cpu(), step)
+
+    def embedding(self, tag: str, matrix: Tensor, labels: Sequence[str], step: int = 0) -> None:
+        """Vectors (n, d) with n labels for TensorBoard's projector."""
+        for name in (f"{step:05}/{tag}/metadata.tsv", f"{step:05}/{tag}/tensors.tsv", "projector_config.pbtxt"):
+            inside(self.path, name)  # TensorBoard would write through a link
+        # A tab or a line break would break the table, and lines are split at more than \n.
+        clean = [" ".join(encodable(label).split()) or " " for label in labels]
+        self._opened.add_embedding(matrix.float().cpu(), metadata=clean, tag=encodable(tag), global_step=step)
+
+    def hyperparameters(
+        self, settings: Mapping[str, Any], metrics: Mapping[str, float], step: int, first: Sequence[str] = ()
+    ) -> None:
+        """Settings with their final metrics for the HPARAMS page, in this run itself (add_hparams would make a sub-run).
+
+        The page shows five settings at once: those of ``first``, in order of their names, come before all others.
+        """
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {k: v if isinstance(v, bool | int | float) else encodable(v) if isinstance(v, str) else json.dumps(v)
+                 for k, v in settings.items()}  # fmt: skip
+        summaries = hparams(plain, {encodable(f"hp/{name}"): value for name, value in metrics.items()})
+        described = summaries[0].value[0].metadata.plugin_data
+        data = HParamsPluginData.FromString(described.content)
+        for info in data.experiment.hparam_infos:
+            info.differs = info.name in first  # what the page sorts by before the name
+        described.content = data.SerializeToString()
+        for summary in summaries:
+            self._opened._get_file_writer().add_summary(summary)
+        for name, value in metrics.items():
+            self._opened.add_scalar(encodable(f"hp/{name}"), value, step)
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _opened(self) -> SummaryWriter:
+        """TensorBoard's writer into this folder, opened when first used."""
+        if self._writer is None:
+            self._writer = self._open_writer()
+        return self._writer
+
+    def _open_writer(self) -> SummaryWriter:
+        """TensorBoard reads its files in the order of their names, which begin with the second they were made in.
+
+        This one gets a later second than all that are there, also where the clock was put back meanwhile.
+        """
+        from tensorboard.summary.writer import event_file_writer  # type: ignore[import-untyped]
+        from torch.utils.tensorboard import SummaryWriter
+
+        begun = (path.name.split(".")[3] for path in self.path.glob(EVENTS))
+        first = 1 + max((int(second) for second in begun if second.isdecimal()), default=0)
+        clock = event_file_writer.time
+        event_file_writer.time = SimpleNamespace(time=lambda: max(first, time.time()))
+        try:
+            return SummaryWriter(self._name_for_tensorboard(), purge_step=self._purge_step)
+        finally:
+            event_file_writer.time = clock
+
+    def _name_for_tensorboard(self) -> str:
+        """The folder's name, or where that is not UTF-8, which TensorBoard's writer insists on, another one for it."""
+        name = str(self.path)
+        if encodable(name) == name:
+            return name
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self._descriptor}"
+
+    def flush(self) -> None:
+        """Bring out what was shown."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def go_back(self, next_step: int) -> None:
+        """Forget what came at ``next_step`` and after, but for what the files hold of it: that is written again."""
+        self._purge_step = next_step
+        for event in self._events(next_step):
+            self._opened._get_file_writer().event_writer.add_event(event)
+
+    def _events(self, first_step: int) -> list[Any]:
+        """What TensorBoard shows of the steps from ``first_step`` on, as it stands in its files."""
+        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+
+        kept: list[Any] = []
+        for path in sorted(self.path.glob(EVENTS)):
+            name = inside(self.path, path.name).name
+            for record in RawEventFileLoader(f"{self._name_for_tensorboard()}/{name}").Load():
+                event = Event.FromString(record)
+                if event.session_log.status == SessionLog.START:
+                    kept = [each for each in kept if each.step < event.step]
+                elif event.HasField("summary") and event.step >= first_step:
+                    kept.append(event)
+        return kept

@@ -1,0 +1,33 @@
+"""``train-w2v``: options → config → one library call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from training.commands.help import Command
+from training.commands.options import config_options, make_config
+from training.commands.start import RunFlags, resumed_config, run_options, run_settings
+from training.visible import one_line
+from word2vec.config import KIND, Word2VecConfig
+
+# Word vectors are trained without validation, by steps of their own.
+WITHOUT = (
+    "precision min_epochs min_steps fast_dev_run overfit_batches limit_val_batches limit_test_batches val_check_interval "
+    "check_val_every_n_epoch num_sanity_val_steps accumulate_grad_batches gradient_clip_val gradient_clip_algorithm"
+)
+
+
+@click.command(cls=Command, epilog="\b\nExample:\n  python cli.py train-w2v --corpus news.txt --dim 100 --epochs 5")
+@config_options(Word2VecConfig, without=WITHOUT)
+@run_options
+def train_w2v(flags: RunFlags, **typed: Any) -> None:
+    """Train word vectors on text."""
+    from training.determinism import portable
+    from word2vec.train import train_word2vec
+
+    config = make_config(Word2VecConfig, typed, resumed_config(flags, KIND), {})
+    portable.begin(config.portable)
+    options = run_settings(flags, config.progress)
+    options.tell(one_line(f"finished: {train_word2vec(config, options)}"))

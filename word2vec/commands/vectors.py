@@ -1,0 +1,85 @@
+"""The commands that look into word vectors."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from training.commands.help import Group
+from training.commands.options import whole
+from training.commands.terminal import LongJob, warn
+from training.files import check_not_read
+
+if TYPE_CHECKING:
+    from word2vec.vectors.vectors import WordVectors
+
+
+@click.group(cls=Group)
+def vectors() -> None:
+    """Explore, score and convert word vectors."""
+
+
+@vectors.command(epilog="\b\nExample:\n  python cli.py vectors nearest runs/w2v/version_0/vectors.bin city")
+@click.argument("file", type=click.Path())
+@click.argument("word")
+@click.option("-k", type=whole(1), default=10, show_default=True, help="Number of words to print.")
+def nearest(file: str, word: str, k: int) -> None:
+    """Print the words nearest to WORD, by cosine."""
+    _print_neighbors(_load(file).nearest(word, k))
+
+
+@vectors.command(epilog="\b\nExample:\n  python cli.py vectors analogy runs/w2v/version_0/vectors.bin he him she")
+@click.argument("file", type=click.Path())
+@click.argument("a")
+@click.argument("b")
+@click.argument("c")
+@click.option("-k", type=whole(1), default=10, show_default=True, help="Number of words to print.")
+def analogy(file: str, a: str, b: str, c: str, k: int) -> None:
+    """Print the words that are to C as B is to A."""
+    _print_neighbors(_load(file).analogy(a, b, c, k))
+
+
+@vectors.command("evaluate", epilog="\b\nExample:\n  python cli.py vectors evaluate vectors.bin EN-WS-353-ALL.txt")
+@click.argument("file", type=click.Path())
+@click.argument("sets", type=click.Path(), nargs=-1, required=True)
+@click.option(
+    "--restrict",
+    type=whole(1),
+    default=None,
+    help="Use only this many of the most frequent words; 30000 is usual for analogies.",
+)
+def evaluate_vectors(file: str, sets: tuple[str, ...], restrict: int | None) -> None:
+    """Score vectors on sets of word similarities or analogies, and report how many questions they cover."""
+    from word2vec.vectors.evaluate import evaluate as score
+    from word2vec.vectors.evaluate import read_set
+
+    loaded, job = _load(file), LongJob()
+    for path in sets:
+        progress = partial(job, f"answering {path}")
+        click.echo(score(loaded, read_set(path), restrict=restrict, progress=progress).to_text())
+
+
+@vectors.command(epilog="\b\nExample:\n  python cli.py vectors convert vectors.bin vectors.txt")
+@click.argument("source", type=click.Path())
+@click.argument("target", type=click.Path())
+@click.option("--format", "form", type=click.Choice(["text", "binary", "glove"]), default=None,
+              help="Format to write.  [default: binary for a name in .bin, else text]")  # fmt: skip
+@click.option("--skip-undecodable", is_flag=True, help="Skip words that are not UTF-8, and report how many.")
+def convert(source: str, target: str, form: str | None, skip_undecodable: bool) -> None:
+    """Convert vectors to another format: word2vec's text or binary, or GloVe's text."""
+    check_not_read("TARGET", target, [source])
+    form = form or ("binary" if target.endswith((".bin", ".bin.gz")) else "text")
+    _load(source, skip_undecodable).save(target, form, partial(LongJob(), f"writing {target}"))
+
+
+def _load(file: str, skip_undecodable: bool = False) -> WordVectors:
+    from word2vec.vectors.load import load
+
+    return load(file, LongJob(), warn, skip_undecodable)
+
+
+def _print_neighbors(found: list[tuple[str, float]]) -> None:
+    for word, cosine in found:
+        click.echo(f"{cosine:.4f}\t{word}")
