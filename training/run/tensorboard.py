@@ -132,7 +132,7 @@ class Board:
 
     def _events(self, first_step: int) -> list[Any]:
         """What TensorBoard shows of the steps from ``first_step`` on, as it stands in its files."""
-        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # type: ignore[import-untyped]
+        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
 
         kept: list[Any] = []
