@@ -1,8 +1,8 @@
-# make demo · make test · make check · make bench: each sets up what it needs in .venv.
+# make demo · quick · test · check · soak · bench · digests: each sets up what it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test quick soak check bench clean
+.PHONY: demo test quick soak check bench digests clean
 
 demo: .venv/.run
 	$(BIN)/python cli.py train-w2v
@@ -24,6 +24,10 @@ check: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Digests of short runs: a change that is not meant to change bits leaves each line as it is.
+digests: .venv/.run
+	$(BIN)/python benchmarks/digests.py
 
 bench: .venv/.test
 	$(BIN)/python benchmarks/loop_overhead.py

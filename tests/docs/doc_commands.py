@@ -21,13 +21,23 @@ from click.testing import CliRunner
 import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data/README.md", ROOT / "data/sample/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "tests" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "data/README.md",
+    ROOT / "data/sample/README.md",
+]
 PROGRAMS = ("python", "make", "pip", "tensorboard", "echo", "cat", "git", "unzip")
 
 # Commands that the tests do not run, each with the reason.
 EXCUSED = {
     "make demo": "installs packages from the network; the two commands that it runs are run here",
     "make test": "runs these tests",
+    "make quick": "runs these tests",
+    "make digests": "takes minutes on purpose",
+    "python tests/house.py": "tests/test_imports.py looks at what it finds",
     "make check": "needs the linters; a step of its own",
     "make soak": "takes hours on purpose",
     "make bench": "takes minutes on purpose",

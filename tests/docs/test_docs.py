@@ -64,7 +64,8 @@ def test_the_excuses_are_needed() -> None:
         if command.startswith("make "):
             done = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
-    assert all(c.startswith(("make ", "pip ", "python cli.py data fetch ", "tensorboard ")) for c in EXCUSED)
+    allowed = ("make ", "pip ", "python cli.py data fetch ", "python tests/house.py", "tensorboard ")
+    assert all(command.startswith(allowed) for command in EXCUSED)
 
 
 def test_links_between_pages_lead_somewhere() -> None:
