@@ -36,7 +36,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     """
     from training.storable import encode
 
-    stored = encode(checkpoint)
+    stored = encode(dict(checkpoint) if type(checkpoint) is Loaded else checkpoint)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:

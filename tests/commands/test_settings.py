@@ -124,7 +124,7 @@ def test_a_run_of_another_kind_is_named_by_verify(status: str, tmp_path: Path) -
     run.unlock()
     done = CliRunner().invoke(cli.main, ["verify", str(run.path)])
     assert done.exit_code == 2
-    assert 'expected a run of train-ner or train-w2v, to run it again, got one of kind "toy"' in done.output
+    assert 'expected a run of train-w2v or train-ner, to run it again, got one of kind "toy"' in done.output
 
 
 def every_option(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Parameter]]:
