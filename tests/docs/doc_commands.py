@@ -192,7 +192,8 @@ class Playground:
         return output
 
     def filled(self, command: str) -> str:
-        """The command with its brackets left out and its capitals replaced."""
+        """The command with its brackets left out, its capitals replaced, and two seeds in place of five, for time."""
+        command = command.replace("--seeds 5", "--seeds 2")
         command = re.sub(r"\s\[[^\]]*\]", "", command)
         words = command.split()
         named = (word for word in words if word in PLACE_COMMANDS or (word.endswith(".py") and word != "cli.py"))
