@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training.visible", "training.job_progress"),
     ("training.errors",),
     ("training.leftovers", "training.randomness"),
-    ("training.files", "training.digest"),
+    ("training.files", "training.digest", "training.generators"),
     ("training.values", "training.intervals", "training.storable"),
     ("training.config", "training.checkpoint"),
     ("training.determinism",),

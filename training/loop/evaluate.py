@@ -9,6 +9,7 @@ import torch
 
 from training.data.batches import Batches
 from training.errors import ConfigError
+from training.generators import kept_generators
 from training.loop.device import map_tensors
 from training.loop.hooks import takes, takes_index
 from training.loop.session import Session
@@ -40,7 +41,7 @@ def evaluate(
     if sum(limits) == 0:
         return Evaluation([], [])
     _check_signatures(session, kind, len(sources))
-    with torch.no_grad() if session.fitting else torch.inference_mode():
+    with torch.no_grad() if session.fitting else torch.inference_mode(), kept_generators():
         return _pass(session, kind, sources, limits, when_final)
 
 
@@ -54,6 +55,7 @@ def _pass(
     modes = [(module, module.training) for module in session.task.modules()]
     session.collect()  # what training logged, before evaluation's results take its place
     in_batch, session.results = session.in_batch, session.eval_results
+    session.seed(kind, session.progress.current_epoch)
     session.call(f"on_{kind}_model_eval")
     session.call(f"on_{kind}_start")
     session.call(f"on_{kind}_epoch_start")
@@ -65,6 +67,7 @@ def _pass(
         if n:
             metrics.append({} if session.sanity_checking else session.collect())
     session.results.loader = None
+    session.seed(f"{kind} end", session.progress.current_epoch)
     session.call(f"on_{kind}_epoch_end")
     closing = session.collect()  # what that logged belongs to every source
     metrics = [{**each, **closing} for each in metrics]
@@ -88,6 +91,7 @@ def _run_batches(session: Session, kind: str, plan: Sequence[Any], n: int, sever
     for i in range(n):
         if session.fitting and not session.sanity_checking:
             session.boundary()
+        session.seed(f"{kind} batch", session.progress.current_epoch, source, i)
         batch = session.place(plan[i])
         session.in_batch = True
         session.call(f"on_{kind}_batch_start", batch, i, *several)

@@ -15,6 +15,7 @@ import torch
 from training import checkpoint, storable
 from training.data.batches import Batches
 from training.errors import ConfigError, NonFiniteError
+from training.generators import kept_generators
 from training.loop import cadence, nonfinite
 from training.loop.evaluate import evaluate
 from training.loop.hooks import overridden, takes, takes_index
@@ -40,22 +41,31 @@ def fit(session: Session, task: Task, train: Batches, val: list[Batches], state:
             configure_optimizers(session)
             if state is not None:
                 _take_up(session, state)
-            session.call("on_fit_start")
-            task.zero_grad()
-            _check_storable(session)
-            if state is None:
-                _sanity_check(session, val)
-            else:
-                restore_gradients(session, state)
-            if state is not None or not _done(session):  # left after its last batch, it still has its end to come
-                session.call("on_train_start")
-                while not _done(session):
-                    _run_epoch(session, train, val)
-                nonfinite.check_weights(session)
-                session.call("on_train_end")
-            session.call("on_fit_end")
+            with kept_generators():
+                _run(session, train, val, state)
     finally:
         session.fitting = False
+
+
+def _run(session: Session, train: Batches, val: list[Batches], state: dict[str, Any] | None) -> None:
+    """All that is run: a sanity check, epoch after epoch, and the hooks around them."""
+    session.seed("fit")
+    session.call("on_fit_start")
+    session.task.zero_grad()
+    _check_storable(session)
+    if state is None:
+        _sanity_check(session, val)
+    else:
+        restore_gradients(session, state)
+    if state is not None or not _done(session):  # left after its last batch, it still has its end to come
+        session.seed("train")
+        session.call("on_train_start")
+        while not _done(session):
+            _run_epoch(session, train, val)
+        nonfinite.check_weights(session)
+        session.seed("train end")
+        session.call("on_train_end")
+    session.call("on_fit_end")
 
 
 # -- an epoch, and a batch of it -----------------------------------------------------------------------------------------
@@ -65,6 +75,7 @@ def _run_epoch(session: Session, train: Batches, val: list[Batches]) -> None:
     """One epoch, or what is left of one: it is taken up at its stage."""
     progress = session.progress
     session.forget_hooks()  # one that was set meanwhile counts from here on
+    session.seed("epoch", progress.current_epoch)
     # known before the epoch starts, so that one that is taken up at batch k goes on in the same plan
     plan = train.plan(0 if session.config.overfit_batches else progress.current_epoch)
     if progress.stage == "start":
@@ -82,6 +93,7 @@ def _run_epoch(session: Session, train: Batches, val: list[Batches]) -> None:
         progress.epochs_processed += 1
         progress.stage = "log"  # before the hooks: a checkpoint that they write is of after them
         _note_cut(session)
+        session.seed("epoch end", progress.current_epoch)
         session.call("on_train_epoch_end")
     _log_epoch(session)
     progress.current_epoch += 1
@@ -93,6 +105,7 @@ def _run_batch(session: Session, plan: Any, val: list[Batches]) -> None:
     """One batch, or what is left of it, in the order in which things happen."""
     progress = session.progress
     if progress.stage == "batch":
+        session.seed("batch", progress.current_epoch, progress.batch_idx)  # before the batch is made, which may draw, too
         _train_batch(session, plan[progress.batch_idx])
     if progress.stage == "stepped":
         if session.loggers and not session.accumulating and session.should_log:  # one line a step, not one a batch
@@ -104,6 +117,7 @@ def _run_batch(session: Session, plan: Any, val: list[Batches]) -> None:
         progress.stage = "finish"
     if progress.stage == "finish":
         if session.schedulers:
+            session.seed("schedulers", progress.current_epoch, progress.batch_idx)
             step_schedulers(session, "step", on_plateau=True)  # now, since they may need what the validation logged
         if not session.accumulating:  # as in Lightning, even if training_step returned None and no step was taken
             progress.batches_that_stepped += 1
@@ -164,6 +178,7 @@ def _validate(session: Session, val: list[Batches]) -> None:
 def _log_epoch(session: Session) -> None:
     progress = session.progress
     metrics = session.collect()
+    session.seed("epoch log", progress.current_epoch)
     if progress.batch_idx == session.num_training_batches:
         step_schedulers(session, "epoch", on_plateau=True)
     progress.batches_that_stepped -= 1  # an epoch's metrics carry the step of its last batch

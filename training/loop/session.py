@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from training.config import TrainConfig
 from training.data.batches import Batches
 from training.errors import ConfigError
+from training.generators import key_of, mixed, set_generators
 from training.loop import cadence
 from training.loop.callback import Callback, check_keys
 from training.loop.device import choose_device, convert, made_in, move, precision
@@ -80,6 +81,8 @@ class Session:
         """Whether the task has an on_train_batch_start, which may skip batches."""
         self.eval_steps: dict[int, int] = {}
         """Evaluation batches run so far, by source: the step at which their metrics are logged."""
+        self.uses_generators = True
+        """Whether the task's code draws from the global generators, so that they are set before it runs."""
         self.own_gradients = False
         """Whether the task makes its gradients itself, and hands them out as ``ledger_tensors``."""
         self.resume_point: dict[str, Any] | None = None
@@ -102,6 +105,7 @@ class Session:
         self._task: Task | None = None
         self._chains: dict[str, Chain | tuple[()]] = {}
         self._indexed: dict[str, bool] = {}
+        self._keys: dict[tuple[Any, ...], int] = {}
 
     # -- task and hooks -----------------------------------------------------------------------------------------------
 
@@ -137,6 +141,7 @@ class Session:
             if self.config.precision == "64-true":
                 task.double()
             self.own_gradients = overridden(task, "ledger_tensors", Task)
+            self.uses_generators = task.uses_generators
             yield
             self.call("teardown", stage=stage)
         except BaseException as error:
@@ -146,6 +151,7 @@ class Session:
     def forget_hooks(self) -> None:
         """Look the hooks up anew: one that was set on a task or a callback meanwhile counts from here on."""
         self._chains, self._indexed = {}, {}
+        self._keys = {}
 
     def call(self, hook: str, *arguments: Any, **named: Any) -> Any:
         """Run a hook: the callbacks' first, then the task's, whose result is returned.
@@ -198,6 +204,18 @@ class Session:
     def overrides(self, name: str) -> bool:
         """Whether the task has a ``name`` of its own, by its class or set on itself; one that is None is none."""
         return overridden(self.task, name, Task)
+
+    def seed(self, purpose: str, *counters: int) -> None:
+        """Make what users' code draws next a function of (seed, purpose, counters), whatever was drawn before.
+
+        The keys of an epoch's batches have all but the last counter in common.
+        """
+        if self.uses_generators:
+            place = (purpose, *counters[:-1])
+            key = self._keys.get(place)
+            if key is None:
+                key = self._keys[place] = key_of(self.config.seed, purpose, *counters[:-1])
+            set_generators(mixed(key, counters[-1]) if counters else key)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The state of a run, as a checkpoint holds it: taken at any place of a fit, it goes on exactly there.
 
-Nothing random is drawn from a generator (see training/randomness.py), so that there is no generator state in it.
+The global generators are set before each batch (see Session.seed), so that their state is not in it. That of generators
+which the task or a callback has as attributes is.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from training.errors import CheckpointError
+from training.generators import GENERATORS, put_state, state_of
 from training.loop.callback import key_of
 from training.loop.progress import IN_BATCH
 from training.loop.session import Session
@@ -35,6 +37,8 @@ def capture(session: Session) -> dict[str, Any]:
         "gradients": _open_gradients(session),
         "cut": session.cut,
     }
+    if generators := {name: state_of(each) for name, each in _generators(session)}:
+        checkpoint["generators"] = generators
     session.call("on_save_checkpoint", checkpoint)
     return checkpoint
 
@@ -79,6 +83,9 @@ def restore(session: Session, checkpoint: dict[str, Any]) -> None:
         session.callback_values = dict(checkpoint["metrics"])
         session.bar_values = dict(checkpoint["bar_metrics"])
         session.train_results.load_state(checkpoint["results"])
+        states = checkpoint.get("generators", {})
+        for name, generator in _generators(session):
+            put_state(generator, states[name])
         cut = checkpoint.get("cut")
         session.cut = None if cut is None else {"batch_idx": int(cut["batch_idx"]), "results": list(cut["results"])}
 
@@ -99,6 +106,16 @@ def restoring() -> Iterator[None]:
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         said = " ".join(str(error).split())[:200]
         raise CheckpointError(f"the checkpoint is of another model, other data or other settings: {said}") from None
+
+
+def _generators(session: Session) -> Iterator[tuple[str, Any]]:
+    """The generator objects that the task, its modules and the callbacks have as attributes, by name."""
+    holders: list[tuple[str, Any]] = [(f"task.{name}", module) for name, module in session.task.named_modules()]
+    holders += [(f"callbacks.{key_of(callback)}.{i}", callback) for i, callback in enumerate(session.callbacks)]
+    for name, holder in holders:
+        for attribute, value in vars(holder).items():
+            if isinstance(value, GENERATORS):
+                yield f"{name}.{attribute}", value
 
 
 def _open_gradients(session: Session) -> dict[str, Any]:
