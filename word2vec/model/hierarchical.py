@@ -1,8 +1,19 @@
 """The hierarchical softmax on a Huffman tree (Mikolov et al. 2013b, eq. 3, §2.1), with the gradients written out.
 
-p(w | h) = Π σ(±h · u_n) over the inner nodes n on the way from the root to the word w, with + where the way goes on to the
-first child (code 0) and − where to the second (code 1), as in word2vec.c. The probabilities of all words sum to one.
-Shapes: P positions, L inner nodes on the longest way, d numbers. Gradients are of the loss, summed over positions.
+A word w is a leaf, reached from the root over the inner nodes n(w, 1), n(w, 2), … Each of them has an output vector u (the
+paper's v'), and with a vector h the way turns at it to the first child with probability σ(u·h), to the second with
+1 − σ(u·h) = σ(−u·h). So
+
+    p(w | h) = Π_j σ(s_j u_n(w,j)·h)                                     (3)
+
+where s_j, the paper's [[n(w, j+1) = ch(n(w, j))]], is 1 if w's way goes on to the first child (code 0, as in word2vec.c) and
+−1 if to the second (code 1). These are the bits of Morin & Bengio 2005, on another tree; the probabilities of all words sum
+to one. Of L = −log p(w | h) the derivative by the score u_n(w,j)·h is g_j = s_j (σ(s_j u_n(w,j)·h) − 1), and
+
+    ∂L/∂h = Σ_j g_j u_n(w,j),    ∂L/∂u_n(w,j) = g_j h.
+
+Shapes: P positions, w the largest reach of a window, W = 2w + 1, V words, L inner nodes on the longest way, d numbers.
+Gradients are of the loss summed over positions.
 """
 
 from __future__ import annotations
@@ -17,7 +28,7 @@ from word2vec.model.windows import turned
 
 
 class HuffmanTree(nn.Module):
-    """The ways to the words: ``nodes`` (V, L) from the root on; ``sign`` (V, L): 1 for code 0, −1 for code 1, 0 for none.
+    """The ways to the words: ``nodes`` (V, L), n(w, j) from the root on; ``sign`` (V, L), s_j, or 0 behind a way's end.
 
     Inner nodes are numbered from 0 to V−2 in the order in which they are made, so that the root is V−2.
     """
@@ -30,7 +41,7 @@ class HuffmanTree(nn.Module):
         super().__init__()
         parent, code = huffman(counts)
         size = len(counts)
-        depth = np.zeros(2 * size - 1, dtype=np.int64)
+        depth = np.zeros(2 * size - 1, dtype=np.int64)  # the root's is 0
         for node in range(2 * size - 3, -1, -1):  # parents have higher numbers
             depth[node] = depth[parent[node]] + 1
         longest = int(depth[:size].max())
@@ -79,10 +90,12 @@ def skipgram(
     """
     p, width = inside.shape
     window = width // 2
-    dwide, output, loss = predict(halo(x, window, 1), table, tree, words, turned(inside))
+    # Each word is predicted by the positions around it, so that its way is looked up once. ``inside`` says which words a
+    # position predicts; turned, which positions predict its word.
+    d_around, output, loss = predict(halo(x, window, 1), table, tree, words, turned(inside))  # d_around: shape (P, W, d)
     dx = torch.zeros_like(x)
-    for i in range(width):
-        dx[i : i + p] += dwide[:, i]
+    for place in range(width):  # position q's place j is the row q + j between margins
+        dx[place : place + p] += d_around[:, place]
     return dx[window : window + p], output, loss
 
 
@@ -94,15 +107,16 @@ def predict(
     Returns the gradient for ``h`` (P, m, d), (nodes (r,), gradients (r, d)), and the mean loss of a prediction.
     """
     nodes, sign = tree.nodes.index_select(0, words), tree.sign.index_select(0, words)
-    longest = int(sign.count_nonzero(1).max())
-    nodes, sign = nodes[:, :longest], sign[:, :longest].to(h.dtype)
-    u = table.index_select(0, nodes.flatten()).view(len(words), longest, -1)
-    score = torch.bmm(h, u.transpose(1, 2))  # (P, m, L)
-    right = score.mul_(sign.unsqueeze(1)).sigmoid_()
-    used = sign.abs().unsqueeze(1) * counted.unsqueeze(2)
-    tiny = torch.finfo(right.dtype).tiny
-    loss = -total(right.clamp(min=tiny).log_().mul_(used)) / counted.sum().clamp(min=1.0)
-    g = right.sub_(1.0).mul_(used).mul_(sign.unsqueeze(1))
-    du = torch.bmm(g.transpose(1, 2), h)
-    at = (sign != 0).flatten().nonzero().squeeze(1)
-    return torch.bmm(g, u), (nodes.flatten().index_select(0, at).long(), du.flatten(0, 1).index_select(0, at)), loss
+    longest = int(sign.count_nonzero(1).max())  # of these words; from here on it is L
+    nodes, sign = nodes[:, :longest], sign[:, :longest].to(h.dtype)  # shape: (P, L)
+    u = table.index_select(0, nodes.flatten()).view(len(words), longest, -1)  # shape: (P, L, d)
+    score = torch.bmm(h, u.transpose(1, 2))  # shape: (P, m, L)
+    p_turn = score.mul_(sign.unsqueeze(1)).sigmoid_()  # σ(s_j u_n(w,j)·h): that the way turns as it does
+    used = sign.abs().unsqueeze(1) * counted.unsqueeze(2)  # shape: (P, m, L), 1 or 0
+    tiny = torch.finfo(p_turn.dtype).tiny
+    loss = -total(p_turn.clamp(min=tiny).log_().mul_(used)) / counted.sum().clamp(min=1.0)
+    g = p_turn.sub_(1.0).mul_(used).mul_(sign.unsqueeze(1))  # ∂L/∂score
+    du = torch.bmm(g.transpose(1, 2), h)  # shape: (P, L, d)
+    on_way = (sign != 0).flatten().nonzero().squeeze(1)  # shape: (r,), of the P·L
+    dtable = nodes.flatten().index_select(0, on_way).long(), du.flatten(0, 1).index_select(0, on_way)
+    return torch.bmm(g, u), dtable, loss

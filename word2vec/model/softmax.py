@@ -1,7 +1,15 @@
 """The full softmax over the vocabulary (Mikolov et al. 2013b, eq. 2), with the gradients written out.
 
-p(w | h) = exp(u_w · h) / Σ_v exp(u_v · h): the cost of a step grows with the vocabulary, so this is for small ones.
-Shapes: P positions, V words, d numbers. Gradients are of the loss, summed over positions.
+With a vector h, and output vectors u (the paper's v'), a word w is predicted with
+
+    p(w | h) = exp(u_w·h) / Σ_v exp(u_v·h)                               (2)
+
+so that of L = −log p(w | h) the derivative by the score u_v·h is g_v = p(v | h) − [v = w], and
+
+    ∂L/∂h = Σ_v g_v u_v,    ∂L/∂u_v = g_v h.
+
+The cost of a step grows with the vocabulary: this is for small ones.
+Shapes: P positions, w the largest reach of a window, V words, d numbers. Gradients are of the loss summed over positions.
 """
 
 from __future__ import annotations
@@ -23,8 +31,8 @@ def skipgram(
     ``x`` (P, d): input rows; ``table`` (V, d): output vectors; ``words`` (P,); ``left`` and ``right`` (P,): windows.
     Returns the gradients for ``x`` (P, d) and ``table`` (V, d), and the mean loss of a prediction.
     """
-    offset = torch.cat([torch.arange(-window, 0), torch.arange(1, window + 1)]).to(words.device)
-    inside = (offset >= -left.unsqueeze(1)) & (offset <= right.unsqueeze(1))
+    offset = torch.cat([torch.arange(-window, 0), torch.arange(1, window + 1)]).to(words.device)  # shape: (2w,)
+    inside = (offset >= -left.unsqueeze(1)) & (offset <= right.unsqueeze(1))  # shape: (P, 2w)
     at = (torch.arange(len(words), device=words.device).unsqueeze(1) + offset).clamp_(0, len(words) - 1)
     return predict(x, table, words[at], inside.to(x.dtype))
 
@@ -37,12 +45,12 @@ def predict(h: Tensor, table: Tensor, targets: Tensor, counted: Tensor) -> tuple
     dh, dtable = torch.zeros_like(h), torch.zeros_like(table)
     loss = h.new_zeros(())
     rows = max(1, LOGITS // len(table))
-    for at in range(0, len(h), rows):
-        part, target, one = h[at : at + rows], targets[at : at + rows], counted[at : at + rows]
-        many = one.sum(1, keepdim=True)
-        log_p = torch.log_softmax(part @ table.T, 1)
+    for at in range(0, len(h), rows):  # so many positions at a time: R of them
+        h_part, target, one = h[at : at + rows], targets[at : at + rows], counted[at : at + rows]
+        predictions = one.sum(1, keepdim=True)  # shape: (R, 1)
+        log_p = torch.log_softmax(h_part @ table.T, 1)  # shape: (R, V)
         loss -= total(log_p.gather(1, target) * one)
-        g = log_p.exp_().mul_(many).scatter_add_(1, target, -one)
+        g = log_p.exp_().mul_(predictions).scatter_add_(1, target, -one)  # shape: (R, V), summed over a position's targets
         torch.mm(g, table, out=dh[at : at + rows])
-        dtable.addmm_(g.T, part)
+        dtable.addmm_(g.T, h_part)
     return dh, dtable, loss / counted.sum().clamp(min=1.0)

@@ -14,16 +14,16 @@ from torch.nn.functional import embedding_bag, pad
 from training.determinism import portable
 
 
-def kinds(window: int) -> Tensor:
-    """Row l·(w + 1) + r: which of the W places a window of l words before and r after holds; float32, 1 or 0."""
-    offset, reach = torch.arange(-window, window + 1), torch.arange(window + 1)
-    before, after = offset >= -reach.unsqueeze(1), offset <= reach.unsqueeze(1)
-    inside = before.unsqueeze(1) & after & (offset != 0)
+def masks(window: int) -> Tensor:
+    """Row l·(w + 1) + r: which of the W places a window of l words before and r after holds, 1 or 0; ((w + 1)², W)."""
+    offset, reach = torch.arange(-window, window + 1), torch.arange(window + 1)  # shapes: (W,), (w + 1,)
+    before, after = offset >= -reach.unsqueeze(1), offset <= reach.unsqueeze(1)  # shape: (w + 1, W)
+    inside = before.unsqueeze(1) & after & (offset != 0)  # shape: (w + 1, w + 1, W)
     return inside.flatten(0, 1).float()
 
 
-def kind(left: Tensor, right: Tensor, window: int) -> Tensor:
-    """Which row of ``kinds`` holds windows of ``left`` and ``right`` words, int8 (P,) → int64 (P,)."""
+def mask_rows(left: Tensor, right: Tensor, window: int) -> Tensor:
+    """Which row of ``masks`` holds windows of ``left`` and ``right`` words, int8 (P,) → int64 (P,)."""
     return left.long().mul_(window + 1).add_(right)
 
 
@@ -53,7 +53,8 @@ def turned(weights: Tensor) -> Tensor:
 def turned_within(weights: Tensor) -> Tensor:
     """The same of weights with margins, (P + 2w, W), those of the margins 0: a view (P, W)."""
     width = weights.shape[1]
-    # Over o = −w … w the row is p + w + o, and the column that of −o, the last one first.
+    # Position p's place j is the offset o = j − w. Its entry stands in row (w + p) + o = p + j of ``weights``, in the column
+    # of −o, which is W − 1 − j: from (0, W − 1) on, a row further for each p, a row further and a column back for each j.
     return weights.as_strided((len(weights) + 1 - width, width), (width, width - 1), width - 1)
 
 

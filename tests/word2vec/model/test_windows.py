@@ -16,7 +16,7 @@ from word2vec.model import windows
 def test_which_places_a_window_holds(window: int, data: st.DataObject) -> None:
     reach = st.lists(st.integers(0, window), min_size=9, max_size=9)
     left, right = (torch.tensor(data.draw(reach), dtype=torch.int8) for _ in range(2))
-    inside = windows.kinds(window).index_select(0, windows.kind(left, right, window))
+    inside = windows.masks(window).index_select(0, windows.mask_rows(left, right, window))
     for p in range(9):
         for place, offset in enumerate(range(-window, window + 1)):
             assert inside[p, place] == float(offset != 0 and -int(left[p]) <= offset <= int(right[p]))
