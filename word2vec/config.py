@@ -16,7 +16,19 @@ LARGEST_BATCH = 1 << 14  # sums over the positions of a batch stay below what to
 
 @dataclass(frozen=True)
 class Word2VecConfig(TrainConfig):
-    """What ``train-w2v`` can be told. The defaults suit the sample text; for tens of millions see docs/vectors.md."""
+    """What ``train-w2v`` can be told, an option a field. The defaults suit the sample; docs/vectors.md has more recipes.
+
+    Raises:
+        ConfigError: a value that is none of its field's, or fields that do not go together.
+
+    Example:
+        >>> from word2vec import Word2VecConfig
+        >>> config = Word2VecConfig(architecture="cbow", max_epochs=3)
+        >>> config.dim, config.window, config.negative
+        (100, 5, 5)
+        >>> Word2VecConfig.from_dict(config.to_dict()) == config
+        True
+    """
 
     corpus: tuple[str, ...] = option(
         ("data/sample/text.txt",),

@@ -41,7 +41,35 @@ ANALOGY_WORDS = NEIGHBOR_WORDS = 30_000
 
 
 def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) -> Path:
-    """Read the text, train, write the vectors; returns the run's folder. Errors are the library's own."""
+    """Read the text, train, write the vectors; what ``train-w2v`` does.
+
+    Args:
+        config: text, model, training (Word2VecConfig has all settings, the defaults among them).
+        options: where the run is kept, what it goes on from, and who is told of it; None for a new run in runs/w2v.
+
+    Returns:
+        The run's folder, with vectors.txt, vectors.bin, vocab.tsv, metrics.jsonl, ledger.jsonl and manifest.json.
+
+    Raises:
+        ConfigError: settings that do not go together, or leave no vocabulary.
+        DataError: with file:line, text that cannot be read or learned from.
+        CheckpointError, Preempted, NonFiniteError: see training/errors.py.
+
+    Source: Mikolov et al. 2013a and 2013b; see word2vec/model/word2vec.py.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from training.run.experiment import RunOptions
+        >>> from word2vec import Word2VecConfig, WordVectors, train_word2vec
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "text").write_text("the cat saw the dog and the dog saw the cat\\n" * 20)
+        ...     small = Word2VecConfig(corpus=(f"{folder}/text",), dim=8, max_epochs=1, sample=0, progress=False)
+        ...     run = train_word2vec(small, RunOptions(path=f"{folder}/run"))
+        ...     vectors = WordVectors.load(run / "vectors.bin")
+        >>> len(vectors), vectors.dim, vectors.words[0]
+        (5, 8, 'the')
+    """
     options = options or RunOptions()
     if finished := already_finished(options, "w2v"):
         for name in (f"{IDS}.json", IDS):  # where it was killed before it did that itself

@@ -11,15 +11,29 @@ from typing import Any
 
 import pytest
 
-ROOMS = ("ner", "training")
+ROOMS = ("ner", "training", "word2vec")
 NAMES = [(room, name) for room in ROOMS for name in importlib.import_module(room).__all__]
-SETTINGS = {"TaggerConfig", "TrainConfig"}  # their fields have help texts, which the command line shows
+LIGHT = [
+    ("ner", "Columns, Sentence, TaggerConfig, read_conll, write_conll", "torch"),
+    ("training", "TrainConfig", "torch numpy"),
+    ("word2vec", "TextRule, Word2VecConfig, sentences, tokenize", "torch numpy"),
+    ("word2vec", "Corpus, Vocab, encode", "torch"),
+    ("word2vec", "WordVectors, evaluate, read_set", "training.loop word2vec.model tensorboard"),
+]
+SETTINGS = {"TaggerConfig", "TrainConfig", "Word2VecConfig"}  # their fields have help texts, which the command line shows
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_importing_a_room_imports_no_torch(room: str) -> None:
     code = f"import sys, {room}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("room", "names", "without"), LIGHT)
+def test_a_name_costs_no_more_than_it_needs(room: str, names: str, without: str) -> None:
+    code = f"import sys; from {room} import {names}; print([name for name in {without.split()} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("room", ROOMS)

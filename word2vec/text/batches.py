@@ -58,7 +58,7 @@ class TextBatches:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = Path(folder, "text").write_text("to be or not to be")
         ...     vocab, corpus = encode([f"{folder}/text"], f"{folder}/ids", TextRule(), min_count=1)
-        ...     batches = TextBatches(corpus, vocab, Word2VecConfig(sample=0, window=1, noise_words=8))
+        ...     batches = TextBatches(corpus, vocab, Word2VecConfig(sample=0, window=1, streams=1, noise_words=8))
         ...     batch = batches.plan(epoch=0)[0]
         >>> [vocab.words[i] for i in batch.words[: batch.n].tolist()]
         ['to', 'be', 'or', 'not', 'to', 'be']

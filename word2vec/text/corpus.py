@@ -44,14 +44,36 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Corpus:
-    """A file of int32 ids, little-endian; the id ``vocab_size`` ends a sentence, and no sentence is empty."""
+    """A text as a file of int32 ids, little-endian; the id ``vocab_size`` ends a sentence, and no sentence is empty.
+
+    Args:
+        path: the file; beside it stands its description, ``path``.json.
+        vocab_size: V; words have the ids 0 … V − 1.
+        tokens: how many ids are in the file, the ends of sentences counted.
+        sentences: how many sentences.
+        read: how many words were in the text, those outside the vocabulary counted.
+        sha256: of the file.
+
+    Example:
+        >>> from word2vec import Corpus, TextRule, encode
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "text").write_text("a b a\\nb a b c\\n")
+        ...     _, corpus = encode([f"{folder}/text"], f"{folder}/ids", TextRule(), min_count=2)
+        ...     ids, again = corpus.ids().tolist(), Corpus.load(f"{folder}/ids")
+        >>> ids, again == corpus  # c is seen too few times, and 2 ends a sentence
+        ([0, 1, 0, 2, 1, 0, 1, 2], True)
+        >>> corpus.read, corpus.words, corpus.sentences
+        (7, 6, 2)
+    """
 
     path: str
     vocab_size: int
-    tokens: int  # entries in the file, the ends of sentences counted
+    tokens: int
     sentences: int
-    read: int  # words in the text, those outside the vocabulary counted
-    sha256: str  # of the file
+    read: int
+    sha256: str
 
     @property
     def words(self) -> int:
@@ -110,10 +132,32 @@ def encode(
     max_vocab: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Vocab, Corpus]:
-    """Read ``sources`` in order and write their ids to ``target`` (and ``target``.json); return vocabulary and corpus.
+    """Read a text once and write it as ids, in memory that does not grow with it; see the module's text for odd text.
 
-    DataError: a source is missing, a folder, damaged, not UTF-8, or there is no word in any. ConfigError: ``min_count``
-    leaves no vocabulary.
+    Args:
+        sources: the files of the text, read in order as one; "-" is standard input.
+        target: the file of ids to write; its description goes to ``target``.json.
+        rule: how the text becomes words.
+        min_count: words seen fewer times than this are left out.
+        max_vocab: keep only this many words, the most frequent ones; None for all.
+        progress: told how many bytes of a source are read, (done, total).
+
+    Returns:
+        The vocabulary and the corpus.
+
+    Raises:
+        DataError: a source is missing, a folder, damaged or not UTF-8 (with file:line), or there is no word in any.
+        ConfigError: ``min_count`` leaves fewer than two words.
+
+    Example:
+        >>> from word2vec import TextRule, encode
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "text").write_text("The sun is up. The moon is not.")
+        ...     vocab, corpus = encode([f"{folder}/text"], f"{folder}/ids", TextRule(), min_count=2)
+        >>> vocab.words, vocab.counts.tolist(), corpus.sentences
+        (('.', 'The', 'is'), [2, 2, 2], 2)
     """
     words, first = _Words(rule), Path(f"{target}.first.part")
     first.unlink(missing_ok=True)  # in a foreign run it may be a link

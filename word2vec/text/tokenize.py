@@ -121,7 +121,23 @@ def is_separator(character: str) -> bool:
 
 
 def tokenize(text: str) -> list[Token]:
-    """Tokens of raw text in order, with offsets into it; see the module's text for the rules."""
+    """The tokens of raw text, with offsets into it; see the module's text for the rules.
+
+    Args:
+        text: a paragraph, or more of them.
+
+    Returns:
+        The tokens in order, ``text[token.start : token.end] == token.text``; only separators stand between them.
+
+    Source: the tokens of CoNLL-2003, and so of the Penn Treebank.
+
+    Example:
+        >>> from word2vec import tokenize
+        >>> [token.text for token in tokenize("Mr. Vinken doesn't pay C$5.")]
+        ['Mr.', 'Vinken', 'does', "n't", 'pay', 'C$', '5', '.']
+        >>> tokenize("  So?")[0]
+        Token(text='So', start=2, end=4)
+    """
     tokens: list[Token] = []
     end = 0
     for word in _TOKEN.findall(text):
@@ -154,11 +170,23 @@ _STARTERS = frozenset(
 
 
 def sentences(tokens: Sequence[Token]) -> list[list[Token]]:
-    """Cut one paragraph's tokens into sentences; none is empty, and together they are ``tokens``.
+    """Cut one paragraph's tokens into sentences.
 
     A sentence ends at . ! ? or an ellipsis, with the closing quotes and brackets that touch it, where no lower-case letter
     follows. An abbreviation (U.S., Inc.) ends one only before a word that mostly begins sentences (The, He, …); titles and
     initials never do.
+
+    Args:
+        tokens: what ``tokenize`` makes of the paragraph.
+
+    Returns:
+        The sentences: none is empty, and together they are ``tokens``.
+
+    Example:
+        >>> from word2vec import sentences, tokenize
+        >>> found = sentences(tokenize("Mr. J. Doe left the U.S. in May. He came back."))
+        >>> [len(sentence) for sentence in found]
+        [9, 4]
     """
     found: list[list[Token]] = []
     begin = i = 0
@@ -196,8 +224,23 @@ def _may_begin(tokens: Sequence[Token], at: int, last: str) -> bool:
 class TextRule:
     """How text becomes words. It is recorded beside vectors, and the tagger asks for its words in the same form.
 
-    ``tokenize``: raw prose through ``tokenize``, else white-space separated words. ``lowercase``: Unicode lower case.
-    ``digits``: ``keep``, or ``zero`` to write every decimal digit as 0. Always: Unicode NFC, and curly quotes straight.
+    Whatever else it says, words are in Unicode's NFC, and curly quotes are straight.
+
+    Args:
+        tokenize: take raw prose through ``tokenize``, else words as white space separates them.
+        lowercase: write words in Unicode's lower case.
+        digits: "keep", or "zero" to write every decimal digit as 0.
+
+    Raises:
+        DataError: ``digits`` is something else.
+
+    Example:
+        >>> from word2vec import TextRule
+        >>> rule = TextRule(lowercase=True, digits="zero")
+        >>> rule.words("In 1996 it wasn’t so.")
+        ['in', '0000', 'it', 'was', "n't", 'so', '.']
+        >>> rule.word("Oslo"), TextRule.from_dict(rule.to_dict()) == rule
+        ('oslo', True)
     """
 
     tokenize: bool = True

@@ -19,7 +19,23 @@ from training.files import atomic_path
 
 @dataclass(frozen=True, eq=False)
 class Vocab:
-    """``words[i]`` occurs ``counts[i]`` times; counts are int64, shape (V,), and never rise with i."""
+    """The V words of a corpus with their counts; a word's place among them is its id.
+
+    Args:
+        words: the most frequent first.
+        counts: how often each of them occurs, int64 (V,), never rising.
+
+    Example:
+        >>> from word2vec import Vocab
+        >>> import numpy as np
+        >>> vocab = Vocab(("the", "cat"), np.array([9, 3]))
+        >>> len(vocab), vocab.total, vocab.ids()["cat"]
+        (2, 12, 1)
+        >>> vocab.noise_probabilities(1.0).tolist()
+        [0.75, 0.25]
+        >>> vocab.keep_probabilities(0.03).round(3).tolist()
+        [0.24, 0.466]
+    """
 
     words: tuple[str, ...]
     counts: npt.NDArray[np.int64]
@@ -42,8 +58,11 @@ class Vocab:
     def keep_probabilities(self, sample: float) -> npt.NDArray[np.float64]:
         """The probability that an occurrence survives subsampling, shape (V,), in (0, 1].
 
-        √(t/f) + t/f with t = ``sample`` and f the word's share of the corpus, at most 1: the formula of word2vec.c, which
-        differs from the one printed in Mikolov et al. 2013b (eq. 5) by the second term. ``sample`` 0 keeps everything.
+        √(t/f) + t/f with f the word's share of the corpus, at most 1: the formula of word2vec.c, which differs from the one
+        printed in Mikolov et al. 2013b (eq. 5) by the second term.
+
+        Args:
+            sample: t, a share of the corpus; 0 keeps everything.
         """
         if sample <= 0.0:
             return np.ones(len(self))

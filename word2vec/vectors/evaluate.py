@@ -100,7 +100,26 @@ class AnalogyResult:
 
 
 def read_set(path: str | Path) -> SimilaritySet | AnalogySet:
-    """Read a set of either kind; DataError (file:line) for lines that are of neither form or mixed, and an empty file."""
+    """Read a set of word similarity or of analogies, in any of the forms in which they are published (the module's text).
+
+    Args:
+        path: the file, compressed or not.
+
+    Returns:
+        The set of the kind that its lines are of; its name is the file's.
+
+    Raises:
+        DataError: with file:line, lines of neither form, or of both; a file without any.
+
+    Example:
+        >>> from word2vec import read_set
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "pairs.txt").write_text("tiger cat 7.35\\nbook paper 7.46\\n")
+        ...     read_set(f"{folder}/pairs.txt")
+        SimilaritySet(name='pairs', pairs=(('tiger', 'cat', 7.35), ('book', 'paper', 7.46)))
+    """
     pairs: list[Pair] = []
     sections: list[tuple[str, list[Question]]] = []
     form: _Columns | None = None
@@ -209,9 +228,30 @@ def evaluate(
     ignore_case: bool = True,
     progress: Progress | None = None,
 ) -> SimilarityResult | AnalogyResult:
-    """Score vectors on a set; ``restrict`` keeps to the first so many words (30,000 is customary for analogies).
+    """Score vectors on a set that ``read_set`` has read.
 
-    ``progress`` is told how many analogies are answered, (done, total).
+    Args:
+        vectors: whose words are asked for.
+        questions: the set.
+        restrict: keep to the first so many words, in questions and in answers; None for all. For analogies 30,000 is
+            customary.
+        ignore_case: find words whatever their case.
+        progress: told how many analogies are answered, (done, total).
+
+    Returns:
+        Of similarities Spearman's rank correlation, from −1 to 1, of analogies the share of right answers by section; and of
+        how many questions.
+
+    Source: Spearman 1904; for analogies 3CosAdd, Mikolov, Yih & Zweig 2013.
+
+    Example:
+        >>> from word2vec import WordVectors, evaluate
+        >>> import torch
+        >>> from word2vec.vectors.evaluate import SimilaritySet
+        >>> vectors = WordVectors(["cat", "dog", "car"], torch.tensor([[1.0, 0.2], [1.0, 0.0], [0.0, 1.0]]))
+        >>> pairs = (("cat", "dog", 9.0), ("cat", "car", 2.0), ("dog", "car", 1.0), ("cat", "cab", 1.0))
+        >>> print(evaluate(vectors, SimilaritySet("mine", pairs)).to_text())
+        mine: Spearman 1.0000 on 3 of 4 pairs
     """
     if isinstance(questions, SimilaritySet):
         return score_similarity(vectors, questions, restrict=restrict, ignore_case=ignore_case)

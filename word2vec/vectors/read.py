@@ -1,4 +1,4 @@
-"""Files of word vectors: word2vec text and binary, GloVe's text without a header; read fast. vector_writing.py writes them.
+"""Files of word vectors: word2vec text and binary, GloVe's text without a header; read fast.
 
 - ``text``    a line "n d", then a line for each word: the word, d numbers, one space or tab between (word2vec.c, gensim)
 - ``binary``  a line "n d", then for each word: the word, a space, d little-endian float32, mostly a line end (word2vec.c)

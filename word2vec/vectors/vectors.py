@@ -36,11 +36,27 @@ def rule_path(path: str | Path) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class WordVectors:
-    """``words[i]`` has the vector ``matrix[i]``: n distinct words, mostly the most frequent first; (n, d) float32, CPU.
+    """Words with their vectors: look up, neighbors, analogies; ``load`` and ``save`` read and write files.
 
-    ``rule`` is how the text they come from was made into words, None where nobody recorded it (GloVe, other tools);
-    ``repeated`` is how many words of the file stood there a second time and were left out, ``undecodable`` how many were
-    not UTF-8 and were left out.
+    Args:
+        words: n distinct words, mostly the most frequent first.
+        matrix: their vectors in the same order, float32 (n, d), on the CPU.
+        rule: how the text they come from was made into words; None where nobody recorded it (GloVe, other tools).
+        repeated: how many words of the file stood there a second time and were left out.
+        undecodable: how many were not UTF-8 and were left out.
+
+    Raises:
+        DataError: a word stands twice, or the matrix has another type or number of rows.
+
+    Example:
+        >>> from word2vec import WordVectors
+        >>> import torch
+        >>> rows = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 2.0]])
+        >>> vectors = WordVectors(["man", "king", "crown", "queen"], rows)
+        >>> len(vectors), vectors.dim, "king" in vectors, vectors.vector("king").tolist()
+        (4, 2, True, [1.0, 1.0])
+        >>> [(word, round(cosine, 3)) for word, cosine in vectors.nearest("crown", k=2)]
+        [('queen', 1.0), ('king', 0.707)]
     """
 
     words: list[str]
@@ -87,7 +103,7 @@ class WordVectors:
         raise DataError(f"no vector for {word!r}" + (f"; did you mean {', '.join(map(repr, near))}?" if near else ""))
 
     def vector(self, word: str) -> Tensor:
-        """The vector (d,) of a word; DataError for an unknown one."""
+        """The vector (d,) of a word, as ``find`` finds it; DataError with the nearest spellings for an unknown one."""
         return self.matrix[self.id(word)]
 
     def _spellings(self, word: str) -> list[str]:
@@ -108,7 +124,18 @@ class WordVectors:
         return unit_rows(self.matrix)
 
     def nearest(self, query: str | Tensor, k: int = 10) -> list[tuple[str, float]]:
-        """The k nearest words to a word (itself left out) or to a vector (d,), with their cosines, best first."""
+        """The words nearest to a word, itself left out, or to a vector.
+
+        Args:
+            query: a word, or a vector (d,).
+            k: how many of them.
+
+        Returns:
+            The words with their cosines, from −1 to 1, best first.
+
+        Raises:
+            DataError: the word is unknown (with those spelled alike), or the vector has another length.
+        """
         if isinstance(query, str):
             excluded = [self.id(query)]
             vector = self.unit[excluded[0]]
@@ -119,9 +146,21 @@ class WordVectors:
         return self._named(vector, k, excluded)
 
     def analogy(self, a: str, b: str, c: str, k: int = 10) -> list[tuple[str, float]]:
-        """What is to c as b is to a: the k words nearest to b − a + c of unit vectors, the three themselves left out.
+        """What is to c as b is to a: the words nearest to b − a + c of unit vectors, the three themselves left out.
 
-        Known as 3CosAdd: Mikolov, Yih & Zweig, "Linguistic Regularities in Continuous Space Word Representations", 2013.
+        Args:
+            a: as "man".
+            b: as "king".
+            c: as "woman".
+            k: how many words.
+
+        Returns:
+            The words with their cosines, from −1 to 1, best first.
+
+        Raises:
+            DataError: one of the words is unknown.
+
+        Source: 3CosAdd of Mikolov, Yih & Zweig, "Linguistic Regularities in Continuous Space Word Representations", 2013.
         """
         ids = [self.id(word) for word in (a, b, c)]
         return self._named(self.unit[ids[1]] - self.unit[ids[0]] + self.unit[ids[2]], k, ids)
@@ -138,18 +177,30 @@ class WordVectors:
     def load(
         cls, path: str | Path, form: str = "auto", progress: Progress | None = None, *, skip_undecodable: bool = False
     ) -> WordVectors:
-        """Read word2vec text or binary, or GloVe's text, .gz or not, and the text rule beside it where there is one.
+        """Read word2vec text or binary, or GloVe's text, packed or not, and the text rule beside it where there is one.
 
-        ``form``: auto (by content), text, binary, glove. ``progress(done, total)`` is called with bytes of the file.
-        DataError for what ``vector_files.read_table`` refuses, and for a damaged rule.
+        Args:
+            path: the file.
+            form: "auto" (by content), "text", "binary" or "glove".
+            progress: told how many bytes of the file are read, (done, total).
+            skip_undecodable: leave out words that are not UTF-8 instead of refusing the file.
+
+        Raises:
+            DataError: with file:line, what word2vec/vectors/read.py refuses; a damaged rule.
         """
         table = read_table(path, form, progress, skip_undecodable=skip_undecodable)
         return cls(table.words, torch.from_numpy(table.matrix), read_rule(path), table.repeated, table.undecodable)
 
     def save(self, path: str | Path, form: str = "text", progress: Progress | None = None) -> None:
-        """Write text, binary or glove, and the text rule beside it; whole or not at all, compressed for a name in .gz.
+        """Write the vectors, and the text rule beside them; whole or not at all, compressed for a name in .gz.
 
-        ``progress(done, total)`` is called with words.
+        Args:
+            path: the file.
+            form: "text", "binary" or "glove"; all of them read back the same bits.
+            progress: told how many words are written, (done, total).
+
+        Raises:
+            DataError: words that would not read back, as one with a line's end.
         """
         beside = rule_path(path)
         if self.rule is None:
