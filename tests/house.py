@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training.errors",),
     ("training.leftovers", "training.randomness"),
     ("training.files", "training.digest", "training.generators"),
-    ("training.values", "training.intervals", "training.storable"),
+    ("training.values", "training.intervals", "training.storable", "training.hyperparameters"),
     ("training.config", "training.checkpoint"),
     ("training.determinism",),
     ("training.data",),

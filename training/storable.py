@@ -1,4 +1,4 @@
-"""Values that a checkpoint holds beside tensors and plain Python values: NumPy's numbers and arrays, paths and sets.
+"""Values that a checkpoint holds beside tensors and plain Python values: NumPy's numbers and arrays, paths, sets and more.
 
 ``torch.load(weights_only=True)`` knows none of these. They are written as dicts of plain values under the key KIND, and
 are what they were once they are read: a NumPy learning rate goes on in its own precision.
@@ -7,6 +7,7 @@ are what they were once they are read: a NumPy learning rate goes on in its own 
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path, PurePath
 from typing import Any
@@ -49,6 +50,8 @@ def _encode(value: Any, where: str) -> Any:
         return {KIND: "complex", "parts": [value.real, value.imag]}
     if isinstance(value, PurePath):
         return {KIND: "path", "path": str(value)}
+    if kind is Namespace:
+        return {KIND: "namespace", "items": [[key, _encode(item, f"{where}.{key}")] for key, item in vars(value).items()]}
     if (kind is np.ndarray or isinstance(value, np.generic)) and DTYPES.fullmatch(value.dtype.str):
         shape = list(value.shape) if kind is np.ndarray else None
         return {KIND: "numpy", "dtype": value.dtype.str, "shape": shape, "bytes": _encode(value.tobytes(), where)}
@@ -95,6 +98,8 @@ def _rebuilt(value: dict[str, Any]) -> Any:
     items = [_decode(item) for item in value["items"]]
     if kind == "dict":
         return dict(items)
+    if kind == "namespace":
+        return Namespace(**dict(items))
     if kind in ("set", "frozenset"):
         return {"set": set, "frozenset": frozenset}[kind](items)
     raise ValueError(f"a value of the kind {kind!r}")

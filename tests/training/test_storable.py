@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from argparse import Namespace
 from collections import Counter, OrderedDict, deque, namedtuple
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ STORED: list[Any] = [
     np.datetime64("2020-01-01"), np.timedelta64(3, "ns"), np.arange(6).reshape(2, 3)[:, ::2], np.zeros((0, 3)), np.array(3),
     np.array(["a", "bcd"]), np.zeros(0, dtype="U1"), Path("/x/é"), {1, "x"}, frozenset([(1, 2)]), set(), 1j, b"", b"x",
     {np.int64(3): Path("a"), Path("b"): 2, 1.5: None, None: True}, {KIND: 3}, {b"": 1}, [(np.float16(2), [{3}])],
+    Namespace(a=Path("b"), c=Namespace(d=1)),
     OrderedDict(a=np.uint8(3)), torch.float32, torch.device("cpu"), torch.Size([1]), {"a": 2**70, "b": "\udce9"},
 ]  # fmt: skip
 Named = namedtuple("Named", "a")
@@ -35,6 +37,8 @@ REFUSED: list[Any] = [
 
 
 def plain(value: Any) -> str:
+    if isinstance(value, set | frozenset):  # whose order is another in each process
+        return f"{type(value).__name__} {sorted(map(plain, value))}"
     return re.sub(" at 0x[0-9a-f]+", "", f"{type(value).__name__} {getattr(value, 'dtype', '')} {value!r}")
 
 

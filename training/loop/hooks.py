@@ -14,6 +14,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from training.data.hooks import DataHooks
+
 
 def overridden(instance: object, name: str, base: type) -> bool:
     """Whether ``instance`` has a ``name`` that is not ``base``'s, by its class or set on itself. None is none."""
@@ -52,13 +54,17 @@ def takes_index(step: Callable[..., Any]) -> bool:
     return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in positional for kind in kinds) >= 2
 
 
-class Hooks:
+class Hooks(DataHooks):
     """What a Task can override beside its steps."""
 
     # -- the whole run ------------------------------------------------------------------------------------------------
 
-    def setup(self, stage: str) -> None:
-        """First of all; ``stage`` is "fit", "validate", "test" or "predict"."""
+    def configure_callbacks(self) -> Any:
+        """Callbacks of the task's own, one or several; they take the place of the Trainer's of the same class.
+
+        Called before everything else, ``setup`` too, in each call of fit, validate, test and predict.
+        """
+        return []
 
     def configure_model(self) -> None:
         """After setup: make layers that need the data's sizes."""
@@ -68,9 +74,6 @@ class Hooks:
 
     def on_fit_end(self) -> None:
         """After training, before teardown."""
-
-    def teardown(self, stage: str) -> None:
-        """Last of all; not after an exception."""
 
     # -- training -----------------------------------------------------------------------------------------------------
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import inspect
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from training.data.tensors import as_tensors
+from training.errors import ConfigError
+from training.hyperparameters import HyperparametersMixin
 from training.loop.finite import check_loss
 from training.loop.gradients import clip, clipping
 from training.loop.hooks import Hooks
+from training.loop.load_task import ClassOnly, load_task
 from training.loop.logged_metrics import REDUCTIONS, reduction
 from training.loop.view import TrainerView
 
 Outputs = Any  # what a step returns: a loss tensor, a dict with "loss", or None to skip the step
+TaskT = TypeVar("TaskT", bound="Task")
 
 
-class Task(nn.Module, Hooks):
+class Task(nn.Module, Hooks, HyperparametersMixin):
     """Subclass, and write the steps. Hook names, order and counters are Lightning 2.6's (see training/loop/hooks.py).
 
     ``automatic_optimization = False`` leaves backward and the optimizer's steps to ``training_step``.
@@ -52,12 +61,16 @@ class Task(nn.Module, Hooks):
     uses_generators = True
     """Whether its code draws from torch's, NumPy's or Python's global generators, as nn.Dropout does. They are set before
     each batch and each hook from (seed, stage, epoch, batch); one that says no saves that time, some 10 µs a batch."""
+    example_input_array: Any = None
+    """What ``forward`` takes: a tensor, a tuple or a dict of them; for users' own tools."""
     unit = "examples"
     """What ``units`` counts, for the throughput display."""
 
     def __init__(self) -> None:
         super().__init__()
         self._trainer: TrainerView | None = None
+        self._strict_loading: bool | None = None
+        self._toggled: dict[nn.Parameter, bool] = {}
 
     # -- what a subclass writes ---------------------------------------------------------------------------------------
 
@@ -107,6 +120,13 @@ class Task(nn.Module, Hooks):
             raise RuntimeError(f"{type(self).__name__} is not attached to a Trainer: call it from fit, test or predict")
         return self._trainer
 
+    @trainer.setter
+    def trainer(self, trainer: TrainerView | None) -> None:
+        """Of the tasks that are parts of this one, too."""
+        for module in self.modules():
+            if isinstance(module, Task):
+                module._trainer = trainer
+
     @property
     def current_epoch(self) -> int:
         """Epochs completed."""
@@ -118,14 +138,104 @@ class Task(nn.Module, Hooks):
         return self._trainer.global_step if self._trainer else 0
 
     @property
+    def local_rank(self) -> int:
+        """The number of this process on its machine: there is one."""
+        return 0
+
+    @property
+    def global_rank(self) -> int:
+        """The number of this process: there is one."""
+        return 0
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the parameters; torch's default type where there are none."""
+        return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.get_default_dtype())
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the parameters are on a GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def loggers(self) -> list[Any]:
+        """The Trainer's loggers; none before it runs this task."""
+        return list(self._trainer.loggers) if self._trainer else []
+
+    @property
+    def logger(self) -> Any:
+        """The first of ``loggers``, or None."""
+        return next(iter(self.loggers), None)
+
+    @property
+    def strict_loading(self) -> bool:
+        """Whether a checkpoint must hold all weights and no others; it may be set."""
+        return self._strict_loading is not False
+
+    @strict_loading.setter
+    def strict_loading(self, strict: bool) -> None:
+        self._strict_loading = strict
+
+    @ClassOnly
+    def load_from_checkpoint(
+        cls: type[TaskT],  # noqa: N805
+        checkpoint_path: str | Path,
+        map_location: Any = None,
+        hparams_file: None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> TaskT:
+        """A task of this class from a checkpoint: built from the hyperparameters in it, with its weights.
+
+        Args:
+            checkpoint_path: the file: of a ModelCheckpoint, of ``Trainer.save_checkpoint``, or in a run's folder.
+            map_location: the device that it is to be on; None for the CPU.
+            hparams_file: not offered: give the values as ``kwargs``.
+            strict: whether all weights must be there, and no others; None for ``strict_loading``.
+            weights_only: checkpoints are always read without running code; False is refused.
+            kwargs: arguments of ``__init__``, in place of those that ``save_hyperparameters`` kept, or beside them.
+
+        Returns:
+            The task, in train mode, with weights in the number format in which they were stored.
+
+        Raises:
+            CheckpointError: for a file that is damaged, arguments that it does not hold, and weights of another model.
+            ConfigError: for ``kwargs`` that ``__init__`` does not take.
+        """
+        if hparams_file is not None or weights_only is False:
+            what = "hparams_file" if hparams_file is not None else "weights_only=False"
+            raise ConfigError(f"load_from_checkpoint: {what} is not offered; give what the checkpoint lacks by name")
+        return load_task(cls, checkpoint_path, map_location, strict, kwargs)
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """``print``, above the progress bar where there is one."""
+        bar: Any = getattr(self._trainer, "progress_bar_callback", None)
+        (bar.print if getattr(bar, "is_enabled", False) else print)(*args, **kwargs)
+
+    def freeze(self: TaskT) -> TaskT:
+        """No parameter is trained; to eval mode."""
+        self.requires_grad_(False)
+        return self.eval()
+
+    def unfreeze(self: TaskT) -> TaskT:
+        """All parameters are trained; to train mode."""
+        self.requires_grad_(True)
+        return self.train()
+
+    def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
+        """What the processes have, together. With one process: ``data``, its numbers as tensors."""
+        return as_tensors(data, self.device)
+
     def log(
         self,
         name: str,
-        value: torch.Tensor | float | int,
+        value: Any,
         prog_bar: bool = False,
         logger: bool | None = True,
         on_step: bool | None = None,
@@ -139,24 +249,41 @@ class Task(nn.Module, Hooks):
         metric_attribute: str | None = None,
         rank_zero_only: bool = False,
     ) -> None:
-        """Log a scalar. Where neither ``on_step`` nor ``on_epoch`` is given, the calling hook decides, as in Lightning.
+        """Log a scalar, or a metric object. Where neither ``on_step`` nor ``on_epoch`` is given, the calling hook decides.
 
-        The epoch's mean weighs by ``batch_size``, which must be given for it (Lightning guesses it, and errs). With both,
-        the names are ``name_step`` and ``name_epoch``. With several validation sources ``/dataloader_idx_0`` is added to the
-        name, unless ``add_dataloader_idx`` says no. The same name with other arguments is a ConfigError. ``reduce_fx`` is
-        mean (or avg), sum, min or max, or torch's function of that name. The arguments are Lightning's, in its order; with
-        one process, and values without a graph, there is nothing to do for those not named here.
+        The epoch's mean weighs by ``batch_size``. Left out, it is the first dimension of the tensors in the batch; where
+        they differ it must be given (Lightning guesses it then, and errs). With both, the names are ``name_step`` and
+        ``name_epoch``. With several validation sources ``/dataloader_idx_0`` is added to the name, unless
+        ``add_dataloader_idx`` says no. The same name with other arguments is a ConfigError. ``reduce_fx`` is mean (or avg),
+        sum, min or max, or torch's function of that name.
+
+        A metric object is an attribute of the task with ``update``, ``compute`` and ``reset``, as torchmetrics' are. Its
+        step's value is what its ``forward`` returned, its epoch's what it computes; then it is reset. Its state stands in
+        checkpoints.
+
+        The arguments are Lightning's, in its order; with one process, and values without a graph, there is nothing to do
+        for those not named here.
         """
         trainer = self._trainer or self.trainer
+        if metric_attribute is not None:
+            self._check_attribute(name, value, metric_attribute)
         if reduce_fx not in REDUCTIONS:
             reduce_fx = reduction(reduce_fx)
         arguments: Any = (on_step, on_epoch, prog_bar, logger is not False, reduce_fx, add_dataloader_idx)
         trainer.log_value(name, value, batch_size, arguments)
 
-    def log_dict(self, dictionary: Mapping[str, torch.Tensor | float | int], *args: Any, **kwargs: Any) -> None:
-        """``log`` for each item of ``dictionary``, with the same arguments."""
-        for name, value in dictionary.items():
+    def log_dict(self, dictionary: Any, *args: Any, **kwargs: Any) -> None:
+        """``log`` for each item of ``dictionary``, a dict or a torchmetrics collection, with the same arguments."""
+        for name, value in _items(dictionary):
             self.log(name, value, *args, **kwargs)
+
+    def _check_attribute(self, name: str, value: Any, attribute: str) -> None:
+        try:
+            found = operator.attrgetter(attribute)(self)
+        except AttributeError:
+            found = None
+        if found is not value:
+            raise ConfigError(f"log({name!r}): metric_attribute: expected the metric's name in the task, got {attribute!r}")
 
     def optimizers(self, use_pl_optimizer: bool = True) -> Any:
         """The optimizer, or the list of them; their ``step`` counts ``global_step``, unless torch's own are asked for."""
@@ -174,8 +301,37 @@ class Task(nn.Module, Hooks):
 
         What else is given, such as retain_graph=True, is for ``Tensor.backward``.
         """
+        if self.automatic_optimization:
+            raise ConfigError("manual_backward: expected automatic_optimization = False; else the Trainer calls backward")
         self.trainer.backward(loss, *args, **kwargs)
         self.check_finite(loss)
+
+    def toggle_optimizer(self, optimizer: Any) -> None:
+        """Only this optimizer's parameters get gradients, until ``untoggle_optimizer``; for several optimizers."""
+        before: dict[nn.Parameter, bool] = {}
+        for parameter in (p for each in self.trainer.optimizers for p in _parameters(each)):
+            before.setdefault(parameter, parameter.requires_grad)
+            parameter.requires_grad = False
+        for parameter in _parameters(optimizer):
+            parameter.requires_grad = before[parameter]
+        self._toggled = before
+
+    def untoggle_optimizer(self, optimizer: Any) -> None:
+        """Parameters of all optimizers get gradients as they did before ``toggle_optimizer``."""
+        own = {id(parameter) for parameter in _parameters(optimizer)}
+        for parameter, requires_grad in self._toggled.items():
+            if id(parameter) not in own:
+                parameter.requires_grad = requires_grad
+        self._toggled = {}
+
+    @contextmanager
+    def toggled_optimizer(self, optimizer: Any) -> Iterator[None]:
+        """``toggle_optimizer`` for what is inside."""
+        self.toggle_optimizer(optimizer)
+        try:
+            yield
+        finally:
+            self.untoggle_optimizer(optimizer)
 
     def check_finite(self, loss: torch.Tensor) -> None:
         """Stop the run if ``loss`` is not finite; for manual optimization without ``manual_backward``, before the step."""
@@ -246,3 +402,13 @@ class Task(nn.Module, Hooks):
 
     def on_predict_model_train(self) -> None:
         """As on_validation_model_train."""
+
+
+def _parameters(optimizer: Any) -> Iterator[nn.Parameter]:
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])
+
+
+def _items(dictionary: Any) -> Any:
+    if isinstance(dictionary, Mapping) or "copy_state" not in inspect.signature(dictionary.items).parameters:
+        return dictionary.items()
+    return dictionary.items(copy_state=False)  # torchmetrics: the metrics that share a state go on sharing it

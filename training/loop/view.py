@@ -168,6 +168,10 @@ class TrainerView(Protocol):
         """The newest value of what was logged with logger=True, as tensors."""
 
     @property
+    def loggers(self) -> Sequence[Any]:
+        """The loggers."""
+
+    @property
     def has_loggers(self) -> bool:
         """Whether the Trainer was given loggers."""
 
@@ -178,7 +182,7 @@ class TrainerView(Protocol):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Write scalars to the loggers."""
 
-    def log_value(self, name: str, value: torch.Tensor | float | int, batch_size: int | None, arguments: Any) -> None:
+    def log_value(self, name: str, value: Any, batch_size: int | None, arguments: Any) -> None:
         """``Task.log``, as called from the hook that is being run."""
 
     def learning_rates(
