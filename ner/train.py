@@ -29,12 +29,13 @@ from training import checkpoint
 from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.callbacks.weight_averaging import WeightAveraging
+from training.data.tensors import move
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
 from training.files import sha256_file
 from training.loop.cadence import limits
 from training.loop.callback import Callback
-from training.loop.device import move, precision
+from training.loop.device import precision
 from training.loop.tables import ModelSummary, results_table
 from training.loop.trainer import Trainer
 from training.run.experiment import Experiment, RunOptions, already_finished, experiment

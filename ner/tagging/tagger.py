@@ -18,8 +18,9 @@ from ner.tagging.bundle import MANIFEST, is_bundle, read_bundle
 from ner.tagging.load import Saved, read_run
 from ner.tagging.readers import cut_text
 from ner.vectors.unseen import UnseenWords
+from training.data.tensors import move
 from training.errors import DataError
-from training.loop.device import choose_device, move, precision
+from training.loop.device import choose_device, precision
 from word2vec.text.tokenize import Token
 
 Piece = TypeVar("Piece")

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 
 from training.data.batches import Batches
+from training.data.tensors import map_tensors
 from training.errors import ConfigError
 from training.generators import kept_generators
-from training.loop.device import map_tensors
 from training.loop.hooks import takes, takes_index
 from training.loop.session import Session
 
@@ -92,7 +92,7 @@ def _run_batches(session: Session, kind: str, plan: Sequence[Any], n: int, sever
         if session.fitting and not session.sanity_checking:
             session.boundary()
         session.seed(f"{kind} batch", session.progress.current_epoch, source, i)
-        batch = session.place(plan[i])
+        batch = session.place(plan[i], source)
         session.in_batch = True
         session.call(f"on_{kind}_batch_start", batch, i, *several)
         output = session.step(f"{kind}_step", batch, i, *several)
@@ -104,6 +104,7 @@ def _run_batches(session: Session, kind: str, plan: Sequence[Any], n: int, sever
             if session.loggers:
                 session.log_metrics(session.results.collect(on_step=True)["log"], step)
             session.eval_steps[source], session.progress.validated = step + 1, True
+    session.results.batch = None  # whose memory the next one may need
     session.collect()
     session.in_batch = False
     return outputs

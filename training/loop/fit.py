@@ -19,6 +19,7 @@ from training.generators import kept_generators
 from training.loop import cadence, nonfinite
 from training.loop.evaluate import evaluate
 from training.loop.hooks import overridden, takes, takes_index
+from training.loop.metric_objects import restore_metrics, states_of
 from training.loop.progress import IN_BATCH
 from training.loop.schedulers import step_schedulers
 from training.loop.session import Session
@@ -150,6 +151,7 @@ def _train_batch(session: Session, batch: Any) -> None:
             step_schedulers(session, "epoch", on_plateau=False)
     progress.stage = "stepped"  # before the hooks: a checkpoint that they write is of after the step
     session.call("on_train_batch_end", outputs, batch, progress.batch_idx)
+    session.results.batch = None  # whose memory the next one may need
 
 
 def _skip_rest(session: Session) -> None:
@@ -249,6 +251,7 @@ def _note_cut(session: Session) -> None:
     within = progress.batch_idx < session.num_training_batches
     if within and progress.global_step >= session.step_limit and not progress.should_stop:
         session.cut = {"batch_idx": progress.batch_idx, "results": session.train_results.state()}
+        session.cut["metrics"] = states_of(session.task)
 
 
 def _reopen_epoch(session: Session) -> None:
@@ -262,6 +265,7 @@ def _reopen_epoch(session: Session) -> None:
         progress.current_epoch -= 1
     progress.epochs_processed -= 1
     progress.batch_idx, progress.stage, session.cut = cut["batch_idx"], "batch", None
+    restore_metrics(session.task, cut["metrics"])
     session.train_results.load_state(cut["results"])
 
 
@@ -302,6 +306,7 @@ def _check_storable(session: Session) -> None:
     saves = any(hasattr(each, "best_model_path") for each in session.callbacks) and not session.fast_dev_run
     if session.keep_going is None and not saves:
         return
+    states_of(session.task)
     try:
         state = capture(session)
     except Exception:

@@ -16,11 +16,14 @@ from torch.optim import Optimizer
 
 from training.config import TrainConfig
 from training.data.batches import Batches
+from training.data.data_module import DataModule
+from training.data.hooks import TRANSFERS, transfer_hooks
+from training.data.tensors import move
 from training.errors import ConfigError
 from training.generators import key_of, mixed, set_generators
 from training.loop import cadence
 from training.loop.callback import Callback, check_keys
-from training.loop.device import choose_device, convert, made_in, move, precision
+from training.loop.device import choose_device, convert, made_in, precision
 from training.loop.gradients import gradient_norm, gradients
 from training.loop.hooks import Hooks, original, overridden, takes_index
 from training.loop.logged_metrics import MetricTensors, Results
@@ -71,6 +74,8 @@ class Session:
         self.loggers = [] if quick else list(loggers)
         self.keep_going, self.checkpoint_dir = keep_going, checkpoint_dir
         self.device = choose_device(config.device)
+        self.datamodule: DataModule | None = None
+        """Where the task's data comes from, if from one."""
 
         self.progress = FitProgress()
         self.optimizers: list[CountingOptimizer] = []
@@ -106,6 +111,7 @@ class Session:
         self._chains: dict[str, Chain | tuple[()]] = {}
         self._indexed: dict[str, bool] = {}
         self._keys: dict[tuple[Any, ...], int] = {}
+        self._transfers: dict[str, Callable[..., Any]] | None = None
 
     # -- task and hooks -----------------------------------------------------------------------------------------------
 
@@ -124,12 +130,13 @@ class Session:
     @contextmanager
     def attached(self, task: Task, stage: str) -> Iterator[None]:
         """Set the task up on the device; callbacks hear of errors; tear down."""
-        task._trainer, self._task, self.hook = self.view, task, ""
+        task.check_hyperparameters()
+        task.trainer, self._task, self.hook = self.view, task, ""
         self.forget_hooks()
         self.eval_steps, self.resume_point = {}, None
         self.results, self.in_batch, self.uncollected = self.train_results, False, False
-        self.train_results.reset()
-        self.eval_results.reset()
+        self.train_results.begin(task)
+        self.eval_results.begin(task)
         self.forget_metrics()
         for callback in self.callbacks:
             callback.log, callback.log_dict = task.log, task.log_dict
@@ -150,7 +157,7 @@ class Session:
 
     def forget_hooks(self) -> None:
         """Look the hooks up anew: one that was set on a task or a callback meanwhile counts from here on."""
-        self._chains, self._indexed = {}, {}
+        self._chains, self._indexed, self._transfers = {}, {}, None
         self._keys = {}
 
     def call(self, hook: str, *arguments: Any, **named: Any) -> Any:
@@ -219,11 +226,30 @@ class Session:
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
-    def place(self, batch: Any) -> Any:
-        """The batch on the device, in the configured precision."""
-        if self.device.type != "cpu":
+    def place(self, batch: Any, source: int = 0) -> Any:
+        """The batch on the device, in the configured precision, as the hooks around that want it. It is the current one."""
+        if self._transfers is None:
+            self._transfers = transfer_hooks(self.task, self.datamodule)
+        if self.config.precision == "64-true":
+            batch = convert(batch)
+        if self._transfers:
+            batch = self._transferred(batch, source, self._transfers)
+        elif self.device.type != "cpu":
             batch = move(batch, self.device)
-        return convert(batch) if self.config.precision == "64-true" else batch
+        self.results.batch, self.results.batch_size = batch, None
+        return batch
+
+    def _transferred(self, batch: Any, source: int, hooks: dict[str, Callable[..., Any]]) -> Any:
+        before = self.hook
+        for name in TRANSFERS:
+            self.hook = name
+            if name == "transfer_batch_to_device":
+                transfer = hooks.get(name)
+                batch = transfer(batch, self.device, source) if transfer else move(batch, self.device)
+            elif hook := hooks.get(name):
+                batch = hook(batch, source)
+        self.hook = before
+        return batch
 
     def step(self, name: str, batch: Any, batch_idx: int, *source: int) -> Any:
         """Run the task's ``name`` (training_step, …) in the configured precision; with ``batch_idx`` where it takes one."""
@@ -309,7 +335,7 @@ class Session:
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 
-    def log_value(self, name: str, value: torch.Tensor | float | int, batch_size: int | None, arguments: Any) -> None:
+    def log_value(self, name: str, value: Any, batch_size: int | None, arguments: Any) -> None:
         """``Task.log``, as called from the hook that is being run."""
         self.uncollected = True
         self.results.log(self.hook, name, value, batch_size, arguments)

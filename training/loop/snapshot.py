@@ -14,6 +14,7 @@ from typing import Any
 from training.errors import CheckpointError
 from training.generators import GENERATORS, put_state, state_of
 from training.loop.callback import key_of
+from training.loop.metric_objects import restore_metrics, states_of
 from training.loop.progress import IN_BATCH
 from training.loop.session import Session
 
@@ -36,6 +37,8 @@ def capture(session: Session) -> dict[str, Any]:
         "results": session.train_results.state(),
         "gradients": _open_gradients(session),
         "cut": session.cut,
+        **_metric_objects(session),
+        **_hyperparameters(session),
     }
     if generators := {name: state_of(each) for name, each in _generators(session)}:
         checkpoint["generators"] = generators
@@ -49,6 +52,7 @@ def capture_weights(session: Session) -> dict[str, Any]:
         "weights_only": True,
         "weights": dict(session.task.state_dict()),
         "progress": session.progress_state(),
+        **_hyperparameters(session),
     }
     session.call_own("on_save_checkpoint", checkpoint)
     return checkpoint
@@ -57,7 +61,7 @@ def capture_weights(session: Session) -> dict[str, Any]:
 def restore_weights(session: Session, checkpoint: dict[str, Any]) -> None:
     """What ``capture_weights`` and ``capture`` both hold."""
     session.call_own("on_load_checkpoint", checkpoint)
-    session.task.load_state_dict(checkpoint["weights"])
+    session.task.load_state_dict(checkpoint["weights"], strict=session.task.strict_loading)
     session.load_progress(checkpoint["progress"])
 
 
@@ -82,12 +86,12 @@ def restore(session: Session, checkpoint: dict[str, Any]) -> None:
         session.eval_steps = dict(checkpoint["eval_steps"])
         session.callback_values = dict(checkpoint["metrics"])
         session.bar_values = dict(checkpoint["bar_metrics"])
+        _restore_metric_objects(session, checkpoint.get("metric_objects", {}))
         session.train_results.load_state(checkpoint["results"])
         states = checkpoint.get("generators", {})
         for name, generator in _generators(session):
             put_state(generator, states[name])
-        cut = checkpoint.get("cut")
-        session.cut = None if cut is None else {"batch_idx": int(cut["batch_idx"]), "results": list(cut["results"])}
+        session.cut = _cut(checkpoint.get("cut"))
 
 
 def restore_gradients(session: Session, checkpoint: dict[str, Any]) -> None:
@@ -116,6 +120,34 @@ def _generators(session: Session) -> Iterator[tuple[str, Any]]:
         for attribute, value in vars(holder).items():
             if isinstance(value, GENERATORS):
                 yield f"{name}.{attribute}", value
+
+
+def _hyperparameters(session: Session) -> dict[str, Any]:
+    """The arguments that task and data module are built from, as far as they keep them; and the data module's state."""
+    datamodule = session.datamodule
+    return {**session.task.hyperparameters_state(), **(datamodule.checkpoint_state() if datamodule is not None else {})}
+
+
+def _metric_objects(session: Session) -> dict[str, Any]:
+    """The states of the task's metric objects, and which of them a validation's end resets: it may be just there."""
+    states = states_of(session.task)
+    if not states:
+        return {}
+    over = session.results is session.eval_results
+    return {"metric_objects": {"states": states, "evaluation": session.eval_results.state(), "evaluated": over}}
+
+
+def _restore_metric_objects(session: Session, state: dict[str, Any]) -> None:
+    restore_metrics(session.task, state.get("states", {}))
+    session.eval_results.load_state(state.get("evaluation", []))
+    if state.get("evaluated"):
+        session.eval_results.reset()
+
+
+def _cut(cut: Any) -> dict[str, Any] | None:
+    if cut is None:
+        return None
+    return {"batch_idx": int(cut["batch_idx"]), "results": list(cut["results"]), "metrics": dict(cut.get("metrics", {}))}
 
 
 def _open_gradients(session: Session) -> dict[str, Any]:

@@ -213,7 +213,7 @@ class Trainer:
             return
         found = checkpoint.load(path)
         self.session.call_own("on_load_checkpoint", found)
-        self.session.task.load_state_dict(found["weights"])
+        self.session.task.load_state_dict(found["weights"], strict=self.session.task.strict_loading)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
