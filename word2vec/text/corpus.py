@@ -190,7 +190,7 @@ def _number(sources: Sequence[str], words: _Words, target: Path, progress: Progr
         for source in sources:
             with opened(source, "text") as text:
                 text.kind.check(source, "text", TEXT, EMPTY, TABLE, **REMEDIES)
-                for number, line, ends in _lines(_blocks(text, source, progress)):
+                for number, before, line, ends in _lines(_blocks(text, source, progress)):
                     try:
                         if words.rule.tokenize:
                             for sentence in sentences(tokenize(line.decode())):
@@ -201,7 +201,7 @@ def _number(sources: Sequence[str], words: _Words, target: Path, progress: Progr
                             if ends:
                                 ids.append(0)
                     except UnicodeDecodeError:
-                        raise text.kind.not_utf8(f"{source}:{number}", line) from None
+                        raise text.kind.not_utf8(f"{source}:{number}", line, before) from None
                     if len(ids) >= CHUNK:
                         flush()
         flush()
@@ -226,9 +226,9 @@ def _renumber(first: Path, target: Path, place: npt.NDArray[np.int32], end: int,
     return Corpus(str(target), end, tokens, ends, read, digest.hexdigest())
 
 
-def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes, bool]]:
-    """Number and bytes of each line without its end, long ones in pieces; does the line end there?"""
-    number = 1
+def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[int, int, bytes, bool]]:
+    """Each line without its end, long ones in pieces: its number, how much of it stands before, bytes, is this its end?"""
+    number, before = 1, 0
     begun, size = list[bytes](), 0  # the blocks of a line whose end is not read yet, and how many bytes they are
     bare = False  # whether no blank stands in them: they are not joined and searched again with each block
     for block in blocks:
@@ -237,8 +237,8 @@ def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes, bool]]:
             whole[0] = b"".join([*begun, whole[0]])
             begun, size, bare = [], 0, False
         for line in whole:
-            yield number, line, True
-            number += 1
+            yield number, before, line, True
+            number, before = number + 1, 0
         begun.append(rest)
         size += len(rest)
         if size >= PIECE:
@@ -247,10 +247,11 @@ def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes, bool]]:
             bare = not cut
             if cut:
                 rest = begun.pop()
-                yield number, b"".join([*begun, rest[:cut]]), False
-                begun, size = [rest[cut:]], len(rest) - cut
+                piece = b"".join([*begun, rest[:cut]])
+                yield number, before, piece, False
+                begun, size, before = [rest[cut:]], len(rest) - cut, before + len(piece)
     if rest := b"".join(begun):
-        yield number, rest, True
+        yield number, before, rest, True
 
 
 def _blocks(stream: Opened, source: str, progress: Progress | None) -> Iterator[bytes]:

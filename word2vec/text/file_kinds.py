@@ -18,7 +18,6 @@ import json
 import lzma
 import re
 import sys
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from training.errors import DataError
+from word2vec.text.encodings import BYTE_ORDER_MARKS, SHIFTED, WIDE, advice, encoding_of, guess
 from word2vec.text.file_columns import DOCSTART, Layout, layout
 from word2vec.text.file_signatures import signature
 from word2vec.text.numerals import decimals_at_end, is_decimal
@@ -67,16 +67,6 @@ _UNPACKERS: dict[str, Callable[[Any], Any]] = {
     "bzip2": bz2.BZ2File,
     "xz": lzma.LZMAFile,
 }
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, which it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
-_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-_EASTERN = re.compile("[ -~\n\r\t\u3000-\u30ff\uff00-\uffef]")  # ASCII, and marks and kana of East Asian text
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,8 @@ class FileKind:
     name: str
     remedy: str = ""
     compression: str = ""  # gzip, bzip2 or xz
-    encoding: str = "utf-8"  # of what was looked at; iso-8859-1 and cp1252 are a guess, "" is one that cannot be guessed
+    encoding: str = "utf-8"  # of what was looked at, as encodings.encoding_of tells it
+    guesses: tuple[str, ...] = ()  # the encodings that it may have, where that is ""
     mark: int = 0  # bytes of the byte-order mark
     old_mac: bool = False  # lines end with a bare CR
     layout: Layout | None = None  # of columns, and of text whose lines have like numbers of words
@@ -107,14 +98,16 @@ class FileKind:
             return ""  # that is an error, which says more
         return f"words in column {word % rows.width + 1} are nothing but numbers; name another with --word-column, from 0"
 
-    def not_utf8(self, where: str, line: bytes) -> DataError:
-        """The error for a line that is not UTF-8."""
-        at = next((i for i, c in enumerate(line.decode(errors="surrogateescape")) if "\udc80" <= c <= "\udcff"), 0)
-        byte = line.decode(errors="surrogateescape")[at : at + 1].encode(errors="surrogateescape")
-        before = len(line.decode(errors="surrogateescape")[:at].encode(errors="surrogateescape"))
-        guess = _narrow(line) if self.encoding == "ascii" else self.encoding
-        got = f"got byte 0x{byte.hex()} at byte {before + 1} of the line"
-        return DataError(f"{where}: expected UTF-8, {got}; {_advice(guess)}")
+    def not_utf8(self, where: str, line: bytes, before: int = 0) -> DataError:
+        """The error for a line that is not UTF-8; ``before``: of a part of a line, the bytes that stand before it."""
+        try:
+            line.decode()
+            at = 0
+        except UnicodeDecodeError as error:
+            at = error.start
+        names = {"": self.guesses, "utf-8": ("UTF-8",)}.get(self.encoding) or guess(line)
+        got = f"got byte 0x{line[at : at + 1].hex()} at byte {before + at + 1:,} of the line"
+        return DataError(f"{where}: expected UTF-8, {got}; {advice(names)}")
 
 
 class Opened(io.BufferedReader):
@@ -237,14 +230,17 @@ def decide(head: bytes, *, whole: bool) -> FileKind:
     """What a file is that begins with ``head``, decompressed; ``whole``: it ends there, too."""
     if found := signature(head):
         return FileKind(OTHER, *found)
-    mark, encoding = next(((len(bom), name) for bom, name in _BOMS if head.startswith(bom)), (0, ""))
+    mark, encoding = next(((len(bom), name) for bom, name in BYTE_ORDER_MARKS if head.startswith(bom)), (0, ""))
     data = head[mark:]
     header = HEADER.match(data)
     if not encoding:
         if header and is_binary(data[header.end() :], int(header[2])):
             return FileKind(BINARY_VECTORS, NAMES[BINARY_VECTORS], REMEDIES[VECTORS])
-        encoding = _encoding(data if whole else data[: len(data) - len(data) % 4])
-    if encoding in _WIDE:
+        encoding = encoding_of(data if whole else data[: len(data) - len(data) % 4])
+    if encoding in SHIFTED:
+        name = encoding.upper()
+        return FileKind(OTHER, f"text in {name}", f"convert it: iconv -f {name} -t UTF-8 FILE > NEW", encoding=encoding)
+    if encoding in WIDE:
         name = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
         how = f"{name[:6]} (with a byte-order mark)" if mark else f"{name} (without a byte-order mark)"
         return FileKind(OTHER, f"text in {how}", f"convert it: iconv -f {name[:6] if mark else name} -t UTF-8 FILE > NEW",
@@ -259,7 +255,8 @@ def decide(head: bytes, *, whole: bool) -> FileKind:
     lines = _lines(data, whole)
     kind, name, remedy, rows = _text_kind(lines, data, whole)
     name, remedy = name or NAMES[kind], remedy or REMEDIES.get(kind, "")
-    return FileKind(kind, name, remedy, encoding=encoding, mark=mark, old_mac=old_mac, layout=rows)
+    guesses = guess(data) if encoding == "" else ()
+    return FileKind(kind, name, remedy, encoding=encoding, guesses=guesses, mark=mark, old_mac=old_mac, layout=rows)
 
 
 def is_binary(data: bytes, d: int) -> bool:
@@ -348,62 +345,3 @@ def _is_vectors(lines: list[str], header: re.Match[bytes] | None) -> bool:
     if width < 2 or count < 0.9 * len(some) or not decimal:
         return False
     return not all(is_decimal(line.split(b" ")[0]) for line in some)
-
-
-# --- encodings
-
-
-def _encoding(data: bytes) -> str:
-    """The encoding of bytes without a mark; "binary" for what is no text."""
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(data)
-        unicode = True
-    except UnicodeDecodeError:
-        unicode = False
-    printable = len(re.findall(rb"[\t\n\r -~]", data))
-    odd = (b"\0" in data or not unicode) and (printable < 0.6 * len(data) or data.count(0) > 0.05 * len(data))
-    if odd and (wide := _wide(data)):
-        return wide
-    if len(_CONTROLS.findall(data)) > max(4, 0.03 * len(data)):
-        return "binary"
-    return "ascii" if data.isascii() else "utf-8" if unicode else _narrow(data)
-
-
-def _wide(data: bytes) -> str:
-    """UTF-16 or UTF-32 of either order, the one with the most ASCII, if all of its characters are such; else ""."""
-    best, most = "", 0
-    for name in _WIDE:
-        try:
-            text = data.decode(name)
-        except UnicodeDecodeError:
-            try:
-                text = data[:-2].decode(name)  # half of a surrogate pair at the end
-            except UnicodeDecodeError:
-                continue
-        known = len(_EASTERN.findall(text))
-        if known > most and all(unicodedata.category(c) not in ("Cn", "Co", "Cc") or c in "\t\n\r\f\v" for c in set(text)):
-            best, most = name, known
-    return best
-
-
-def _narrow(data: bytes) -> str:
-    """Of bytes that are not UTF-8: utf-8 where most of them are, iso-8859-1, cp1252, or "" for another script."""
-    text = data.decode(errors="surrogateescape")
-    bad = [ord(c) - 0xDC00 for c in text if "\udc80" <= c <= "\udcff"]
-    if sum(c > "\x7f" for c in text) - len(bad) >= len(bad):
-        return "utf-8"
-    letters = len(re.findall(rb"[A-Za-z]", data))
-    if len(bad) > 8 and len(bad) > 0.5 * letters:
-        return ""
-    if {0x81, 0x8D, 0x8F, 0x90, 0x9D}.intersection(bad) or all(byte >= 0xA0 for byte in bad):
-        return "iso-8859-1" if all(byte >= 0xA0 for byte in bad) else ""
-    return "cp1252"
-
-
-def _advice(encoding: str) -> str:
-    if encoding == "utf-8":
-        return "the file is UTF-8 elsewhere: mend the line, or drop such bytes (iconv -c -f UTF-8 -t UTF-8 FILE > NEW)"
-    if not encoding:
-        return "find out its encoding (file -i FILE), and convert it (iconv -f ENCODING -t UTF-8 FILE > NEW)"
-    name = {"iso-8859-1": "LATIN1"}.get(encoding, encoding.upper())
-    return f"it seems to be {encoding.upper()}: convert the file to UTF-8 (iconv -f {name} -t UTF-8 FILE > NEW)"

@@ -22,6 +22,7 @@ import numpy as np
 
 from training.errors import DataError
 from training.job_progress import Progress
+from word2vec.text.encodings import advice, guess, named
 from word2vec.text.file_kinds import BINARY_VECTORS, EMPTY, HEADER, TABLE, TEXT, VECTORS, Opened, opened
 from word2vec.text.numerals import decimals_at_end
 from word2vec.vectors import decimals
@@ -183,7 +184,7 @@ def _parse_lines(path: str | Path, data: bytes, line: int, d: int, skipped: list
         at = f"{path}:{line + row}: number {column + 1} of {d}"
         raise DataError(f"{at}: expected a finite decimal number, got {_shown(error.text)}") from None
     raw = [data[a:b] for a, b in zip(line_starts.tolist(), cuts[:, 0].tolist(), strict=True)]
-    words, kept = _decode(raw, path, lambda i: f"{path}:{line + i}", skipped)
+    words, kept = _decode(raw, path, lambda i: f"{path}:{line + i}", skipped, advice)
     matrix = values.reshape(-1, d)
     return words, matrix if kept is None else matrix[kept]
 
@@ -200,11 +201,16 @@ def _check_width(where: str, text: bytes, d: int) -> None:
 
 
 def _decode(
-    raw: list[bytes], path: str | Path, where: Callable[[int], str], skipped: list[int] | None
+    raw: list[bytes],
+    path: str | Path,
+    where: Callable[[int], str],
+    skipped: list[int] | None,
+    convert: Callable[[tuple[str, ...]], str],
 ) -> tuple[list[str], list[int] | None]:
     """The words, and which of them were kept, None for all. What is not UTF-8 is refused where ``skipped`` is None.
 
     Else its index is added to ``skipped``: word2vec.c cuts long words at a byte, which may be within a character.
+    ``convert`` says what to do where the words are in other encodings.
     """
     try:
         words = [word.decode() for word in raw]
@@ -221,12 +227,20 @@ def _decode(
             if skipped is None:
                 problem = f"byte {error.start + 1} of the word is {word[error.start]:#04x}"
                 remedy = f"leave such words out: vectors convert --skip-undecodable {path} NEW_FILE"
+                names = guess(b"\n".join(each for each in raw if not each.isascii()))
+                remedy = remedy if names in ((), ("UTF-8",)) else f"{convert(names)}; or {remedy}"
                 raise DataError(f"{where(i)}: expected a word in UTF-8, got {_shown(word)}: {problem}; {remedy}") from None
             skipped.append(i)
             continue
         if not words[-1]:
             raise DataError(f"{where(i)}: expected a word before the numbers, got none")
     return words, kept
+
+
+def _advice_binary(names: tuple[str, ...]) -> str:
+    """As ``encodings.advice``; iconv would convert the numbers, too."""
+    how = f'load_word2vec_format(FILE, binary=True, encoding="{names[0].lower()}"), save_word2vec_format'
+    return f"its words seem to be in {named(names)}: write them anew in UTF-8 (gensim: {how})"
 
 
 def _distinct(path: str | Path, words: list[str], parts: list[Floats], skipped: list[int] | None) -> Table:
@@ -280,7 +294,7 @@ def _read_binary(path: str | Path, blocks: Iterable[bytes], n: int, d: int, skip
     for i, each in enumerate(raw):
         if b"\n" in each:
             raise DataError(f"{path}: {promise}, but word {i + 1} is {_shown(each)}; is it right?")
-    words, kept = _decode(raw, path, lambda i: f"{path}: word {i + 1} of {n}", skipped)
+    words, kept = _decode(raw, path, lambda i: f"{path}: word {i + 1} of {n}", skipped, _advice_binary)
     table = _distinct(path, words, parts if kept is None else [np.concatenate(parts)[kept]], skipped)
     finite = np.isfinite(table.matrix).all(axis=1)
     if not finite.all():

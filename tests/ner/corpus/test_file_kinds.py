@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import io
 import lzma
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import word2vec.text.corpus
 from ner.config import TaggerConfig
 from ner.corpus.check import data_check
 from ner.corpus.conll import Columns
@@ -21,6 +23,7 @@ from ner.corpus.dataset import read_dataset
 from ner.corpus.repair import repair_file
 from ner.predict import evaluate_file, predict_stream
 from tests.ner.small_tagger import tagger
+from tests.word2vec.text.languages import LANGUAGES
 from training.errors import DataError
 from word2vec.text.corpus import encode
 from word2vec.text.file_kinds import opened
@@ -202,6 +205,77 @@ def test_every_reader_reads_a_file_in_one_way_or_says_what_it_is(content: str, t
                 assert "\n" not in found[0], where
             path.unlink()
     assert cases >= 100
+
+
+def written(text: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """A sentence as each kind of file has it: the file's text, and who reads it."""
+    words = text.split()
+    rows = "".join(f"{word}\tO\n" for word in words)
+    pairs = "".join(f"{word}\tthe\t{i}.5\n" for i, word in enumerate(words))
+    table = "".join(f"{word} 0.{i} -1.5\n" for i, word in enumerate(words))
+    return {
+        "text": (f"It began at once.\n{text}\n", ("train-w2v", "predict")),
+        "one line": (f"it began at once {text}", ("train-w2v", "predict")),
+        "JSON lines": (f'{{"text": "It began."}}\n{{"text": "{text}"}}\n', ("predict",)),
+        "columns": (f"The\tO\nend\tB-X\n{rows}\n", ("train-ner", "data check", "data repair", "evaluate", "predict")),
+        "vectors": (f"{len(words) + 1} 2\nthe 0.5 0.25\n{table}", ("vectors",)),
+        "glove": (f"the 0.5 0.25\n{table}", ("vectors",)),
+        "set": (f"old\tnew\t1.5\n{pairs}", ("sets",)),
+    }
+
+
+def first_not_utf8(data: bytes) -> tuple[int, int]:
+    """Line and byte of the first byte that is not UTF-8, both from 1."""
+    for number, line in enumerate(data.split(b"\n"), 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            return number, error.start + 1
+    raise AssertionError
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reader_names_the_line_the_byte_and_the_encoding(
+    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encodings, text = LANGUAGES[language]
+    path = tmp_path / "file"
+    for encoding in encodings.split():
+        for form, (content, readers) in written(text).items():
+            monkeypatch.setattr(word2vec.text.corpus, "PIECE", 16 if form == "one line" else 1 << 20)
+            data = content.encode(encoding)
+            path.write_bytes(data)
+            line, byte = first_not_utf8(data)
+            for name in readers:
+                said = outcome(READERS[name][0], path)[0]
+                where = (form, name, encoding, said)
+                assert said.startswith(f"FILE:{line}: expected "), where
+                assert data.decode(said.split("iconv -f ")[1].split()[0]) == content, where
+                if form not in ("vectors", "glove"):  # these quote a word, and go by the words alone
+                    assert f"at byte {byte:,} of the line" in said, where
+                    assert "it seems to be " in said, where
+                assert "\n" not in said, where
+
+
+def test_a_line_behind_the_part_that_is_looked_at_is_judged_by_itself(tmp_path: Path) -> None:
+    path, content = tmp_path / "file", "It began at once.\n" * 4000 + LANGUAGES["Russian"][1]
+    path.write_bytes(content.encode("koi8-r"))
+    for name in ("train-w2v", "predict"):
+        said = outcome(READERS[name][0], path)[0]
+        assert said.startswith("FILE:4001: expected UTF-8, got byte 0xf0 at byte 1 of the line; it seems to be KOI8-R: ")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_words_of_a_binary_file_are_named_without_iconv(language: str, tmp_path: Path) -> None:
+    encodings, text = LANGUAGES[language]
+    for encoding in encodings.split():
+        words = [word.encode(encoding) for word in text.split()]
+        (tmp_path / "v.bin").write_bytes(b"%d 2\n" % len(words) + b"".join(b"%b \0\0\0\0\0\0\0\0\n" % w for w in words))
+        said = outcome(table_of, tmp_path / "v.bin")[0]
+        assert re.match(r"FILE: word \d+ of \d+: expected a word in UTF-8", said)
+        assert "iconv" not in said
+        named = said.split('encoding="')[1].split('"')[0]
+        assert b" ".join(words).decode(named) == " ".join(text.split())
 
 
 def test_columns_that_are_named_are_read(tmp_path: Path) -> None:
