@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training.errors",),
     ("training.leftovers", "training.randomness"),
     ("training.files", "training.digest", "training.generators"),
-    ("training.values", "training.intervals", "training.storable", "training.hyperparameters"),
+    ("training.values", "training.intervals", "training.storable", "training.hyperparameters", "training.settings_file"),
     ("training.config", "training.checkpoint"),
     ("training.determinism",),
     ("training.data",),

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from training import settings_file
 from training.errors import ConfigError
-from training.files import parse_json
 from training.intervals import interval, seconds
 from training.values import MAX_SEED, checked, field_types
 
@@ -231,34 +230,29 @@ class TrainConfig:
     @classmethod
     def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str = "config") -> ConfigT:
         """Build from plain values; ConfigError names an unknown option (with the nearest known) or a wrong type."""
+        return cls(**cls.checked(values, lambda name: where))
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
+        """Plain values as the fields have them, each by itself; ``where`` says for a message where an option stands."""
         hints = field_types(cls)
         known = {item.name: item for item in dataclasses.fields(cls)}
         given: dict[str, Any] = {}
         for name, value in values.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                raise ConfigError(f"{where}: unknown option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-            given[name] = checked(value, hints[name], known[name], f"{where}: {name}")
-        return cls(**given)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(f"{where(name)}: unknown option {name!r}{hint}")
+            given[name] = checked(value, hints[name], known[name], f"{where(name)}: {name}")
+        return given
 
     @classmethod
     def load(cls: type[ConfigT], path: str | Path) -> ConfigT:
-        """Read a config.json; ConfigError where it is missing, no JSON object, or holds an unknown option."""
-        return cls.from_dict(read_settings(path), str(path))
+        """Read a config.json; ConfigError (file:line) where it is no JSON object, or holds an unknown or a wrong option."""
+        file = settings_file.read(path)
+        return cls(**cls.checked(file.values, file.where))
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """The JSON object in ``path``; ConfigError (file, line) where it cannot be read."""
-    try:
-        values = parse_json(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}:{error.lineno}: expected JSON, got {error.msg}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: expected UTF-8 JSON, got other bytes") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the config file: {error.strerror}") from None
-    except ValueError as error:  # a number too long, lists too deep
-        raise ConfigError(f"{path}: expected JSON, got {str(error)[:200]}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a JSON object of options, got {type(values).__name__}")
-    return values
+    """The options that a file sets, as plain values. ConfigError (file:line) where it cannot be read."""
+    return settings_file.read(path).values

@@ -49,23 +49,6 @@ def test_bad_values_are_refused_in_one_line(values: dict[str, object], message: 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b'{"seed": 1,\n oops}', ":2: expected JSON"), (b"[1]", "expected a JSON object"), (b"\xff\xfe", "UTF-8")],
-)
-def test_bad_files_are_named_with_their_line(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "config.json"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match=message):
-        Config.load(path)
-
-
-@pytest.mark.parametrize("name", ["missing.json", "."])
-def test_missing_files_and_folders_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot read the config file"):
-        Config.load(tmp_path / name)
-
-
 def test_settings_are_what_can_change_numbers() -> None:
     assert Config().settings() == Config(log_every_n_steps=7, progress=False, checkpoint_every="3").settings()
     assert Config().settings() != Config(rate=0.25).settings()

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from training import settings_file
 from training.commands.help import Option
-from training.config import TrainConfig, read_settings
+from training.config import TrainConfig
 from training.values import LARGEST_WHOLE
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
@@ -116,7 +117,8 @@ def make_config(config: type[ConfigT], typed: Mapping[str, Any], file: str | Non
     given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
     names = [item.name for item in dataclasses.fields(config) if item.name in typed]
     chosen = {name: typed[name] for name in names if context.get_parameter_source(name) in given}
+    from_file: Mapping[str, Any] = {}
     if file:
-        config.load(file)  # says which line of the file is wrong, before it is mixed with the rest
-    from_file = read_settings(file) if file else {}
+        read = settings_file.read(file)
+        from_file = config.checked(read.values, read.where)  # by itself, so that a message has the line
     return config.from_dict({**preset, **from_file, **chosen}, "options")
