@@ -14,6 +14,7 @@ from ner.tagging.writers import FORMATS, Writer
 from ner.vectors.views import vector_test
 from training.errors import ConfigError
 from training.job_progress import JobProgress
+from word2vec.text.file_kinds import FileKind
 
 Item = TypeVar("Item")
 CHUNK = 512  # passages, or sentences, that are sorted by length and tagged together
@@ -82,8 +83,9 @@ def predict_stream(
     for source in files:
         with opened(source) as lines:
             each = form_of(lines.name, lines.kind) if form == "auto" and lines.kind else form
-            if each == "conll" and warn and lines.kind and (warning := lines.kind.warning(columns.word)):
-                warn(f"{lines.name}: {warning}")
+            if warn and lines.kind:
+                for warning in _warnings(lines.kind, each, form, columns):
+                    warn(f"{lines.name}: {warning}")
             if writer is None:
                 output = output or (each if each in ("conll", "jsonl") else "text")
                 writer = _writer(output, color, key_out, terminal)
@@ -102,6 +104,14 @@ def predict_stream(
                 progress(f"tagging {source}", lines.total, lines.total)
     if writer and (ending := writer.end()):
         yield ending
+
+
+def _warnings(kind: FileKind, form: str, asked: str, columns: Columns) -> Iterator[str]:
+    """What may be wrong with how a file is read."""
+    if form == "conll" and (warning := kind.warning(columns.word)):
+        yield warning
+    if asked == "auto" and (doubt := kind.doubt()):
+        yield f"{doubt} (--input conll reads a word a line)"
 
 
 def _writer(output: str, color: bool, key_out: str | None, terminal: bool) -> Writer:

@@ -23,6 +23,7 @@ from training.run.experiment import Experiment, RunOptions, already_finished, ex
 from training.run.folder import Run
 from training.run.inputs import Inputs
 from training.run.places import placed
+from training.visible import one_line
 from word2vec.config import Word2VecConfig
 from word2vec.task import Word2VecTask
 from word2vec.text.batches import TextBatches
@@ -127,9 +128,14 @@ def read_text(config: Word2VecConfig, place: Path, options: RunOptions) -> tuple
             progress("reading the text", done, total)
 
     return encode(
-        config.corpus, place / IDS, text_rule(config),
-        min_count=config.min_count, max_vocab=config.max_vocab, progress=show,
-    )  # fmt: skip
+        config.corpus,
+        place / IDS,
+        text_rule(config),
+        min_count=config.min_count,
+        max_vocab=config.max_vocab,
+        progress=show,
+        warn=lambda line: options.tell(one_line(line)),
+    )
 
 
 def check_contexts(config: Word2VecConfig, vocab: Vocab, corpus: Corpus) -> None:

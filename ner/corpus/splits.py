@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training.errors import ConfigError
+from word2vec.text.file_columns import COLUMN_SUFFIXES
 
 # A file is a split if one of these stands in its name between characters that are no letters: eng.testa, train.conll,
 # en_dev.conll, wnut17train.conll, NER-de-train.tsv. CoNLL-2003 calls its validation split testa.
@@ -15,7 +16,7 @@ NAMES = {
     "valid": ("valid", "validation", "validset", "dev", "devel", "development", "devset", "testa"),
     "test": ("test", "testset", "testing", "testb"),
 }
-SUFFIXES = "conll conll03 conll2003 conllu txt tsv bio bio2 iob iob2 iobes bioes bilou bmes ner tags".split()
+SUFFIXES = ("txt", *COLUMN_SUFFIXES)
 
 
 class Splits(NamedTuple):

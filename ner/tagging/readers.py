@@ -19,12 +19,10 @@ import select
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from ner.corpus.conll import Columns, Sentence, iter_conll
 from ner.corpus.layout import KeptLines
-from ner.corpus.splits import split_of
 from ner.inputs.document import Numbering
 from training.errors import DataError
 from word2vec.text.file_kinds import (
@@ -44,7 +42,6 @@ from word2vec.text.file_kinds import opened as open_file
 from word2vec.text.tokenize import Token, pretokenized, sentences, tokenize
 
 FORMS = ("text", "sentences", "conll", "jsonl")
-CONLL_SUFFIXES = (".conll", ".conll03", ".conll2003", ".bio", ".iob", ".iob2", ".iobes", ".bioes", ".tsv")
 LONGEST = 1 << 24  # bytes of a line
 LONGEST_SENTENCE = 1000  # tokens; text without a sentence's end for so long is cut there
 KEYS = ("text", "tokens")
@@ -75,10 +72,7 @@ class Passage:
 
 
 def form_of(source: str, kind: FileKind) -> str:
-    """The form that a file has by its content: "conll", "jsonl" or "text"; DataError for what predict does not read.
-
-    Where the content leaves it open, as with a word a line, the name tells: .conll and the like, or a split's (eng.testa).
-    """
+    """The form that a file has: "conll", "jsonl" or "text"; DataError for what predict does not read."""
     remedies = {
         JSON_LIST: "write an object a line: jq -c '.[]' FILE > NEW",
         JSON_OBJECT: "write an object a line: jq -c . FILE > NEW",
@@ -86,13 +80,9 @@ def form_of(source: str, kind: FileKind) -> str:
         COMMAS: f"{kind.remedy}, or name the form with --input",
     }
     kind.check(source, "text, CoNLL columns or JSON lines", TEXT, COLUMNS, JSON_LINES, EMPTY, **remedies)
-    if kind.kind in (COLUMNS, JSON_LINES):
-        return {COLUMNS: "conll", JSON_LINES: "jsonl"}[kind.kind]
-    name = Path(source).name.lower()
-    is_split = source != STDIN and "." in name and split_of(name) is not None and not name.endswith((".txt", ".json"))
-    rows = kind.layout
-    open_case = kind.kind == EMPTY or (rows is not None and (rows.rows > 1 or rows.width == 1 or bool(rows.tags)))
-    return "conll" if open_case and (name.endswith(CONLL_SUFFIXES) or is_split) else "text"
+    if kind.kind == JSON_LINES:
+        return "jsonl"
+    return "conll" if kind.kind == COLUMNS or (kind.kind == EMPTY and kind.named) else "text"
 
 
 class Lines:

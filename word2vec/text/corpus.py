@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -131,6 +131,7 @@ def encode(
     min_count: int,
     max_vocab: int | None = None,
     progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> tuple[Vocab, Corpus]:
     """Read a text once and write it as ids, in memory that does not grow with it; see the module's text for odd text.
 
@@ -141,6 +142,7 @@ def encode(
         min_count: words seen fewer times than this are left out.
         max_vocab: keep only this many words, the most frequent ones; None for all.
         progress: told how many bytes of a source are read, (done, total).
+        warn: told in a line where a source may be something else than text.
 
     Returns:
         The vocabulary and the corpus.
@@ -162,7 +164,7 @@ def encode(
     words, first = _Words(rule), Path(f"{target}.first.part")
     first.unlink(missing_ok=True)  # in a foreign run it may be a link
     try:
-        counts = _number(sources, words, first, progress)
+        counts = _number(sources, words, first, progress, warn)
         if not words:
             raise DataError(f"{', '.join(sources)}: expected text, got no word")
         vocab, place = select(list(words.numbers), counts[1:], min_count, max_vocab)
@@ -173,7 +175,9 @@ def encode(
     return vocab, corpus
 
 
-def _number(sources: Sequence[str], words: _Words, target: Path, progress: Progress | None) -> npt.NDArray[np.int64]:
+def _number(
+    sources: Sequence[str], words: _Words, target: Path, progress: Progress | None, warn: Callable[[str], None] | None
+) -> npt.NDArray[np.int64]:
     """Write the provisional ids of all sentences to ``target``; return how often each id occurs."""
     counts = np.zeros(1, dtype=np.int64)
     ids = array("i")
@@ -190,6 +194,8 @@ def _number(sources: Sequence[str], words: _Words, target: Path, progress: Progr
         for source in sources:
             with opened(source, "text") as text:
                 text.kind.check(source, "text", TEXT, EMPTY, TABLE, **REMEDIES)
+                if warn and (doubt := text.kind.doubt()):
+                    warn(f"warning: {source}: {doubt}")
                 for number, before, line, ends in _lines(_blocks(text, source, progress)):
                     try:
                         if words.rule.tokenize:

@@ -14,6 +14,11 @@ _PART = re.compile(r"\d+[-.]\d+")  # CoNLL-U: 1-2 is a token of several words, 1
 _NUMERIC = re.compile(r"[+-]?[\d.,:/-]*\d[\d.,:/-]*%?")
 _BLANKS = re.compile("[ \t]+")
 DOCSTART = "-DOCSTART-"
+# How names of files of columns end; splits, too, as in CoNLL-2003's eng.testa.
+COLUMN_SUFFIXES = frozenset(
+    "conll conll03 conll2003 conllu tsv bio bio2 iob iob2 iobes bioes bilou bmes ner tags "
+    "train valid validation dev devel test testa testb".split()
+)
 
 
 class Layout(NamedTuple):
@@ -32,6 +37,11 @@ class Layout(NamedTuple):
     longest: float
     sentences: int
     marked: bool  # -DOCSTART- rows
+
+    @property
+    def words_alone(self) -> bool:
+        """Whether a line is a word, and a word a line: columns without tags, or short paragraphs."""
+        return self.width == 1 and self.rows > 1 and not self.tags
 
     @property
     def labeled(self) -> bool:

@@ -4,8 +4,9 @@
 ``kind.check(…)``             one line for what a reader does not take: what was expected, what it is, what to do
 ``kind.not_utf8(…)``          one line for a byte that is no UTF-8, with the encoding that the file seems to have
 
-The first 64 KB decide, never the name; where they leave it open (a word a line), a reader may ask the name.
-gzip, bzip2 and xz are unpacked on the way. Lines that end with a bare CR (old Mac OS) are given with LF.
+The first 64 KB decide. Where they leave it open, as a word a line does, the name tells columns (.conll) from text; without
+such a name it is text, and ``kind.doubt()`` says so. gzip, bzip2 and xz are unpacked on the way. Lines that end with a bare
+CR (old Mac OS) are given with LF.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any, BinaryIO, cast
 
 from training.errors import DataError
 from word2vec.text.encodings import BYTE_ORDER_MARKS, SHIFTED, WIDE, advice, encoding_of, guess
-from word2vec.text.file_columns import DOCSTART, Layout, layout
+from word2vec.text.file_columns import COLUMN_SUFFIXES, DOCSTART, Layout, layout
 from word2vec.text.file_signatures import signature
 from word2vec.text.numerals import decimals_at_end, is_decimal
 
@@ -82,12 +83,24 @@ class FileKind:
     mark: int = 0  # bytes of the byte-order mark
     old_mac: bool = False  # lines end with a bare CR
     layout: Layout | None = None  # of columns, and of text whose lines have like numbers of words
+    named: bool = False  # whether the name is one of columns
 
     def check(self, path: str | Path, expected: str, *kinds: str, **remedies: str) -> None:
         """DataError unless it is one of ``kinds``; what ``remedies`` say for a kind goes before the general remedy."""
         if self.kind not in kinds:
             remedy = remedies.get(self.kind) or self.remedy
             raise DataError(f"{path}: expected {expected}, got {self.name}" + (f"; {remedy}" if remedy else ""))
+
+    def doubt(self) -> str:
+        """What else text may be, and why it is read as such; "" where there is no doubt."""
+        rows = self.layout
+        if self.kind != TEXT:
+            return ""
+        if self.named and (rows is None or rows.rows > 1):
+            return "its name is one of columns, but its lines are not; read as text, a paragraph a line"
+        if rows is None or not rows.words_alone or rows.sentences < 2:
+            return ""
+        return "a word a line, so it may be CoNLL without tags; its name does not say so: read as text, a paragraph a line"
 
     def warning(self, word: int) -> str:
         """What is odd about words that stand in this column: they are numbers, all of them; "" for others."""
@@ -134,10 +147,10 @@ def opened(source: str | Path, expected: str, *, wait: bool = True) -> Iterator[
         if packed:
             stream = _UNPACKERS[packed](io.BufferedReader(_Source(head, file)))
             head = _head(stream, wait=True)
-        kind = replace(decide(head, whole=len(head) < SNIFFED and wait), compression=packed)
+        kind = replace(decide(head, whole=len(head) < SNIFFED and wait, name=name), compression=packed)
         while not wait and _undecided(head, kind) and (more := _head(stream, wait=False)):
             head += more
-            kind = replace(decide(head, whole=False), compression=packed)
+            kind = replace(decide(head, whole=False, name=name), compression=packed)
         yield Opened(_Source(head[kind.mark :], stream, kind.old_mac), kind, file)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise DataError(f"{name}: expected a whole {packed} file, got a damaged or cut one: {error}") from None
@@ -226,8 +239,8 @@ class _Source(io.RawIOBase):
 # --- what it is
 
 
-def decide(head: bytes, *, whole: bool) -> FileKind:
-    """What a file is that begins with ``head``, decompressed; ``whole``: it ends there, too."""
+def decide(head: bytes, *, whole: bool, name: str | Path = "") -> FileKind:
+    """What a file is that begins with ``head``, decompressed; ``whole``: it ends there, too; ``name`` is the file's."""
     if found := signature(head):
         return FileKind(OTHER, *found)
     mark, encoding = next(((len(bom), name) for bom, name in BYTE_ORDER_MARKS if head.startswith(bom)), (0, ""))
@@ -238,25 +251,34 @@ def decide(head: bytes, *, whole: bool) -> FileKind:
             return FileKind(BINARY_VECTORS, NAMES[BINARY_VECTORS], REMEDIES[VECTORS])
         encoding = encoding_of(data if whole else data[: len(data) - len(data) % 4])
     if encoding in SHIFTED:
-        name = encoding.upper()
-        return FileKind(OTHER, f"text in {name}", f"convert it: iconv -f {name} -t UTF-8 FILE > NEW", encoding=encoding)
+        shown = encoding.upper()
+        return FileKind(OTHER, f"text in {shown}", f"convert it: iconv -f {shown} -t UTF-8 FILE > NEW", encoding=encoding)
     if encoding in WIDE:
-        name = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
-        how = f"{name[:6]} (with a byte-order mark)" if mark else f"{name} (without a byte-order mark)"
-        return FileKind(OTHER, f"text in {how}", f"convert it: iconv -f {name[:6] if mark else name} -t UTF-8 FILE > NEW",
+        shown = encoding.upper().replace("-LE", "LE").replace("-BE", "BE")
+        how = f"{shown[:6]} (with a byte-order mark)" if mark else f"{shown} (without a byte-order mark)"
+        return FileKind(OTHER, f"text in {how}", f"convert it: iconv -f {shown[:6] if mark else shown} -t UTF-8 FILE > NEW",
                         encoding=encoding, mark=mark)  # fmt: skip
     if encoding == "binary" and header:  # words of vectors may be of control characters
         encoding = "utf-8"
     if encoding == "binary":
-        shown = head[:8].hex(" ")
-        return FileKind(OTHER, f"binary data of no known kind (it begins with {shown})", "name a file of text")
+        return FileKind(OTHER, f"binary data of no known kind (it begins with {head[:8].hex(' ')})", "name a file of text")
     old_mac = b"\r" in data.rstrip(b"\r") and b"\n" not in data
     data = data.replace(b"\r", b"\n") if old_mac else data
     lines = _lines(data, whole)
-    kind, name, remedy, rows = _text_kind(lines, data, whole)
-    name, remedy = name or NAMES[kind], remedy or REMEDIES.get(kind, "")
+    kind, shown, remedy, rows = _text_kind(lines, data, whole)
+    named = has_column_name(name)
+    if kind == TEXT and named and rows is not None and (rows.rows > 1 or rows.width == 1 or rows.tags):
+        kind = COLUMNS
     guesses = guess(data) if encoding == "" else ()
-    return FileKind(kind, name, remedy, encoding=encoding, guesses=guesses, mark=mark, old_mac=old_mac, layout=rows)
+    return FileKind(kind, shown or NAMES[kind], remedy or REMEDIES.get(kind, ""), encoding=encoding, guesses=guesses,
+                    mark=mark, old_mac=old_mac, layout=rows, named=named)  # fmt: skip
+
+
+def has_column_name(name: str | Path) -> bool:
+    """Whether a file's name is one that columns have: .conll and the like, or a split's as eng.testa; packed or not."""
+    path = Path(str(name).lower())
+    suffix = Path(path.stem).suffix if path.suffix in (".gz", ".bz2", ".xz") else path.suffix
+    return suffix.removeprefix(".") in COLUMN_SUFFIXES
 
 
 def is_binary(data: bytes, d: int) -> bool:

@@ -157,11 +157,11 @@ def passages(data: bytes, form: str, **settings: object) -> list[tuple[str, list
 def test_forms_by_content_and_by_name_where_that_leaves_it_open() -> None:
     words = "Ada\nwon\n\nBo\nlost\n"
     names = {"a.txt": "text", "x/eng.testa": "conll", "a.conll": "conll", "train.json": "text", "dev.tsv": "conll"}
-    assert {name: form_of(name, decide(words.encode(), whole=True)) for name in names} == names
+    assert {name: form_of(name, decide(words.encode(), whole=True, name=name)) for name in names} == names
     contents = {"Ada won. Bo lost.\n": "text", "Ada O\nwon O\n": "conll", '{"text": "Ada won."}\n': "jsonl"}
     for content, form in contents.items():
-        kind = decide(content.encode(), whole=True)
-        assert {form_of(name, kind) for name in (*names, STDIN, "a.jsonl")} == {form}, content
+        kinds = {name: decide(content.encode(), whole=True, name=name) for name in (*names, STDIN, "a.jsonl")}
+        assert {form_of(name, kind) for name, kind in kinds.items()} == {form}, content
 
 
 def test_text_sentences_json_and_conll_are_read() -> None:
