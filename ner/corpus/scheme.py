@@ -78,7 +78,7 @@ def parse_tag(tag: str) -> tuple[str, str]:
 
 
 def doubtful_types(types: Iterable[str]) -> list[str]:
-    """What is odd about types that look like tags themselves: O, PER|B-ORG, I-PER; a line for each, to warn of."""
+    """What is odd about types that look like tags themselves (O, PER|B-ORG, I-PER) or hold a blank: lines to warn with."""
     found, known = [], set(types)
     for kind in sorted(known):
         parts = [part for part in re.split(r"[|,;/+]", kind) if part]
@@ -86,6 +86,9 @@ def doubtful_types(types: Iterable[str]) -> list[str]:
             found.append(f"the type {kind!r} is a tag's letter: I-{kind} and the like are read as entities of that type")
         elif (len(parts) > 1 and any(map(is_tag, parts))) or (kind[1:2] == "-" and kind[2:] in known):
             found.append(f"the type {kind!r} holds a tag itself: it is read as one type, though several may be meant")
+        elif " " in kind:
+            remedy = "predict on such files needs --format jsonl"
+            found.append(f"the type {kind!r} holds a blank, which a file with columns apart by blanks cannot: {remedy}")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 
@@ -28,10 +29,12 @@ SETTINGS = TaggerConfig(
 )  # fmt: skip
 
 
-def saved(seed: int = 0, vectors: Views | None = None, **changes: object) -> Saved:
-    """The parts of a tagger with random weights, large enough that its tags vary."""
+def saved(
+    seed: int = 0, vectors: Views | None = None, sentences: Sequence[Sentence] = SENTENCES, **changes: object
+) -> Saved:
+    """The parts of a tagger for these sentences' words and types, with random weights, large enough that its tags vary."""
     config = dataclasses.replace(SETTINGS, seed=seed, **changes)  # type: ignore[arg-type]
-    indexer = Indexer.build(SENTENCES, RULE, config.scheme)
+    indexer = Indexer.build(sentences, RULE, config.scheme)
     allowed = allowed_transitions(indexer.labels, indexer.scheme)
     words = torch.zeros(indexer.num_words, config.word_dim)
     model = Tagger(config, words, indexer.num_characters, len(indexer.labels), allowed)
@@ -39,9 +42,11 @@ def saved(seed: int = 0, vectors: Views | None = None, **changes: object) -> Sav
     return Saved(config, indexer, weights, vectors, "made")
 
 
-def tagger(seed: int = 0, vectors: Views | None = None, **changes: object) -> TrainedTagger:
+def tagger(
+    seed: int = 0, vectors: Views | None = None, sentences: Sequence[Sentence] = SENTENCES, **changes: object
+) -> TrainedTagger:
     """A tagger of ``saved``'s parts."""
-    return TrainedTagger(saved(seed, vectors, **changes))
+    return TrainedTagger(saved(seed, vectors, sentences, **changes))
 
 
 def some_words(count: int, seed: int = 0) -> list[str]:

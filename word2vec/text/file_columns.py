@@ -91,7 +91,7 @@ def _ordinal(column: int, width: int) -> str:
 def layout(lines: Sequence[str], *, least: float = 0.6) -> Layout | None:
     """What the columns hold, or None where not even ``least`` of the lines have one number of columns."""
     tabs = sum("\t" in line.strip(" \t") for line in lines) * 2 > sum(bool(line.strip(" \t")) for line in lines)
-    sentences = _rows(lines, tabs)
+    sentences = _without_parts(_rows(lines, tabs))
     rows = [row for sentence in sentences for row in sentence]
     if not rows:
         return None
@@ -135,9 +135,14 @@ def _rows(lines: Sequence[str], tabs: bool) -> list[list[list[str]]]:
             found.append([])
         elif not (text.startswith(DOCSTART) or (text.startswith("#") and not found[-1])):
             row = [field.strip(" ") for field in line.split("\t")] if tabs else _BLANKS.split(text)
-            if not is_part(row[0]):
-                found[-1].append(row)
+            found[-1].append(row)
     return [sentence for sentence in found if sentence]
+
+
+def _without_parts(sentences: list[list[list[str]]]) -> list[list[list[str]]]:
+    """The sentences without CoNLL-U's rows that are no words; as they are where the first column is no running number."""
+    words = [kept for sentence in sentences if (kept := [row for row in sentence if not is_part(row[0])])]
+    return words if _runs([[row[0] for row in sentence] for sentence in words]) else sentences
 
 
 def without_empty(row: list[str], width: int) -> list[str]:
