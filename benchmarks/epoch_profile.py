@@ -129,7 +129,7 @@ def main() -> None:
         speed = rate()
         parts = Parts()
         watch_all(parts)
-        Trainer(config).fit(task, *sources)
+        Trainer(config, logger=False).fit(task, sources[0], sources[1])
         parts.switch()
     width = task.model.lstm.input_size + config.hidden_size
     forward = 2 * 2 * 4 * config.hidden_size * width

@@ -270,7 +270,7 @@ def same_losses(
     task = ours(config, dataset, indexer, vectors)
     module = lightning(task, config, packed=True)
     mine, theirs = OurSeen(), LightningSeen()
-    Trainer(config, callbacks=[mine]).fit(task, *sources)
+    Trainer(config, callbacks=[mine], logger=False).fit(task, sources[0], sources[1])
     train_loader, valid_loader = PaddedPlan(sources[0], task, True), PaddedPlan(sources[1], task, False)
     changes: dict[str, Any] = {
         "max_steps": config.max_steps,
@@ -308,7 +308,7 @@ def run_ours(config: TaggerConfig, task: TaggerTask, train: Encoded, valid: Enco
         for part, purpose in ((train, "order"), (valid, "order/valid"))
     ]
     with determinism(config):
-        trainer = Trainer(config)
+        trainer = Trainer(config, logger=False)
         start, resident = begin()
         trainer.fit(task, sources[0], sources[1])
     return figures(config, start, resident, float(trainer.callback_metrics["val_f1"]))

@@ -41,8 +41,9 @@ from training.digest import weights_sha256
 from training.errors import SamebitsError
 from training.loop.callback import Callback
 from training.loop.task import Task
+from training.loop.trainer import Trainer
 from training.randomness import keep_mask, permutation, uniform
-from training.run.experiment import RunOptions, experiment
+from training.run.experiment import RunOptions, open_run
 from training.run.inputs import Inputs
 
 SEQUENCES, LENGTH, WORDS, LABELS, BATCH, EPOCHS, SAVE_EVERY = 64, 12, 50, 5, 4, 3, 5
@@ -180,9 +181,9 @@ def our_fit(folder: Path, *, at: int = 0, act: Callable[[Any], object] = id, **s
     run = folder / "run"
     callbacks = (OurAt(at, act),) if at else ()
     place: dict[str, Any] = {"resume": str(run)} if run.exists() else {"path": str(run)}
-    with experiment("toy", config, RunOptions(**place, callbacks=callbacks, tell=print), Inputs()) as opened:
+    with open_run("toy", config, RunOptions(**place, callbacks=callbacks, tell=print), Inputs()) as opened:
         task = OurToy()
-        opened.fit(opened.trainer(), task, Shuffled(), Shuffled())
+        Trainer(opened, enable_checkpointing=False).fit(task, Shuffled(), Shuffled())
         return weights_sha256(task.net)
 
 

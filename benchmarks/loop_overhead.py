@@ -104,7 +104,7 @@ def ours(n: int, logs: bool) -> list[float]:
     model = OurModel()
     model.build(logs)
     callback = type("Clock", (Callback,), {"on_train_batch_end": clock(times)})()
-    trainer = Trainer(TrainConfig(device="cpu", max_epochs=1), callbacks=[callback])
+    trainer = Trainer(TrainConfig(device="cpu", max_epochs=1, progress=False), callbacks=[callback], logger=False)
     trainer.fit(model, FixedBatches(Loader(n)))  # type: ignore[arg-type]
     return times
 

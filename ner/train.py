@@ -38,7 +38,7 @@ from training.loop.callback import Callback
 from training.loop.device import precision
 from training.loop.tables import ModelSummary, results_table
 from training.loop.trainer import Trainer
-from training.run.experiment import Experiment, RunOptions, already_finished, experiment
+from training.run.experiment import Experiment, RunOptions, already_finished, open_run
 from training.run.folder import check_beside, newest_finished
 from training.run.inputs import Inputs
 from training.run.places import placed
@@ -102,7 +102,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     train = encode_labeled(dataset.train, indexer, config)
     valid, test = (encode_labeled(part, indexer, config, unseen.ids) for part in (dataset.valid, dataset.test))
     # From here on nothing is wrong with the data: only now is there a folder for the run.
-    with experiment("ner", config, options, inputs) as run:
+    with open_run("ner", config, options, inputs) as run:
         indexer.save(run.run.path / "indexer.json")
         options.tell(str(ModelSummary(task, max_depth=2)))
         trainer, best = _fit(run, config, task, train, valid)
@@ -228,9 +228,9 @@ def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded
         callbacks.append(EarlyStopping("val_f1", mode="max", patience=config.patience))
     if config.average:
         callbacks.append(WeightAveraging(config.average))
-    trainer = run.trainer(callbacks)
+    trainer = Trainer(run, callbacks=callbacks)
     train_batches = _batches(config, train, "order", shuffle=True)
-    run.fit(trainer, task, train_batches, _batches(config, valid, "order/valid", shuffle=config.shuffle_valid, keep=True))
+    trainer.fit(task, train_batches, _batches(config, valid, "order/valid", shuffle=config.shuffle_valid, keep=True))
     folder = run.run.path / "checkpoints"
     checkpoint.save(folder / "last.ckpt", {"weights": dict(task.state_dict())})
     if config.test_weights == "best" and best.best_model_path:

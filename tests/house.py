@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training.loop",),
     ("training.callbacks",),
     ("training.run",),
+    ("training.loop.trainer",),
     ("training",),
     ("training.commands",),
     ("word2vec.config",),

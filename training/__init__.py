@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from training.loop.task import Task
     from training.loop.trainer import Trainer
     from training.loop.view import TrainerView
+    from training.run.own import experiment
 
 __all__ = [
     "Batches",
@@ -31,6 +32,7 @@ __all__ = [
     "Trainer",
     "TrainerView",
     "WeightAveraging",
+    "experiment",
     "seed_everything",
 ]
 
@@ -46,6 +48,7 @@ _HOMES = {
     "Trainer": "training.loop.trainer",
     "TrainerView": "training.loop.view",
     "WeightAveraging": "training.callbacks.weight_averaging",
+    "experiment": "training.run.own",
     "seed_everything": "training.determinism.flags",
 }
 

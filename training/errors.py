@@ -61,10 +61,13 @@ class ReproducibilityError(SamebitsError):
     """A promise of equal bits cannot be kept, or was not."""
 
 
-class Preempted(SamebitsError):
-    """The run was stopped by a signal or its time limit, with an exact checkpoint on disk."""
+class Preempted(SamebitsError, SystemExit):
+    """The run was stopped by a signal or its time limit, with an exact checkpoint on disk.
 
-    exit_code = 75
+    A program that does not catch it ends with this exit code, without a traceback.
+    """
+
+    code = exit_code = 75
 
 
 class DiskError(CheckpointError):

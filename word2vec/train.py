@@ -19,7 +19,7 @@ from training.loop.tables import ModelSummary
 from training.loop.task import Task
 from training.loop.trainer import Trainer
 from training.loop.view import TrainerView
-from training.run.experiment import Experiment, RunOptions, already_finished, experiment
+from training.run.experiment import Experiment, RunOptions, already_finished, open_run
 from training.run.folder import Run
 from training.run.inputs import Inputs
 from training.run.places import placed
@@ -84,7 +84,7 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
         text = None if options.resume else read_text(here, place, options)
         if text is not None:
             check_contexts(config, *text)
-        with experiment("w2v", config, options, inputs) as run:
+        with open_run("w2v", config, options, inputs) as run:
             vocab, corpus = _keep_text(run, here, place, text)
             options.tell(
                 f"text: {corpus.read:,} words in {corpus.sentences:,} sentences; vocabulary: {len(vocab):,} words "
@@ -93,9 +93,9 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
             batches = TextBatches(corpus, vocab, config)
             task = Word2VecTask(vocab, config, batches.batches_per_epoch)
             options.tell(str(ModelSummary(task, max_depth=2)))
-            trainer = run.trainer([Progress(run.run, vocab, config, sets)])
+            trainer = Trainer(run, callbacks=[Progress(run.run, vocab, config, sets)], enable_checkpointing=False)
             keep_freed_memory(LARGEST_KEPT)
-            run.fit(trainer, task, batches)
+            trainer.fit(task, batches)
             _finish(run, config, task, vocab, corpus, trainer)
     return run.run.path
 
@@ -142,7 +142,7 @@ def check_contexts(config: Word2VecConfig, vocab: Vocab, corpus: Corpus) -> None
     """ConfigError or DataError where training would see nothing that it could learn from, before there is a run's folder."""
     batches = TextBatches(corpus, vocab, config)
     name, limit = limits(config)["train"]
-    number = limit_batches(limit, batches.batches_per_epoch, name)
+    number = int(limit_batches(limit, batches.batches_per_epoch, name))
     if not number or config.max_steps == 0:
         raise ConfigError(f"{name if not number else 'max_steps'}: nothing to train on: expected one batch at least, got 0")
     batches.check_contexts(config.max_epochs, number if config.max_steps < 0 else min(number, config.max_steps))

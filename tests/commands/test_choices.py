@@ -24,7 +24,7 @@ from tests.pairwise import Row, pairwise
 from training.commands import progress
 from training.commands.progress import Voice
 from training.run.folder import read_manifest
-from training.run.replay import StopAt
+from training.run.preemption import StopAt
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.vectors import WordVectors
 

@@ -148,7 +148,7 @@ def run_ours(case: Case, folder: Path) -> Record:
             callbacks.append(LearningRateMonitor(**dict(case.lr_monitor)))
         settings = {"max_epochs": 2, **dict(case.settings)}
         config = TrainConfig(device="cpu", **settings)
-        trainer = OurTrainer(config, callbacks=callbacks, loggers=[OurLogger(record.logged)])
+        trainer = OurTrainer(config, callbacks=callbacks, logger=OurLogger(record.logged))
         trainer.record = record
         sources = [FixedBatches(each) for each in val_batches(case)]
         trainer.fit(task, FixedBatches(batches(case.n_train)), sources or None)

@@ -84,7 +84,7 @@ class Kept:
 def trainer(*callbacks: Callback, logger: Kept | None = None, checkpoint_dir: Any = None, **settings: Any) -> Trainer:
     """A Trainer on the CPU."""
     config = TrainConfig(device="cpu", **{"max_epochs": 2, "log_every_n_steps": 1, **settings})
-    return Trainer(config, callbacks=callbacks, loggers=[logger] if logger else [], checkpoint_dir=checkpoint_dir)
+    return Trainer(config, callbacks=callbacks, logger=logger or False, checkpoint_dir=checkpoint_dir)
 
 
 def fixed(n: int = 4) -> FixedBatches:

@@ -28,7 +28,7 @@ class LearningRateMonitor(Callback):
         >>> class Printed:
         ...     def log_metrics(self, metrics, step):
         ...         print(step, metrics)
-        >>> trainer = Trainer(TrainConfig(device="cpu"), callbacks=LearningRateMonitor("step"), loggers=[Printed()])
+        >>> trainer = Trainer(TrainConfig(device="cpu"), callbacks=LearningRateMonitor("step"), logger=Printed())
 
     Source: Lightning 2.6's ``LearningRateMonitor``.
     """

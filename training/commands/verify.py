@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,13 +11,16 @@ from training.commands.diff import report
 from training.commands.door import kinds
 from training.commands.help import Command
 from training.commands.options import whole
-from training.errors import ConfigError, Preempted, SamebitsError
+from training.errors import ConfigError, DataError, Preempted, SamebitsError
 from training.leftovers import temporary_folder
 from training.run import seal
 from training.run.compare import Comparison, compare
 from training.run.folder import read_manifest
 from training.run.groups import group_extras, group_faults, group_seal, is_group, seeds_of
 from training.visible import one_line
+
+if TYPE_CHECKING:
+    from training.run.script import Script
 
 
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
@@ -29,13 +32,17 @@ from training.visible import one_line
     "--to", "path", default="", metavar="DIR", help="Keep the repeated run in this folder.  [default: it is deleted]"
 )
 @click.option("--allow-changes", is_flag=True, help="Repeat the run even if inputs have changed, to see the effect.")
-def verify(run: str, first: int | None, last: int | None, path: str, allow_changes: bool) -> None:
+@click.option("--script", default="", metavar="FILE", help="Run this program again: the one that made the run.")
+def verify(run: str, first: int | None, last: int | None, path: str, allow_changes: bool, script: str) -> None:
     """Repeat a finished run, or all runs of a group, from its own settings and compare step by step.
 
     Says "same bits" and ends with 0, or names the first step that differs, in it the first tensors, and what differs in
     inputs, code and environment, and ends with 1. The run's files must be those that its seal binds, and all that it says of
     its results must come out again. With --from the steps before the checkpoint are not run again: what is compared there is
     only that the ledger is the one that the checkpoint was written with.
+
+    A run of your own program is repeated by that program, in a process of its own with the arguments of then: name it with
+    --script. It must be what it was when it made the run, as must the modules beside it.
     """
     source = Path(run)
     if is_group(source):
@@ -43,7 +50,7 @@ def verify(run: str, first: int | None, last: int | None, path: str, allow_chang
             raise ConfigError(f"verify: {run} is a group: expected --from, --to-step and --to with one of its runs alone")
         comparison, sealed, span = _verified_group(source, allow_changes), group_seal(source), " in all runs"
     else:
-        comparison, span = _verified(source, first, last, path, allow_changes)
+        comparison, span = _verified(source, first, last, path, allow_changes, script)
         sealed = str(read_manifest(source).get("seal", ""))
     if comparison.same_bits:
         click.echo(f"seal: SHA-256 {sealed}" if sealed else one_line(f"{run}: {seal.NO_SEAL}"))
@@ -55,20 +62,24 @@ def _verified_group(group: Path, allow_changes: bool) -> Comparison:
     results, causes = group_faults(group, whole=False) + group_extras(group), list[str]()
     for seed in seeds_of(group):
         click.echo(one_line(f"seed {seed}: {group / f'seed_{seed}'}"))
-        comparison, _ = _verified(group / f"seed_{seed}", None, None, "", allow_changes)
+        comparison, _ = _verified(group / f"seed_{seed}", None, None, "", allow_changes, "")
         results += comparison.results
         causes += [line for line in comparison.causes if line not in causes]
     return Comparison(results, causes)
 
 
-def _verified(source: Path, first: int | None, last: int | None, path: str, allow_changes: bool) -> tuple[Comparison, str]:
+def _verified(
+    source: Path, first: int | None, last: int | None, path: str, allow_changes: bool, script: str
+) -> tuple[Comparison, str]:
     """Repeat a run and compare; with which steps were repeated, in words, where not all were."""
     from training.determinism import portable
     from training.run import replay
     from training.run.places import start_folder
 
     described = replay.repeatable(source, kinds(), allow_changes=allow_changes)
-    portable.begin(described["config"].get("portable", False))
+    program = _program(source, described, script)
+    if program is None:
+        portable.begin(described["config"].get("portable", False))
     if first is not None and last is not None and last <= first:
         raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
     if path and Path(path).exists():
@@ -80,10 +91,43 @@ def _verified(source: Path, first: int | None, last: int | None, path: str, allo
         if first is not None:
             begin = replay.prepare(source, described, again, first, click.echo).step
             click.echo(f"replaying from the checkpoint at step {begin}")
-        complete = _repeat(described, again, first is not None, last, str(start_folder(source, described)))
+        folder = str(start_folder(source, described))
+        if program is None:
+            complete = _repeat(described, again, first is not None, last, folder)
+        else:
+            complete = _run_again(program, described, again, first is not None, last, folder)
         found = compare(source, again, partial=not complete, repeated=True, without=replay.REPEATED, kinds=kinds())
     span = "" if first is None and complete else f", steps {begin + 1} to {last if last and not complete else 'the end'}"
     return Comparison([*files, *found.results], found.causes), span
+
+
+def _program(source: Path, described: dict[str, Any], named: str) -> Script | None:
+    """The user's program that made the run; None where a command did."""
+    from training.run.script import check_script
+
+    if "script" not in described:
+        if named:
+            raise ConfigError(f"--script: {source} was made by a command; leave it out")
+        return None
+    return check_script(source, described, named)
+
+
+def _run_again(
+    program: Script, described: dict[str, Any], again: Path, prepared: bool, last: int | None, folder: str
+) -> bool:
+    """Have the program repeat the run into ``again``; whether it came to its end, which ``last`` may forestall."""
+    from training.run import replay
+    from training.run.script import Repetition, run_again
+
+    asked = Repetition(program.number, str(again.absolute()), replay.place_settings(described), prepared, last)
+    code = run_again(program, described.get("argv", [])[1:], folder, asked)
+    if not (again / "manifest.json").is_file():
+        raise DataError(f"{program.path}: expected it to make the run again, got exit code {code} and no run")
+    if code == Preempted.exit_code and last is not None:
+        return False
+    if code:
+        click.echo(f"error: the repetition ended early, with exit code {code}", err=True)
+    return True
 
 
 def _tell(line: str) -> None:
@@ -100,10 +144,11 @@ def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | 
     from training.commands.progress import ProgressBar
     from training.run import replay
     from training.run.experiment import RunOptions
+    from training.run.preemption import StopAt
 
     kind = kinds()[described["kind"]]
     config = kind.config_class().from_dict(replay.repeated_settings(described), "manifest.json: config")
-    stop = replay.StopAt(last) if last is not None else None
+    stop = StopAt(last) if last is not None else None
     callbacks = (ProgressBar(), *([stop] if stop else []))
     path, resume = ("", str(again)) if prepared else (str(again), "")
     options = RunOptions(path=path, resume=resume, folder=folder, tell=_tell, callbacks=callbacks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -51,6 +52,19 @@ class FixedBatches:
     def plan(self, epoch: int) -> Sequence[Any]:
         """The batches, whatever the epoch."""
         return self.batches
+
+
+def length(plan: Any) -> int | float:
+    """How many batches a plan has; infinite where that is only known once they are read: then ``has`` tells."""
+    try:
+        return len(plan)
+    except TypeError:
+        return math.inf
+
+
+def has(plan: Any, k: int) -> bool:
+    """Whether a plan has a batch k; it may read that one ahead."""
+    return bool(plan.has(k)) if hasattr(plan, "has") else k < len(plan)
 
 
 Sources = Batches | Sequence[Batches]

@@ -28,11 +28,16 @@ BITS_ENVIRONMENT = (
 ).split()
 
 
-def seed_everything(seed: int) -> int:
+last_seed: int | None = None
+"""The seed that ``seed_everything`` was given last: a Trainer without one of its own takes it."""
+
+
+def seed_everything(seed: int, workers: bool = False) -> int:
     """Seed Python's, NumPy's and torch's global generators. Nothing of ours draws from them: this is for a user's own code.
 
     Args:
         seed: 0 … 2³²−1.
+        workers: not needed: the workers of a DataLoader are seeded in any case.
 
     Returns:
         The seed.
@@ -52,7 +57,9 @@ def seed_everything(seed: int) -> int:
 
     Source: Lightning 2.6's ``seed_everything``.
     """
-    random.seed(check_seed(seed))
+    global last_seed
+    last_seed = check_seed(seed)
+    random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
     return seed

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from training.data.batches import Batches
+from training.data.batches import Batches, has
 from training.data.tensors import map_tensors
 from training.errors import ConfigError
 from training.generators import kept_generators
@@ -29,11 +31,14 @@ def evaluate(
     session: Session,
     kind: str,
     sources: Sequence[Batches],
-    limits: Sequence[int],
+    limits: Sequence[int | float],
     *,
     when_final: Callable[[], None] | None = None,
+    keep: bool = True,
 ) -> Evaluation:
     """Run the task's ``kind`` ("validation", "test", "predict") on so many batches of each source; none at all is no pass.
+
+    Without ``keep`` the outputs are not.
 
     ``when_final`` is called when the metrics are final, before the on_…_end hooks: a checkpoint that those write is of after
     the pass. As in Lightning, without gradients inside of a fit, and in inference mode otherwise.
@@ -41,16 +46,18 @@ def evaluate(
     if sum(limits) == 0:
         return Evaluation([], [])
     _check_signatures(session, kind, len(sources))
-    with torch.no_grad() if session.fitting else torch.inference_mode(), kept_generators():
-        return _pass(session, kind, sources, limits, when_final)
+    bare = session.fitting or not session.inference_mode
+    with torch.no_grad() if bare else torch.inference_mode(), kept_generators():
+        return _pass(session, kind, sources, limits, when_final, keep)
 
 
 def _pass(
     session: Session,
     kind: str,
     sources: Sequence[Batches],
-    limits: Sequence[int],
+    limits: Sequence[int | float],
     when_final: Callable[[], None] | None,
+    keep: bool,
 ) -> Evaluation:
     modes = [(module, module.training) for module in session.task.modules()]
     session.collect()  # what training logged, before evaluation's results take its place
@@ -63,7 +70,8 @@ def _pass(
     for i, (source, n) in enumerate(zip(sources, limits, strict=True)):
         several = (i,) if len(sources) > 1 else ()  # dataloader_idx is given where there is more than one
         session.results.loader = i if several else None
-        outputs.append(_run_batches(session, kind, source.plan(session.progress.current_epoch), n, several) if n else [])
+        plan = source.plan(session.progress.current_epoch) if n else ()
+        outputs.append(_run_batches(session, kind, plan, n, several, keep) if n else [])
         if n:
             metrics.append({} if session.sanity_checking else session.collect())
     session.results.loader = None
@@ -86,9 +94,11 @@ def _pass(
     return Evaluation(metrics, outputs)
 
 
-def _run_batches(session: Session, kind: str, plan: Sequence[Any], n: int, several: tuple[int, ...]) -> list[Any]:
+def _run_batches(
+    session: Session, kind: str, plan: Sequence[Any], n: int | float, several: tuple[int, ...], keep: bool
+) -> list[Any]:
     outputs, source = [], several[0] if several else 0
-    for i in range(n):
+    for i in itertools.takewhile(lambda i: has(plan, i), itertools.count()) if math.isinf(n) else range(int(n)):
         if session.fitting and not session.sanity_checking:
             session.boundary()
         session.seed(f"{kind} batch", session.progress.current_epoch, source, i)
@@ -97,7 +107,7 @@ def _run_batches(session: Session, kind: str, plan: Sequence[Any], n: int, sever
         session.call(f"on_{kind}_batch_start", batch, i, *several)
         output = session.step(f"{kind}_step", batch, i, *several)
         session.call(f"on_{kind}_batch_end", output, batch, i, *several)
-        if kind == "predict":
+        if kind == "predict" and keep:
             outputs.append(output if session.device.type == "cpu" else map_tensors(output, torch.Tensor.cpu))
         if not session.sanity_checking:
             step = session.eval_steps.get(source, 0)

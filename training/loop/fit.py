@@ -6,14 +6,16 @@ It is the only owner of ``stage``, which says where in an epoch the fit is, so t
 
 from __future__ import annotations
 
+import math
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from training import checkpoint, storable
-from training.data.batches import Batches
+from training.data.batches import Batches, has
 from training.errors import ConfigError, NonFiniteError
 from training.generators import kept_generators
 from training.loop import cadence, nonfinite
@@ -24,19 +26,26 @@ from training.loop.progress import IN_BATCH
 from training.loop.schedulers import step_schedulers
 from training.loop.session import Session
 from training.loop.snapshot import capture, restore, restore_gradients, restore_model, restoring
+from training.loop.sources import Data
 from training.loop.step import configure_optimizers, take_step
 from training.loop.task import Task
 
 SKIP_EPOCH = -1
 
 
-def fit(session: Session, task: Task, train: Batches, val: list[Batches], state: dict[str, Any] | None = None) -> None:
-    """Train ``task``; with ``state`` go on exactly where that was taken."""
+def fit(session: Session, task: Task, data: Data, state: dict[str, Any] | None = None) -> None:
+    """Train ``task`` on the sources of ``data``; with ``state`` go on exactly where that was taken."""
     session.fitting, session.progress.should_stop, session.cut = True, False, None
     session.resumed_from = Path(state.path).resolve() if isinstance(state, checkpoint.Loaded) else None
     try:
-        _measure(session, task, train, val)
-        with session.attached(task, "fit"), torch.enable_grad():
+        _check_task(session, task)
+        with ExitStack() as stack:
+            if data.is_given:  # what does not fit is refused before any hook has run
+                train, val = _measured(session, task, *stack.enter_context(data.sources()))
+            stack.enter_context(session.attached(task, "fit", data.module))
+            stack.enter_context(torch.enable_grad())
+            if not data.is_given:
+                train, val = _measured(session, task, *stack.enter_context(data.sources()))
             if state is not None:
                 restore_model(session, state)  # before there are optimizers, as in Lightning
             configure_optimizers(session)
@@ -78,7 +87,7 @@ def _run_epoch(session: Session, train: Batches, val: list[Batches]) -> None:
     session.forget_hooks()  # one that was set meanwhile counts from here on
     session.seed("epoch", progress.current_epoch)
     # known before the epoch starts, so that one that is taken up at batch k goes on in the same plan
-    plan = train.plan(0 if session.config.overfit_batches else progress.current_epoch)
+    plan = session.plan = train.plan(0 if session.config.overfit_batches else progress.current_epoch)
     if progress.stage == "start":
         session.call("on_train_epoch_start")
         progress.batch_idx = 0
@@ -147,7 +156,7 @@ def _train_batch(session: Session, batch: Any) -> None:
             raise
     if session.schedulers:
         step_schedulers(session, "step", on_plateau=False)
-        if progress.batch_idx + 1 == session.num_training_batches:
+        if session.is_last_batch:
             step_schedulers(session, "epoch", on_plateau=False)
     progress.stage = "stepped"  # before the hooks: a checkpoint that they write is of after the step
     session.call("on_train_batch_end", outputs, batch, progress.batch_idx)
@@ -160,7 +169,9 @@ def _skip_rest(session: Session) -> None:
     session.uncollected = False
     step_schedulers(session, "step", on_plateau=False, last=True)
     step_schedulers(session, "epoch", on_plateau=False)
-    session.progress.batch_idx, session.progress.stage = session.num_training_batches, "end"
+    n = session.num_training_batches
+    session.progress.batch_idx = session.progress.batch_idx if math.isinf(n) else int(n)
+    session.progress.stage = "end"
 
 
 def _validate(session: Session, val: list[Batches]) -> None:
@@ -181,7 +192,7 @@ def _log_epoch(session: Session) -> None:
     progress = session.progress
     metrics = session.collect()
     session.seed("epoch log", progress.current_epoch)
-    if progress.batch_idx == session.num_training_batches:
+    if not session.has_batch(progress.batch_idx):
         step_schedulers(session, "epoch", on_plateau=True)
     progress.batches_that_stepped -= 1  # an epoch's metrics carry the step of its last batch
     session.log_metrics(metrics)
@@ -195,7 +206,7 @@ def _log_epoch(session: Session) -> None:
 def _next_stage(session: Session) -> str:
     """ "batch", or "end" where the epoch's batches, max_steps or a stop is reached."""
     progress = session.progress
-    over = progress.batch_idx >= session.num_training_batches or progress.global_step >= session.step_limit
+    over = progress.global_step >= session.step_limit or not session.has_batch(progress.batch_idx)
     return "end" if over or (progress.should_stop and _may_stop(session)) else "batch"
 
 
@@ -208,6 +219,7 @@ def _validation_is_due(session: Session) -> bool:
         session.validation_interval,
         session.check_val_every_n_epoch,
         stopping=progress.should_stop and _may_stop(session),
+        is_last=math.isinf(session.validation_interval) and session.is_last_batch,
     )
 
 
@@ -248,8 +260,7 @@ def _take_up(session: Session, state: dict[str, Any]) -> None:
 def _note_cut(session: Session) -> None:
     """Where max_steps ends an epoch before its last batch: for a fit that goes on from here with more steps."""
     progress = session.progress
-    within = progress.batch_idx < session.num_training_batches
-    if within and progress.global_step >= session.step_limit and not progress.should_stop:
+    if session.has_batch(progress.batch_idx) and progress.global_step >= session.step_limit and not progress.should_stop:
         session.cut = {"batch_idx": progress.batch_idx, "results": session.train_results.state()}
         session.cut["metrics"] = states_of(session.task)
 
@@ -272,8 +283,8 @@ def _reopen_epoch(session: Session) -> None:
 # -- before anything runs --------------------------------------------------------------------------------------------------
 
 
-def _measure(session: Session, task: Task, train: Batches, val: list[Batches]) -> None:
-    """Numbers of batches, and the interval between validations; ConfigError before anything has run."""
+def _check_task(session: Session, task: Task) -> None:
+    """ConfigError for a task that cannot be trained so, before anything has run."""
     if not overridden(task, "training_step", Task):
         raise ConfigError(f"fit: expected {type(task).__name__} to have a training_step, got none")
     if not takes(task.training_step, 2 if takes_index(task.training_step) else 1):
@@ -284,18 +295,28 @@ def _measure(session: Session, task: Task, train: Batches, val: list[Batches]) -
             "gradient_clip_val and accumulate_grad_batches: not possible with automatic_optimization = False; "
             "clip and accumulate in training_step"
         )
+    session.may_skip = overridden(task, "on_train_batch_start", Task)
+
+
+def _measured(session: Session, task: Task, sources: list[Batches], val: list[Batches]) -> tuple[Batches, list[Batches]]:
+    """The sources, once their numbers of batches, and the interval between validations, are known."""
     has_step = overridden(task, "validation_step", Task)
     if val and not has_step:
-        warnings.warn("fit: there are batches to validate on, but no validation_step: no validation", stacklevel=4)
-    if len(train.plan(0)) == 0:
+        warnings.warn("fit: there are batches to validate on, but no validation_step: no validation", stacklevel=5)
+    if not sources:
+        raise ConfigError(
+            f"fit: expected training batches, or {type(task).__name__} to have a train_dataloader, got neither"
+        )
+    train = sources[0]
+    if not has(train.plan(0), 0):
         raise ConfigError("fit: expected training batches, got none")
-    session.may_skip = overridden(task, "on_train_batch_start", Task)
     n = session.num_training_batches = session.batches_to_run("train", [train])[0]
     session.validates = bool(val) and session.limits["val"][1] > 0 and has_step
     session.num_val_batches = sum(session.batches_to_run("val", val)) if session.validates else 0
     if n and session.limits["val"][1]:
         every = session.check_val_every_n_epoch
         session.validation_interval = cadence.validation_interval(session.val_check_interval, n, every)
+    return train, val
 
 
 def _check_storable(session: Session) -> None:

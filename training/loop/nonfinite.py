@@ -7,7 +7,7 @@ gradients are finite.
 weights that the batch met. ``Trainer.replay`` runs it again; then the task can be looked at:
 
     task, _ = build_task(config, dataset, indexer, vectors)     # as for the training
-    error = Trainer(config).replay(task, "runs/ner/version_0/checkpoints/nonfinite.ckpt", Batch)
+    error = Trainer(config, logger=False).replay(task, "runs/ner/version_0/checkpoints/nonfinite.ckpt", Batch)
     print(error, {name: p.grad.isfinite().all() for name, p in task.named_parameters() if p.grad is not None})
 """
 

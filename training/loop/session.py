@@ -15,9 +15,9 @@ import torch
 from torch.optim import Optimizer
 
 from training.config import TrainConfig
-from training.data.batches import Batches
+from training.data.batches import Batches, has, length
 from training.data.data_module import DataModule
-from training.data.hooks import TRANSFERS, transfer_hooks
+from training.data.hooks import TRANSFERS, DataHooks, transfer_hooks
 from training.data.tensors import move
 from training.errors import ConfigError
 from training.generators import key_of, mixed, set_generators
@@ -58,21 +58,19 @@ class Session:
         loggers: Sequence[MetricsLogger] = (),
         keep_going: Callable[..., None] | None = None,
         checkpoint_dir: str | Path | None = None,
+        limit_predict_batches: int | float | None = None,
+        inference_mode: bool = True,
     ) -> None:
-        self.config, self.view = config, view
-        given = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
-        self.callbacks = sorted(given, key=lambda c: c.last)
-        check_keys(self.callbacks)
-        self.limits = cadence.limits(config)
+        self.config, self.view, self.inference_mode = config, view, inference_mode
+        self.limits = cadence.limits(config, limit_predict_batches)
         self.fast_dev_run = quick = config.fast_dev_run
         self.max_epochs, self.max_steps = (1, quick) if quick else (config.max_epochs, config.max_steps)
         self.step_limit = math.inf if self.max_steps == -1 else self.max_steps
         self.val_check_interval = 1.0 if quick else config.val_check_interval
         self.check_val_every_n_epoch = 1 if quick else config.check_val_every_n_epoch
         self.accumulate_grad_batches = config.accumulate_grad_batches
-        self.has_loggers = bool(loggers)
-        self.loggers = [] if quick else list(loggers)
-        self.keep_going, self.checkpoint_dir = keep_going, checkpoint_dir
+        given = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
+        self.install(given, loggers, keep_going, checkpoint_dir)
         self.device = choose_device(config.device)
         self.datamodule: DataModule | None = None
         """Where the task's data comes from, if from one."""
@@ -81,7 +79,12 @@ class Session:
         self.optimizers: list[CountingOptimizer] = []
         self.schedulers: list[Scheduler] = []
         self.fitting = self.sanity_checking = self.validates = self.accumulating = False
-        self.num_training_batches = self.num_val_batches = self.validation_interval = 0
+        self.num_training_batches: int | float = 0
+        """Of an epoch; infinite where it is only known once they are read."""
+        self.num_val_batches: int | float = 0
+        self.validation_interval: int | float = 0
+        self.plan: Any = None
+        """The epoch's training batches."""
         self.may_skip = False
         """Whether the task has an on_train_batch_start, which may skip batches."""
         self.eval_steps: dict[int, int] = {}
@@ -113,6 +116,20 @@ class Session:
         self._keys: dict[tuple[Any, ...], int] = {}
         self._transfers: dict[str, Callable[..., Any]] | None = None
 
+    def install(
+        self,
+        callbacks: Sequence[Callback],
+        loggers: Sequence[MetricsLogger],
+        keep_going: Callable[..., None] | None,
+        checkpoint_dir: str | Path | None,
+    ) -> None:
+        """Whom the loop talks to."""
+        self.callbacks = sorted(callbacks, key=lambda c: c.last)
+        check_keys(self.callbacks)
+        self.has_loggers = bool(loggers)
+        self.loggers = [] if self.fast_dev_run else list(loggers)
+        self.keep_going, self.checkpoint_dir = keep_going, checkpoint_dir
+
     # -- task and hooks -----------------------------------------------------------------------------------------------
 
     @property
@@ -128,10 +145,10 @@ class Session:
         return self._task is not None
 
     @contextmanager
-    def attached(self, task: Task, stage: str) -> Iterator[None]:
-        """Set the task up on the device; callbacks hear of errors; tear down."""
+    def attached(self, task: Task, stage: str, datamodule: DataModule | None = None) -> Iterator[None]:
+        """Set the task and its data module up, the task on the device; callbacks hear of errors; tear down."""
         task.check_hyperparameters()
-        task.trainer, self._task, self.hook = self.view, task, ""
+        task.trainer, self._task, self.datamodule, self.hook = self.view, task, datamodule, ""
         self.forget_hooks()
         self.eval_steps, self.resume_point = {}, None
         self.results, self.in_batch, self.uncollected = self.train_results, False, False
@@ -141,6 +158,10 @@ class Session:
         for callback in self.callbacks:
             callback.log, callback.log_dict = task.log, task.log_dict
         try:
+            if datamodule is not None:
+                datamodule.trainer = self.view
+            self._call_data("prepare_data", datamodule, task)
+            self._call_data("setup", datamodule, stage=stage)
             self.call("setup", stage=stage)
             with made_in(self.config.precision):
                 self.call("configure_model")
@@ -150,10 +171,18 @@ class Session:
             self.own_gradients = overridden(task, "ledger_tensors", Task)
             self.uses_generators = task.uses_generators
             yield
+            self._call_data("teardown", datamodule, stage=stage)
             self.call("teardown", stage=stage)
         except BaseException as error:
             self.call_callbacks("on_exception", error)
             raise
+
+    @staticmethod
+    def _call_data(hook: str, *owners: DataHooks | None, **named: Any) -> None:
+        """Run a hook of data: that of the data module, and the task's, as far as they are there."""
+        for owner in owners:
+            if owner is not None and callable(function := getattr(owner, hook)):
+                function(**named)
 
     def forget_hooks(self) -> None:
         """Look the hooks up anew: one that was set on a task or a callback meanwhile counts from here on."""
@@ -311,16 +340,26 @@ class Session:
         self.progress.load_state_dict(state)
         self._stepped = None
 
-    def batches_to_run(self, split: str, sources: Sequence[Batches]) -> list[int]:
-        """How many batches of each source to run; ``split`` ("train", "val", "test") says whose limit holds."""
+    def batches_to_run(self, split: str, sources: Sequence[Batches]) -> list[int | float]:
+        """How many batches of each source to run; ``split`` ("train", "val", …) says whose limit holds. Infinite for all."""
         name, limit = self.limits[split]
         epoch = self.progress.current_epoch
-        return [cadence.limit_batches(limit, len(each.plan(epoch)), name) for each in sources]
+        return [cadence.limit_batches(limit, length(each.plan(epoch)), name) for each in sources]
+
+    def has_batch(self, batch_idx: int) -> bool:
+        """Whether the epoch has a training batch of that number to run."""
+        n = self.num_training_batches
+        return batch_idx < n and (n != math.inf or has(self.plan, batch_idx))
+
+    @property
+    def is_last_batch(self) -> bool:
+        """Whether the current training batch is the epoch's last."""
+        return not self.has_batch(self.progress.batch_idx + 1)
 
     def accumulates(self) -> bool:
         """Whether the current batch only adds to the gradients, without an optimizer step: ``accumulating``, looked up."""
         ready = self.progress.batch_idx + 1
-        return ready % self.accumulate_grad_batches != 0 and ready != self.num_training_batches
+        return ready % self.accumulate_grad_batches != 0 and self.has_batch(ready)
 
     @property
     def validates_once_an_epoch(self) -> bool:

@@ -49,7 +49,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         ...     def configure_optimizers(self):
         ...         return torch.optim.Adam(self.parameters(), lr=0.1)
         >>> batches = FixedBatches([(torch.eye(3), torch.tensor([1.0, 2.0, 4.0]))])
-        >>> task, trainer = Regression(), Trainer(TrainConfig(max_epochs=200, device="cpu"))
+        >>> task, trainer = Regression(), Trainer(TrainConfig(max_epochs=200, device="cpu"), logger=False)
         >>> trainer.fit(task, batches)
         >>> trainer.test(task, batches, verbose=False)[0]["loss"] < 1e-3
         True

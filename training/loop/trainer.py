@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 import torch
 
 from training import checkpoint
+from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
-from training.data.batches import Batches, Sources, source_list
+from training.determinism import flags
+from training.determinism.flags import determinism
 from training.errors import ConfigError, NonFiniteError
 from training.loop import nonfinite
 from training.loop.callback import Callback
 from training.loop.ckpt_path import checkpoint_path
 from training.loop.evaluate import Metrics, evaluate
 from training.loop.fit import fit
+from training.loop.keywords import refuse, settings
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.schedulers import by_name
 from training.loop.session import MetricsLogger, Session
 from training.loop.snapshot import capture, capture_weights, restore_weights
+from training.loop.sources import Data
 from training.loop.step import configure_optimizers, take_step
 from training.loop.tables import results_table
 from training.loop.task import Task
+from training.run.experiment import Experiment, RunOptions
+from training.run.inputs import Inputs
+from training.run.own import adding, own_run, say, unfinished
 
 V = TypeVar("V")
 
@@ -49,23 +59,51 @@ class _Of(Generic[V]):
 
 
 class Trainer:
-    """Runs a Task: fit, validate, test, predict. Hooks, their order and the counters are Lightning 2.6's.
+    """Runs a Task: fit, validate, test, predict. Hooks, their order, the counters and the keywords are Lightning 2.6's.
 
     Args:
-        config: the settings (see TrainConfig): epochs, validation, limits, precision, device, clipping, logging.
+        config: an experiment's run, to train in it; or a TrainConfig (the keywords below then change it); or None.
+        accelerator: "auto" (CUDA if there is some), "cpu", "gpu" or "cuda".
+        devices: 1.
+        precision: "32-true", "64-true" or "bf16-mixed".
+        logger: True: a fit is a run of its own, in the folder ``default_root_dir/Task's name/version_N``: metrics,
+            TensorBoard, ledger, manifest, checkpoints; killed or told to stop, it goes on with ``ckpt_path="last"``. False:
+            nothing is written. Or one logger, or several, with ``log_metrics(metrics, step)``.
         callbacks: what happens beside training, one or several; those with ``last`` run after all others.
-        loggers: each is given what is logged, by ``log_metrics(metrics, step)``.
+        fast_dev_run: try everything on this many batches (True is 1), without loggers or checkpoints.
+        max_epochs, min_epochs, max_steps, min_steps: when a fit ends; -1 for no limit. 1000 epochs where neither is given.
+        max_time: "DD:HH:MM:SS", a timedelta or a dict of its arguments: a fit ends after it; the run can go on later.
+        limit_train_batches, limit_val_batches, limit_test_batches, limit_predict_batches: a number of batches (10) or a
+            share of them (0.1).
+        overfit_batches: train and validate on these few batches of the training data.
+        val_check_interval: validate after so many batches (50), or after each such share of an epoch (0.25).
+        check_val_every_n_epoch: validate in each so many-th epoch; None counts batches across epochs.
+        num_sanity_val_steps: validation batches before training, to fail early; 2 by default, -1 for all.
+        log_every_n_steps: how often the metrics of steps are logged; 50 by default.
+        enable_checkpointing: whether a ModelCheckpoint is added where there is none; by default where a run has a folder.
+        enable_progress_bar: whether progress is shown; yes by default.
+        enable_model_summary: whether the layers are listed before training; yes by default where there is a run's folder.
+        accumulate_grad_batches: average the gradients of so many batches for one step.
+        gradient_clip_val, gradient_clip_algorithm: clip the gradients' "norm", or each "value", to this.
+        deterministic: use deterministic algorithms alone, and fail on an operation that has none.
+        inference_mode: whether validate, test and predict run in torch's inference mode, else without gradients only.
+        detect_anomaly: let autograd say which operation made a NaN.
+        default_root_dir: where runs are kept; "runs" by default.
+        seed: of all that is random in a fit: the order of data, what the task's code draws. By default ``config.seed``, or
+            the seed that ``seed_everything`` was given last.
         keep_going: called with the Trainer at every batch boundary of a fit, the one place where it may be left: by an
             exception. ``Trainer.state()`` taken there goes on exactly there.
         checkpoint_dir: where a ModelCheckpoint without a folder of its own writes, and the batch that a loss or a gradient
-            was not finite on.
+            was not finite on; by default in the run's folder.
+        others: Lightning's other keywords are refused, with what to do instead, unless they change nothing.
 
     Raises:
-        ConfigError: for a device that is not there, and for callbacks that would keep their state under one name.
+        ConfigError: for a setting out of range or not offered, a device that is not there, callbacks that would keep their
+            state under one name.
 
     Example:
         >>> import torch
-        >>> from training import FixedBatches, Task, TrainConfig, Trainer
+        >>> from training import FixedBatches, Task, Trainer
         >>> class Line(Task):
         ...     def __init__(self):
         ...         super().__init__()
@@ -76,7 +114,7 @@ class Trainer:
         ...     def configure_optimizers(self):
         ...         return torch.optim.SGD(self.parameters(), lr=0.1)
         >>> x = torch.tensor([1.0, 2.0])
-        >>> task, trainer = Line(), Trainer(TrainConfig(max_epochs=50, device="cpu"))
+        >>> task, trainer = Line(), Trainer(max_epochs=50, accelerator="cpu", logger=False)
         >>> trainer.fit(task, FixedBatches([(x, 3 * x)]))
         >>> round(task.slope.item(), 4), trainer.global_step
         (3.0, 50)
@@ -86,55 +124,141 @@ class Trainer:
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: TrainConfig | Experiment | None = None,
         *,
-        callbacks: Sequence[Callback] | Callback | None = (),
-        loggers: Sequence[MetricsLogger] = (),
+        accelerator: str = "auto",
+        devices: Any = "auto",
+        precision: Any = None,
+        logger: MetricsLogger | Iterable[MetricsLogger] | bool | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
+        fast_dev_run: int | bool = False,
+        max_epochs: int | None = None,
+        min_epochs: int | None = None,
+        max_steps: int = -1,
+        min_steps: int | None = None,
+        max_time: Any = None,
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        overfit_batches: int | float = 0.0,
+        val_check_interval: int | float | None = None,
+        check_val_every_n_epoch: int | None = 1,
+        num_sanity_val_steps: int | None = None,
+        log_every_n_steps: int | None = None,
+        enable_checkpointing: bool | None = None,
+        enable_progress_bar: bool | None = None,
+        enable_model_summary: bool | None = None,
+        accumulate_grad_batches: int = 1,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+        deterministic: bool | None = None,
+        inference_mode: bool = True,
+        detect_anomaly: bool = False,
+        default_root_dir: str | Path | None = None,
+        seed: int | None = None,
         keep_going: Callable[[Trainer], None] | None = None,
         checkpoint_dir: str | Path | None = None,
+        **others: Any,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name in KEYWORDS}
+        refuse(others)
+        run = config if isinstance(config, Experiment) else None
+        if run is not None:
+            changed = [name for name in CONFIGURED if given[name] != DEFAULTS[name]]
+            if changed:
+                raise ConfigError(f"Trainer: {changed[0]}: expected it in the experiment's settings, got it beside them")
+            settled = run.config
+        else:
+            settled = settings(cast("TrainConfig | None", config), {**given, "seed": _seed(seed, config)})
+        self.run = run
+        """The run that is trained in; a Trainer without an experiment has one from its first fit on."""
+        self.default_root_dir = str(default_root_dir or "runs")
+        self._keeps = run is None and logger in (None, True) and keep_going is None and not settled.fast_dev_run
+        self._own_loggers = [] if logger is None or isinstance(logger, bool) else _listed(logger)
+        self._own_callbacks = _callbacks(callbacks, run, settled, given, keeps=run is not None or self._keeps)
+        self.detect_anomaly = detect_anomaly
+        installed = ([*run.callbacks(), *self._own_callbacks], [*run.loggers(), *self._own_loggers]) if run else ([], [])
         self.session = Session(
-            config, self, callbacks=callbacks, loggers=loggers, keep_going=keep_going, checkpoint_dir=checkpoint_dir
-        )
+            settled, self,
+            callbacks=installed[0] or self._own_callbacks,
+            loggers=installed[1] or self._own_loggers,
+            keep_going=run.keeper if run else keep_going,
+            checkpoint_dir=_folder(run, checkpoint_dir, default_root_dir),
+            limit_predict_batches=limit_predict_batches,
+            inference_mode=inference_mode,
+        )  # fmt: skip
+        self._checkpoint_dir = checkpoint_dir
         self.progress = self.session.progress
         # Called at each step, so without a detour.
         self.log_value, self.backward = self.session.log_value, self.session.backward
 
     # -- the four verbs -----------------------------------------------------------------------------------------------
 
-    def fit(self, task: Task, train: Batches, val: Sources | None = None, *, state: dict[str, Any] | None = None) -> None:
-        """Train ``task``.
+    def fit(
+        self,
+        model: Task,
+        train_dataloaders: Any = None,
+        val_dataloaders: Any = None,
+        datamodule: Any = None,
+        ckpt_path: str | Path | None = None,
+        *,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        """Train ``model``.
 
         Args:
-            task: the task; when fit returns it has the weights of the last step.
-            train: where the training batches come from.
-            val: what to validate on, one source or several; None for no validation.
+            model: the task; when fit returns it has the weights of the last step.
+            train_dataloaders: where the training batches come from: Batches, a DataLoader or anything that gives batches in
+                order; or a list or dict of them. None for the task's own ``train_dataloader()``.
+            val_dataloaders: what to validate on, one source or several; None for the task's own, or no validation.
+            datamodule: a DataModule in place of both.
+            ckpt_path: "last" goes on with the newest run of this kind that was killed or stopped, exactly where it was; so
+                does its folder. The path of any other checkpoint begins a new run from there.
             state: from ``Trainer.state``, or of a checkpoint (``training.checkpoint.load``): go on exactly where that was
                 taken, to the same bits as a fit that was never left.
 
         Raises:
             ConfigError: for a task or settings that do not fit, before anything has run.
             NonFiniteError: for a loss, a gradient or weights that are not finite; no step is taken with them.
-            CheckpointError: for a ``state`` of another model, other data or other settings.
+            CheckpointError: for a state of another model, other data or other settings.
+            Preempted: a signal came; the program, if it does not catch this, ends with exit code 75.
         """
-        fit(self.session, task, train, source_list(val) if val is not None else [], state)
+        if not self._keeps and self.run is None:
+            _check_kept(self.config)
+        data = Data(self.session, "fit", datamodule, train_dataloaders, val_dataloaders)
+        resume, state = self._state(model, ckpt_path, state)
+        with self._placed(), self._kept_in_a_run(model, resume) as found:
+            fit(self.session, model, data, found if state is None else state)
+            self._note(model, self.session.metrics)
 
     def validate(
-        self, task: Task | None, val: Sources, *, ckpt_path: str | Path | None = None, verbose: bool = True
+        self,
+        model: Task | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | Path | None = None,
+        verbose: bool = True,
+        datamodule: Any = None,
     ) -> list[Metrics]:
         """Run validation once; returns the metrics of each source, as plain numbers. Arguments as of ``test``."""
-        return self._run("validate", "validation", task, val, ckpt_path, verbose)
+        return self._evaluated("validate", "validation", model, dataloaders, ckpt_path, verbose, datamodule)
 
     def test(
-        self, task: Task | None, source: Sources, *, ckpt_path: str | Path | None = None, verbose: bool = True
+        self,
+        model: Task | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | Path | None = None,
+        verbose: bool = True,
+        datamodule: Any = None,
     ) -> list[Metrics]:
         """Run the test.
 
         Args:
-            task: the task; None for that of the last call, with the best weights.
-            source: what to test on, one source or several.
+            model: the task; None for that of the last call, with the best weights.
+            dataloaders: what to test on, one source or several; None for the task's own ``test_dataloader()``.
             ckpt_path: weights to load first: a path, or "best" or "last" of what a ModelCheckpoint wrote.
             verbose: whether to print the metrics as a table.
+            datamodule: a DataModule in place of ``dataloaders``.
 
         Returns:
             The metrics of each source, as plain numbers by name; [] where there are no batches.
@@ -143,24 +267,33 @@ class Trainer:
             ConfigError: where the task has no test_step, or there is no such checkpoint.
             CheckpointError: for a checkpoint that is damaged.
         """
-        return self._run("test", "test", task, source, ckpt_path, verbose)
+        return self._evaluated("test", "test", model, dataloaders, ckpt_path, verbose, datamodule)
 
-    def predict(self, task: Task | None, source: Sources, *, ckpt_path: str | Path | None = None) -> list[Any]:
+    def predict(
+        self,
+        model: Task | None = None,
+        dataloaders: Any = None,
+        datamodule: Any = None,
+        return_predictions: bool | None = None,
+        ckpt_path: str | Path | None = None,
+    ) -> Any:
         """What ``predict_step`` returns for each batch, in order; of several sources, a list of those lists.
 
-        ``task`` and ``ckpt_path`` are as of ``test``.
+        ``return_predictions`` False returns None, for those that a callback writes; the rest is as of ``test``.
         """
-        session, sources = self.session, source_list(source)
-        with session.attached(self._chosen(task, "predict"), "predict"):
+        session, data = self.session, Data(self.session, "predict", datamodule, dataloaders)
+        with self._placed(), session.attached(self._chosen(model, "predict"), "predict", data.module):
             own = session.overrides("predict_step") or session.overrides("forward")
             if session.task.predict_step is None or not own:
                 name = type(session.task).__name__
                 raise ConfigError(f"predict: expected {name} to have a predict_step, or forward, got none")
-            self._load_weights(ckpt_path, task)
+            self._load_weights(ckpt_path, model)
             session.task.zero_grad()
-            lengths = [len(each.plan(self.current_epoch)) for each in sources]
-            limits = [min(n, session.fast_dev_run or n) for n in lengths]
-            outputs = evaluate(session, "predict", sources, limits).outputs
+            with data.sources() as (sources, _):
+                limits = session.batches_to_run("predict", sources)
+                outputs = evaluate(session, "predict", sources, limits, keep=return_predictions is not False).outputs
+        if return_predictions is False:
+            return None
         return outputs[0] if len(outputs) == 1 else outputs
 
     def replay(self, task: Task, path: str | Path, batch_type: Any = None) -> NonFiniteError | None:
@@ -185,16 +318,26 @@ class Trainer:
                 return error
         return None
 
-    def _run(
-        self, stage: str, kind: str, task: Task | None, source: Sources, ckpt_path: str | Path | None, verbose: bool
+    def _evaluated(
+        self,
+        stage: str,
+        kind: str,
+        task: Task | None,
+        given: Any,
+        ckpt_path: str | Path | None,
+        verbose: bool,
+        datamodule: Any,
     ) -> list[Metrics]:
-        session, sources, split = self.session, source_list(source), stage[:3] if stage == "validate" else stage
-        with session.attached(self._chosen(task, stage), stage):
+        session, data = self.session, Data(self.session, stage, datamodule, given)
+        split = stage[:3] if stage == "validate" else stage
+        with self._placed(), self._adding(), session.attached(self._chosen(task, stage), stage, data.module):
             if not session.overrides(f"{kind}_step"):
                 raise ConfigError(f"{stage}: expected {type(session.task).__name__} to have a {kind}_step, got none")
             self._load_weights(ckpt_path, task)
             session.task.zero_grad()
-            metrics = evaluate(session, kind, sources, session.batches_to_run(split, sources)).metrics
+            with data.sources() as (sources, _):
+                metrics = evaluate(session, kind, sources, session.batches_to_run(split, sources)).metrics
+            self._note(session.task, {name: value for each in reversed(metrics) for name, value in each.items()})
         if verbose and metrics:
             print(results_table(metrics, stage))
         return metrics
@@ -214,6 +357,64 @@ class Trainer:
         found = checkpoint.load(path)
         self.session.call_own("on_load_checkpoint", found)
         self.session.task.load_state_dict(found["weights"], strict=self.session.task.strict_loading)
+
+    # -- the run around a verb ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _placed(self) -> Iterator[None]:
+        """torch's flags, as the settings say; an experiment has set them."""
+        with ExitStack() as stack:
+            if self.run is None or self._keeps:
+                stack.enter_context(determinism(self.config))
+            if self.detect_anomaly:
+                stack.enter_context(torch.autograd.set_detect_anomaly(True))
+            yield
+
+    @contextmanager
+    def _kept_in_a_run(self, task: Task, resume: str) -> Iterator[dict[str, Any] | None]:
+        """The experiment's run, or one of its own; yields the state to go on with, if there is one."""
+        if not self._keeps:
+            yield self.run.begin_fit() if self.run is not None else None
+            return
+        options = RunOptions(root=self.default_root_dir, resume=resume, argv=tuple(sys.argv), tell=say)
+        with own_run(type(task).__name__, self.config, options, Inputs()) as run:
+            self.run = run
+            self.session.install(
+                [*run.callbacks(), *self._own_callbacks], [*run.loggers(), *self._own_loggers], run.keeper,
+                self._checkpoint_dir or run.path / "checkpoints",
+            )  # fmt: skip
+            yield run.begin_fit()
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """What is validated or tested after a fit is added to its run."""
+        if not self._keeps or self.run is None:
+            yield
+            return
+        with adding(self.run) as logger:
+            self.session.install(self.session.callbacks, [logger, *self._own_loggers], None, self.session.checkpoint_dir)
+            yield
+
+    def _note(self, task: Task, results: Mapping[str, float]) -> None:
+        """Results for the run's manifest."""
+        if self.run is not None:
+            self.run.task = task
+            self.run.results |= results
+
+    def _state(
+        self, task: Task, ckpt_path: str | Path | None, state: dict[str, Any] | None
+    ) -> tuple[str, dict[str, Any] | None]:
+        """The folder of the run to go on with, or "", and the state to begin with, or None."""
+        if ckpt_path is None:
+            return "", state
+        if state is not None:
+            raise ConfigError("fit: expected ckpt_path or state, got both")
+        if self._keeps and (folder := unfinished(ckpt_path, Path(self.default_root_dir) / type(task).__name__)):
+            return str(folder), None
+        if Path(ckpt_path).is_dir():
+            raise ConfigError(f"ckpt_path: expected a checkpoint, or the folder of a run that can go on, got {ckpt_path}")
+        path = checkpoint_path(ckpt_path, self.session.callbacks)
+        return "", None if path is None else checkpoint.load(path)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -282,3 +483,55 @@ class Trainer:
     callback_metrics = _Of[dict[str, torch.Tensor]]("session")
     logged_metrics = _Of[dict[str, torch.Tensor]]("session")
     progress_bar_fields = _Of["dict[str, float | int | str]"]("session")
+
+
+DEFAULTS = {
+    name: each.default for name, each in inspect.signature(Trainer.__init__).parameters.items()
+    if each.kind is inspect.Parameter.KEYWORD_ONLY
+}  # fmt: skip
+KEYWORDS = frozenset(DEFAULTS)
+BESIDE = (
+    "logger", "callbacks", "limit_predict_batches", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
+    "inference_mode", "detect_anomaly", "keep_going", "checkpoint_dir",
+)  # fmt: skip
+CONFIGURED = sorted(KEYWORDS - {*BESIDE})
+"""Keywords that are settings of a run: in an experiment they stand in its config."""
+
+
+def _seed(given: int | None, config: Any) -> int | None:
+    """The seed of a Trainer: its own, else that of its settings, else that of the program's seed_everything."""
+    return given if given is not None or config is not None else flags.last_seed
+
+
+def _listed(logger: Any) -> list[MetricsLogger]:
+    return list(logger) if isinstance(logger, Iterable) else [logger]
+
+
+def _callbacks(
+    given: Any, run: Experiment | None, config: TrainConfig, keywords: Mapping[str, Any], *, keeps: bool
+) -> list[Callback]:
+    """Those that were given, and those that the keywords ask for."""
+    found = [given] if isinstance(given, Callback) else list(given or ())
+    checkpoints = any(isinstance(each, ModelCheckpoint) for each in found)
+    wanted = keywords["enable_checkpointing"]
+    if wanted is False and checkpoints:
+        raise ConfigError("enable_checkpointing: expected True, since there is a ModelCheckpoint, got False")
+    if not checkpoints and (wanted or (wanted is None and keeps)):
+        found.append(ModelCheckpoint())
+    return found
+
+
+def _folder(run: Experiment | None, given: str | Path | None, root: str | Path | None) -> str | Path | None:
+    """Where checkpoints go."""
+    if given is not None:
+        return given
+    if run is not None:
+        return run.path / "checkpoints"
+    return Path(root) / "checkpoints" if root is not None else None
+
+
+def _check_kept(config: TrainConfig) -> None:
+    """ConfigError for settings of what is written to a run's folder, where there is none."""
+    for name in ("checkpoint_every", "keep_checkpoints", "ledger_every"):
+        if (value := getattr(config, name)) != getattr(TrainConfig, name):
+            raise ConfigError(f"{name}={value!r}: expected a run's folder to write to, got logger=False; give logger=True")

@@ -18,13 +18,13 @@ from training.run.manifest import differences, plain
 # In the manifest but no part of what a run is: when and where it ran, how it was called, and what came out.
 INCIDENTAL = (
     "argv", "seconds", "status", "outputs", "files", "seal", "weights_sha256", "metrics", "changes",
-    "folder", "begun",
+    "folder", "begun", "script",
 )  # fmt: skip
 # Entries of a manifest that a repetition need not make again: what it began with is told as a cause where it differs, what
 # went on around it repeats no more than the time of day does, and its files and weights are compared by themselves.
 NOT_REPEATED = (
     "config", "inputs", "code", "environment", "argv", "seconds", "folder", "begun", "changes", "seal", "outputs", "files",
-    "weights_sha256",
+    "weights_sha256", "script",
 )  # fmt: skip
 
 

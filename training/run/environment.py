@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,16 @@ PACKAGES = ("torch", "numpy", "seqeval", "scikit-learn", "tensorboard", "click")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def describe(inputs: Inputs, device: torch.device, level: str, folder: str = "") -> dict[str, Any]:
-    """The manifest's inputs, code, environment, and the folder that relative paths begin in."""
+def describe(
+    inputs: Inputs, device: torch.device, level: str, folder: str = "", own: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The manifest's inputs, code, environment, and the folder that relative paths begin in.
+
+    ``own``: the digests of a user's code, by path.
+    """
     return {
         "inputs": inputs.described(),
-        "code": code(),
+        "code": {**code(), "own": dict(own)} if own else code(),
         "environment": environment(device, level),
         "folder": folder or os.getcwd(),
     }

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training import checkpoint
 from training.checkpoint import Checkpoint, ResumeStore
 from training.config import TrainConfig
-from training.data.batches import Batches
 from training.determinism.flags import determinism
+from training.digest import weights_sha256
 from training.errors import (
     CheckpointError,
     ConfigError,
@@ -28,14 +31,15 @@ from training.files import atomic_write, inside
 from training.job_progress import JobProgress
 from training.loop.callback import Callback
 from training.loop.device import choose_device
+from training.loop.session import MetricsLogger
 from training.loop.task import Task
-from training.loop.trainer import Trainer
 from training.run import environment, manifest, seal
 from training.run.folder import Run
 from training.run.inputs import Inputs
 from training.run.ledger import Ledger
 from training.run.lock import check_free
 from training.run.preemption import Keeper, Position, go_back
+from training.run.script import Script, own_code
 from training.run.throughput import Throughput
 from training.visible import one_line
 
@@ -58,10 +62,15 @@ class RunOptions:
     tell: Callable[[str], None] = field(default=lambda line: None)
     progress: JobProgress | None = None
     """Called by long work outside of training: (what, done, total)."""
+    script: Script | None = None
+    """The user's program that makes the run, for ``verify``."""
 
 
 class Experiment:
-    """An open run: its folder, and a Trainer that logs, checkpoints and keeps the ledger there."""
+    """An open run: its folder, and what a Trainer needs to log, checkpoint and keep the ledger there.
+
+    ``Trainer(run)`` trains in it.
+    """
 
     def __init__(self, run: Run, config: TrainConfig, options: RunOptions) -> None:
         self.run, self.config, self.options = run, config, options
@@ -70,23 +79,52 @@ class Experiment:
         self.checkpoint: Checkpoint | None = None
         self.resumed: tuple[list[str], dict[str, Any]] | None = None
         """What has changed since the run was left, and the manifest's facts as they are now."""
+        self.fitted = False
+        """Whether a fit was begun: a run has one."""
+        self.task: Task | None = None
+        """What is trained."""
+        self.results: dict[str, float] = {}
+        """What was logged, for the manifest."""
 
-    def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
-        """A Trainer with this run's loggers and callbacks, and then ``callbacks``."""
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.run.path
+
+    def callbacks(self) -> list[Callback]:
+        """What keeps the run's promises: times, the place in its files, the ledger; then those of the options."""
         every = self.config.ledger_every
         own: list[Callback] = [Throughput(self.run), Position(self.run, self._loaded)]
         own += [Ledger(self.run, every)] if every else []
-        return Trainer(
-            self.config,
-            callbacks=[*own, *self.options.callbacks, *callbacks],
-            loggers=[self.run],
-            keep_going=self.keeper,
-            checkpoint_dir=self.run.path / "checkpoints",
-        )
+        return [*own, *self.options.callbacks]
 
-    def fit(self, trainer: Trainer, task: Task, train: Batches, val: Batches | None = None) -> None:
-        """Train, from the beginning or from the checkpoint that a resumed run goes on with."""
-        trainer.fit(task, train, val, state=self.checkpoint)
+    def loggers(self) -> list[MetricsLogger]:
+        """Who writes what is logged: metrics.jsonl and TensorBoard."""
+        return [self.run]
+
+    def begin_fit(self) -> Checkpoint | None:
+        """The state that a resumed run goes on with, None at its beginning. ConfigError for a second fit."""
+        if self.fitted:
+            raise ConfigError(f"{self.run.path}: a run has one fit, and this one had it; open another experiment for more")
+        self.fitted = True
+        return self.checkpoint
+
+    def finish(self, task: Task, metrics: Mapping[str, float]) -> str:
+        """Write the task's weights to checkpoints/model.ckpt, and seal the run with its results; returns the seal.
+
+        Results that are not finite are left out, and told.
+        """
+        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        if odd := sorted({*metrics} - {*finite}):
+            self.options.tell(f"results that are not finite are not kept: {', '.join(odd)}")
+        weights = dict(task.state_dict())
+        checkpoint.save(self.run.path / seal.MODEL, {"weights": weights})
+        digest = weights_sha256(weights)
+        self.run.manifest["code"]["own"] = own_code(self.options.script) or self.run.manifest["code"].get("own", {})
+        sealed = self.run.finish(digest, {**self.run.manifest.get("metrics", {}), **finite})
+        self.options.tell(f"weights: SHA-256 {digest}")
+        self.options.tell(f"seal: SHA-256 {sealed}")
+        return sealed
 
     def _loaded(self) -> None:
         """The manifest of a run that goes on: as things are now, with what has changed and at which step."""
@@ -103,14 +141,16 @@ class Experiment:
 
 
 @contextmanager
-def experiment(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs) -> Iterator[Experiment]:
+def open_run(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs) -> Iterator[Experiment]:
     """Set torch's flags, open the run's folder (or go on with one), and leave a true status behind however it ends.
 
     ReproducibilityError where a resumed run's inputs, settings, code or versions are not those it began with.
     """
     device = choose_device(config.device)
     with determinism(config) as level:
-        described = environment.describe(inputs, device, level, options.folder)
+        described = environment.describe(inputs, device, level, options.folder, own_code(options.script))
+        if options.script is not None:
+            described["script"] = dataclasses.asdict(options.script)
         begun = manifest.digest([kind, config.settings(), _identity(described)])
         with as_ours(), _folder(kind, config, options, {**described, "begun": begun}) as run:
             opened = Experiment(run, config, options)
@@ -230,6 +270,7 @@ def _identity(described: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "inputs": {name: each["sha256"] for name, each in described["inputs"].items()},
         "source": described["code"]["source_sha256"],
+        "own code": dict(described["code"].get("own", {})),
         "packages": described["environment"]["packages"],
     }
 

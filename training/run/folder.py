@@ -110,6 +110,11 @@ class Run:
             raise CheckpointError(f"{path}: another process has just finished this run; there is nothing left to do")
         return run
 
+    def take_again(self) -> None:
+        """Lock the finished run once more, to add results to it."""
+        self._lock, self._board = RunLock(self.path), None
+        self.manifest = read_manifest(self.path)
+
     def unlock(self) -> None:
         """Let other processes have it."""
         if self._lock is not None:

@@ -33,6 +33,8 @@ class Ledger(Callback):
         return {"chain": self.chain}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.chain == START:
+            return  # a new run, which begins with another run's state
         if state["chain"] != self.chain:
             raise DataError(
                 f"{self.run.path / LEDGER}: expected the lines that the checkpoint was written after, got others: "

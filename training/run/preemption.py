@@ -106,6 +106,18 @@ class Keeper:
                 signal.signal(number, handler)
 
 
+class StopAt(Callback):
+    """Leaves the run once ``step`` optimizer steps are taken."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.done = step, False
+
+    def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step >= self.step and isinstance(trainer.keep_going, Keeper):
+            self.done = True
+            trainer.keep_going.stop("as far as asked for")
+
+
 def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkpoint | None:
     """The newest good checkpoint, the run's growing files cut back to it; None (and empty files) where there is none."""
     found = store.latest(tell)

@@ -14,15 +14,11 @@ from training import checkpoint
 from training.checkpoint import ResumeStore
 from training.errors import CheckpointError, ConfigError, DataError
 from training.files import atomic_write, inside, open_inside, sha256_file
-from training.loop.callback import Callback
-from training.loop.task import Task
-from training.loop.view import TrainerView
 from training.run.folder import LEDGER, METRICS, Run, read_manifest
 from training.run.kinds import Kinds
 from training.run.lock import check_free
 from training.run.manifest import check_described
 from training.run.places import looked_for, start_folder
-from training.run.preemption import Keeper
 from training.values import shown
 
 # Settings in which a repetition differs: it writes no checkpoints, has no time limit, and is told what was found out then.
@@ -37,7 +33,7 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
     """
     described = read_manifest(run)
     kind = kinds.get(described["kind"])
-    if kind is None:
+    if kind is None and "script" not in described:
         known = " or ".join(each.command for each in kinds.values())
         raise DataError(f"{run}: expected a run of {known}, to run it again, got one of kind {shown(described['kind'])}")
     if described["status"] != "finished":
@@ -45,7 +41,7 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
         unfinished = DataError(f"{run}: expected a finished run, got one that is {described['status']}; let it finish")
         unfinished.run, unfinished.kind = str(run), described["kind"]
         raise unfinished
-    if kind.config_class().reads_stdin(described["config"]):
+    if kind is not None and kind.config_class().reads_stdin(described["config"]):
         raise DataError(f"{run}: its text came from stdin and was not kept, so that it cannot be run again")
     check_described(described, run)
     gone, changed, folder = [], [], start_folder(run, described)
@@ -69,9 +65,13 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
 
 def repeated_settings(described: dict[str, Any]) -> dict[str, Any]:
     """The run's settings as a repetition takes them: its device and its number of threads, whatever chose them then."""
+    return {**described["config"], **place_settings(described)}
+
+
+def place_settings(described: dict[str, Any]) -> dict[str, Any]:
+    """Of these settings, those in which a repetition may differ from the run."""
     environment = described.get("environment", {})
     return {
-        **described["config"],
         "max_time": "",
         "checkpoint_every": "never",
         "keep_checkpoints": False,
@@ -146,15 +146,3 @@ def _copy_file(run: Path, target: Path, name: str) -> None:
     if inside(run, name).is_file():
         with open_inside(run, name, "rb") as stream, open_inside(target, name, "wb") as copy:
             shutil.copyfileobj(stream, copy)
-
-
-class StopAt(Callback):
-    """Leaves the run once ``step`` optimizer steps are taken."""
-
-    def __init__(self, step: int) -> None:
-        self.step, self.done = step, False
-
-    def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step >= self.step and isinstance(trainer.keep_going, Keeper):
-            self.done = True
-            trainer.keep_going.stop("as far as asked for")

@@ -36,7 +36,9 @@ class Watch(Callback):
 def fit(decay: float, epochs: int = 5) -> tuple[Watch, Line]:
     watch, task = Watch(), Line()
     averages = [WeightAveraging(decay)] if decay else []
-    trainer = Trainer(TrainConfig(max_epochs=epochs, progress=False, device="cpu"), callbacks=[watch, *averages])
+    trainer = Trainer(
+        TrainConfig(max_epochs=epochs, progress=False, device="cpu"), callbacks=[watch, *averages], logger=False
+    )
     trainer.fit(task, Shuffled(), FixedBatches([POINTS]))
     return watch, task
 

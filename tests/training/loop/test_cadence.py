@@ -47,7 +47,7 @@ def test_places_across_epochs() -> None:
 
 @given(st.integers(1, 200), st.floats(0, 1))
 def test_a_share_is_truncated_and_at_least_one(n: int, share: float) -> None:
-    k = cadence.validation_interval(share, n, 1)
+    k = int(cadence.validation_interval(share, n, 1))
     assert k == (int(n * share) if n * share >= 1 else 1)
     assert places(n, share) == list(range(k - 1, n, k))
 
@@ -87,4 +87,7 @@ def test_what_limits_each_split() -> None:
     quick = cadence.limits(TrainConfig(fast_dev_run=2, limit_val_batches=0))
     assert set(quick.values()) == {("fast_dev_run", 2)}
     few = cadence.limits(TrainConfig(overfit_batches=0.5, limit_test_batches=4))
-    assert few == {"train": ("overfit_batches", 0.5), "val": ("overfit_batches", 0.5), "test": ("limit_test_batches", 4)}
+    assert few == {
+        "train": ("overfit_batches", 0.5), "val": ("overfit_batches", 0.5),
+        "test": ("limit_test_batches", 4), "predict": ("limit_predict_batches", 1.0),
+    }  # fmt: skip

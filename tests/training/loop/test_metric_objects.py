@@ -200,7 +200,7 @@ def fit(folder: Path, settings: dict[str, Any], log: Kept, state: Any = None, le
 
     task, best = Measured(), ModelCheckpoint(folder, monitor="valid", save_top_k=-1, filename="{epoch}-{step}")
     config = TrainConfig(device="cpu", log_every_n_steps=2, **settings)
-    made = Trainer(config, callbacks=[best, Position(log)], loggers=[log], keep_going=keep_going)
+    made = Trainer(config, callbacks=[best, Position(log)], logger=log, keep_going=keep_going)
     try:
         made.fit(task, Shuffled(), Shuffled(6), state=state)
     except Stop:

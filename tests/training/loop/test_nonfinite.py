@@ -225,7 +225,7 @@ def test_the_tagger_keeps_its_batch(small_data: Path, tmp_path: Path) -> None:
     dataset = read_dataset(config)
     task, _ = build_task(config, dataset, Indexer.build(dataset.train, RAW, config.scheme), None)
     path = run / "checkpoints" / FILE
-    error = Trainer(config).replay(task, path, SentenceBatch)
+    error = Trainer(config, logger=False).replay(task, path, SentenceBatch)
     assert str(error) == checkpoint.load(path)["reason"]
     assert isinstance(error, NonFiniteError)
     assert isinstance(error.batch, SentenceBatch)
@@ -241,7 +241,7 @@ def test_word2vec_keeps_its_batch(small_text: Path, tmp_path: Path, loss: str, t
         train_word2vec(config, RunOptions(path=str(run), callbacks=(Poison(f"model.{table}"),)))
     path = run / "checkpoints" / FILE
     task = Word2VecTask(Vocab.load(run / "vocab.tsv"), config, 10)
-    error = Trainer(config).replay(task, path, TextBatch)
+    error = Trainer(config, logger=False).replay(task, path, TextBatch)
     assert str(error) == checkpoint.load(path)["reason"]
 
 

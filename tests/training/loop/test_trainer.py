@@ -74,7 +74,7 @@ def run(
         boundaries += 1
 
     config = TrainConfig(device="cpu", log_every_n_steps=2, **{"max_epochs": 3, **plan["settings"]})
-    made = Trainer(config, callbacks=callbacks, loggers=[logger], keep_going=keep_going)
+    made = Trainer(config, callbacks=callbacks, logger=logger, keep_going=keep_going)
     try:
         made.fit(task, Shuffled(), Shuffled(6), state=state)
     except Stop:
@@ -135,13 +135,13 @@ def test_resumed_from_a_file_of_model_checkpoint_it_ends_in_the_same_bits(tmp_pa
     callback = ModelCheckpoint(tmp_path, save_top_k=-1, every_n_train_steps=1)
     config = TrainConfig(device="cpu", log_every_n_steps=2, max_epochs=3, **settings)
     task = Line(schedule="plateau")
-    Trainer(config, callbacks=[callback, Position(log)], loggers=[log]).fit(task, Shuffled(), Shuffled(6))
+    Trainer(config, callbacks=[callback, Position(log)], logger=log).fit(task, Shuffled(), Shuffled(6))
     paths = sorted(tmp_path.glob("*.ckpt"))
     assert len(paths) == 12
     for path in paths:
         state = checkpoint.load(path)
         rest, resumed = Kept(), Line(schedule="plateau")
-        Trainer(config, callbacks=[Position(rest)], loggers=[rest]).fit(resumed, Shuffled(), Shuffled(6), state=state)
+        Trainer(config, callbacks=[Position(rest)], logger=rest).fit(resumed, Shuffled(), Shuffled(6), state=state)
         assert weights_sha256(resumed) == weights_sha256(task)
         assert log.lines[state["logged"] :] == rest.lines
 

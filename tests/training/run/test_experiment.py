@@ -11,7 +11,8 @@ from tests.training.toytask import Line, Shuffled
 from training.config import TrainConfig
 from training.errors import CheckpointError, Preempted, ReproducibilityError
 from training.loop.callback import Callback
-from training.run.experiment import RunOptions, experiment
+from training.loop.trainer import Trainer
+from training.run.experiment import RunOptions, open_run
 from training.run.folder import read_manifest
 from training.run.inputs import Inputs
 
@@ -35,10 +36,9 @@ class At(Callback):
 
 def train(options: RunOptions, inputs: dict[str, str | Path] | None = None, **changes: Any) -> Path:
     config = TrainConfig(**{**CONFIG, **changes})
-    with experiment("toy", config, options, Inputs(inputs)) as run:
+    with open_run("toy", config, options, Inputs(inputs)) as run:
         task = Line()
-        trainer = run.trainer()
-        run.fit(trainer, task, Shuffled(), Shuffled(6))
+        Trainer(run, enable_checkpointing=False).fit(task, Shuffled(), Shuffled(6))
         run.run.finish("0" * 64, {})
     return run.run.path
 

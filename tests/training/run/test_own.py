@@ -1,0 +1,246 @@
+"""Runs of a user's own program: kept, killed, gone on with, repeated; by an experiment, and by a Trainer alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import cli
+from tests.training.toytask import Line, fixed
+from training.config import TrainConfig
+from training.errors import ConfigError, Preempted
+from training.loop.callback import Callback
+from training.loop.trainer import Trainer
+from training.run import script
+from training.run.own import experiment
+
+PROGRAM = Path(__file__).resolve().parents[2] / "programs" / "half.py"
+
+
+class Done(NamedTuple):
+    """How a program ended: its exit code, or minus the signal; and what it said."""
+
+    code: int
+    said: str
+
+
+def program(folder: Path, *arguments: str, file: Path = PROGRAM) -> Done:
+    """Run the program in a process forked from this one: without the time that imports take."""
+    said = folder / "said.txt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        child = os.fork()
+    if not child:
+        code = 70
+        try:
+            os.chdir(folder)
+            out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+            sys.argv, script._opened = [str(file), *arguments], 0
+            runpy.run_path(str(file), run_name="__main__")
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return Done(code, said.read_text())
+
+
+def manifest(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "manifest.json").read_text()))
+
+
+def command(*arguments: str) -> Any:
+    return CliRunner().invoke(cli.main, list(arguments))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that were never disturbed: runs/half/version_0, runs/Classifier/version_0."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert program(folder).code == 0
+    assert program(folder, "--bare").code == 0
+    return folder
+
+
+def results(run: Path) -> tuple[Any, ...]:
+    """What comes out of a run."""
+    described = manifest(run)
+    files = [(run / name).read_bytes() for name in ("metrics.jsonl", "ledger.jsonl")]
+    return described["weights_sha256"], described["metrics"], described["status"], *files
+
+
+def test_a_finished_run_says_what_it_is(whole: Path) -> None:
+    described = manifest(whole / "runs/half/version_0")
+    assert described["status"] == "finished"
+    assert {"train_loss", "val_loss", "test_loss"} <= {*described["metrics"]}
+    assert [*described["code"]["own"]] == ["half.py"]
+    assert described["script"] == {"path": str(PROGRAM), "module": "", "number": 1}
+    assert (whole / "runs/half/version_0/checkpoints/model.ckpt").is_file()
+
+
+def test_a_bare_trainer_keeps_its_run_too(whole: Path) -> None:
+    described = manifest(whole / "runs/Classifier/version_0")
+    assert described["status"] == "finished"
+    assert "test_loss" in described["metrics"]  # added after the fit
+    assert results(whole / "runs/Classifier/version_0")[0] == results(whole / "runs/half/version_0")[0]
+    steps = [json.loads(line) for line in (whole / "runs/Classifier/version_0/metrics.jsonl").read_text().splitlines()]
+    assert "test_loss" in steps[-1]
+    assert command("diff", *[str(whole / "runs" / name / "version_0") for name in ("half", "Classifier")]).exit_code in (
+        0,
+        1,
+    )
+
+
+KILLS = [
+    (bare, at, number)
+    for i, at in enumerate((1, 5, 6, 12))
+    for bare in (False, True)
+    for number in ((signal.SIGTERM, signal.SIGKILL) if i % 2 == bare else (signal.SIGINT,))
+]
+
+
+@pytest.mark.parametrize(("bare", "at", "number"), KILLS)
+def test_killed_and_gone_on_with_it_ends_in_the_same_bits(
+    whole: Path, tmp_path: Path, bare: bool, at: int, number: signal.Signals
+) -> None:
+    kind = ["--bare"] if bare else []
+    run = tmp_path / "runs" / ("Classifier" if bare else "half") / "version_0"
+    killed = program(tmp_path, *kind, "--kill-at", str(at), "--signal", str(int(number)))
+    if number == signal.SIGKILL:
+        assert killed.code == -number
+    else:
+        assert killed.code == 75, killed
+        assert "stopped at epoch" in killed.said
+        assert "Traceback" not in killed.said
+        assert manifest(run)["status"] == "stopped"
+    on = program(tmp_path, *kind, *(["--last"] if bare else ["--resume", str(run)]))
+    assert on.code == 0, on
+    assert results(run) == results(whole / run.relative_to(tmp_path))
+    assert not run.with_name("version_1").exists()
+
+
+def test_a_finished_run_that_is_resumed_is_left_as_it_is(whole: Path) -> None:
+    run = whole / "runs/half/version_0"
+    before = (run / "manifest.json").read_bytes()
+    done = program(whole, "--resume", str(run))
+    assert done.code == 0
+    assert "is finished: weights" in done.said
+    assert (run / "manifest.json").read_bytes() == before
+
+
+def test_other_settings_and_other_code_are_refused_on_resume(tmp_path: Path) -> None:
+    copy = tmp_path / "half.py"
+    copy.write_text(PROGRAM.read_text())
+    assert program(tmp_path, "--kill-at", "3", file=copy).code == 75
+    run = tmp_path / "runs/half/version_0"
+    changed = program(tmp_path, "--resume", str(run), "--epochs", "3", file=copy)
+    assert "the run began with something else (config.max_epochs: 2 → 3)" in changed.said
+    copy.write_text(copy.read_text().replace("lr=0.05", "lr=0.06"))
+    changed = program(tmp_path, "--resume", str(run), file=copy)
+    assert "own code.half.py" in changed.said
+
+
+def test_verify_runs_the_program_again_if_it_is_named(whole: Path, tmp_path: Path) -> None:
+    run = str(whole / "runs/half/version_0")
+    unnamed = command("verify", run)
+    assert unnamed.exit_code == 2
+    assert f"--script {PROGRAM}" in unnamed.output
+    other = tmp_path / "other.py"
+    other.write_text("raise SystemExit('must not be run')")
+    assert "expected the program that made" in command("verify", run, "--script", str(other)).output
+    changed = tmp_path / "half.py"
+    changed.write_text("raise SystemExit('must not be run')")
+    assert "has changed since" in command("verify", run, "--script", str(changed)).output
+    verified = command("verify", run, "--script", str(PROGRAM))
+    assert "verified: same bits" in verified.output, verified.output
+    assert verified.exit_code == 0
+
+
+def test_verify_from_a_checkpoint_and_up_to_a_step(whole: Path) -> None:
+    run = str(whole / "runs/half/version_0")
+    verified = command("verify", run, "--script", str(PROGRAM), "--from", "4", "--to-step", "9")
+    assert "verified: same bits, steps 5 to 9" in verified.output, verified.output
+
+
+def test_a_run_without_a_fit_or_with_two_is_refused(tmp_path: Path) -> None:
+    config = TrainConfig(device="cpu", max_epochs=1, progress=False)
+    with pytest.raises(ConfigError, match="expected a Trainer to be run in it"), experiment("toy", config, root=tmp_path):
+        pass
+    assert not [*tmp_path.glob("toy/version_*")]
+    with experiment("toy", config, root=tmp_path) as run:
+        Trainer(run).fit(Line(), fixed())
+        with pytest.raises(ConfigError, match="a run has one fit"):
+            Trainer(run).fit(Line(), fixed())
+    beside = pytest.raises(ConfigError, match="max_epochs: expected it in the experiment's settings")
+    with beside, experiment("toy", config, root=tmp_path) as run:
+        Trainer(run, max_epochs=3)
+
+
+def test_results_that_are_not_finite_are_told_and_left_out(tmp_path: Path) -> None:
+    class Odd(Line):
+        def on_train_epoch_end(self) -> None:
+            self.log("odd", float("nan"))
+
+    told: list[str] = []
+    with experiment("toy", TrainConfig(device="cpu", max_epochs=1, progress=False), root=tmp_path, tell=told.append) as run:
+        Trainer(run).fit(Odd(), fixed())
+    assert "odd" not in manifest(run.path)["metrics"]
+    assert any("not finite" in line and "odd" in line for line in told)
+
+
+def test_the_generators_are_seeded_inside_and_put_back_after(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    drawn = []
+    for _ in range(2):
+        with experiment("toy", TrainConfig(device="cpu", max_epochs=1, progress=False, seed=9), root=tmp_path) as run:
+            drawn.append(torch.rand(3).tolist())
+            Trainer(run).fit(Line(), fixed())
+    assert drawn[0] == drawn[1]
+    assert torch.equal(torch.rand(2), expected)
+
+
+class Stop(Callback):
+    def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == 2:
+            trainer.keep_going.stop("the test says so")
+
+
+def test_a_path_goes_on_with_its_run_and_another_checkpoint_begins_a_new_one(tmp_path: Path) -> None:
+    def trainer(*callbacks: Callback) -> Trainer:
+        return Trainer(
+            max_epochs=2, accelerator="cpu", default_root_dir=tmp_path, callbacks=list(callbacks), enable_progress_bar=False
+        )
+
+    with pytest.raises(Preempted):
+        trainer(Stop()).fit(Line(), fixed())
+    run = tmp_path / "Line/version_0"
+    (state,) = run.glob("checkpoints/resume-*.ckpt")
+    trainer().fit(Line(), fixed(), ckpt_path=state)
+    assert manifest(run)["status"] == "finished"
+    (kept,) = run.glob("checkpoints/epoch=*.ckpt")
+    trainer().fit(Line(), fixed(), ckpt_path=kept)
+    assert manifest(tmp_path / "Line/version_1")["status"] == "finished"
+    with pytest.raises(ConfigError, match="expected a checkpoint, or the folder of a run"):
+        trainer().fit(Line(), fixed(), ckpt_path=tmp_path)

@@ -1,0 +1,75 @@
+"""Where a verb's batches come from: what it was given, or the loaders of the task or of a data module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from training.data.batches import Batches, source_list
+from training.data.data_module import DataModule
+from training.data.hooks import DataHooks
+from training.errors import ConfigError
+from training.loop.hooks import overridden
+from training.loop.session import Session
+
+HOOKS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+
+
+class Data:
+    """The sources of one call of a verb.
+
+    ``given``: what it was given, None for what it was not; ``module``: a data module in place of that.
+    """
+
+    module: DataModule | None
+
+    def __init__(self, session: Session, stage: str, module: Any, *given: Any) -> None:
+        self.session, self.stage = session, stage
+        if module is None and isinstance(given[0], DataModule):
+            module, given = given[0], (None,) * len(given)
+        if module is not None and any(each is not None for each in given):
+            raise ConfigError(f"{stage}: expected loaders or a datamodule, got both")
+        if module is not None and not isinstance(module, DataModule):
+            raise ConfigError(f"{stage}: datamodule: expected a DataModule, got {type(module).__name__}")
+        self.module, self._given = module, dict(zip(HOOKS[stage], given, strict=False))
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the sources are known before anything has run: no hook has to make them."""
+        return self._given[HOOKS[self.stage][0]] is not None
+
+    @contextmanager
+    def sources(self) -> Iterator[tuple[list[Batches], list[Batches]]]:
+        """The sources of the stage, and of a fit those to validate on; what reads them ends with the block."""
+        with ExitStack() as stack:
+            found = []
+            for split in HOOKS[self.stage]:
+                made = self._made(split)
+                stack.callback(_close, made)
+                found.append(made)
+            yield found[0], found[1] if len(found) > 1 else []
+
+    def _made(self, split: str) -> list[Batches]:
+        source = self._given.get(split)
+        if source is None:
+            source = self._from_hook(split)
+        if source is None:
+            return []
+        return source_list(source)
+
+    def _from_hook(self, split: str) -> Any:
+        """What the data module's, or the task's own, ``train_dataloader()`` and so on gives; None where it has none."""
+        name = f"{split}_dataloader"
+        if self.module is not None and overridden(self.module, name, DataHooks):
+            return getattr(self.module, name)()
+        if self.is_given or not overridden(self.session.task, name, DataHooks):
+            return None
+        return self.session.call_own(name)
+
+
+def _close(sources: list[Batches]) -> None:
+    for each in sources:
+        close = getattr(each, "close", None)
+        if callable(close):
+            close()

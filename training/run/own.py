@@ -1,0 +1,175 @@
+"""Runs of a user's own program: ``experiment``, and those that a Trainer without one opens for itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from training.checkpoint import ResumeStore
+from training.config import TrainConfig
+from training.determinism.flags import seed_everything
+from training.errors import ConfigError, Preempted
+from training.generators import kept_generators
+from training.loop.callback import Callback
+from training.loop.session import MetricsLogger
+from training.run.experiment import Experiment, RunOptions, already_finished, open_run
+from training.run.folder import read_manifest
+from training.run.inputs import Inputs
+from training.run.preemption import StopAt
+from training.run.script import Repetition, Script, opened, repetition
+from training.visible import one_line
+
+
+def say(line: str) -> None:
+    """Tell a person at the terminal."""
+    print(one_line(line), file=sys.stderr)
+
+
+@contextmanager
+def experiment(
+    name: str,
+    config: TrainConfig | None = None,
+    *,
+    inputs: Mapping[str, str | Path] | None = None,
+    run: str | Path = "",
+    resume: str | Path = "",
+    root: str | Path = "runs",
+    allow_changes: bool = False,
+    callbacks: Sequence[Callback] = (),
+    tell: Callable[[str], None] = say,
+) -> Iterator[Experiment]:
+    """A run of your own: what happens inside is kept in a folder, can be resumed after any kill, and repeated by ``verify``.
+
+    Args:
+        name: the kind of run, as ``runs list`` shows it; the folder is ``root/name/version_N``.
+        config: the settings; also those of your own, if it is a subclass of TrainConfig.
+        inputs: files that are read, by name: the manifest gets their digests, and a resume refuses others.
+        run: another folder, which must not exist.
+        resume: the folder of a run to go on with.
+        root: where the folders of all runs are.
+        allow_changes: resume although inputs, settings, code or versions have changed.
+        callbacks: run before those of the Trainer.
+        tell: hears what is going on, a line each; standard error by default.
+
+    Returns:
+        A context manager that gives the run, for ``Trainer(run)``. torch's flags are set as the settings say, and torch's,
+        NumPy's and Python's generators by the seed. When the block ends, the task's weights and what was logged are
+        written, and the run is sealed.
+
+    Raises:
+        ConfigError: for a folder that exists; where nothing was trained.
+        ReproducibilityError: where a resumed run's inputs, settings, code or versions are not those it began with.
+        CheckpointError: for a run that another process works on, or of another name.
+        Preempted: SIGTERM, SIGINT or the time limit came: a state is written, and the program ends with exit code 75.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from training import FixedBatches, Task, TrainConfig, Trainer, experiment
+        >>> class Line(Task):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.layer = torch.nn.Linear(1, 1)
+        ...     def training_step(self, batch):
+        ...         return (self.layer(batch) - 3 * batch).square().mean()
+        ...     def configure_optimizers(self):
+        ...         return torch.optim.SGD(self.parameters(), lr=0.1)
+        >>> config = TrainConfig(max_epochs=2, device="cpu", progress=False)
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     with experiment("line", config, root=root, tell=lambda line: None) as run:
+        ...         Trainer(run).fit(Line(), FixedBatches([torch.ones(4, 1)]))
+        ...     sorted(path.name for path in run.path.glob("*.json"))
+        ['config.json', 'manifest.json']
+    """
+    options = RunOptions(
+        path=str(run), root=str(root), argv=tuple(sys.argv), resume=str(resume),
+        allow_changes=allow_changes, callbacks=tuple(callbacks), tell=tell,
+    )  # fmt: skip
+    with kept_generators(), own_run(name, config or TrainConfig(), options, Inputs(inputs)) as opened:
+        seed_everything(opened.config.seed)
+        yield opened
+
+
+@contextmanager
+def own_run(name: str, config: TrainConfig, options: RunOptions, inputs: Inputs) -> Iterator[Experiment]:
+    """A run of a user's program, sealed when the block ends; or what ``verify`` asks of it (see training/run/script.py)."""
+    script, asked = opened(), repetition()
+    options = dataclasses.replace(options, script=script)
+    if asked is not None and script is not None:
+        config, options = asked.settled(config), _asked(asked, script, options)
+    if already_finished(options, name):
+        raise SystemExit(0)  # as a command that resumes it does: there is nothing left to do
+    try:
+        with open_run(name, config, options, inputs) as run:
+            yield run
+            if run.task is None:
+                raise ConfigError(f"experiment({name!r}): expected a Trainer to be run in it, got none")
+            run.finish(run.task, run.results)
+    except Preempted as error:
+        options.tell(f"{error}; go on with resume={error.run!r}")
+        raise
+
+
+def _asked(asked: Repetition, script: Script, options: RunOptions) -> RunOptions:
+    """Where the run goes when ``verify`` runs the program, and where it ends."""
+    folder, is_it = asked.place(script.number), script.number == asked.number
+    resume = is_it and asked.resume
+    stop = (StopAt(asked.last),) if is_it and asked.last is not None else ()
+    path = "" if resume else folder
+    told = options.tell
+
+    def tell(line: str) -> None:
+        """The seal to be quoted is that of the run, not of its repetition."""
+        if not line.startswith("seal: "):
+            told(line)
+
+    callbacks = (*options.callbacks, *stop)
+    return dataclasses.replace(options, path=path, resume=folder if resume else "", callbacks=callbacks, tell=tell)
+
+
+@contextmanager
+def adding(opened: Experiment) -> Iterator[MetricsLogger]:
+    """More results for a run that is finished, as of a test after its fit: they are added to its files when the block ends.
+
+    Killed before that, the run is as it was.
+    """
+    later = _Later()
+    yield later
+    run = opened.run
+    run.take_again()
+    try:
+        for metrics, step in later.lines:
+            run.log_metrics(metrics, step)
+        finite = {name: value for name, value in opened.results.items() if math.isfinite(value)}
+        sealed = run.finish(run.manifest["weights_sha256"], {**run.manifest["metrics"], **finite})
+    finally:
+        run.unlock()
+    opened.options.tell(f"seal: SHA-256 {sealed}")
+
+
+class _Later:
+    """A logger that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[dict[str, float], int]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        self.lines.append((metrics, step))
+
+
+def unfinished(name: str | Path, folder: Path) -> Path | None:
+    """The run that ``ckpt_path`` means, if it can go on: "last" is the newest ``version_N`` in ``folder``.
+
+    Else a run's folder, or a state to go on from in its checkpoints.
+    """
+    if name == "last":
+        found = [path for path in folder.glob("version_*") if path.name[8:].isdecimal()]
+        run = max(found, key=lambda path: int(path.name[8:]), default=None)
+    else:
+        run = Path(name).parent.parent if ResumeStore.pattern.fullmatch(Path(name).name) else Path(name)
+    if run is None or not (run / "manifest.json").is_file():
+        return None
+    return run if name != "last" or read_manifest(run)["status"] != "finished" else None
