@@ -49,6 +49,20 @@ def checked(value: Any, hint: Any, item: Field[Any], where: str) -> Any:
     return found
 
 
+def argument(value: Any, hint: Any, where: str, *, infinite: bool = False, **allowed: float) -> Any:
+    """An argument of Python's as ``checked`` has a field; ``allowed``: ``least``, ``most``, ``above``, ``below``.
+
+    Scalars of NumPy and torch count as the numbers that they hold; with ``infinite`` so does infinity.
+    """
+    plain = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    if infinite and isinstance(plain, float) and math.isinf(plain):
+        return plain
+    found = typed(plain, hint, where)
+    if found is not None:
+        _check_range(found, allowed, where)
+    return found
+
+
 def _text(value: str, where: str) -> str:
     """Text that may become a file's name: without the null character and halves of surrogate pairs."""
     try:
@@ -118,6 +132,8 @@ def range_text(allowed: Mapping[str, Any]) -> str:
         return "0 or more, or -1 for no limit"
     if most is None and below is None:
         return f"more than {above}" if above is not None else f"{least} or more"
+    if above is not None and below is not None:
+        return f"a number between {above} and {below}"
     low = f"from {least} " if least is not None else f"more than {above} and " if above is not None else ""
     return f"a number {low}" + (f"to {most}" if below is None else f"to below {below}")
 

@@ -10,6 +10,7 @@ from training.errors import ConfigError
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
+from training.values import argument
 
 
 class EarlyStopping(Callback):
@@ -28,7 +29,7 @@ class EarlyStopping(Callback):
             validation runs just once an epoch, by default settings.
 
     Raises:
-        ConfigError: for another mode; in the fit, for a metric that was not logged, if ``strict``.
+        ConfigError: for another mode or no numbers; in the fit, for a metric that was not logged, if ``strict``.
 
     Example:
         >>> from training import EarlyStopping
@@ -62,10 +63,12 @@ class EarlyStopping(Callback):
     ) -> None:
         if mode not in ("min", "max"):
             raise ConfigError(f"EarlyStopping: mode: expected min or max, got {mode!r}")
-        self.monitor, self.patience, self.mode, self.strict = monitor, patience, mode, strict
-        self.check_finite = check_finite
-        self.stopping_threshold, self.divergence_threshold = stopping_threshold, divergence_threshold
-        self.min_delta = min_delta if mode == "max" else -min_delta
+        self.monitor, self.mode, self.strict, self.check_finite = monitor, mode, strict, check_finite
+        self.patience: int = argument(patience, int, "EarlyStopping: patience", least=0)
+        delta = argument(min_delta, float, "EarlyStopping: min_delta")
+        self.min_delta: float = delta if mode == "max" else -delta
+        self.stopping_threshold: float | None = _threshold(stopping_threshold, "stopping_threshold")
+        self.divergence_threshold: float | None = _threshold(divergence_threshold, "divergence_threshold")
         self.better: Callable[[float, float], bool] = float.__gt__ if mode == "max" else float.__lt__
         self.check_on_train_epoch_end = check_on_train_epoch_end
         self.wait_count = 0
@@ -124,3 +127,7 @@ class EarlyStopping(Callback):
         if self.wait_count >= self.patience:
             return True, f"{self.monitor} did not improve in {self.wait_count} checks; best {self.best_score:.4f}"
         return False, ""
+
+
+def _threshold(value: float | None, name: str) -> Any:
+    return argument(value, float | None, f"EarlyStopping: {name}", infinite=True)

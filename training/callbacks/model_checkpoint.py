@@ -19,6 +19,7 @@ from training.files import is_inside
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
+from training.values import argument
 
 DEFAULT_NAME = "{epoch}-{step}"
 LAST, EXTENSION = "last", ".ckpt"
@@ -41,8 +42,8 @@ class ModelCheckpoint(Callback):
         enable_version_counter: a name that is taken gets ``-v1``, ``-v2``, …; otherwise it is written over.
 
     Raises:
-        ConfigError: for settings that contradict each other, and a ``filename`` that leads out of the folder; in the fit,
-            for a metric that was not logged.
+        ConfigError: for no numbers, settings that contradict each other, and a ``filename`` that leads out of the folder; in
+            the fit, for a metric that was not logged.
 
     Example:
         >>> from training import ModelCheckpoint
@@ -73,6 +74,9 @@ class ModelCheckpoint(Callback):
         auto_insert_metric_name: bool = True,
         enable_version_counter: bool = True,
     ) -> None:
+        save_top_k = argument(save_top_k, int, "ModelCheckpoint: save_top_k")
+        every_n_epochs = argument(every_n_epochs, int | None, "ModelCheckpoint: every_n_epochs", least=0)
+        every_n_train_steps = argument(every_n_train_steps, int | None, "ModelCheckpoint: every_n_train_steps", least=0)
         _check(monitor, mode, save_top_k, every_n_epochs, every_n_train_steps)
         if filename and not is_inside(filename):
             raise ConfigError(f"ModelCheckpoint: filename: expected names inside the folder, got {filename[:80]!r}")
@@ -341,7 +345,5 @@ def _check(monitor: str | None, mode: str, top_k: int, n_epochs: int | None, n_s
         raise ConfigError(f"ModelCheckpoint: save_top_k: expected -1 (all), 0 (none) or more, got {top_k}")
     if monitor is None and top_k not in (-1, 0, 1):
         raise ConfigError(f"ModelCheckpoint: save_top_k={top_k} needs monitor=…, the metric that says which are best")
-    if (n_epochs or 0) < 0 or (n_steps or 0) < 0:
-        raise ConfigError("ModelCheckpoint: every_n_epochs and every_n_train_steps: expected 0 or more")
     if n_epochs and n_steps:
         raise ConfigError("ModelCheckpoint: expected every_n_epochs or every_n_train_steps, got both")

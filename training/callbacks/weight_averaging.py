@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.errors import ConfigError
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
+from training.values import argument
 
 EVERY = 8  # steps between two updates, each worth as many: the mean hardly differs, and costs an eighth
 
@@ -40,7 +40,7 @@ class WeightAveraging(Callback):
             forgotten (see ``kept_share``). 0.999 is a mean over about the last thousand steps.
 
     Raises:
-        ConfigError: for a decay of 0 or less, or of 1 or more.
+        ConfigError: for a decay that is no number between 0 and 1.
 
     Example:
         >>> from training import TrainConfig, Trainer, WeightAveraging
@@ -53,9 +53,7 @@ class WeightAveraging(Callback):
     last = True
 
     def __init__(self, decay: float) -> None:
-        if not 0.0 < decay < 1.0:
-            raise ConfigError(f"average: expected a number between 0 and 1, got {decay}")
-        self.decay = decay
+        self.decay: float = argument(decay, float, "WeightAveraging: decay", above=0, below=1)
         self.mean: dict[str, Tensor] = {}
         self.inside = False
         """Whether the task has the mean now, and ``mean`` the weights of training."""

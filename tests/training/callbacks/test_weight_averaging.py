@@ -116,5 +116,5 @@ def test_a_share_rises_to_the_decay() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.1])
 def test_a_decay_that_is_none_is_refused(decay: float) -> None:
-    with pytest.raises(ConfigError, match="average: expected a number between 0 and 1"):
+    with pytest.raises(ConfigError, match="WeightAveraging: decay: expected a number between 0 and 1"):
         WeightAveraging(decay)
