@@ -16,7 +16,7 @@ type + boundary + both + missed = gold − right, and type + boundary + both + s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,19 +69,32 @@ class Judged:
 def judge(gold: Sequence[Span], predicted: Sequence[Span]) -> Judged:
     """The errors of a sentence; each side's entities must not overlap one another."""
     right = set(gold) & set(predicted)
-    missed, spurious = ([span for span in side if span not in right] for side in (gold, predicted))
-    pairs = [(g, p) for g in missed for p in spurious if _shared(g, p)]
+    missed, spurious = (sorted({*side} - right, key=lambda span: span.start) for side in (gold, predicted))
+    pairs = list(_overlapping(missed, spurious))
     pairs.sort(key=lambda pair: (pair[0].type != pair[1].type, -_shared(*pair), pair[0].start, pair[1].start))
     found: list[Mistake] = []
+    paired: tuple[set[Span], set[Span]] = set(), set()
     for g, p in pairs:
-        if g in missed and p in spurious:
-            missed.remove(g)
-            spurious.remove(p)
+        if g not in paired[0] and p not in paired[1]:
+            paired[0].add(g)
+            paired[1].add(p)
             same_words, same_type = g[1:] == p[1:], g.type == p.type
             found.append(Mistake("type" if same_words else "boundary" if same_type else "both", g, p))
-    found += [Mistake("missed", g, None) for g in missed]
-    found += [Mistake("spurious", None, p) for p in spurious]
+    found += [Mistake("missed", g, None) for g in missed if g not in paired[0]]
+    found += [Mistake("spurious", None, p) for p in spurious if p not in paired[1]]
     return Judged(tuple(sorted(right, key=lambda s: s.start)), tuple(sorted(found, key=lambda m: (m.start, m.kind))))
+
+
+def _overlapping(first: Sequence[Span], second: Sequence[Span]) -> Iterator[tuple[Span, Span]]:
+    """Pairs with a word in common, of entities in order: as many at most as there are entities."""
+    begin = 0
+    for one in first:
+        while begin < len(second) and second[begin].end <= one.start:
+            begin += 1
+        at = begin
+        while at < len(second) and second[at].start < one.end:
+            yield one, second[at]
+            at += 1
 
 
 def _shared(one: Span, other: Span) -> int:
