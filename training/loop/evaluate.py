@@ -59,7 +59,7 @@ def _pass(
     when_final: Callable[[], None] | None,
     keep: bool,
 ) -> Evaluation:
-    modes = [(module, module.training) for module in session.task.modules()]
+    session.modes = {module: module.training for module in session.task.modules()}
     session.collect()  # what training logged, before evaluation's results take its place
     in_batch, session.results = session.in_batch, session.eval_results
     session.seed(kind, session.progress.current_epoch)
@@ -89,8 +89,9 @@ def _pass(
     if session.overrides(f"on_{kind}_model_train"):
         session.call(f"on_{kind}_model_train")
     else:  # each module to the mode it was in, which need not be train mode
-        for module, mode in modes:
+        for module, mode in session.modes.items():
             module.training = mode
+    session.modes = {}
     return Evaluation(metrics, outputs)
 
 

@@ -23,6 +23,7 @@ from training.errors import ConfigError
 METHODS = ("update", "compute", "reset")
 SIMPLE = {str, int, float, bool, bytes, type(None), torch.Tensor}
 OF_ANY_MODULE = frozenset(vars(nn.Module()))
+OF_TORCHMETRICS = ("_update_count", "_forward_cache")  # beside the states that they declare
 CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type, functools.partial)
 
 
@@ -110,7 +111,7 @@ def _put(metric: Any, state: Any) -> None:
         else:
             setattr(metric, name, _placed(value, now, getattr(metric, "device", None)))
     if getattr(metric, "metric_state", None) is not None:
-        metric._computed = metric._forward_cache = None  # what torchmetrics remembers of the state before
+        metric._computed = None  # what torchmetrics remembers of the state before
 
 
 def _has_own_state(metric: Any) -> bool:
@@ -130,7 +131,7 @@ def _attributes(metric: Any) -> dict[str, Any]:
     for name, value in _variables(metric):
         if isinstance(value, CODE):
             continue
-        known = declared is None or name in declared or name == "_update_count"
+        known = declared is None or name in declared or name in OF_TORCHMETRICS
         if known or (not name.startswith("_") and _can_be_stored(value)):
             found[name] = _as_plain(value)
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from training.config import TrainConfig
@@ -93,6 +94,8 @@ class Session:
         """Whether the task's code draws from the global generators, so that they are set before it runs."""
         self.own_gradients = False
         """Whether the task makes its gradients itself, and hands them out as ``ledger_tensors``."""
+        self.modes: dict[nn.Module, bool] = {}
+        """While an evaluation runs: whether each module was in train mode before."""
         self.resume_point: dict[str, Any] | None = None
         """The state from before the validation that is being run: left inside of it, a fit goes on from its beginning."""
         self.cut: dict[str, Any] | None = None
@@ -150,7 +153,7 @@ class Session:
         task.check_hyperparameters()
         task.trainer, self._task, self.datamodule, self.hook = self.view, task, datamodule, ""
         self.forget_hooks()
-        self.eval_steps, self.resume_point = {}, None
+        self.eval_steps, self.resume_point, self.modes = {}, None, {}
         self.results, self.in_batch, self.uncollected = self.train_results, False, False
         self.train_results.begin(task)
         self.eval_results.begin(task)

@@ -37,6 +37,7 @@ def capture(session: Session) -> dict[str, Any]:
         "results": session.train_results.state(),
         "gradients": _open_gradients(session),
         "cut": session.cut,
+        **_flags(session),
         **_metric_objects(session),
         **_hyperparameters(session),
     }
@@ -86,6 +87,7 @@ def restore(session: Session, checkpoint: dict[str, Any]) -> None:
         session.eval_steps = dict(checkpoint["eval_steps"])
         session.callback_values = dict(checkpoint["metrics"])
         session.bar_values = dict(checkpoint["bar_metrics"])
+        _restore_flags(session, checkpoint)  # now: what is frozen later may have had an optimizer
         _restore_metric_objects(session, checkpoint.get("metric_objects", {}))
         session.train_results.load_state(checkpoint["results"])
         states = checkpoint.get("generators", {})
@@ -120,6 +122,24 @@ def _generators(session: Session) -> Iterator[tuple[str, Any]]:
         for attribute, value in vars(holder).items():
             if isinstance(value, GENERATORS):
                 yield f"{name}.{attribute}", value
+
+
+def _flags(session: Session) -> dict[str, list[str]]:
+    """The parameters that are not trained, and the modules in eval mode, but for a validation that is running."""
+    modes = session.modes
+    frozen = [name for name, parameter in session.task.named_parameters() if not parameter.requires_grad]
+    evaluated = [name for name, module in session.task.named_modules() if not modes.get(module, module.training)]
+    return {"frozen": frozen, "in_eval_mode": evaluated}
+
+
+def _restore_flags(session: Session, checkpoint: dict[str, Any]) -> None:
+    if "frozen" not in checkpoint:
+        return
+    frozen, evaluated = set(checkpoint["frozen"]), set(checkpoint["in_eval_mode"])
+    for name, parameter in session.task.named_parameters():
+        parameter.requires_grad = name not in frozen
+    for name, module in session.task.named_modules():
+        module.training = name not in evaluated
 
 
 def _hyperparameters(session: Session) -> dict[str, Any]:

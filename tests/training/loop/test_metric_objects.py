@@ -183,7 +183,9 @@ class Position(Callback):
         checkpoint["logged"] = len(self.logger.lines)
 
 
-def fit(folder: Path, settings: dict[str, Any], log: Kept, state: Any = None, leave_at: int = -1) -> tuple[Any, Any, int]:
+def fit(
+    task: Line, folder: Path | None, settings: dict[str, Any], log: Kept, state: Any = None, leave_at: int = -1
+) -> tuple[Line, Any, int]:
     """Train; leave at the ``leave_at``-th boundary with the state of that moment. Returns how many boundaries there were."""
     kept: Any = None
     boundaries = 0
@@ -198,9 +200,9 @@ def fit(folder: Path, settings: dict[str, Any], log: Kept, state: Any = None, le
             raise Stop
         boundaries += 1
 
-    task, best = Measured(), ModelCheckpoint(folder, monitor="valid", save_top_k=-1, filename="{epoch}-{step}")
+    best = [ModelCheckpoint(folder, monitor="val", save_top_k=-1, filename="{epoch}-{step}")] if folder else []
     config = TrainConfig(device="cpu", log_every_n_steps=2, **settings)
-    made = Trainer(config, callbacks=[best, Position(log)], logger=log, keep_going=keep_going)
+    made = Trainer(config, callbacks=[*best, Position(log)], logger=log, keep_going=keep_going)
     try:
         made.fit(task, Shuffled(), Shuffled(6), state=state)
     except Stop:
@@ -218,12 +220,12 @@ PLANS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("settings", PLANS, ids=["parts", "windows", "across"])
 def test_left_at_any_batch_it_goes_on_with_the_same_counts(tmp_path: Path, settings: dict[str, Any]) -> None:
     whole = Kept()
-    task, _, boundaries = fit(tmp_path / "whole", settings, whole)
+    task, _, boundaries = fit(Measured(), None, settings, whole)
     assert boundaries > 15
     for leave_at in range(boundaries):
         log = Kept()
-        _, state, _ = fit(tmp_path / "left", settings, log, leave_at=leave_at)
-        resumed, _, _ = fit(tmp_path / "left", settings, log, copy.deepcopy(state))
+        _, state, _ = fit(Measured(), None, settings, log, leave_at=leave_at)
+        resumed, _, _ = fit(Measured(), None, settings, log, copy.deepcopy(state))
         assert log.lines == whole.lines
         assert weights_sha256(resumed) == weights_sha256(task)
     assert any("module_step" in line for _, line in whole.lines)
@@ -235,23 +237,23 @@ def test_it_goes_on_from_a_checkpoint_that_was_written_at_the_end_of_a_validatio
 ) -> None:
     """Their metrics are not reset yet in it."""
     whole = Kept()
-    task, _, _ = fit(tmp_path, settings, whole)
+    task, _, _ = fit(Measured(), tmp_path, settings, whole)
     for path in sorted(tmp_path.glob("*.ckpt")):
         rest = Kept()
         state = dict(checkpoint.load(path))
-        resumed, _, _ = fit(tmp_path / "elsewhere", settings, rest, state)
+        resumed, _, _ = fit(Measured(), tmp_path / "elsewhere", settings, rest, state)
         assert rest.lines == whole.lines[len(whole.lines) - len(rest.lines) :]
         assert weights_sha256(resumed) == weights_sha256(task)
 
 
 def test_an_epoch_that_max_steps_ended_goes_on_in_its_counts(tmp_path: Path) -> None:
     whole, log = Kept(), Kept()
-    fit(tmp_path / "whole", {"max_epochs": 2, "max_steps": 12}, whole)
+    fit(Measured(), None, {"max_epochs": 2, "max_steps": 12}, whole)
     first, state = Measured(), None
     made = trainer(max_epochs=2, max_steps=3, log_every_n_steps=2)
     made.fit(first, Shuffled(), Shuffled(6))
     state = made.state()
-    fit(tmp_path / "rest", {"max_epochs": 2, "max_steps": 12}, log, state)
+    fit(Measured(), None, {"max_epochs": 2, "max_steps": 12}, log, state)
     epochs = [[line for _, line in each.lines if "mean" in line or "valid" in line] for each in (whole, log)]
     assert epochs[0] == epochs[1]
 
