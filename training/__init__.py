@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from training.callbacks.weight_averaging import WeightAveraging
     from training.config import TrainConfig
     from training.data.batches import Batches, FixedBatches
+    from training.data.data_module import DataModule
     from training.determinism.flags import seed_everything
     from training.loop.callback import Callback
     from training.loop.task import Task
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Batches",
     "Callback",
+    "DataModule",
     "EarlyStopping",
     "FixedBatches",
     "LearningRateMonitor",
@@ -39,6 +41,7 @@ __all__ = [
 _HOMES = {
     "Batches": "training.data.batches",
     "Callback": "training.loop.callback",
+    "DataModule": "training.data.data_module",
     "EarlyStopping": "training.callbacks.early_stopping",
     "FixedBatches": "training.data.batches",
     "LearningRateMonitor": "training.callbacks.learning_rate_monitor",

@@ -151,8 +151,7 @@ def rebuilt(cls: type[T], checkpoint: Mapping[str, Any], given: Mapping[str, Any
     open_ended = any(each.kind is STARS for each in parameters)
     names = [each.name for each in parameters if each.kind is not STARS]
     if name in names:  # the whole of them is one argument
-        inside = {key: value for key, value in given.items() if key not in names}
-        arguments = {name: AttributeDict({**stored, **inside}), **{key: given[key] for key in given if key in names}}
+        arguments = {name: AttributeDict({**stored, **given}), **{key: given[key] for key in given if key in names}}
     else:
         if unknown := [key for key in given if key not in names and not open_ended]:
             known = ", ".join(names) or "none"

@@ -64,6 +64,19 @@ def test_its_docstring_says_how_it_is_used(room: str, name: str) -> None:
     assert result.failed == 0
 
 
+def test_lightnings_names_are_ours() -> None:
+    import training
+    from training import lightning_names as pl
+
+    assert (pl.LightningModule, pl.LightningDataModule) == (training.Task, training.DataModule)
+    assert (pl.Trainer, pl.Callback, pl.seed_everything) == (training.Trainer, training.Callback, training.seed_everything)
+    names = [name for name, home in training._HOMES.items() if home.startswith("training.callbacks.")]
+    assert {"EarlyStopping", "ModelCheckpoint", *names, "Callback"} == set(dir(pl.callbacks))
+    assert pl.callbacks.ModelCheckpoint is training.ModelCheckpoint
+    with pytest.raises(AttributeError, match=r"training.loggers has no 'WandbLogger'; it has"):
+        _ = pl.loggers.WandbLogger
+
+
 def is_hook(name: str) -> bool:
     """Whether it is a hook, of which training/loop/hooks.py says when it runs."""
     return name.startswith("on_") or name in ("setup", "teardown")

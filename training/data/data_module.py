@@ -53,6 +53,9 @@ class DataModule(DataHooks, HyperparametersMixin):
     trainer: Any = None
     """The Trainer that runs it; None before one does."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     @classmethod
     def from_datasets(
         cls: type[ModuleT],

@@ -1,0 +1,47 @@
+"""Lightning's names for what is here, so that a program written for Lightning runs with other imports.
+
+    import training.lightning_names as pl
+    from training.lightning_names import LightningDataModule, LightningModule, Trainer, seed_everything
+
+``pl.callbacks`` and ``pl.loggers`` are there, too. docs/lightning.md says what behaves otherwise.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import training
+from training.data.data_module import DataModule as LightningDataModule
+from training.determinism.flags import seed_everything
+from training.loop.callback import Callback
+from training.loop.task import Task as LightningModule
+from training.loop.trainer import Trainer
+
+__all__ = ["Callback", "LightningDataModule", "LightningModule", "Trainer", "callbacks", "loggers", "seed_everything"]
+
+
+class Names:
+    """The public names of a room, as attributes.
+
+    Example:
+        >>> import training.lightning_names as pl
+        >>> from training import EarlyStopping
+        >>> pl.callbacks.EarlyStopping is EarlyStopping
+        True
+    """
+
+    def __init__(self, room: str, *more: str) -> None:
+        self._room, self._more = room, more
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self._more, *(name for name, home in training._HOMES.items() if home.startswith(f"{self._room}."))})
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in dir(self):
+            raise AttributeError(f"{self._room} has no {name!r}; it has {', '.join(dir(self)) or 'nothing yet'}")
+        return getattr(importlib.import_module(training._HOMES[name]), name)
+
+
+callbacks = Names("training.callbacks", "Callback")
+loggers = Names("training.loggers")
