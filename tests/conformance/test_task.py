@@ -19,15 +19,17 @@ from lightning.pytorch.trainer.connectors.logger_connector.fx_validator import _
 from lightning.pytorch.utilities.data import extract_batch_size
 from torch.nn.utils.rnn import pack_sequence
 
-from tests.conformance.both import same
+from tests.conformance.both import Loader, same
 from tests.conformance.records import plain, simplify
-from tests.conformance.variants import Change, quiet, run, shown
+from tests.conformance.toy import batches
+from tests.conformance.variants import Change, Seen, model, quiet, run, shown
 from tests.training.loop.test_metric_objects import fit
 from tests.training.toytask import Kept, Line
-from training.config import TrainConfig
+from training.data.batches import FixedBatches
 from training.data.data_module import DataModule
 from training.data.tensors import first_dimensions
 from training.digest import weights_sha256
+from training.loop.callback import Callback
 from training.loop.logged_metrics import DEFAULTS, EPOCH_HOOKS
 from training.loop.metric_objects import restore_metrics, states_of
 from training.loop.task import Task
@@ -168,7 +170,7 @@ def keepers(base: Any) -> dict[str, tuple[Callable[[], Any], dict[str, Any]]]:
 def save(library: str, task: Any, path: Path) -> None:
     """A checkpoint of the task as it is."""
     if library == "ours":
-        trainer = Trainer(TrainConfig(device="cpu"))
+        trainer = Trainer(accelerator="cpu", max_epochs=1, logger=False)
         with trainer.session.attached(task, "fit"):
             trainer.save_checkpoint(path)
         return
@@ -618,3 +620,91 @@ def test_a_data_module_of_datasets_is_as_there() -> None:
         return found
 
     assert described(DataModule) == described(pl.LightningDataModule)
+
+
+def _with_data(stage: str, which: str) -> Callable[[str], list[Any]]:
+    """Task and data module that note their hooks; the ``which`` has the loaders."""
+
+    def ran(library: str) -> list[Any]:
+        events: list[Any] = []
+        task_base, data_base = BASES[library]
+        ours = library == "ours"
+
+        def noting(owner: str, base: Any, hook: str) -> Any:
+            inherited = getattr(base, hook)
+
+            def method(self: Any, *given: Any, **named: Any) -> Any:
+                events.append((owner, hook, [each for each in (*given, *named.values()) if isinstance(each, str)]))
+                return inherited(self, *given, **named)
+
+            return method
+
+        hooks = ("prepare_data", "setup", "teardown", "on_before_batch_transfer", "on_after_batch_transfer")
+        own = {hook: noting("task", task_base, hook) for hook in (*hooks, "configure_model", "on_fit_start")}
+        theirs = {hook: noting("data", data_base, hook) for hook in (*hooks[:4], "state_dict")}
+        model_of = type("Noting", (type(model(task_base, Seen())),), own)
+        data_of = type("Data", (data_base,), theirs)
+        task, data = model_of(), data_of()
+        for split in ("train", "val", "test", "predict"):
+            made = FixedBatches(batches(2)) if ours else Loader(batches(2))
+            setattr(task if which == "task" else data, f"{split}_dataloader", lambda made=made: made)
+        callback = type("Watches", (Callback if ours else pl.Callback,), {})()
+        callback.setup = lambda trainer, task, stage: events.append(("callback", "setup", [stage]))
+        callback.teardown = lambda trainer, task, stage: events.append(("callback", "teardown", [stage]))
+        task.configure_callbacks = lambda: callback
+        trainer: Any
+        if ours:
+            trainer = Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False)
+        else:
+            silent: dict[str, Any] = {
+                "enable_checkpointing": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+            }
+            trainer = pl.Trainer(accelerator="cpu", devices=1, max_epochs=1, logger=False, **silent)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _ in range(2):
+                getattr(trainer, stage)(task, **({} if which == "task" else {"datamodule": data}))
+        events.append([type(each).__name__ for each in trainer.callbacks if type(each).__name__ == "Watches"])
+        return events
+
+    return ran
+
+
+@pytest.mark.parametrize("which", ["task", "data"])
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
+def test_hooks_of_data_run_as_there(stage: str, which: str) -> None:
+    ran = _with_data(stage, which)
+    assert ran("ours") == ran("Lightning")
+
+
+def test_callbacks_of_the_task_take_the_place_of_the_trainers() -> None:
+    def names(library: str) -> list[list[str]]:
+        base: Any = Callback if library == "ours" else pl.Callback
+        a, b, c = (type(name, (base,), {}) for name in "ABC")
+        sub = type("Sub", (a,), {})
+        found = []
+        for own in ([], [b()], b(), [sub(), c()], (a(), a()), [base()]):
+            task = model(BASES[library][0], Seen())
+            task.configure_callbacks = lambda own=own: own
+            kwargs: dict[str, Any] = {"accelerator": "cpu", "max_epochs": 1, "logger": False, "enable_progress_bar": False}
+            kwargs["callbacks"] = [a(), b(), base()]
+            if library == "ours":
+                trainer: Any = Trainer(**kwargs)
+                trainer.fit(task, FixedBatches(batches(1)))
+            else:
+                trainer = pl.Trainer(**kwargs, enable_checkpointing=False, enable_model_summary=False)
+                trainer.fit(task, Loader(batches(1)))
+            found.append(
+                [
+                    type(each).__name__
+                    for each in trainer.callbacks
+                    if type(each).__name__ in ("A", "B", "C", "Sub", "Callback")
+                ]
+            )
+        return found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert names("ours") == names("Lightning")

@@ -105,6 +105,8 @@ class ModelCheckpoint(Callback):
     def setup(self, trainer: TrainerView, task: Task, stage: str) -> None:
         if self.dirpath is None:
             if trainer.checkpoint_dir is None:
+                if stage != "fit":
+                    return  # nothing is written
                 raise ConfigError("ModelCheckpoint: expected dirpath=…, or a Trainer with checkpoint_dir=…, got neither")
             self.dirpath = Path(trainer.checkpoint_dir).resolve()
         if stage == "fit" and not trainer.fast_dev_run:

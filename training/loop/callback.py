@@ -115,6 +115,18 @@ def key_of(callback: Callback) -> str:
     return key() if callable(key) else str(key)
 
 
+def with_own(callbacks: Sequence[Callback], own: Any) -> list[Callback]:
+    """The Trainer's callbacks with those of ``configure_callbacks``, which take the place of others of their classes."""
+    added = list(own) if isinstance(own, list | tuple) else [own] if own else []
+    odd = [type(each).__name__ for each in added if not isinstance(each, Callback)]
+    if odd:
+        raise ConfigError(f"configure_callbacks: expected one callback, or a list of them, got {', '.join(odd)}")
+    kept = [each for each in callbacks if type(each) is Callback or not any(isinstance(new, type(each)) for new in added)]
+    joined = sorted([*kept, *added], key=lambda callback: callback.last)
+    check_keys(joined)
+    return joined
+
+
 def check_keys(callbacks: Sequence[Callback]) -> None:
     """ConfigError where two callbacks would keep their state under one key."""
     keys = [key_of(c) for c in callbacks if overridden(c, "state_dict", Callback)]

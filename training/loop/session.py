@@ -23,7 +23,7 @@ from training.data.tensors import move
 from training.errors import ConfigError
 from training.generators import key_of, mixed, set_generators
 from training.loop import cadence
-from training.loop.callback import Callback, check_keys
+from training.loop.callback import Callback, check_keys, with_own
 from training.loop.device import choose_device, convert, made_in, precision
 from training.loop.gradients import gradient_norm, gradients
 from training.loop.hooks import Hooks, original, overridden, takes_index
@@ -155,6 +155,7 @@ class Session:
         self.forget_hooks()
         self.eval_steps, self.resume_point, self.modes = {}, None, {}
         self.results, self.in_batch, self.uncollected = self.train_results, False, False
+        self.callbacks = with_own(self.callbacks, self.call_own("configure_callbacks"))
         self.train_results.begin(task)
         self.eval_results.begin(task)
         self.forget_metrics()

@@ -355,6 +355,8 @@ class Trainer:
         if path is None:
             return
         found = checkpoint.load(path)
+        if self.session.datamodule is not None:
+            self.session.datamodule.restore(found)
         self.session.call_own("on_load_checkpoint", found)
         self.session.task.load_state_dict(found["weights"], strict=self.session.task.strict_loading)
 

@@ -22,6 +22,9 @@ class Counts(DataModule):
         self.save_hyperparameters()
         self.count = 0
 
+    def train_dataloader(self) -> Any:
+        return fixed()
+
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
         self.count += 1
         scaled: Tensor = batch * self.hparams.scale
@@ -37,8 +40,7 @@ class Counts(DataModule):
 def fitted(task: Line, data: DataModule) -> Any:
     """A Trainer that ran the task with the module's hooks."""
     made = trainer(max_epochs=1)
-    made.session.datamodule = data
-    made.fit(task, fixed())
+    made.fit(task, datamodule=data)
     return made
 
 
@@ -53,10 +55,17 @@ def test_its_hooks_run_and_its_state_stands_in_checkpoints(tmp_path: Path) -> No
     assert (loaded.count, loaded.hparams) == (4, {"scale": 2.0, "size": 5})
     with pytest.raises(ConfigError, match="Counts takes no sise; it takes scale, size"):
         Counts.load_from_checkpoint(tmp_path / "a.ckpt", sise=5)
-    made.session.datamodule = None
+    made.fit(Line(), fixed())
     made.save_checkpoint(tmp_path / "b.ckpt")
     with pytest.raises(CheckpointError, match="Counts needs scale, which the checkpoint does not hold"):
         Counts.load_from_checkpoint(tmp_path / "b.ckpt")
+
+
+def test_a_fit_that_goes_on_takes_its_state_up() -> None:
+    made, data = fitted(Line(), Counts(1.0)), Counts(1.0)
+    state = made.state()
+    trainer(max_epochs=2).fit(Line(), datamodule=data, state=state)
+    assert data.count == 8
 
 
 def test_of_hooks_that_both_have_the_modules_is_called() -> None:
