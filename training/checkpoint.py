@@ -110,9 +110,19 @@ def verify(path: Path) -> str:
         return "the checkpoint is empty"
     if not digest_path(path).is_file():
         return f"expected its digest in {digest_path(path).name} beside it, got none"
-    expected = digest_path(path).read_text(encoding="ascii", errors="replace").strip()
+    with open(digest_path(path), encoding="ascii", errors="replace") as stream:
+        expected = stream.read(2 * 64).strip()
     found = sha256_file(path)
     return "" if found == expected else f"damaged: its SHA-256 is {found[:12]}…, expected {expected[:12]}…"
+
+
+def written_at(path: Path) -> int:
+    """The optimizer step that a Trainer wrote a checkpoint at; its tensors are not read. CheckpointError for other files."""
+    progress = _read(path, mmap=True).get("progress")
+    step = progress.get("global_step") if isinstance(progress, dict) else None
+    if type(step) is not int:
+        raise CheckpointError(f"{path}: expected a checkpoint with counters, got none")
+    return step
 
 
 def remove(path: Path) -> None:
@@ -193,7 +203,7 @@ class ResumeStore:
         found = []
         for path in self.paths():
             try:
-                found.append((int(_read(path, mmap=True)["progress"]["global_step"]), path))
+                found.append((written_at(path), path))
             except CheckpointError as error:
                 tell(str(error))
         return found

@@ -15,12 +15,14 @@ import torch
 from click.testing import CliRunner, Result
 
 import cli
+from ner.config import TaggerConfig
 from ner.tagging.bundle import MANIFEST
 from tests.conftest import head
 from tests.fuzz.places import _reseal, _sealed
 from training.callbacks.model_checkpoint import PATHS, ModelCheckpoint
 from training.errors import SamebitsError
 from training.run import seal
+from training.run.groups import run_group
 
 TINY = (
     "--vectors none --word-dim 4 --hidden-size 4 --characters none --features-dim 0 --topic-dim 0 --no-mentions "
@@ -120,6 +122,7 @@ def made(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     shutil.copytree(place.run, place.group / "seed_0")
     (place.group / "config.json").write_bytes((place.run / "config.json").read_bytes())
     (place.group / "group.json").write_text(json.dumps({"kind": "group", "seeds": [0]}))
+    run_group(place.group, TaggerConfig, lambda config, path, started: None)  # its summary
     shutil.copyfile(place.run / "checkpoints" / "model.ckpt", place.outside / "canary.ckpt")
     shutil.copyfile(place.run / "checkpoints" / "model.ckpt.sha256", place.outside / "canary.ckpt.sha256")
     return place
@@ -194,15 +197,33 @@ def test_a_checkpoints_state_read_by_verify_and_by_resume(place: Place, number: 
 
 
 def test_an_obsolete_file_that_the_template_does_not_name_stays(place: Place) -> None:
+    """Nor does one that is so named, and that no Trainer wrote."""
     folder = place.run / "checkpoints"
     model = ModelCheckpoint(folder, monitor="val_f1", filename="best-{epoch}-{step}")
-    shutil.copyfile(folder / "model.ckpt", folder / "best-epoch=7-step=9-v1.ckpt")
-    for name in ("model.ckpt", "last.ckpt", "best-epoch=7-step=9-v1.ckpt"):
+    (written,) = folder.glob("best-*.ckpt")
+    shutil.copyfile(folder / "model.ckpt", folder / "best-epoch=7-step=9.ckpt")
+    shutil.copyfile(written, folder / "best-epoch=7-step=9-v1.ckpt")
+    for name in ("model.ckpt", "last.ckpt", "best-epoch=7-step=9.ckpt", "best-epoch=7-step=9-v1.ckpt"):
         model.load_state_dict({**model.state_dict(), "_obsolete": name})
         model._remove_obsolete()  # as when the fit starts
-    assert (folder / "model.ckpt").exists()
-    assert (folder / "last.ckpt").exists()
-    assert not (folder / "best-epoch=7-step=9-v1.ckpt").exists()
+    left = {path.name for path in folder.glob("*.ckpt")}
+    assert {"model.ckpt", "last.ckpt", "best-epoch=7-step=9.ckpt", written.name} <= left
+    assert "best-epoch=7-step=9-v1.ckpt" not in left
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "mine.ckpt", "best-epoch=0-step=9-mine.ckpt"])
+def test_a_resumed_run_deletes_no_checkpoint_but_its_own(place: Place, name: str) -> None:
+    folder = place.run / "checkpoints"
+    place.stop()
+    (written,) = folder.glob("best-*.ckpt")
+    for suffix in ("", ".sha256"):
+        shutil.copyfile(f"{written}{suffix}", folder / f"{name}{suffix}")
+    for entry in ("best_model_path", "kth_best_model_path", "_saved_path", "_obsolete", "best_k_models"):
+        place.change_state(entry, name)
+    before = (folder / name).read_bytes()
+    assert in_order(run(*place.commands(place.run)["resume"])).exit_code == 0
+    assert (folder / name).read_bytes() == before or name == "model.ckpt"  # which the run itself writes at its end
+    assert (folder / name).exists()
 
 
 @pytest.mark.parametrize("name", ["../best", "/tmp/best", "a/../../b", "a\nb"])
@@ -340,7 +361,7 @@ def test_a_link_in_place_of_a_part_of_a_group(place: Place, name: str) -> None:
     resumed = in_order(run("train-ner", "--resume", place.group, "--jobs", jobs, "--no-progress"))
     compared = in_order(run("compare", place.group, place.group))
     in_order(run("runs", "list", "--root", place.folder / "runs"))
-    assert (resumed.exit_code, compared.exit_code) == (2, 0 if name == "config.json" else 2), resumed.output
+    assert (resumed.exit_code, compared.exit_code) == (2, 2), resumed.output
     assert files(place.outside) == before
 
 

@@ -4,6 +4,9 @@ Which names are taken is remembered (and stands in the checkpoints), not looked 
 from an earlier point writes over the files that it wrote after that point, and ends with the same files as a run that
 was never disturbed. Names are kept relative to the folder, so that a run folder can be moved. A fit that goes on from one
 of these files is another fit: it looks at the disk, takes no name that is there, and never deletes that file.
+
+A state may have been made by somebody else, to have other files deleted. What it names is deleted, or written over, only
+where the template makes such names, a Trainer wrote the file, and no other ModelCheckpoint lists it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from training import checkpoint
-from training.errors import ConfigError
+from training.errors import CheckpointError, ConfigError
 from training.files import is_inside
 from training.loop.callback import Callback
 from training.loop.task import Task
@@ -23,6 +26,7 @@ from training.values import argument
 
 DEFAULT_NAME = "{epoch}-{step}"
 LAST, EXTENSION = "last", ".ckpt"
+NUMBER = r"[ +-]*([0-9a-fA-F][0-9a-fA-FxX.,_]*([eE][+-]?[0-9]+)?|nan|inf|NAN|INF)%?"  # as a template may write it
 
 
 class ModelCheckpoint(Callback):
@@ -94,6 +98,7 @@ class ModelCheckpoint(Callback):
         self.current_score: float | None = None
         self.best_k_models: dict[str, float] = {}
         self._taken: set[str] = set()
+        self._own: set[str] = set()  # files that were written here, or that a state named and that can be from here
         self._obsolete = ""  # to be deleted as soon as the file that takes its place is written
         self._saved_step = 0
         self._saved_path = ""
@@ -244,7 +249,9 @@ class ModelCheckpoint(Callback):
         self._saved_step, self._saved_path = trainer.global_step, path
         assert self.dirpath is not None
         kept = self._resumed_from is not None and Path(replaced).resolve() == self._resumed_from
-        if replaced and replaced != path and self.dirpath in Path(replaced).parents and not kept:
+        kept = kept or replaced not in self._own or replaced in self._listed_by_others(trainer)
+        self._own = (self._own - {replaced}) | {path}
+        if replaced != path and self.dirpath in Path(replaced).parents and not kept:
             for each in trainer.callbacks:
                 if isinstance(each, ModelCheckpoint):
                     each._taken.discard(replaced)
@@ -256,6 +263,15 @@ class ModelCheckpoint(Callback):
         if self._obsolete:
             checkpoint.remove(Path(self._obsolete))
             self._obsolete = ""
+
+    def _listed_by_others(self, trainer: TrainerView) -> set[str]:
+        """The files that other callbacks of this kind keep."""
+        others = [each for each in trainer.callbacks if isinstance(each, ModelCheckpoint) and each is not self]
+        return {path for each in others for path in each._named()}
+
+    def _named(self) -> set[str]:
+        """All files that the state names as kept, or as to be deleted."""
+        return {*self.best_k_models, *(getattr(self, name) for name in PATHS)} - {""}
 
     # -- names --------------------------------------------------------------------------------------------------------
 
@@ -282,12 +298,12 @@ class ModelCheckpoint(Callback):
         return name if self.dirpath is None else str(self.dirpath / name)
 
     def _free_name(self, trainer: TrainerView, path: str, own: str) -> str:
-        """``path``, or its first ``-vN`` that no checkpoint has; ``own`` may be written over."""
+        """``path``, or its first ``-vN`` that no checkpoint has; ``own`` may be written over, if it is."""
         if not self.enable_version_counter:
             return path
         taken = {name for each in trainer.callbacks if isinstance(each, ModelCheckpoint) for name in each._taken}
         free, n = path, 0
-        while free in taken and free != own:
+        while free in taken and not (free == own and own in self._own):
             n += 1
             free = f"{path.removesuffix(EXTENSION)}-v{n}{EXTENSION}"
         return free
@@ -318,7 +334,8 @@ class ModelCheckpoint(Callback):
         self.best_k_models, self._taken = best, taken
         for name, value in (*paths.items(), *((name, state[name]) for name in VALUES)):
             setattr(self, name, value)
-        if not self._gives(state["_obsolete"]):
+        self._own = {path for path in self._named() if self._can_have_written(path)}
+        if self._obsolete not in self._own:
             self._obsolete = ""
 
     def _relative(self, path: str) -> str:
@@ -329,11 +346,18 @@ class ModelCheckpoint(Callback):
         assert self.dirpath is not None
         return "" if path == "" else str(checkpoint.named(self.dirpath, path, f"the checkpoint's {entry}"))
 
-    def _gives(self, name: str) -> bool:
-        """Whether the template, or ``save_last``, can have given this name."""
-        parts = [re.escape(part) for part in re.split(r"\{.*?\}", self.filename or DEFAULT_NAME)]
-        stems = [".*".join(parts), *([LAST] if self.save_last else [])]
-        return any(re.fullmatch(rf"{stem}(-v\d+)?{re.escape(EXTENSION)}", name) for stem in stems)
+    def _can_have_written(self, path: str) -> bool:
+        """Whether a file is there that a Trainer wrote, under a name that the template or ``save_last`` makes."""
+        parts = re.split(r"\{([^:}]*)[^}]*\}", self.filename or DEFAULT_NAME)  # what stands there, and names of metrics
+        values = [f"{re.escape(name)}={NUMBER}" if self.auto_insert_metric_name else NUMBER for name in parts[1::2]]
+        stem = "".join(f"{re.escape(text)}{value}" for text, value in zip(parts[::2], [*values, ""], strict=True))
+        stems = f"{stem}|{LAST}" if self.save_last else stem
+        if not re.fullmatch(rf"({stems})(-v[0-9]+)?{re.escape(EXTENSION)}", self._relative(path)):
+            return False
+        try:
+            return checkpoint.written_at(Path(path)) >= 0
+        except CheckpointError:
+            return False  # damaged, or gone
 
 
 PATHS = ("best_model_path", "kth_best_model_path", "last_model_path", "_obsolete", "_saved_path")

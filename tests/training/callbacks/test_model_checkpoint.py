@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tests.training.toytask import Kept, Line, fixed, trainer
 from training import checkpoint
 from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
-from training.errors import ConfigError
+from training.errors import ConfigError, SamebitsError
 
 
 class Scripted(Line):
@@ -149,6 +151,78 @@ def test_a_file_that_a_stopped_save_left_is_removed_on_resume(tmp_path: Path, mo
     state = dict(checkpoint.load(tmp_path / "epoch=1.ckpt"))  # the run itself goes on, not a fit from a file that is kept
     trainer(again, max_epochs=3).fit(Scripted([1.0]), fixed(2), fixed(1), state=state)
     assert names(tmp_path) == ["epoch=2.ckpt"]
+
+
+FORGED: list[dict[str, Any]] = [
+    {}, {"save_top_k": 2}, {"monitor": None, "filename": None}, {"filename": "{epoch}-{val:.2f}", "save_last": True},
+    {"filename": "epoch={epoch}", "auto_insert_metric_name": False}, {"enable_version_counter": False},
+    {"filename": "best", "save_weights_only": True},
+]  # fmt: skip
+OTHERS = (
+    "model.ckpt", "mine.ckpt", "sub/mine.ckpt", "sub/epoch=0.ckpt", "epoch=0-mine.ckpt", "epoch=0.5-v.ckpt", "epoch=.ckpt",
+    "nonfinite.ckpt", "last-mine.ckpt", "best-mine.ckpt", "other-epoch=0.ckpt",
+)  # fmt: skip
+"""Names that no template of these makes."""
+ENTRIES = ("best_model_path", "kth_best_model_path", "last_model_path", "_obsolete", "best_k_models")
+
+
+def renamed(state: Any, old: str, new: str) -> Any:
+    """A state in which another name stands wherever this one stood."""
+    if isinstance(state, dict):
+        return {renamed(name, old, new): renamed(value, old, new) for name, value in state.items()}
+    return new if isinstance(state, str) and state == old else [new] if state == [old] else state
+
+
+@pytest.mark.parametrize("number", range(len(FORGED)))
+def test_a_state_made_by_somebody_has_no_other_file_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Each name in place of the own in all entries, and in one: of files of a Trainer's, and of one that is none."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # hundreds of fits
+    arguments = FORGED[number]
+    first = fit(tmp_path / "first", [3.0], **{**arguments, "save_weights_only": False})
+    own, key = Path(first.best_model_path).name, first.state_key()
+    good = checkpoint.load(Path(first.best_model_path))
+    for i, name in enumerate((*OTHERS, "epoch=8.ckpt")):
+        forged = {name: 3.0} if ENTRIES[(i + number) % 5] == "best_k_models" else name
+        alone = {**good["callbacks"][key], ENTRIES[(i + number) % 5]: forged}
+        for j, state in enumerate((alone, renamed(good["callbacks"][key], own, name))):
+            folder = Path(shutil.copytree(tmp_path / "first", tmp_path / f"{i} {j}"))
+            (folder / "sub").mkdir()
+            for each in OTHERS:
+                shutil.copyfile(folder / own, folder / each)
+                shutil.copyfile(folder / f"{own}.sha256", folder / f"{each}.sha256")
+            (folder / "epoch=8.ckpt").write_text("no Trainer's")
+            kept = {path: path.read_bytes() for each in OTHERS for path in folder.glob(f"{each}*")}
+            kept[folder / "epoch=8.ckpt"] = b"no Trainer's"
+            again = ModelCheckpoint(folder, **{"monitor": "val", "filename": "{epoch}", **arguments})
+            other = ModelCheckpoint(folder, monitor="loss_epoch", filename="other-{epoch}", save_top_k=-1)
+            going_on = {**good, "callbacks": {**good["callbacks"], key: state}}
+            with suppress(SamebitsError):  # refused
+                trainer(again, other, max_epochs=3).fit(Scripted([2.0, 1.0]), fixed(1), fixed(1), state=going_on)
+            assert {path: path.read_bytes() for path in kept if path.exists()} == kept, (name, j)
+
+
+@pytest.mark.parametrize("number", range(len(FORGED)))
+def test_its_own_files_are_deleted_by_a_run_that_goes_on(tmp_path: Path, number: int) -> None:
+    """As by one that was never stopped, whatever the template."""
+    arguments = {**FORGED[number], "save_weights_only": False}
+    whole = fit(tmp_path / "whole", [3.0, 2.0, 1.0], **arguments)
+    first = fit(tmp_path / "first", [3.0], **arguments)
+    state = dict(checkpoint.load(Path(first.best_model_path)))
+    again = ModelCheckpoint(tmp_path / "first", **{"monitor": "val", "filename": "{epoch}", **arguments})
+    trainer(again, max_epochs=3).fit(Scripted([2.0, 1.0]), fixed(1), fixed(1), state=state)
+    assert names(tmp_path / "first") == names(tmp_path / "whole")
+    assert Path(again.best_model_path).name == Path(whole.best_model_path).name
+
+
+@pytest.mark.parametrize(
+    "template", ["{step:05d}", "{step:x}", "{val:e}", "{val:.1%}", "{val:+.2f}", "{val:8.1f}", "{val:,}"]
+)
+@pytest.mark.parametrize("value", [0.25, -3.0, 1e-7, 123456.5, math.inf])
+def test_names_of_all_formats_are_known_as_its_own(tmp_path: Path, template: str, value: float) -> None:
+    made = fit(tmp_path, [value], filename=template)
+    assert made._can_have_written(made.best_model_path)
 
 
 def test_nothing_is_written_in_a_trial_or_a_sanity_check(tmp_path: Path) -> None:
