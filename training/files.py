@@ -62,6 +62,8 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
 
 
 LONGEST = 255  # bytes in a file's name
+LARGEST_JSON = 1 << 26  # bytes of settings, a manifest, a summary, a line of a log
+HOLLOW = 1 << 26  # bytes from which on a file is looked at for holes
 
 # -- inside a folder --------------------------------------------------------------------------------------------------
 
@@ -77,11 +79,11 @@ def is_inside(name: Any) -> bool:
     return not long and all(character >= " " and character != "\x7f" for character in name)
 
 
-def inside(folder: str | Path, name: str, where: str = "") -> Path:
+def inside(folder: str | Path, name: str, where: str = "", largest: int | None = None) -> Path:
     """``folder/name``, where whoever made the folder may have chosen the name, or what stands there.
 
-    DataError for a name that leads out of the folder, and where there is a link or a device on the way. ``where`` says
-    in which file the name stands.
+    DataError for a name that leads out of the folder, and where there is a link, a device, a pipe or a socket on the way, a
+    file that is nearly all holes, or one of more than ``largest`` bytes. ``where`` says in which file the name stands.
     """
     path = Path(folder)
     if not is_inside(name):
@@ -90,24 +92,56 @@ def inside(folder: str | Path, name: str, where: str = "") -> Path:
     for part in name.split("/"):
         path = path / part
         try:
-            mode = path.lstat().st_mode
+            status = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise DataError(f"{where or folder}: expected a name, got {name[:80]!r} ({error.strerror})") from None
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            got = "a link" if stat.S_ISLNK(mode) else "a device or a pipe"
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            got = "a link" if stat.S_ISLNK(status.st_mode) else "a device, a pipe or a socket"
             raise DataError(f"{path}: expected a file or folder of its own, got {got}; put there what it stands for")
+        _check_size(path, status, largest)
     return path
 
 
-def open_inside(folder: str | Path, name: str, mode: str = "r", errors: str = "strict") -> IO[Any]:
+def _check_size(path: str | Path, status: os.stat_result, largest: int | None) -> None:
+    """DataError for a file that takes no room on the disk, or little, and all the memory and time to read that there is."""
+    if not stat.S_ISREG(status.st_mode):
+        return
+    if largest is not None and status.st_size > largest:
+        raise DataError(f"{path}: expected at most {largest:,} bytes, got {status.st_size:,}: a forged or damaged file")
+    if _is_hollow(path, status):
+        raise DataError(f"{path}: expected {status.st_size:,} bytes of data, got holes: a forged or damaged file")
+
+
+def _is_hollow(path: str | Path, status: os.stat_result) -> bool:
+    """Whether a large file is nearly all holes: bytes that were never written, and are read as zeros.
+
+    A file system that compresses may use as little room for data: it knows where there are holes.
+    """
+    if status.st_size < HOLLOW or 16 * 512 * status.st_blocks > status.st_size:
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False  # whoever reads it hears of that
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_HOLE) < status.st_size
+    except OSError:
+        return True  # none of the file systems that files are kept in
+    finally:
+        os.close(descriptor)
+
+
+def open_inside(
+    folder: str | Path, name: str, mode: str = "r", errors: str = "strict", largest: int | None = None
+) -> IO[Any]:
     """``open(inside(folder, name), mode)``, in UTF-8 where it is text; a link is not followed, a pipe not waited for."""
 
     def without_links(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
-    path = inside(folder, name)
+    path = inside(folder, name, largest=largest)
     text: dict[str, str] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n", "errors": errors}
     return open(path, mode, opener=without_links, **text)  # type: ignore[call-overload, no-any-return]
 
@@ -121,6 +155,15 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("JSON that is nested too deep") from None
+
+
+def read_json(folder: str | Path, name: str) -> Any:
+    """The value in a JSON file of a folder that somebody else may have made.
+
+    DataError as of ``inside``, OSError where it cannot be read, ValueError where it is no JSON.
+    """
+    with open_inside(folder, name, largest=LARGEST_JSON) as stream:
+        return parse_json(stream.read())
 
 
 def append_line(path: Path, values: Mapping[str, Any]) -> None:
@@ -162,9 +205,18 @@ def sync(path: Path) -> None:
 
 
 def sha256_file(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
-    with open(path, "rb") as stream:
+    """SHA-256 of a file's bytes, as hex. DataError for what is no file, or nearly all holes: it would have no end."""
+    with open(path, "rb", opener=_without_waiting) as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: expected a file, got a device, a pipe or a socket")
+        _check_size(path, status, None)
         return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _chunks(stream)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe, too, before anybody writes into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _chunks(stream: object) -> str:

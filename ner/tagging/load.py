@@ -18,7 +18,7 @@ from ner.model.tagger import Tagger
 from ner.vectors.views import Views
 from training import checkpoint
 from training.errors import DataError
-from training.files import inside
+from training.files import LARGEST_JSON, inside
 from training.run import seal
 from training.run.folder import read_manifest
 from training.run.inputs import Inputs
@@ -27,6 +27,7 @@ from word2vec.vectors.vectors import WordVectors
 
 WEIGHTS = "model."  # what the task puts before the names of the model's weights
 PARTS = (seal.CONFIG, "indexer.json", seal.MODEL, f"{seal.MODEL}.sha256")  # the files that a tagger is read from
+LARGEST_INDEXER = 1 << 30  # bytes
 TEMPERATURE = "confidence_temperature"  # its name in a run's manifest and metrics.jsonl
 
 
@@ -90,8 +91,8 @@ def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None) -> S
     if described["status"] != "finished":
         raise DataError(f"{folder}: expected a finished run, got one that is {described['status']}; resume it first")
     seal.check(folder, described, PARTS, tell)
-    config = TaggerConfig.load(inside(folder, seal.CONFIG))
-    indexer = Indexer.load(inside(folder, "indexer.json"))
+    config = TaggerConfig.load(inside(folder, seal.CONFIG, largest=LARGEST_JSON))
+    indexer = Indexer.load(inside(folder, "indexer.json", largest=LARGEST_INDEXER))
     weights = checkpoint.load_weights(inside(folder, seal.MODEL))
     seal.check_weights(folder, described, weights)
     named = {str(name).removeprefix(WEIGHTS): value for name, value in weights.items()}

@@ -272,7 +272,7 @@ def has_checkpoint(folder: Path) -> bool:
 def outcome(run: Path) -> dict[str, Any]:
     """All that must not depend on whether the run was stopped: weights, states, files, TensorBoard's view."""
     manifest = read_manifest(run)
-    left_out = ("seconds", "argv", "environment", "files", "seal")  # times, places, and the bytes that torch.save wrote
+    left_out = ("seconds", "argv", "environment", "files", "unsealed", "seal")  # times, places, torch.save's bytes
     found: dict[str, Any] = {f"manifest: {name}": value for name, value in manifest.items() if name not in left_out}
     found["state at the end of the fit"] = json.loads(run.with_name(run.name + ".state").read_text())
     for path in sorted(p for p in run.rglob("*") if p.is_file()):

@@ -23,7 +23,8 @@ def diff(first: str, second: str) -> None:
     runs = Path(first), Path(second)
     found = compare(*runs, kinds=kinds())
     for run in runs:
-        if read_manifest(run)["status"] == "finished" and "seal" not in read_manifest(run):
+        described = read_manifest(run)
+        if described["status"] == "finished" and not seal.is_sealed(described):
             warn(f"{run}: {seal.NO_SEAL}")
     report(found, "same bits")
 

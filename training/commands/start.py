@@ -15,7 +15,7 @@ from training.commands.door import kinds
 from training.commands.help import Option
 from training.config import COMMON, RUN
 from training.errors import CheckpointError
-from training.files import inside
+from training.files import LARGEST_JSON, inside
 
 if TYPE_CHECKING:
     from training.run.experiment import RunOptions
@@ -86,4 +86,4 @@ def resumed_config(flags: RunFlags, kind: str) -> str | None:
     other = kinds().get(str(found))
     if found != kind and other is not None:
         raise CheckpointError(f"{flags.resume}: expected a run of kind {kind}, got {found}; resume it with {other.command}")
-    return str(inside(reopen(flags.resume, kind).path, "config.json"))
+    return str(inside(reopen(flags.resume, kind).path, "config.json", largest=LARGEST_JSON))

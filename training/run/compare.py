@@ -11,20 +11,20 @@ from training import checkpoint
 from training.checkpoint import ResumeStore
 from training.files import inside
 from training.run import ledger_file, seal, stored_weights
-from training.run.folder import LEDGER, METRICS, read_jsonl, read_manifest
+from training.run.folder import LEDGER, METRICS, has_finished, read_jsonl, read_manifest
 from training.run.kinds import Kinds
 from training.run.manifest import differences, plain
 
 # In the manifest but no part of what a run is: when and where it ran, how it was called, and what came out.
 INCIDENTAL = (
-    "argv", "seconds", "status", "outputs", "files", "seal", "weights_sha256", "metrics", "changes",
-    "folder", "begun", "script",
+    "argv", "seconds", "status", "outputs", "files", "unsealed", "format", "seal", "weights_sha256", "metrics",
+    "changes", "folder", "begun", "script",
 )  # fmt: skip
 # Entries of a manifest that a repetition need not make again: what it began with is told as a cause where it differs, what
 # went on around it repeats no more than the time of day does, and its files and weights are compared by themselves.
 NOT_REPEATED = (
-    "config", "inputs", "code", "environment", "argv", "seconds", "folder", "begun", "changes", "seal", "outputs", "files",
-    "weights_sha256", "script",
+    "config", "inputs", "code", "environment", "argv", "seconds", "folder", "begun", "changes", "format", "seal", "outputs",
+    "files", "unsealed", "weights_sha256", "script",
 )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def compare(
 
 
 def _seals(run: Path, described: dict[str, Any]) -> list[str]:
-    return seal.faults(run, described) if described["status"] == "finished" else []
+    return seal.faults(run, described) if has_finished(described) else []
 
 
 def _ledgers(first: Path, second: Path, partial: bool) -> Iterator[str]:

@@ -213,7 +213,7 @@ def reopen(path: str, kind: str) -> Run:
     """A run of this kind, to go on with. DataError for what is no run, CheckpointError for another kind, or one in use."""
     run = Run.reopen(Path(path))
     check_free(run.path)
-    if "seal" in run.manifest:
+    if seal.is_sealed(run.manifest):
         seal.check(run.path, run.manifest, ())
     if run.manifest.get("kind") != kind:
         found = run.manifest.get("kind")

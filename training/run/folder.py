@@ -13,12 +13,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from training.config import TrainConfig
 from training.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from training.files import (
+    LARGEST_JSON,
     append_line,
     atomic_folder,
     atomic_path,
@@ -27,6 +29,7 @@ from training.files import (
     next_version,
     open_inside,
     parse_json,
+    read_json,
     sync,
 )
 from training.leftovers import held, part_of, sweep
@@ -36,6 +39,7 @@ from training.run.tensorboard import Board
 
 METRICS, LEDGER = "metrics.jsonl", "ledger.jsonl"
 TIMINGS, EVENTS = seal.TIMES
+_CHANGED = "the file was changed"
 
 
 class Run:
@@ -225,11 +229,16 @@ def _cut(path: Path, size: int) -> None:
 
 def newest_finished(folder: Path) -> Path | None:
     """The highest-numbered ``version_N`` whose manifest says "finished"; None where there is none."""
-    found = [p for p in folder.glob("version_*") if p.name[8:].isdecimal() and (p / "manifest.json").is_file()]
+    found = [p for p in folder.glob("version_*") if p.name[8:].isdecimal() and os.path.lexists(p / "manifest.json")]
     for path in sorted(found, key=lambda p: int(p.name[8:]), reverse=True):
-        if read_manifest(path).get("status") == "finished":
+        if has_finished(read_manifest(path)):
             return path
     return None
+
+
+def has_finished(described: Mapping[str, Any]) -> bool:
+    """Whether a run has finished, by its manifest: also where that was changed to say something else since."""
+    return described["status"] == "finished" or seal.is_sealed(described)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -238,8 +247,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise DataError(f"{path}: expected a run folder, got {'a file' if path.exists() else 'nothing'}")
     try:
-        with open_inside(path, file.name) as stream:
-            described = parse_json(stream.read())
+        described = read_json(path, file.name)
     except (OSError, ValueError):
         raise DataError(f"{path}: expected a run folder with a manifest.json in it, got none that can be read") from None
     if (wrong := manifest.wrong_entry(described)) is not None:
@@ -250,13 +258,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def check_beside(files: Sequence[Path], tell: Callable[[str], None]) -> None:
     """DataError for files of a finished run, all in one folder, that are not those that it finished with.
 
-    Any other files may be as they are. ``tell`` hears where the run has no seal.
+    Any other files may be as they are, in a run's folder as far as they are files. ``tell`` hears where the run has no seal.
     """
     folder = files[0].parent
-    if not (folder / "manifest.json").is_file():
+    if not os.path.lexists(folder / "manifest.json"):
+        if all(seal.is_plain(folder / name) for name in ("config.json", METRICS)):
+            raise DataError(f"{folder}: expected the manifest.json of the run that it is, got none; put it back")
         return
     described = read_manifest(folder)
-    if described["status"] == "finished":
+    for path in files:
+        inside(folder, path.name)
+    if has_finished(described):
         seal.check(folder, described, [path.name for path in files if path.name in described.get("outputs", {})], tell)
 
 
@@ -269,14 +281,16 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         return []
     found = []
     with open_inside(path.parent, path.name, errors="replace") as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(iter(partial(stream.readline, LARGEST_JSON), ""), 1):
             if not line.endswith("\n"):
+                if len(line) >= LARGEST_JSON:
+                    raise DataError(f"{path}:{number}: expected lines of less than {LARGEST_JSON:,} characters: {_CHANGED}")
                 break
             try:
                 value = parse_json(line)
             except ValueError:
                 value = None
             if not isinstance(value, dict):
-                raise DataError(f"{path}:{number}: expected a JSON object, got {line.strip()[:60]!r}: the file was changed")
+                raise DataError(f"{path}:{number}: expected a JSON object, got {line.strip()[:60]!r}: {_CHANGED}")
             found.append(value)
     return found

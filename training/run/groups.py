@@ -18,7 +18,7 @@ from typing import Any
 
 from training.config import ConfigT, TrainConfig
 from training.errors import ConfigError, DataError
-from training.files import atomic_folder, atomic_write, inside, next_version, open_inside, parse_json, sha256_file
+from training.files import LARGEST_JSON, atomic_folder, atomic_write, inside, next_version, read_json, sha256_file
 from training.leftovers import held, part_of, sweep
 from training.run import seal
 from training.run.folder import read_manifest
@@ -108,7 +108,7 @@ def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str)
 
 def run_group(folder: Path, config_class: type[ConfigT], train: Train[ConfigT]) -> Group:
     """Train the seeds that have not finished, one after the other, then sum all of them up."""
-    config = config_class.load(inside(folder, "config.json"))
+    config = config_class.load(inside(folder, "config.json", largest=LARGEST_JSON))
     for seed in seeds_of(folder):
         run = inside(folder, f"seed_{seed}")
         if not _finished(run):
@@ -124,6 +124,7 @@ def _summary(group: Group) -> dict[str, Any]:
     """What summary.json says of a group whose runs have all finished, but for its seal."""
     runs = [f"seed_{seed}" for seed in seeds_of(group.path)]
     return {
+        "format": seal.FORMAT,
         "seeds": sorted(group.metrics),
         "metrics": {name: found.to_dict() for name, found in group.summaries().items()},
         "files": {name: sha256_file(group.path / name) for name in FILES if seal.is_plain(group.path / name)},
@@ -136,18 +137,12 @@ def group_faults(folder: Path, *, whole: bool = True) -> list[str]:
 
     DataError where a run of it is no finished one. A group without a seal is one of an earlier version.
     """
-    found, file = [], folder / SUMMARY
-    try:
-        text = file.read_text(encoding="utf-8") if seal.is_plain(file) else ""
-        summary = parse_json(text)
-    except (OSError, ValueError):
-        text, summary = "", None
-    if not isinstance(summary, dict):
+    found, file, summary = [], folder / SUMMARY, _read_summary(folder)
+    if summary is None:
         found.append(f"{file}: expected the summary of a finished group, got none; --resume the group to have it")
-    elif "seal" in summary:
+    elif seal.is_sealed(summary):
         now = _summary(read_group(folder))
-        if summary["seal"] != seal.of(summary) or text != as_text(summary):
-            found.append(f"{file}: {seal.CHANGED}")
+        found += [f"{file}: {fault}" for fault in [seal.file_fault(file, summary)] if fault]
         for name, was, is_now in differences({k: v for k, v in summary.items() if k != "seal"}, now):
             found.append(f"{folder}: {name} is {plain(is_now)}, and was {plain(was)} in the group: {seal.CHANGED}")
     if whole:
@@ -159,11 +154,10 @@ def group_faults(folder: Path, *, whole: bool = True) -> list[str]:
 
 def check_group(folder: Path, tell: Callable[[str], None]) -> None:
     """Before a group's metrics are used: DataError where it is not as it finished; ``tell`` hears where it has no seal."""
-    if not group_seal(folder):
-        tell(f"{folder}: {seal.NO_SEAL}")
-        return
     for fault in group_faults(folder, whole=False):
         raise DataError(f"{fault}; put back what it was, or train again")
+    if not group_seal(folder):
+        tell(f"{folder}: {seal.NO_SEAL}")
 
 
 def group_extras(folder: Path) -> list[str]:
@@ -176,25 +170,29 @@ def group_extras(folder: Path) -> list[str]:
 
 def group_seal(folder: Path) -> str:
     """The seal of a finished group; "" for one that has none."""
+    return str((_read_summary(folder) or {}).get("seal", ""))
+
+
+def _read_summary(folder: Path) -> dict[str, Any] | None:
+    """What a finished group's summary.json says; None where there is none that can be read."""
     try:
-        return str(parse_json((folder / SUMMARY).read_text(encoding="utf-8"))["seal"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        summary = read_json(folder, SUMMARY)
+    except (DataError, OSError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) else None
 
 
 def started_in(folder: Path) -> str:
     """Where the relative paths of the group's settings begin; "" for here, where that folder is gone or not known."""
     seeds_of(folder)
-    with open_inside(folder, "group.json") as stream:
-        started = parse_json(stream.read()).get("folder", "")
+    started = read_json(folder, "group.json").get("folder", "")
     return started if isinstance(started, str) and os.path.isdir(started) else ""
 
 
 def seeds_of(folder: Path) -> list[int]:
     """The seeds of a group. DataError where its group.json is not one."""
     try:
-        with open_inside(folder, "group.json") as stream:
-            seeds = parse_json(stream.read())["seeds"]
+        seeds = read_json(folder, "group.json")["seeds"]
         if not seeds or any(type(seed) is not int for seed in seeds) or len(set(seeds)) < len(seeds):
             raise ValueError
         return [check_seed(seed) for seed in seeds]

@@ -20,7 +20,7 @@ class RunLock:
     """Holds the run's folder from when it is made until ``release``; CheckpointError where another process holds it."""
 
     def __init__(self, folder: Path) -> None:
-        self._descriptor = os.open(inside(folder, FILE), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        self._descriptor = os.open(inside(folder, FILE), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -38,7 +38,7 @@ class RunLock:
 def check_free(folder: Path) -> None:
     """CheckpointError where a process is working on the run; the lock is not taken, and nothing is written."""
     try:
-        descriptor = os.open(inside(folder, FILE), os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(inside(folder, FILE), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return  # no process has worked on it, or not one that we may look at: who writes will find out
     try:

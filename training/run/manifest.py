@@ -15,7 +15,8 @@ from training.files import is_inside
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "kind": str, "status": str, "config": dict, "inputs": dict, "code": dict, "environment": dict, "outputs": dict,
     "metrics": dict, "weights_sha256": str, "changes": list, "argv": list, "begun": str,
-    "seconds": (int, float), "files": dict, "seal": str,
+    "seconds": (int, float), "files": dict, "seal": str, "format": int,
+    "unsealed": list,
 }  # fmt: skip
 _INSIDE: dict[str, type | tuple[type, ...]] = {"inputs": dict, "outputs": str, "files": str, "metrics": (int, float)}
 
@@ -41,6 +42,8 @@ def wrong_entry(described: Any) -> str | None:
         for name in described.get(table, {}):
             if not is_inside(name):
                 return f"{table}: {name!r}"[:100]
+    if not all(isinstance(name, str) for name in described.get("unsealed", [])):
+        return "unsealed"
     for change in described.get("changes", []):
         if not isinstance(change, dict) or not all(isinstance(line, str) for line in change.get("changed", [None])):
             return "changes"

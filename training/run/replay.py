@@ -49,7 +49,7 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
         path = folder / each["path"]
         if not os.path.isfile(path):
             gone.append(f"{name} ({each['path']})")
-        elif sha256_file(path) != each["sha256"] or path.stat().st_size != each.get("bytes"):
+        elif path.stat().st_size != each.get("bytes") or sha256_file(path) != each["sha256"]:
             changed.append(f"{name} ({path})")
     if gone:
         raise DataError(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from training.errors import DataError, SamebitsError
-from training.files import inside, open_inside, parse_json
+from training.files import inside, read_json
 from training.run import seal
-from training.run.folder import read_manifest
-from training.run.groups import SUMMARY, Summary, group_faults, is_group, seeds_of
+from training.run.folder import has_finished, read_manifest
+from training.run.groups import SUMMARY, Summary, group_faults, group_seal, is_group, seeds_of
 from training.run.kinds import Kinds
 
 # Shown in columns of their own, or no part of the experiment.
@@ -51,7 +52,7 @@ def _run_row(path: Path, kinds: Kinds) -> dict[str, str]:
 
 def _status(path: Path, described: Mapping[str, Any]) -> str:
     """What the run says, or that it is not what it says: by the manifest, and by files that are not too large to look at."""
-    if described["status"] != "finished" and "seal" not in described:
+    if not has_finished(described):
         return str(described["status"])
     digests = {**described.get("outputs", {}), **described.get("files", {})}
     names = [name for name in digests if not (path / name).is_file() or (path / name).stat().st_size <= LARGEST]
@@ -65,20 +66,20 @@ def _status(path: Path, described: Mapping[str, Any]) -> str:
 def _group_row(path: Path, kinds: Kinds) -> dict[str, str]:
     try:
         runs = [inside(path, f"seed_{seed}") for seed in seeds_of(path)]
-        with open_inside(path, "config.json") as stream:
-            config = parse_json(stream.read())
-        begun = [read_manifest(run) for run in runs if (run / "manifest.json").is_file()]
+        config = read_json(path, "config.json")
+        manifests = {run: read_manifest(run) for run in runs if os.path.lexists(run / "manifest.json")}
     except (DataError, OSError, ValueError):
         return _row(path, "unreadable", kinds)
-    changed = any(_status(run, read_manifest(run)) == "changed" for run in runs if (run / "manifest.json").is_file())
-    changed = changed or ((path / SUMMARY).is_file() and bool(_group_faults(path)))
+    begun = list(manifests.values())
+    changed = any(_status(run, described) == "changed" for run, described in manifests.items())
+    changed = changed or (os.path.lexists(path / SUMMARY) and bool(_group_faults(path)))
     done = [described for described in begun if described["status"] == "finished"]
     levels = {str(described.get("environment", {}).get("level", "")) for described in begun}
     threads = {str(described.get("environment", {}).get("threads", "")) for described in begun}
     kind = str(begun[0]["kind"]) if begun else path.parent.name
     return _row(
         path,
-        "changed" if changed else "finished" if len(done) == len(runs) else f"{len(done)} of {len(runs)} finished",
+        "changed" if changed else _group_status(path, len(done), len(runs)),
         kinds,
         f"{len(runs)} seeds; {_settings(config, kind, kinds)}".rstrip("; "),
         {
@@ -88,6 +89,12 @@ def _group_row(path: Path, kinds: Kinds) -> dict[str, str]:
         level=", ".join(sorted(levels)),
         threads=", ".join(sorted(threads)),
     )
+
+
+def _group_status(path: Path, finished: int, runs: int) -> str:
+    if finished < runs or not os.path.lexists(path / SUMMARY):
+        return f"{finished} of {runs} finished"
+    return "finished" if group_seal(path) else "finished (no seal)"
 
 
 def _group_faults(path: Path) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from training.files import inside
+from training.files import inside, open_inside
 from training.run.seal import TIMES
 from training.visible import encodable
 
@@ -132,16 +133,45 @@ class Board:
 
     def _events(self, first_step: int) -> list[Any]:
         """What TensorBoard shows of the steps from ``first_step`` on, as it stands in its files."""
-        from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.event_pb2 import SessionLog  # type: ignore[import-untyped]
 
         kept: list[Any] = []
         for path in sorted(self.path.glob(EVENTS)):
-            name = inside(self.path, path.name).name
-            for record in RawEventFileLoader(f"{self._name_for_tensorboard()}/{name}").Load():
-                event = Event.FromString(record)
-                if event.session_log.status == SessionLog.START:
-                    kept = [each for each in kept if each.step < event.step]
-                elif event.HasField("summary") and event.step >= first_step:
-                    kept.append(event)
+            with open_inside(self.path, path.name, "rb") as stream:
+                for event in _read_events(stream):
+                    if event.session_log.status == SessionLog.START:
+                        kept = [each for each in kept if each.step < event.step]
+                    elif event.HasField("summary") and event.step >= first_step:
+                        kept.append(event)
         return kept
+
+
+def _read_events(stream: IO[bytes]) -> Iterator[Any]:
+    """The events of one of TensorBoard's files, up to the first that is damaged: there TensorBoard stops reading, too."""
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    for record in _records(stream):
+        try:
+            event = Event.FromString(record)
+        except Exception:  # protobuf's: tensorboard brings it, and has no name of its own for its errors
+            return
+        yield event
+
+
+def _records(stream: IO[bytes]) -> Iterator[bytes]:
+    """The records of a TFRecord file, up to the first that is not whole: each has its length, and checksums of both.
+
+    A length may be any number: no more than what is there is read.
+    """
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c  # type: ignore[import-untyped]
+
+    left = os.fstat(stream.fileno()).st_size
+    while len(head := stream.read(12)) == 12:
+        length, checksum = struct.unpack("<QI", head)
+        left -= 16 + length
+        if left < 0 or checksum != masked_crc32c(head[:8]):
+            return
+        record, end = stream.read(length), stream.read(4)
+        if end != struct.pack("<I", masked_crc32c(record)):
+            return
+        yield record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -39,6 +40,7 @@ WORDS = "--dim 4 --epochs 1 --batch-words 512 --min-count 1 --no-progress --thre
 # What a repetition cannot contradict where somebody made the seal anew, by names of the manifest's values, with the reason.
 NOT_REPEATED = {
     "argv*": "how the command was typed", "folder": "where it was typed", "seconds": "times do not repeat",
+    "unsealed*": "the names of files with times in them", "format": "looked at with the seal",
     "begun": "the state that checkpoints belong to, of use to --resume alone", "changes*": "what came between",
     "code.*": "of other code it rightly differs; verify names the difference",
     "environment.*": "of another machine it rightly differs; verify names the difference",
@@ -53,7 +55,7 @@ FILES_NOT_REPEATED = {
 # Not sealed at all.
 NOT_SEALED = {
     "timings.jsonl": "times do not repeat, and no command reads them", "events.*": "TensorBoard's, with times in them",
-    ".*": "the system's, such as the lock",
+    ".*": "the system's, such as the lock",  # of the two others that they are no links, and that no more come
 }  # fmt: skip
 
 
@@ -161,6 +163,12 @@ def repeats(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training.commands.verify, "_repeat", repeat)
 
 
+def link(path: Path) -> None:
+    """Put a link to the same bytes in a file's place."""
+    path.rename(path.with_name(".elsewhere"))
+    path.symlink_to(path.with_name(".elsewhere"))
+
+
 def file_changes(folder: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Each file with each of the things that can be done to its bytes."""
 
@@ -171,11 +179,6 @@ def file_changes(folder: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
             path.write_bytes(data)
 
         return act
-
-    def link(path: Path) -> None:
-        shutil.copy(path, path.with_name(".elsewhere"))
-        path.unlink()
-        path.symlink_to(path.with_name(".elsewhere"))
 
     acts = [flip(0), flip(1), flip(2), lambda path: path.write_bytes(b""), Path.unlink, link,
             lambda path: path.write_bytes(path.read_bytes() + b"\n")]  # fmt: skip
@@ -200,8 +203,15 @@ def test_each_value_of_the_manifest_is_bound(made: Path, tmp_path: Path, kind: s
             assert seal.faults(path, read_manifest(path), ()), name
         except DataError:
             continue  # it is refused as no manifest
+    for changed in [changed for name, changed in found if name.startswith(("format", "unsealed"))]:
+        (path / "manifest.json").write_text(as_text(changed))
+        assert _noticed(path)
     (path / "manifest.json").write_text(as_text({**original, "seal": "0" * 64}))
     assert len(seal.faults(path, read_manifest(path))) == 1
+    for format in (None, 1, 3):  # made anew with another, or without
+        others = {name: value for name, value in original.items() if name != "format"}
+        sealed_anew(path, {**others, **({} if format is None else {"format": format})})
+        assert seal.faults(path, read_manifest(path))[0].startswith(f"{path / 'manifest.json'}: expected format 2, got")
 
 
 @pytest.mark.parametrize("kind", ["ner", "w2v"])
@@ -211,23 +221,79 @@ def test_each_file_is_bound(made: Path, tmp_path: Path, kind: str) -> None:
     for name, act in list(file_changes(path)):
         before, sealed = (path / name).read_bytes(), not listed(Path(name).name, NOT_SEALED)
         act(path / name)
+        noticed = sealed or (act is link and not Path(name).name.startswith("."))
         names = [name] if sealed and name in seen and name != "manifest.json" else None  # all of it once for each file
         seen.add(name)
-        try:
-            found = bool(seal.faults(path, read_manifest(path), names))
-        except SamebitsError:
-            found = True
-        assert found == sealed, name
+        assert _noticed(path, names) == noticed, name
         (path / name).unlink(missing_ok=True)
         (path / name).write_bytes(before)
         cases += 1
     assert seal.faults(path, described) == []
-    (path / "checkpoints").mkdir(exist_ok=True)
-    for name in ("more.txt", "checkpoints/resume-000099.ckpt", "vectors.rule.txt"):
-        (path / name).write_text("x")
-        assert [str(path / name) in line for line in seal.faults(path, described)] == [True]
-        (path / name).unlink()
     assert cases > 80
+
+
+def _noticed(path: Path, names: list[str] | None = None) -> bool:
+    try:
+        return bool(seal.faults(path, read_manifest(path), names))
+    except SamebitsError:
+        return True
+
+
+def to_file(path: Path) -> None:
+    path.symlink_to(path.parent / "manifest.json")
+
+
+def to_folder(path: Path) -> None:
+    path.symlink_to(path.parent)
+
+
+def of_socket(path: Path) -> None:
+    at = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(f"/proc/self/fd/{at}/{path.name}")  # a socket's own name is short
+    os.close(at)
+
+
+ADDED: list[Callable[[Path], object]] = [
+    lambda path: path.write_text("x"), Path.touch, to_file, to_folder, lambda path: path.symlink_to("nowhere"), os.mkfifo,
+    of_socket,
+]  # fmt: skip
+NAMES = (
+    "more.txt", "checkpoints/resume-000099.ckpt", "vectors.rule.txt", "events.out.tfevents.1.x",
+    "deep/events.out.tfevents.1", "deep/er/events.out.tfevents.1.x", "checkpoints/timings.jsonl",
+    "events.out.tfevents.9/words", "timings.jsonl~",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["ner", "w2v"])
+def test_what_came_after_the_run_had_finished_is_told(made: Path, tmp_path: Path, kind: str) -> None:
+    """Files, links, pipes and sockets, under names of a run's own files and others, in folders of every depth."""
+    path = copy(made, kind, tmp_path)
+    described = read_manifest(path)
+    for name in NAMES:
+        for put in ADDED:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            put(path / name)
+            assert [line.startswith(f"{path / name}: ") for line in seal.faults(path, described)] == [True], (name, put)
+            (path / name).unlink()
+    (path / "link").symlink_to(path / "deep")
+    assert len(seal.faults(path, described)) == 1
+    (path / "link").unlink()
+    (path / ".hidden").touch()
+    assert seal.faults(path, described) == []
+
+
+def test_event_files_that_a_run_wrote_below_its_folder_are_sealed_and_not_repeated(made: Path, tmp_path: Path) -> None:
+    path = copy(made, "ner", tmp_path)
+    (path / "deep").mkdir()
+    (path / "deep" / "events.out.tfevents.1.x").write_text("x")
+    described = read_manifest(path)
+    seal.put_on(path, described)
+    (path / "manifest.json").write_text(as_text(described))
+    assert "deep/events.out.tfevents.1.x" in described["files"]
+    assert not noticed(path, made / "ner-again")
+    (path / "deep" / "events.out.tfevents.1.x").write_text("y")
+    assert noticed(path, made / "ner-again")
 
 
 # -- what is changed, and digests and seal made anew ---------------------------------------------------------------------
@@ -260,7 +326,7 @@ def test_each_value_is_compared_with_the_repetition(
         described = {**changed, "seal": seal.of(changed)}
         if name.startswith("seal") or wrong_entry(described) is not None or noticed():
             continue
-        files = name.startswith("files")
+        files = name.startswith(("files", "format"))
         (path / "manifest.json").write_text(as_text(described) if files else "")
         if not files or not seal.faults(path, described):
             unnoticed.append(name)
@@ -374,10 +440,24 @@ def edit(name: str) -> Callable[[Path], None]:
     return act
 
 
+def take(*names: str, **values: Any) -> Callable[[Path], None]:
+    """Take values out of the manifest, and change others."""
+
+    def act(path: Path) -> None:
+        described = {name: value for name, value in read_manifest(path).items() if name not in names}
+        (path / "manifest.json").write_text(as_text({**described, **values}))
+
+    return act
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "weights": (swap_weights, "compare resume"), "manifest": (raise_f1, ""),
     "indexer": (edit("indexer.json"), "compare resume"), "config": (edit("config.json"), "compare resume"),
     "predictions": (edit("predictions.conll"), "predict evaluate export resume"),
+    "seal gone": (take("seal"), ""), "format gone": (take("format"), ""), "files gone": (take("files"), ""),
+    "seal and format gone": (take("seal", "format"), ""), "seal and files gone": (take("seal", "files"), ""),
+    "seal gone, F1 raised": (take("seal", metrics={"test_f1": 0.99, "test_loss": 0.1}), ""),
+    "stopped": (take(status="stopped"), ""), "seal gone, stopped": (take("seal", status="stopped"), ""),
 }  # fmt: skip
 
 
@@ -398,9 +478,12 @@ def test_commands_look_before_they_use_a_run(made: Path, tmp_path: Path, what: s
             assert (result.exit_code, result.output.splitlines()[1].split()[1]) == (0, "changed")
         else:
             assert result.exit_code == (1 if how.startswith("diff") else 2), (how, result.output)
-            assert f"{path}/" in result.output
-            assert "the run" in result.output
             assert "same bits" not in result.output
+            assert "no seal" not in result.output
+            if "stopped" not in what or how in ("diff", "resume"):
+                assert f"{path}/" in result.output
+                assert "the run" in result.output
+                assert ("its seal was taken away" in result.output) == ("seal" in what)
     assert not (tmp_path / "out").exists() or "export" in do_not_use_it
 
 
@@ -432,7 +515,7 @@ def test_a_run_of_an_earlier_version_is_told_and_looked_at_as_before(made: Path,
     path = Path(shutil.copytree(made / "ner", tmp_path / "runs" / "ner" / "version_0"))
     described = read_manifest(path)
     names = ("test_report.txt", "test_report.html", "predictions.conll", "indexer.json", "metrics.jsonl", "ledger.jsonl")
-    old = {name: value for name, value in described.items() if name not in ("seal", "files")}
+    old = {name: value for name, value in described.items() if name not in ("seal", "files", "format", "unsealed")}
     (path / "manifest.json").write_text(as_text({**old, "outputs": {n: described["outputs"][n] for n in names}}))
     for how in USES:
         result = use(how, path, made, tmp_path)
@@ -459,7 +542,7 @@ def test_each_field_and_file_of_a_group_is_bound(made: Path, tmp_path: Path) -> 
         before = (path / file).read_bytes()
         for name, changed in list(changes(json.loads(before)))[:: 20 if file == "config.json" else 1]:
             (path / file).write_text(json.dumps(changed, indent=2) + "\n")
-            assert _group_noticed(path) or (file, name) == ("summary.json", "seal (gone)"), (file, name)
+            assert _group_noticed(path), (file, name)
         (path / file).write_bytes(before)
     for name, changed in changes({k: v for k, v in summary.items() if k != "seal"}):
         (path / "summary.json").write_text(as_text({**changed, "seal": seal.of(changed)}))
@@ -496,6 +579,35 @@ def test_a_group_is_verified_run_by_run(made: Path, tmp_path: Path) -> None:
     for how in (["compare", path, path], ["train-ner", "--resume", path]):
         assert run(*how).exit_code == 2, how
     assert "changed" in run("runs", "list", "--root", tmp_path.parent).output
+
+
+@pytest.mark.usefixtures("repeats")
+def test_a_groups_seal_that_is_gone_is_told_by_who_uses_the_group(made: Path, tmp_path: Path) -> None:
+    """All of the summary, parts of it, a link in its place; that of an earlier version is compared, and a line says so."""
+    path = Path(shutil.copytree(made / "group", tmp_path / "runs" / "ner" / "group_0"))
+    commands = (["compare", path, path], ["verify", path], ["runs", "list", "--root", tmp_path / "runs"])
+    summary = json.loads((path / "summary.json").read_bytes())
+    for gone in (["seal"], ["format"], ["files"], ["seal", "format"], ["seal", "files"], ["format", "files"]):
+        (path / "summary.json").write_text(as_text({k: v for k, v in summary.items() if k not in gone}))
+        compared, verified, listed = (run(*how) for how in commands)
+        assert (compared.exit_code, verified.exit_code) == (2, 1), gone
+        assert ("its seal was taken away" in compared.output) == ("seal" in gone)
+        assert "no seal" not in compared.output + verified.output + listed.output
+        assert " changed " in listed.output
+    earlier = {k: v for k, v in summary.items() if k in ("seeds", "metrics")}
+    (path / "summary.json").write_text(as_text(earlier))
+    compared, verified, listed = (run(*how) for how in commands)
+    assert (compared.exit_code, verified.exit_code) == (0, 0)
+    assert all("no seal" in each.output for each in (compared, verified, listed))
+    for link in (False, True):
+        (path / "summary.json").unlink()
+        if link:
+            (path / "summary.json").symlink_to(made / "group" / "summary.json")
+        compared, verified, listed = (run(*how) for how in commands)
+        assert (compared.exit_code, verified.exit_code) == (2, 1)
+        assert "summary.json: expected the summary of a finished group, got none" in compared.output
+        assert (" changed " if link else "1 of 1 finished") in listed.output
+        (path / "summary.json").touch()
 
 
 def test_each_field_and_file_of_a_bundle_is_bound(made: Path, tmp_path: Path) -> None:
