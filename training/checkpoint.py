@@ -8,10 +8,12 @@ takes none.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_STORED, ZipFile
 
 from training.errors import CheckpointError, DataError, DiskError, is_out_of_memory
 from training.files import atomic_path, atomic_write, fault_point, inside, remove_partial, sha256_file
@@ -89,6 +91,8 @@ def _read(path: Path, mmap: bool = False) -> Checkpoint:
     from training.storable import decode
 
     try:
+        with ZipFile(path) as archive:
+            check_stored(archive)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # pickle, zip and torch errors alike: the file is not one of ours
         if is_out_of_memory(error):
@@ -100,6 +104,13 @@ def _read(path: Path, mmap: bool = False) -> Checkpoint:
         return dict(decode(checkpoint))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
+
+
+def check_stored(archive: ZipFile) -> None:
+    """ValueError for an archive that would become larger than it is: torch.save packs nothing, torch.load unpacks it."""
+    members, size = archive.infolist(), os.stat(str(archive.filename)).st_size
+    if any(each.compress_type != ZIP_STORED for each in members) or sum(each.file_size for each in members) > size:
+        raise ValueError("expected an archive that is not compressed")
 
 
 def verify(path: Path) -> str:

@@ -206,17 +206,31 @@ def sync(path: Path) -> None:
 
 def sha256_file(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hex. DataError for what is no file, or nearly all holes: it would have no end."""
-    with open(path, "rb", opener=_without_waiting) as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: expected a file, got a device, a pipe or a socket")
-        _check_size(path, status, None)
+    with _open_file(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _chunks(stream)
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe, too, before anybody writes into it."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def read_small(path: str | Path) -> str:
+    """The text, in UTF-8, of a file that is read without being asked for. DataError for what is none, or no small one.
+
+    OSError where it cannot be read, ValueError where it is no UTF-8.
+    """
+    with _open_file(path, LARGEST_JSON) as stream:
+        return stream.read().decode()
+
+
+def _open_file(path: str | Path, largest: int | None = None) -> IO[bytes]:
+    """A file to be read, which a link may lead to; what has no end is not waited for."""
+    stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    try:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: expected a file, got a device, a pipe or a socket")
+        _check_size(path, status, largest)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def _chunks(stream: object) -> str:

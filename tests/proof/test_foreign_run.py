@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import resource
 import shutil
+import signal
+import socket
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -346,6 +352,169 @@ def test_a_copy_of_hard_links_leaves_its_original_alone(place: Place) -> None:
     assert files(place.run) == before
 
 
+# -- odd files --------------------------------------------------------------------------------------------------------
+
+TERABYTE = 1 << 40
+
+
+def _bind(path: Path) -> None:
+    at = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(f"/proc/self/fd/{at}/{path.name}")  # a socket's own name is short
+    os.close(at)
+
+
+ODD: dict[str, Callable[[Path, Path], object]] = {
+    "pipe": lambda path, was: os.mkfifo(path), "socket": lambda path, was: _bind(path),
+    "link to /dev/zero": lambda path, was: path.symlink_to("/dev/zero"), "folder": lambda path, was: path.mkdir(),
+    "link to the same": lambda path, was: path.symlink_to(was), "link to itself": lambda path, was: path.symlink_to(path),
+    "sparse": lambda path, was: _with_holes(path, was), "holes": lambda path, was: _with_holes(path, None),
+}  # fmt: skip
+
+
+def _with_holes(path: Path, was: Path | None) -> None:
+    """What stood there, and no end of zeros behind it, which take no room on the disk."""
+    path.write_bytes(was.read_bytes() if was else b"")
+    os.truncate(path, TERABYTE)
+
+
+class Late(BaseException):
+    """It takes too long. No OSError, as a TimeoutError is: a command would make a line of it."""
+
+
+@contextmanager
+def little_time_and_memory() -> Iterator[None]:
+    """An error where the body takes more than five seconds, or half a gigabyte more than there is."""
+
+    def late(number: int, frame: object) -> None:
+        raise Late
+
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(5)
+    resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 29), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+_seen: list[str] | None = None
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _seen is not None:
+        _seen.append(str(arguments[0]))
+
+
+@contextmanager
+def opened() -> Iterator[list[str]]:
+    """The paths of the files that are opened while the body runs."""
+    global _seen
+    if not hasattr(_watch, "there"):  # a hook stays for good
+        sys.addaudithook(_watch)
+        _watch.there = True  # type: ignore[attr-defined]
+    found: list[str] = []
+    _seen = found
+    try:
+        yield found
+    finally:
+        _seen = None
+
+
+LOOK_AT_ALL = ("verify", "verify --from", "diff", "diff the other way", "runs list")
+"""Commands that look at all files of a run by one function: each odd file is given to one of them, in turn."""
+
+
+def try_odd_files(folder: Path, commands: dict[str, list[object]], rest: Path, resumed: bool = False) -> int:
+    """Put something odd into the place of each file that a command opens: it ends in one line, or as if nothing were.
+
+    A run that is ``resumed`` goes on: it is copied for that.
+    """
+    number = 0
+    for command, arguments in commands.items():
+        shutil.copytree(folder, rest / "kept")
+        with opened() as paths:
+            assert run(*arguments).exit_code in (0, 1, 75)
+        shutil.rmtree(folder)
+        (rest / "kept").rename(folder)
+        names = sorted({os.path.relpath(path, folder) for path in paths if Path(path).is_relative_to(folder)})
+        assert names, command
+        for name, odd in itertools.product([name for name in names if (folder / name).is_file()], ODD):
+            number += 1
+            if command not in LOOK_AT_ALL or command == LOOK_AT_ALL[number % len(LOOK_AT_ALL)]:
+                _try(folder, name, odd, arguments, rest, resumed)
+    return number
+
+
+def _try(folder: Path, name: str, odd: str, arguments: list[object], rest: Path, resumed: bool) -> None:
+    if resumed:
+        shutil.copytree(folder, rest / "kept")
+    path, was = folder / name, rest / "was"
+    path.rename(was)
+    ODD[odd](path, was)
+    try:
+        with little_time_and_memory():
+            result = in_order(run(*arguments))
+        assert "not enough memory" not in result.output
+        assert result.exit_code in (0, 1, 2, 75)
+    except BaseException:
+        print(f"{odd} in place of {name}: {arguments}")
+        raise
+    if resumed:
+        shutil.rmtree(folder)
+        (rest / "kept").rename(folder)
+        was.unlink()
+    else:
+        path.rmdir() if odd == "folder" else path.unlink()
+        was.rename(path)
+
+
+def as_earlier(described: dict[str, Any]) -> dict[str, Any]:
+    """A finished run's manifest as one of an earlier version: nothing says what its files are."""
+    return {name: value for name, value in described.items() if name not in (*seal.MARKS, "unsealed", "outputs")}
+
+
+@pytest.fixture
+def unrepeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """verify takes the run itself for its repetition."""
+
+    def repeat(described: dict[str, Any], again: Path, prepared: bool, *_: Any) -> bool:
+        if not prepared:
+            (again / "checkpoints").mkdir(parents=True)
+            (again / "manifest.json").write_text(json.dumps({**as_stopped(described), "status": "finished"}))
+        return True
+
+    monkeypatch.setattr("training.commands.verify._repeat", repeat)
+
+
+@pytest.mark.usefixtures("unrepeated")
+@pytest.mark.parametrize("whose", ["run", "earlier", "group", "bundle"])
+def test_odd_files_in_what_somebody_made(place: Place, tmp_path: Path, whose: str) -> None:
+    shutil.copytree(place.run, place.folder / "good")
+    if whose == "earlier":
+        described = json.loads((place.run / "manifest.json").read_text())
+        (place.run / "manifest.json").write_text(json.dumps(as_earlier(described)))
+    folder = {"group": place.group, "bundle": place.bundle}.get(whose, place.run)
+    commands = place.commands(folder)
+    commands["diff the other way"] = ["diff", place.folder / "good", folder]
+    commands["compare"] = ["compare", folder, place.folder / "good"]
+    wanted = {"group": ("compare", "verify", "runs list", "resume"), "bundle": ("predict", "evaluate")}.get(whose, commands)
+    before = files(folder)
+    assert try_odd_files(folder, {name: commands[name] for name in wanted}, tmp_path) >= 80
+    assert files(folder) == before
+
+
+def test_odd_files_in_a_stopped_run(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    place.stop()
+    resume = [*place.commands(place.run)["resume"], "--max-time", "0s"]
+    assert try_odd_files(place.run, {"resume": resume}, tmp_path, resumed=True) >= 64
+
+
 # -- groups and bundles -----------------------------------------------------------------------------------------------
 
 
@@ -438,3 +607,32 @@ def test_a_link_in_a_stopped_run_of_word_vectors(stopped: Path, tmp_path: Path, 
     result = in_order(run("train-w2v", "--resume", folder))
     assert result.exit_code == (75 if name.endswith(".part") else 2), result.output
     assert outside.read_text() == "kept"
+
+
+@pytest.mark.usefixtures("unrepeated")
+def test_odd_files_in_a_run_of_word_vectors(made: Place, small_text: Path, tmp_path: Path) -> None:
+    """Finished; in a folder that is no run, the text rule beside the vectors, which nobody names."""
+    text, folder, alone = tmp_path / "text", tmp_path / "runs" / "w2v" / "version_0", tmp_path / "alone"
+    text.write_text("\n".join(small_text.read_text().splitlines()[:40]) + "\n")
+    tiny = ["--dim", 4, "--epochs", 1, "--min-count", 1, "--threads", 1, "--device", "cpu", "--no-progress"]
+    assert run("train-w2v", "--corpus", text, *tiny, "--run", folder).exit_code == 0
+    shutil.copytree(folder, tmp_path / "good")
+    train = ["train-ner", *TINY, "--data", made.data, "--fast-dev-run", 1, "--vectors", folder, "--run", tmp_path / "new"]
+    commands: dict[str, list[object]] = {
+        "nearest": ["vectors", "nearest", folder / "vectors.bin", "the"], "train": train,
+        "diff": ["diff", folder, tmp_path / "good"], "diff the other way": ["diff", tmp_path / "good", folder],
+        "runs list": ["runs", "list", "--root", tmp_path / "runs"], "verify": ["verify", folder],
+    }  # fmt: skip
+    assert try_odd_files(folder, commands, tmp_path) >= 100
+    alone.mkdir()
+    for name in ("vectors.bin", "vectors.rule.json"):
+        shutil.copyfile(folder / name, alone / name)
+    for odd in ODD:
+        _try(alone, "vectors.rule.json", odd, ["vectors", "nearest", alone / "vectors.bin", "the"], tmp_path, False)
+
+
+def test_odd_files_in_a_stopped_run_of_word_vectors(stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    folder = Path(shutil.copytree(stopped, tmp_path / "w2v"))
+    resume: dict[str, list[object]] = {"resume": ["train-w2v", "--resume", folder, "--max-time", "0s"]}
+    assert try_odd_files(folder, resume, tmp_path, resumed=True) >= 64

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import torch
 from training import checkpoint, files
 from training.checkpoint import ResumeStore
 from training.errors import CheckpointError, ConfigError
+from training.run import stored_weights
 
 CONTENT = {
     "weights": {"a": torch.arange(6.0).reshape(2, 3)},
@@ -102,6 +105,27 @@ def test_a_hostile_file_runs_no_code(tmp_path: Path, form: str) -> None:
     with pytest.raises(CheckpointError, match="not a samebits checkpoint"):
         checkpoint.load(path)
     assert not target.exists()
+
+
+@pytest.mark.parametrize("form", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, "the same bytes twice"])
+def test_a_packed_file_is_not_unpacked(tmp_path: Path, form: int | str) -> None:
+    """A few kilobytes could become all the memory that there is."""
+    checkpoint.save(tmp_path / "good.ckpt", {"weights": {"a": torch.zeros(1 << 20)}})
+    path = tmp_path / "packed.ckpt"
+    packing = 0 if isinstance(form, str) else form
+    with zipfile.ZipFile(tmp_path / "good.ckpt") as good, zipfile.ZipFile(path, "w", packing) as to:
+        for member in good.infolist():
+            to.writestr(member.filename, good.read(member))
+        if isinstance(form, str):
+            to.filelist.append(to.filelist[-1])
+            to.filelist.append(max(to.filelist, key=lambda member: member.file_size))
+    checkpoint.digest_path(path).write_text(files.sha256_file(path) + "\n")
+    tracemalloc.start()
+    for read in (checkpoint.load, checkpoint.written_at, stored_weights.weights_sha256):
+        with pytest.raises(CheckpointError, match=r"packed\.ckpt: not a samebits checkpoint"):
+            read(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZipFile
 
+from training.checkpoint import check_stored
+
 # Classes of torch.save's pickles, which stand for a dtype: its name, and the bytes of a number.
 STORAGES = {
     "DoubleStorage": ("torch.float64", 8), "FloatStorage": ("torch.float32", 4), "HalfStorage": ("torch.float16", 2),
@@ -71,6 +73,7 @@ def _read(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]] | None:
     """(dtype, shape, bytes) by name; None for a file that is not as a run writes it."""
     try:
         with ZipFile(path) as archive:
+            check_stored(archive)
             names = archive.namelist()
             (values,) = (name for name in names if name.endswith("/data.pkl"))
             folder = values.removesuffix("/data.pkl")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 EVENTS = TIMES[1]
+DIGITS = 10  # of the second in the name of a file of TensorBoard's
 
 
 class Board:
@@ -94,7 +95,7 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter
 
         begun = (path.name.split(".")[3] for path in self.path.glob(EVENTS))
-        first = 1 + max((int(second) for second in begun if second.isdecimal()), default=0)
+        first = 1 + max((int(second) for second in begun if second.isdecimal() and len(second) <= DIGITS), default=0)
         clock = event_file_writer.time
         event_file_writer.time = SimpleNamespace(time=lambda: max(first, time.time()))
         try:

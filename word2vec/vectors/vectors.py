@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from training.errors import DataError
-from training.files import atomic_write, parse_json
+from training.files import atomic_write, parse_json, read_small
 from training.job_progress import Progress
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.read import read_table
@@ -214,7 +214,7 @@ def read_rule(path: str | Path) -> TextRule | None:
     """The rule recorded beside the vectors ``path``, None where there is none; DataError where it cannot be understood."""
     beside = rule_path(path)
     try:
-        values = parse_json(beside.read_text(encoding="utf-8"))
+        values = parse_json(read_small(beside))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

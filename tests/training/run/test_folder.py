@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import random
+import struct
 import time
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PageAccumulator
+from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c  # type: ignore[import-untyped]
 
 from training.config import TrainConfig
 from training.errors import ConfigError, DataError
 from training.files import next_version
 from training.run.folder import Run, newest_finished, read_jsonl, read_manifest
+from training.run.tensorboard import Board, _read_events
 
 
 def scalars(path: Path, tag: str) -> list[tuple[int, float]]:
@@ -166,3 +174,55 @@ def test_what_is_no_run_folder_is_named(tmp_path: Path, content: str | None, mes
         (folder / "manifest.json").write_text(content)
     with pytest.raises(DataError, match=message):
         read_manifest(folder)
+
+
+def _record(data: bytes, length: int | None = None, crc: int = 0) -> bytes:
+    """As TFRecord has it, its checksums right but for ``crc``, its length as given."""
+    head = struct.pack("<Q", len(data) if length is None else length)
+    return head + struct.pack("<I", masked_crc32c(head)) + data + struct.pack("<I", masked_crc32c(data) ^ crc)
+
+
+def _events() -> Iterator[tuple[str, bytes, int]]:
+    """Files of events, made wrong: a name, the bytes, how many events of two are good."""
+    good = [Event(step=step, summary=Summary(value=[Summary.Value(tag="a", simple_value=1.0)])) for step in (1, 2)]
+    first, second = (_record(each.SerializeToString()) for each in good)
+    yield "whole", first + second, 2
+    for cut in range(len(second)):
+        yield f"cut at {cut}", first + second[:cut], 1
+    for bit in range(0, 8 * len(second), 5):
+        yield f"bit {bit}", first + bytes(b ^ (1 << bit % 8) if i == bit // 8 else b for i, b in enumerate(second)), 1
+    for length in (1, 1 << 31, 1 << 40, (1 << 63) - 1, (1 << 64) - 1):
+        yield f"length {length}", first + _record(second[12:-4], length), 1
+    for seed in range(50):
+        data = random.Random(seed).randbytes(seed)
+        yield f"bytes {seed}", data, 0
+        if seed > 3:
+            yield f"no event {seed}", first + _record(b"\xff" + data), 1
+    yield "zeros", bytes(10_000), 0
+    yield "wrong checksum", first + _record(second[12:-4], crc=1), 1
+    yield "empty records", first + 1000 * _record(b"") + second, 2
+
+
+def test_events_made_wrong_are_read_up_to_where_they_are(tmp_path: Path) -> None:
+    """Nothing larger than the file is asked for, whatever length a record names."""
+    file = tmp_path / "events.out.tfevents.1.x.2.0"
+    cases = list(_events())
+    tracemalloc.start()
+    for name, data, good in cases:
+        file.write_bytes(data)
+        with open(file, "rb") as stream:
+            found = [event.step for event in _read_events(stream) if event.HasField("summary")]
+        assert found == [1, 2][:good], name
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+    assert len(cases) > 150
+
+
+@pytest.mark.parametrize("second", ["1", "x", "9" * 10, "9" * 60, "9" * 200, "", "-1", "\u0663"])
+def test_event_files_of_any_name_can_be_followed_by_others(tmp_path: Path, second: str) -> None:
+    (tmp_path / f"events.out.tfevents.{second}.x").write_bytes(b"no event")
+    board = Board(tmp_path)
+    board.go_back(0)
+    board.scalar("a", 1.0, 1)
+    board.close()
+    assert len(list(tmp_path.glob("events.*"))) == 2

@@ -405,7 +405,7 @@ def test_a_forgery_is_named_by_verify(made: Path, tmp_path: Path) -> None:
 
 # -- who looks before use ----------------------------------------------------------------------------------------------
 
-USES = ["predict", "evaluate", "export", "diff", "diff the other way", "runs list", "compare", "resume"]
+USES = ["predict", "evaluate", "export", "diff", "diff the other way", "runs list", "compare", "resume", "verify"]
 
 
 def use(how: str, path: Path, made: Path, target: Path) -> Result:
@@ -415,6 +415,7 @@ def use(how: str, path: Path, made: Path, target: Path) -> Result:
         "export": ["export", path, target / "out"], "diff": ["diff", made / "ner", path],
         "diff the other way": ["diff", path, made / "ner"], "runs list": ["runs", "list", "--root", path.parent.parent],
         "compare": ["compare", made / "ner", path], "resume": ["train-ner", "--resume", path],
+        "verify": ["verify", path],
     }[how])  # fmt: skip
 
 
@@ -461,6 +462,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("repeats")
 @pytest.mark.parametrize("what", DAMAGE)
 def test_commands_look_before_they_use_a_run(made: Path, tmp_path: Path, what: str) -> None:
     (tmp_path / "runs" / "ner").mkdir(parents=True)
@@ -477,7 +479,8 @@ def test_commands_look_before_they_use_a_run(made: Path, tmp_path: Path, what: s
         elif how == "runs list":
             assert (result.exit_code, result.output.splitlines()[1].split()[1]) == (0, "changed")
         else:
-            assert result.exit_code == (1 if how.startswith("diff") else 2), (how, result.output)
+            differs = how.startswith("diff") or (how == "verify" and "stopped" not in what)
+            assert result.exit_code == (1 if differs else 2), (how, result.output)
             assert "same bits" not in result.output
             assert "no seal" not in result.output
             if "stopped" not in what or how in ("diff", "resume"):
