@@ -7,6 +7,8 @@ in the middle draws what it would have drawn; put back afterwards, they leave th
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import hashlib
 import random
 from collections.abc import Iterator
@@ -19,7 +21,8 @@ import torch
 MASK = 2**64 - 1
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 """Classes of generators that a program makes for itself."""
-State = tuple[torch.Tensor, list[torch.Tensor], dict[str, Any], tuple[Any, ...]]
+State = tuple[list[torch.Tensor], Any, Any]
+"""torch's states (CUDA's, too), NumPy's and Python's."""
 
 
 def key_of(seed: int, purpose: str, *counters: int) -> int:
@@ -36,6 +39,21 @@ def mixed(key: int, counter: int) -> int:
     return z ^ (z >> 31)
 
 
+class Keys:
+    """Keys of places: functions of (seed, purpose, counters, place)."""
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        self.seed, self.purpose = seed, purpose
+        self._key = 0
+        self._counters: tuple[int, ...] = (-1,)
+
+    def __call__(self, place: int, *counters: int) -> int:
+        """The key of a place."""
+        if counters != self._counters:
+            self._key, self._counters = key_of(self.seed, self.purpose, *counters), counters
+        return mixed(self._key, place)
+
+
 def set_generators(key: int) -> None:
     """Set them all, CUDA's too where it has started, from a key of 64 bits.
 
@@ -50,19 +68,126 @@ def set_generators(key: int) -> None:
 
 
 def get_generators() -> State:
-    """Their states, for ``put_generators``."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return torch.get_rng_state(), cuda, np.random.get_state(legacy=False), random.getstate()
+    """Their states, for ``put_generators``: plain values and tensors. In some 30 µs."""
+    return _torch_states(), _get_numpy(), random.getstate()
 
 
 def put_generators(state: State) -> None:
     """Back to ``state``."""
-    on_cpu, on_cuda, numpy_state, python_state = state
-    torch.set_rng_state(on_cpu)
-    if on_cuda:
-        torch.cuda.set_rng_state_all(on_cuda)
-    np.random.set_state(numpy_state)
-    random.setstate(python_state)
+    for_torch, for_numpy, for_python = state
+    on_cuda = torch.cuda.default_generators if len(for_torch) > 1 else ()
+    for generator, each in zip((torch.default_generator, *on_cuda), for_torch, strict=False):
+        generator.set_state(each)
+    _put_numpy(for_numpy)
+    random.setstate(for_python)
+
+
+def mark() -> Any:
+    """How they stand, right after ``set_generators``, for ``untouched``."""
+    return _torch_states(), _copied(), random.getstate()
+
+
+def untouched(marked: Any) -> bool:
+    """Whether nothing was drawn since ``mark``; False where that cannot be told."""
+    for_torch, for_numpy, for_python = marked
+    now = _torch_states()
+    same = len(now) == len(for_torch) and all(map(torch.equal, now, for_torch))
+    return same and for_numpy is not None and _copied() == for_numpy and bool(random.getstate() == for_python)
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Whatever the body draws, they are put back afterwards."""
+    before = get_generators()
+    try:
+        yield
+    finally:
+        put_generators(before)
+
+
+class Carried:
+    """States of the global generators that are in force while it is entered, and go on where they were left.
+
+    ``key`` is what they begin with.
+    """
+
+    def __init__(self, key: int) -> None:
+        self._key = key
+        self._outer: list[State] = []
+        self.state: State | None = None
+        """Where they stand; None at the beginning."""
+
+    def __enter__(self) -> None:
+        self._outer.append(get_generators())
+        if self.state is None:
+            set_generators(self._key)
+        else:
+            put_generators(self.state)
+
+    def __exit__(self, *_: object) -> None:
+        self.state = get_generators()
+        put_generators(self._outer.pop())
+
+
+def _torch_states() -> list[torch.Tensor]:
+    on_cuda = [each.get_state() for each in torch.cuda.default_generators] if torch.cuda.is_initialized() else []
+    return [torch.default_generator.get_state(), *on_cuda]
+
+
+# NumPy's get_state and set_state take 140 µs, so that its generator is copied as it lies in memory: its ctypes interface
+# says where. What it keeps beside that: of each pair of normal numbers that it makes, the second.
+
+_BYTES = 4 * 625  # 624 words and a position
+
+
+def _get_numpy() -> Any:
+    copy = _copied()
+    if copy is None:
+        return np.random.get_state(legacy=False)
+    normal = np.random.standard_normal()
+    if _copied() != copy:  # it was made anew
+        np.random.standard_normal()  # the second of this pair: now none is kept
+        _put_copy(copy)
+        return copy, None
+    _put_numpy((copy, normal))
+    return copy, normal
+
+
+def _put_numpy(state: Any) -> None:
+    if isinstance(state, dict):
+        np.random.set_state(state)
+        return
+    copy, normal = state
+    if normal is None:
+        np.random.seed(0)  # forgets a normal number that is kept
+        _put_copy(copy)
+        return
+    lying = np.frombuffer(copy, np.uint32)
+    np.random.set_state(("MT19937", lying[:-1], int(lying[-1]), 1, normal))
+
+
+def _copied() -> bytes | None:
+    """NumPy's generator as it lies in memory; None where it lies there in another way."""
+    bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
+    if type(bits) is not np.random.MT19937 or not _lies_as_expected():
+        return None
+    return ctypes.string_at(bits.ctypes.state_address, _BYTES)
+
+
+def _put_copy(copy: bytes) -> None:
+    bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
+    ctypes.memmove(bits.ctypes.state_address, copy, _BYTES)
+
+
+@functools.cache
+def _lies_as_expected() -> bool:
+    own = np.random.MT19937(7)
+    state = own.state["state"]
+    lying = np.frombuffer(ctypes.string_at(own.ctypes.state_address, _BYTES), np.uint32)
+    return bool((lying[:-1] == state["key"]).all() and lying[-1] == state["pos"])
+
+
+# -- generators that a program makes for itself ----------------------------------------------------------------------------
 
 
 def state_of(generator: Any) -> Any:
@@ -86,13 +211,3 @@ def put_state(generator: Any, state: Any) -> None:
         generator.set_state(state)
     else:
         generator.setstate(state)
-
-
-@contextmanager
-def kept_generators() -> Iterator[None]:
-    """Whatever the body draws, they are put back afterwards."""
-    before = get_generators()
-    try:
-        yield
-    finally:
-        put_generators(before)
