@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from training.callbacks.weight_averaging import WeightAveraging
     from training.config import TrainConfig
     from training.data.batches import Batches, FixedBatches
+    from training.data.combined import CombinedLoader
     from training.data.data_module import DataModule
     from training.determinism.flags import seed_everything
     from training.loop.callback import Callback
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Batches",
     "Callback",
+    "CombinedLoader",
     "DataModule",
     "EarlyStopping",
     "FixedBatches",
@@ -41,6 +43,7 @@ __all__ = [
 _HOMES = {
     "Batches": "training.data.batches",
     "Callback": "training.loop.callback",
+    "CombinedLoader": "training.data.combined",
     "DataModule": "training.data.data_module",
     "EarlyStopping": "training.callbacks.early_stopping",
     "FixedBatches": "training.data.batches",

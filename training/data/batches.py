@@ -12,6 +12,12 @@ class Batches(Protocol):
 
     Any class with a ``plan`` is one. A run that goes on at batch k takes the plan's k-th batch, and none before it.
 
+    A plan is a sequence. Where it has them, these are used, too: ``plan.has(k)`` says whether there is a batch k, which may
+    be read ahead to tell, where ``len(plan)`` raises TypeError because nobody knows yet; ``plan.close()`` ends the reading
+    of that epoch. ``Batches.state_dict()`` says where the reading stands after the batch that was handed out last, as plain
+    values and tensors, ``load_state_dict`` goes on there with the next batch that is asked for, and ``close()`` ends the
+    reading and all workers. What ``as_batches`` makes of a dataloader has all of them (training/data/loaders.py).
+
     Example:
         >>> from training import Batches
         >>> from training.randomness import permutation
