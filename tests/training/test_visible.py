@@ -20,6 +20,7 @@ BY_HAND = re.compile(
     r"""
       ['"]s['"]\ (?:if|\*) | \*\ \(?\w+\ (?:!=|>)\ 1\b                     # 's' * (n > 1)
     | \[:\w+\](?:\ \+\ ['"]|\})(?:\.\.\.|…)                              # text[:57] + "...", {text[:12]}…
+    | \[:\w+\]!r\} | \)\[:\w+\]\}                                         # {name[:80]!r}, {str(error)[:200]}
     | and\ \{len\(.*\}\ more                                               # and {len(names) - 3} more
     """,
     re.VERBOSE,
@@ -60,6 +61,8 @@ def test_nobody_does_it_by_hand() -> None:
     assert BY_HAND.search("""f"{n} column{'s' * (n > 1)}" """)
     assert BY_HAND.search('text[:77] + "..."')
     assert BY_HAND.search('f"{digest[:12]}…"')
+    assert BY_HAND.search('f"got {name[:80]!r}"')
+    assert BY_HAND.search('f"got {str(error)[:200]}"')
     assert BY_HAND.search('f" and {len(bad) - 3} more"')
     lines = ((path, line.strip()) for path in CODE for line in path.read_text(encoding="utf-8").splitlines())
     assert [f"{path.relative_to(ROOT)}: {line}" for path, line in lines if BY_HAND.search(line)] == []

@@ -23,7 +23,7 @@ import torch
 from training.errors import DataError
 from training.job_progress import Progress
 from training.visible import counted
-from word2vec.text.file_kinds import COLUMNS, EMPTY, TABLE, TEXT, VECTORS, opened
+from word2vec.text.file_kinds import COLUMNS, EMPTY, TABLE, TEXT, VECTORS, decoded, opened
 from word2vec.vectors.vectors import WordVectors, row_products, top_k, unit_rows
 
 Pair = tuple[str, str, float]
@@ -161,11 +161,7 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Line numbers and lines that say something."""
     with opened(path, "a set of word similarity or analogies") as stream:
         stream.kind.check(path, "a set of word similarity or analogies", TEXT, COLUMNS, TABLE, VECTORS, EMPTY)
-        for number, raw in enumerate(stream, start=1):
-            try:
-                line = raw.decode()
-            except UnicodeDecodeError:
-                raise stream.kind.not_utf8(f"{path}:{number}", raw) from None
+        for number, line in decoded(stream, str(path), stream.kind):
             if line.strip() and not line.startswith("#"):
                 yield number, line
 
