@@ -17,7 +17,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "kind": str, "status": str, "config": dict, "inputs": dict, "code": dict, "environment": dict, "outputs": dict,
     "metrics": dict, "weights_sha256": str, "changes": list, "argv": list, "begun": str,
     "seconds": (int, float), "files": dict, "seal": str, "format": int,
-    "unsealed": list,
+    "unsealed": list, "script": dict,
 }  # fmt: skip
 _INSIDE: dict[str, type | tuple[type, ...]] = {"inputs": dict, "outputs": str, "files": str, "metrics": (int, float)}
 
@@ -45,6 +45,15 @@ def wrong_entry(described: Any) -> str | None:
                 return shortened(f"{table}: {name!r}", 100)
     if not all(isinstance(name, str) for name in described.get("unsealed", [])):
         return "unsealed"
+    if not all(isinstance(word, str) and "\0" not in word for word in described.get("argv", [])):
+        return "argv"
+    if "script" in described and not all(
+        isinstance(described["script"].get(name), kind) for name, kind in (("path", str), ("module", str), ("number", int))
+    ):
+        return "script"
+    own = described.get("code", {}).get("own", {})
+    if not isinstance(own, dict) or not all(is_inside(name) and isinstance(value, str) for name, value in own.items()):
+        return "code: own"
     for change in described.get("changes", []):
         if not isinstance(change, dict) or not all(isinstance(line, str) for line in change.get("changed", [None])):
             return "changes"

@@ -128,6 +128,8 @@ def check_script(run: Path, described: dict[str, Any], named: str) -> Script:
     if Path(named).name != Path(script.path).name:
         raise DataError(f"--script: expected the program that made {run} ({script.path}), got {named}")
     sources = described["code"].get("own", {})
+    if script.path.rpartition("/")[2] not in sources:
+        raise DataError(f"{run / 'manifest.json'}: expected the digest of its program {script.path}, got none")
     for name, digest in sources.items():
         path = Path(named).resolve().parent / name
         if not path.is_file() or sha256_file(path) != digest:
@@ -136,8 +138,28 @@ def check_script(run: Path, described: dict[str, Any], named: str) -> Script:
     return replace(script, path=os.path.abspath(named))
 
 
+def check_module(script: Script, folder: str) -> None:
+    """DataError where Python, started in ``folder``, would find another file by the program's name as a module.
+
+    The name stands in the run, and may be that of anything that is installed here.
+    """
+    parts = script.module.split(".")
+    for place in (folder, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), str(ROOT)):
+        if Path(place, parts[0]).exists() or Path(place, f"{parts[0]}.py").exists():
+            file = Path(place, *parts[:-1], f"{parts[-1]}.py")
+            if all(map(str.isidentifier, parts)) and file.is_file() and file.samefile(script.path):
+                return
+            break
+    raise DataError(
+        f"{script.path}: it was started as the module {script.module[:80]!r}, which is another file in {folder}; run verify "
+        "where it was started, or start it by its file"
+    )
+
+
 def run_again(script: Script, arguments: list[str], folder: str, asked: Repetition) -> int:
     """Run the program in a process of its own; its exit code. What it says is seen."""
+    if script.module:
+        check_module(script, folder)
     paths = [*([folder] if script.module else []), os.environ.get("PYTHONPATH", ""), str(ROOT)]
     environment = {**os.environ, REPEAT: json.dumps(asdict(asked)), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, *script.entry(), *arguments]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import runpy
+import shutil
 import signal
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -21,7 +24,8 @@ from training.config import TrainConfig
 from training.errors import ConfigError, Preempted
 from training.loop.callback import Callback
 from training.loop.trainer import Trainer
-from training.run import script
+from training.run import script, seal
+from training.run.manifest import as_text
 from training.run.own import experiment
 
 PROGRAM = Path(__file__).resolve().parents[2] / "programs" / "half.py"
@@ -174,6 +178,72 @@ def test_verify_runs_the_program_again_if_it_is_named(whole: Path, tmp_path: Pat
     verified = command("verify", run, "--script", str(PROGRAM))
     assert "verified: same bits" in verified.output, verified.output
     assert verified.exit_code == 0
+
+
+ODD: list[Any] = [
+    None, [], {}, "x", 5, True, "/etc/passwd", "../half.py", "a\nb", "\x00", -1, 10**400, [5], ["\x00"], ["x", "y"],
+]  # fmt: skip
+
+
+def test_what_a_run_says_of_its_program_may_be_anything(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each value in each place: one line, and nothing but the program that is named is run."""
+    ran: list[list[str]] = []
+
+    def run_it(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("training.run.script.subprocess.run", run_it)
+    run = tmp_path / "run"
+    shutil.copytree(whole / "runs/half/version_0", run)
+    good = manifest(run)
+    places = [("script",), ("script", "path"), ("script", "module"), ("script", "number"), ("code", "own"),
+              ("code", "own", "half.py"), ("code", "own", "../x.py"), ("code",), ("argv",), ("folder",)]  # fmt: skip
+    for place, value in itertools.product(places, ODD):
+        described = json.loads(json.dumps(good))
+        at = described
+        for name in place[:-1]:
+            at = at[name]
+        at[place[-1]] = value
+        described["seal"] = seal.of(described)
+        (run / "manifest.json").write_text(as_text(described))
+        result = command("verify", str(run), "--script", str(PROGRAM))
+        assert isinstance(result.exception, SystemExit), (place, value, result.exception)
+        assert result.exit_code == 2, (place, value, result.output)
+    assert {tuple(each[:2]) for each in ran} == {(sys.executable, str(PROGRAM))}
+
+
+@pytest.mark.parametrize(
+    "module", ["half", "pip", "json.tool", "programs.half", "half.__main__", "..half", "half;x", "-c", "ünix"]
+)
+def test_a_module_that_is_not_the_program_is_not_run(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """The run that names it, and the folder that it says it was started in, are somebody else's."""
+    run, folder = tmp_path / "run", tmp_path / "theirs"
+    shutil.copytree(whole / "runs/half/version_0", run)
+    for name in ("half.py", "programs/half.py", "half/__main__.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("raise SystemExit('must not be run')")
+    described = manifest(run)
+    described["script"]["module"] = module
+    described |= {"folder": str(folder), "argv": [str(PROGRAM), "--help"]}
+    (run / "manifest.json").write_text(as_text({**described, "seal": seal.of(described)}))
+    monkeypatch.setattr("training.run.script.subprocess.run", lambda *_, **__: pytest.fail("it is run"))
+    result = command("verify", str(run), "--script", str(PROGRAM))
+    assert (result.exit_code, "which is another file" in result.output) == (2, True), result.output
+
+
+def test_a_program_that_was_started_as_a_module_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("a/b/c.py", "d.py"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for module, folder in (("a.b.c", tmp_path), ("d", tmp_path), ("d", tmp_path / "a")):
+        file = tmp_path / f"{module.replace('.', '/')}.py"
+        script.check_module(script.Script(str(file), module, 1), str(folder))
 
 
 def test_verify_from_a_checkpoint_and_up_to_a_step(whole: Path) -> None:
