@@ -11,7 +11,7 @@ import ctypes
 import functools
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,12 +59,26 @@ def set_generators(key: int) -> None:
 
     torch.manual_seed would take twenty times as long: it looks for other kinds of devices each time.
     """
-    torch.default_generator.manual_seed(key)  # which takes its lower half
+    set_torch(key)
+    set_numpy(key)
+    random.seed(key)
+
+
+def set_torch(key: int) -> None:
+    """Set torch's, which takes the key's lower half on the CPU."""
+    torch.default_generator.manual_seed(key)
     if torch.cuda.is_initialized():
         for generator in torch.cuda.default_generators:
             generator.manual_seed(key)
-    np.random.seed(key >> 32)  # the upper half: both are the same Mersenne Twister
-    random.seed(key)
+
+
+def set_numpy(key: int) -> None:
+    """Set NumPy's from the key's upper half: it is the same Mersenne Twister as torch's."""
+    np.random.seed(key >> 32)
+
+
+SETTERS: dict[str, Callable[[int], None]] = {"torch": set_torch, "numpy": set_numpy, "python": random.seed}
+"""Each of them by name, as ``touched`` names them."""
 
 
 def get_generators() -> State:
@@ -82,17 +96,22 @@ def put_generators(state: State) -> None:
     random.setstate(for_python)
 
 
-def mark() -> Any:
-    """How they stand, right after ``set_generators``, for ``untouched``."""
-    return _torch_states(), _copied(), random.getstate()
+def mark(state: State | None = None) -> Any:
+    """How they stand, for ``touched``; torch's and NumPy's were set right before, Python's is as in ``state``, if given."""
+    return _torch_states(), _copied(), random.getstate() if state is None else state[2]
 
 
-def untouched(marked: Any) -> bool:
-    """Whether nothing was drawn since ``mark``; False where that cannot be told."""
+def touched(marked: Any) -> set[str]:
+    """Which of SETTERS were drawn from since ``mark``, or set; where that cannot be told they count as such."""
     for_torch, for_numpy, for_python = marked
-    now = _torch_states()
-    same = len(now) == len(for_torch) and all(map(torch.equal, now, for_torch))
-    return same and for_numpy is not None and _copied() == for_numpy and bool(random.getstate() == for_python)
+    found, now = set(), _torch_states()
+    if len(now) != len(for_torch) or not all(map(torch.equal, now, for_torch)):
+        found.add("torch")
+    if for_numpy is None or _copied() != for_numpy:
+        found.add("numpy")
+    if random.getstate() != for_python:
+        found.add("python")
+    return found
 
 
 @contextmanager

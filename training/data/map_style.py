@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from training.data.plans import Plan
-from training.data.reading import Feed, Reader, as_in_a_worker
+from training.data.reading import Feed, Reader, one_thread
 from training.data.samplers import Order, Orders
 from training.data.workers import Items, Request, as_it_is
 
@@ -90,7 +90,7 @@ class _Reading:
         """The next request's batch; StopIteration where there is none."""
         if self._reader.workers:
             return next(self._iterator)
-        with as_in_a_worker(keeps=self._items.may_draw):
+        with one_thread():
             return next(self._iterator)
 
     def stop(self) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.data.workers import Start
-from training.generators import kept_generators, key_of
+from training.generators import key_of
 
 _with_workers: weakref.WeakSet[Reader] = weakref.WeakSet()
 
@@ -107,17 +107,13 @@ class Feed:
 
 
 @contextmanager
-def as_in_a_worker(keeps: bool = True) -> Iterator[None]:
-    """Load in this process as a worker does: with one thread, and the global generators put back (where ``keeps``)."""
+def one_thread() -> Iterator[None]:
+    """Load in this process as a worker does: with one thread, which may decide how a sum is rounded."""
     threads = torch.get_num_threads()
     if threads != 1:
         torch.set_num_threads(1)
     try:
-        if keeps:
-            with kept_generators():
-                yield
-        else:
-            yield
+        yield
     finally:
         if threads != 1:
             torch.set_num_threads(threads)

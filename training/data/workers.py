@@ -17,7 +17,19 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, Te
 from torch.utils.data import _utils as torch_data
 
 from training.data.own_generators import get_own, own_generators, put_own, set_own
-from training.generators import Keys, key_of, mark, set_generators, untouched
+from training.generators import (
+    SETTERS,
+    Keys,
+    State,
+    get_generators,
+    key_of,
+    mark,
+    put_generators,
+    set_generators,
+    set_numpy,
+    set_torch,
+    touched,
+)
 
 _ONLY_INDEXED = (TensorDataset, list, tuple, range, torch.Tensor)
 _DRAW_NOTHING = (torch_data.collate.default_collate, torch_data.collate.default_convert)
@@ -39,8 +51,8 @@ class Request(NamedTuple):
 class Items(Dataset[Any]):
     """A loader's data set and its collate_fn: gives the batch for a request.
 
-    To set the generators for each item takes longer than many a data set needs to look it up. So once a first batch has
-    drawn nothing, they are set for a whole batch; should one draw after all, it is loaded again with them set for each item.
+    To set a generator for each item takes longer than many a data set needs to look it up. So those that a first batch did
+    not draw from are not set; should a later one, it is loaded again with them set, and from then on they are.
 
     Args:
         dataset: the user's.
@@ -53,74 +65,80 @@ class Items(Dataset[Any]):
     def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], batched: bool, seed: int, purpose: str) -> None:
         self.dataset, self.collate_fn, self.batched = dataset, collate_fn, batched
         self.seed, self.purpose = seed, purpose
-        self.may_draw = not (_only_indexed(dataset) and collate_fn in _DRAW_NOTHING)
-        """Whether what is loaded may draw from generators: torch's own classes do not."""
-        self._sets = self.may_draw
-        """Whether the generators are set for each item."""
         self._at_once = batched and _loads_at_once(dataset)
         self._item_keys, self._batch_keys = Keys(seed, f"{purpose}/item"), Keys(seed, f"{purpose}/collate")
+        self._may_draw = not (_only_indexed(dataset) and collate_fn in _DRAW_NOTHING)
+        self._setters = tuple(SETTERS) if self._may_draw else ()
+        """Those of the global generators that are set for each item."""
         self._own: list[Any] | None = None
+        """Generators that the data set and the collate_fn have for themselves; these always are."""
+        self._watching = False
         self._marked: Any = None
-        self._watching = self._drew = False
+        self._drawn: set[str] = set()
 
     def __getitem__(self, request: Request) -> Any:
+        if not self._may_draw:
+            return self._loaded(request)
+        first = self._own is None
+        if self._own is None:  # now, since a worker_init_fn may have made some
+            self._own = own_generators(self.dataset, self.collate_fn)
         try:
-            if not self.may_draw:
-                return self._loaded(request)
-            if self._own is None:
-                return self._first(request)
-            if self._sets:
-                with _kept(self._own):
-                    return self._loaded(request)
-            return self._at_a_venture(request)
+            with _undisturbed(self._own) as state:
+                return self._first(request) if first else self._next(request, state)
         except StopIteration as error:  # which would end the epoch, and nobody would know
             raise RuntimeError(f"{type(self.dataset).__name__}: StopIteration for {request.indices}") from error
 
     def _first(self, request: Request) -> Any:
         """The first batch in this process, from which is learned what is drawn from."""
-        own = self._own = own_generators(self.dataset, self.collate_fn)  # now, as a worker_init_fn may have made some
         self._watching = True
-        with _kept(own):
+        try:
             batch = self._loaded(request)
-            self._watching, self._drew = False, self._drew or not untouched(self._marked)
-            self._own = own_generators(self.dataset, self.collate_fn)
-            if len(self._own) > len(own):  # one was made for the first item
-                batch = self._loaded(request)
-        self._sets = self._drew or bool(self._own)
+        finally:
+            self._watching = False
+        self._drawn |= touched(self._marked)
+        own = own_generators(self.dataset, self.collate_fn)
+        if len(own) > len(self._own or ()):  # one was made for the first item
+            self._own = own
+            batch = self._loaded(request)
+        self._setters = tuple(name for name in SETTERS if name in self._drawn)
         return batch
 
-    def _at_a_venture(self, request: Request) -> Any:
-        """A batch that probably draws nothing."""
-        set_generators(self._item_keys(request.place, request.epoch, request.again))
-        marked = mark()
+    def _next(self, request: Request, state: State) -> Any:
+        """Another batch, which probably draws from what the first did."""
+        if len(self._setters) == len(SETTERS):
+            return self._loaded(request)
+        key = self._item_keys(request.place, request.epoch, request.again)
+        set_torch(key)
+        set_numpy(key)
+        marked = mark(state)
         batch = self._loaded(request)
-        if untouched(marked):
+        more = touched(marked).difference(self._setters)
+        if not more:
             return batch
-        self._sets = True
+        self._setters = (*self._setters, *more)
         return self._loaded(request)
 
     def _loaded(self, request: Request) -> Any:
         data = self._items(request) if self.batched else self._item(request, request.place, request.indices)
-        if self._sets:
-            self._set(self._batch_keys(request.batch, request.epoch, request.again))
+        self._set(self._batch_keys(request.batch, request.epoch, request.again))
         return self.collate_fn(data)
 
     def _items(self, request: Request) -> Any:
         if not self._at_once:
             return [self._item(request, request.place + i, index) for i, index in enumerate(request.indices)]
-        if self._sets:
-            self._set(self._item_keys(request.place, request.epoch, request.again))
+        self._set(self._item_keys(request.place, request.epoch, request.again))
         return self.dataset.__getitems__(request.indices)
 
     def _item(self, request: Request, place: int, index: Any) -> Any:
-        if self._sets:
+        if self._setters or self._own:
             self._set(self._item_keys(place, request.epoch, request.again))
         return self.dataset[index]
 
     def _set(self, key: int) -> None:
         if self._watching and self._marked is not None:
-            self._drew = self._drew or not untouched(self._marked)
-        set_generators(key)
+            self._drawn |= touched(self._marked)
+        for name in self._setters:
+            SETTERS[name](key)
         if self._own:
             set_own(self._own, key)
         if self._watching:
@@ -128,14 +146,16 @@ class Items(Dataset[Any]):
 
 
 @contextmanager
-def _kept(own: list[Any]) -> Iterator[None]:
-    """In this process, put objects' generators back afterwards: they may be somebody else's, too."""
-    before = get_own(own) if own and get_worker_info() is None else None
+def _undisturbed(own: list[Any]) -> Iterator[State]:
+    """Put generators back afterwards; outside of workers a data set's own, too, for others may have them."""
+    state = get_generators()
+    own_states = get_own(own) if own and get_worker_info() is None else None
     try:
-        yield
+        yield state
     finally:
-        if before is not None:
-            put_own(own, before)
+        put_generators(state)
+        if own_states is not None:
+            put_own(own, own_states)
 
 
 class Stream(IterableDataset[Any]):

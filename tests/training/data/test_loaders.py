@@ -227,7 +227,7 @@ def test_torchs_own_data_are_looked_up_without_setting_generators(monkeypatch: p
     def fail(*_: Any) -> None:
         raise AssertionError("set")
 
-    monkeypatch.setattr("training.data.workers.set_generators", fail)
+    monkeypatch.setattr("training.data.workers.get_generators", fail)
     data = TensorDataset(torch.arange(6))
     for dataset in (data, random_split(data, [4, 2])[0], [1, 2, 3]):
         read(batches(loader(dataset, batch_size=2)), 0)
