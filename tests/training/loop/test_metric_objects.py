@@ -211,9 +211,9 @@ def fit(
 
 
 PLANS: list[dict[str, Any]] = [
-    {"max_epochs": 3, "val_check_interval": 0.5},
+    {"max_epochs": 2, "val_check_interval": 0.5},
     {"max_epochs": 2, "accumulate_grad_batches": 2},
-    {"max_epochs": -1, "max_steps": 11, "check_val_every_n_epoch": None, "val_check_interval": 5},
+    {"max_epochs": -1, "max_steps": 9, "check_val_every_n_epoch": None, "val_check_interval": 5},
 ]
 
 
@@ -221,7 +221,7 @@ PLANS: list[dict[str, Any]] = [
 def test_left_at_any_batch_it_goes_on_with_the_same_counts(tmp_path: Path, settings: dict[str, Any]) -> None:
     whole = Kept()
     task, _, boundaries = fit(Measured(), None, settings, whole)
-    assert boundaries > 15
+    assert boundaries >= 15
     for leave_at in range(boundaries):
         log = Kept()
         _, state, _ = fit(Measured(), None, settings, log, leave_at=leave_at)
