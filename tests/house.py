@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training.loop",),
     ("training.callbacks",),
     ("training.run",),
+    ("training.loop.names",),
     ("training.loop.trainer",),
     ("training",),
     ("training.commands",),

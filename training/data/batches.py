@@ -71,12 +71,3 @@ def length(plan: Any) -> int | float:
 def has(plan: Any, k: int) -> bool:
     """Whether a plan has a batch k; it may read that one ahead."""
     return bool(plan.has(k)) if hasattr(plan, "has") else k < len(plan)
-
-
-Sources = Batches | Sequence[Batches]
-"""One source of batches, or several."""
-
-
-def source_list(source: Sources) -> list[Batches]:
-    """One source of batches, or several, as a list."""
-    return list(source) if isinstance(source, Sequence) else [source]

@@ -47,8 +47,12 @@ def evaluate(
         return Evaluation([], [])
     _check_signatures(session, kind, len(sources))
     bare = session.fitting or not session.inference_mode
-    with torch.no_grad() if bare else torch.inference_mode(), kept_generators():
-        return _pass(session, kind, sources, limits, when_final, keep)
+    session.evaluating = kind
+    try:
+        with torch.no_grad() if bare else torch.inference_mode(), kept_generators():
+            return _pass(session, kind, sources, limits, when_final, keep)
+    finally:
+        session.evaluating = ""
 
 
 def _pass(

@@ -41,23 +41,23 @@ def fit(session: Session, task: Task, data: Data, state: dict[str, Any] | None =
         _check_task(session, task)
         with ExitStack() as stack:
             if data.is_given:  # what does not fit is refused before any hook has run
-                train, val = _measured(session, task, *stack.enter_context(data.sources()))
+                val = _measured(session, task, *stack.enter_context(data.sources()))
             stack.enter_context(session.attached(task, "fit", data.module))
             stack.enter_context(torch.enable_grad())
             if not data.is_given:
-                train, val = _measured(session, task, *stack.enter_context(data.sources()))
+                val = _measured(session, task, *stack.enter_context(data.sources()))
             if state is not None:
                 restore_model(session, state)  # before there are optimizers, as in Lightning
             configure_optimizers(session)
             if state is not None:
                 _take_up(session, state)
             with kept_generators():
-                _run(session, train, val, state)
+                _run(session, val, state)
     finally:
         session.fitting = False
 
 
-def _run(session: Session, train: Batches, val: list[Batches], state: dict[str, Any] | None) -> None:
+def _run(session: Session, val: list[Batches], state: dict[str, Any] | None) -> None:
     """All that is run: a sanity check, epoch after epoch, and the hooks around them."""
     session.seed("fit")
     session.call("on_fit_start")
@@ -71,7 +71,7 @@ def _run(session: Session, train: Batches, val: list[Batches], state: dict[str, 
         session.seed("train")
         session.call("on_train_start")
         while not _done(session):
-            _run_epoch(session, train, val)
+            _run_epoch(session, val)
         nonfinite.check_weights(session)
         session.seed("train end")
         session.call("on_train_end")
@@ -81,13 +81,13 @@ def _run(session: Session, train: Batches, val: list[Batches], state: dict[str, 
 # -- an epoch, and a batch of it -----------------------------------------------------------------------------------------
 
 
-def _run_epoch(session: Session, train: Batches, val: list[Batches]) -> None:
+def _run_epoch(session: Session, val: list[Batches]) -> None:
     """One epoch, or what is left of one: it is taken up at its stage."""
     progress = session.progress
     session.forget_hooks()  # one that was set meanwhile counts from here on
     session.seed("epoch", progress.current_epoch)
     # known before the epoch starts, so that one that is taken up at batch k goes on in the same plan
-    plan = session.plan = train.plan(0 if session.config.overfit_batches else progress.current_epoch)
+    plan = _plan_epoch(session)
     if progress.stage == "start":
         session.call("on_train_epoch_start")
         progress.batch_idx = 0
@@ -109,6 +109,12 @@ def _run_epoch(session: Session, train: Batches, val: list[Batches]) -> None:
     progress.current_epoch += 1
     progress.batch_idx, progress.stage = 0, "start"
     session.boundary()
+
+
+def _plan_epoch(session: Session) -> Any:
+    """The training batches of the current epoch."""
+    session.plan = session.sources[0].plan(0 if session.config.overfit_batches else session.progress.current_epoch)
+    return session.plan
 
 
 def _run_batch(session: Session, plan: Any, val: list[Batches]) -> None:
@@ -250,6 +256,7 @@ def _may_stop(session: Session) -> bool:
 def _take_up(session: Session, state: dict[str, Any]) -> None:
     """Back to where ``state`` was taken; its weights, counters and callbacks are there already."""
     restore(session, state)
+    _plan_epoch(session)
     with restoring():
         _reopen_epoch(session)
     stage, batch_idx = session.progress.stage, session.progress.batch_idx
@@ -298,8 +305,8 @@ def _check_task(session: Session, task: Task) -> None:
     session.may_skip = overridden(task, "on_train_batch_start", Task)
 
 
-def _measured(session: Session, task: Task, sources: list[Batches], val: list[Batches]) -> tuple[Batches, list[Batches]]:
-    """The sources, once their numbers of batches, and the interval between validations, are known."""
+def _measured(session: Session, task: Task, sources: list[Batches], val: list[Batches]) -> list[Batches]:
+    """The sources to validate on, once their numbers of batches, and the interval between validations, are known."""
     has_step = overridden(task, "validation_step", Task)
     if val and not has_step:
         warnings.warn("fit: there are batches to validate on, but no validation_step: no validation", stacklevel=5)
@@ -307,7 +314,7 @@ def _measured(session: Session, task: Task, sources: list[Batches], val: list[Ba
         raise ConfigError(
             f"fit: expected training batches, or {type(task).__name__} to have a train_dataloader, got neither"
         )
-    train = sources[0]
+    train, session.sources = sources[0], [*sources, *val]
     if not has(train.plan(0), 0):
         raise ConfigError("fit: expected training batches, got none")
     n = session.num_training_batches = session.batches_to_run("train", [train])[0]
@@ -316,7 +323,7 @@ def _measured(session: Session, task: Task, sources: list[Batches], val: list[Ba
     if n and session.limits["val"][1]:
         every = session.check_val_every_n_epoch
         session.validation_interval = cadence.validation_interval(session.val_check_interval, n, every)
-    return train, val
+    return val
 
 
 def _check_storable(session: Session) -> None:

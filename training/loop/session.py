@@ -63,6 +63,8 @@ class Session:
         inference_mode: bool = True,
     ) -> None:
         self.config, self.view, self.inference_mode = config, view, inference_mode
+        self.tell: Callable[[str], None] = lambda line: None
+        """Hears what a person should know, a line each."""
         self.limits = cadence.limits(config, limit_predict_batches)
         self.fast_dev_run = quick = config.fast_dev_run
         self.max_epochs, self.max_steps = (1, quick) if quick else (config.max_epochs, config.max_steps)
@@ -80,10 +82,14 @@ class Session:
         self.optimizers: list[CountingOptimizer] = []
         self.schedulers: list[Scheduler] = []
         self.fitting = self.sanity_checking = self.validates = self.accumulating = False
+        self.evaluating = ""
+        """The kind of evaluation that is run: "validation", "test" or "predict"; else ""."""
         self.num_training_batches: int | float = 0
         """Of an epoch; infinite where it is only known once they are read."""
         self.num_val_batches: int | float = 0
         self.validation_interval: int | float = 0
+        self.sources: list[Batches] = []
+        """Of a fit: where its batches come from, training's first."""
         self.plan: Any = None
         """The epoch's training batches."""
         self.may_skip = False

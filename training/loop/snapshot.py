@@ -17,7 +17,6 @@ from training.loop.callback import key_of
 from training.loop.metric_objects import restore_metrics, states_of
 from training.loop.progress import IN_BATCH
 from training.loop.session import Session
-from training.visible import shortened
 
 
 def capture(session: Session) -> dict[str, Any]:
@@ -44,6 +43,8 @@ def capture(session: Session) -> dict[str, Any]:
     }
     if generators := {name: state_of(each) for name, each in _generators(session)}:
         checkpoint["generators"] = generators
+    if sources := {str(i): state for i, each in _kept_sources(session) if (state := each.state_dict())}:
+        checkpoint["sources"] = sources
     session.call("on_save_checkpoint", checkpoint)
     return checkpoint
 
@@ -93,6 +94,8 @@ def restore(session: Session, checkpoint: dict[str, Any]) -> None:
         _restore_flags(session, checkpoint)  # now: what is frozen later may have had an optimizer
         _restore_metric_objects(session, checkpoint.get("metric_objects", {}))
         session.train_results.load_state(checkpoint["results"])
+        for i, source in _kept_sources(session):
+            source.load_state_dict(copy.deepcopy(checkpoint.get("sources", {}).get(str(i), {})))
         states = checkpoint.get("generators", {})
         for name, generator in _generators(session):
             put_state(generator, states[name])
@@ -113,8 +116,15 @@ def restoring() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        said = shortened(" ".join(str(error).split()), 200)
+        said = " ".join(str(error).split())[:200]
         raise CheckpointError(f"the checkpoint is of another model, other data or other settings: {said}") from None
+
+
+def _kept_sources(session: Session) -> Iterator[tuple[int, Any]]:
+    """The sources that say where their reading stands, with their numbers."""
+    for i, source in enumerate(session.sources):
+        if callable(getattr(source, "state_dict", None)):
+            yield i, source
 
 
 def _generators(session: Session) -> Iterator[tuple[str, Any]]:

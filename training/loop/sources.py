@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from training.data.batches import Batches, source_list
+import numpy as np
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from training.data.batches import Batches
+from training.data.combined import CombinedLoader
 from training.data.data_module import DataModule
 from training.data.hooks import DataHooks
+from training.data.loaders import as_batches
 from training.errors import ConfigError
 from training.loop.hooks import overridden
 from training.loop.session import Session
@@ -56,7 +62,20 @@ class Data:
             source = self._from_hook(split)
         if source is None:
             return []
-        return source_list(source)
+        config, session = self.session.config, self.session
+
+        def batches(each: Any, purpose: str) -> Batches:
+            fixed = bool(config.overfit_batches) and split in ("train", "val")
+            return as_batches(each, seed=config.seed, purpose=purpose, tell=session.tell, fixed_order=fixed)
+
+        if split == "train":
+            return [batches(CombinedLoader(source, "max_size_cycle") if _is_several(source) else source, split)]
+        if isinstance(source, CombinedLoader):
+            return [batches(each, f"{split}/{i}") for i, each in enumerate(source.flattened)]
+        if _is_several(source):
+            parts = list(source.values()) if isinstance(source, Mapping) else list(source)
+            return [batches(each, f"{split}/{i}") for i, each in enumerate(parts)]
+        return [batches(source, split)]
 
     def _from_hook(self, split: str) -> Any:
         """What the data module's, or the task's own, ``train_dataloader()`` and so on gives; None where it has none."""
@@ -66,6 +85,23 @@ class Data:
         if self.is_given or not overridden(self.session.task, name, DataHooks):
             return None
         return self.session.call_own(name)
+
+
+def _is_several(source: Any) -> bool:
+    """Whether it holds sources, not batches: a dict, or a list or tuple of what is no tensor, tuple or dict of a batch."""
+    if isinstance(source, Mapping):
+        return True
+    if not isinstance(source, list | tuple) or hasattr(source, "plan"):
+        return False
+    return bool(source) and all(
+        hasattr(each, "plan") or isinstance(each, DataLoader | CombinedLoader | list) or _is_iterable(each)
+        for each in source
+    )
+
+
+def _is_iterable(each: Any) -> bool:
+    no = (Tensor, tuple, Mapping, str, bytes, np.ndarray)
+    return hasattr(each, "__iter__") and not isinstance(each, no)
 
 
 def _close(sources: list[Batches]) -> None:

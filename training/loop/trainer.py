@@ -23,6 +23,7 @@ from training.loop.ckpt_path import checkpoint_path
 from training.loop.evaluate import Metrics, evaluate
 from training.loop.fit import fit
 from training.loop.keywords import refuse, settings
+from training.loop.names import Names
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.schedulers import by_name
 from training.loop.session import MetricsLogger, Session
@@ -58,7 +59,7 @@ class _Of(Generic[V]):
         setattr(getattr(trainer, self.holder), self.name, value)
 
 
-class Trainer:
+class Trainer(Names):
     """Runs a Task: fit, validate, test, predict. Hooks, their order, the counters and the keywords are Lightning 2.6's.
 
     Args:
@@ -189,6 +190,7 @@ class Trainer:
             inference_mode=inference_mode,
         )  # fmt: skip
         self._checkpoint_dir = checkpoint_dir
+        self.session.tell = say if run is None else run.options.tell
         self.progress = self.session.progress
         # Called at each step, so without a detour.
         self.log_value, self.backward = self.session.log_value, self.session.backward

@@ -36,7 +36,6 @@ from training.leftovers import held, part_of, sweep
 from training.run import manifest, seal
 from training.run.lock import RunLock
 from training.run.tensorboard import Board
-from training.visible import shortened
 
 METRICS, LEDGER = "metrics.jsonl", "ledger.jsonl"
 TIMINGS, EVENTS = seal.TIMES
@@ -292,7 +291,6 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             except ValueError:
                 value = None
             if not isinstance(value, dict):
-                shown = shortened(line.strip(), 60)
-                raise DataError(f"{path}:{number}: expected a JSON object, got {shown!r}: {_CHANGED}")
+                raise DataError(f"{path}:{number}: expected a JSON object, got {line.strip()[:60]!r}: {_CHANGED}")
             found.append(value)
     return found

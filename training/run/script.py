@@ -7,7 +7,7 @@ runs is to be repeated (the how-manieth that it opens), into which folder, and w
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import json
 import os
 import subprocess
@@ -20,7 +20,7 @@ from typing import Any
 from training.config import ConfigT
 from training.errors import DataError
 from training.files import sha256_file
-from training.run.environment import ROOT
+from training.run.environment import ROOT, sources
 
 REPEAT = "SAMEBITS_REPEAT"
 _opened = 0
@@ -97,9 +97,10 @@ def own_code(script: Script | None) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def code_sha256(sources: dict[str, str]) -> str:
-    """One digest of a program's own code; "" where there is none."""
-    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest() if sources else ""
+@functools.cache
+def ours() -> frozenset[Path]:
+    """The files of this library."""
+    return frozenset(sources())
 
 
 def _is_own(file: Path, folder: Path) -> bool:
@@ -107,8 +108,9 @@ def _is_own(file: Path, folder: Path) -> bool:
     if not path.is_relative_to(folder) or not path.is_file():
         return False
     others = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib", "platlib")]
-    others += [ROOT / name for name in ("training", "ner", "word2vec", "cli.py")]
-    return not any(path.is_relative_to(other) for other in others) and "site-packages" not in path.parts
+    if any(path.is_relative_to(other) for other in others) or "site-packages" in path.parts:
+        return False
+    return path not in ours()
 
 
 def check_script(run: Path, described: dict[str, Any], named: str) -> Script:

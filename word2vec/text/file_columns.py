@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from training.visible import counted
-
 ENOUGH = 0.95  # of the rows must agree
 _TAG = re.compile(r"[OBIMELSU]|[BIMELSU]-(?!-).*(?<!-)")
 _NUMBER = re.compile(r"\d+")
@@ -61,7 +59,7 @@ class Layout(NamedTuple):
         """Why these columns cannot be meant, with a proposal; "" if nothing speaks against them, or nothing is better."""
         place = word % self.width if -self.width <= word < self.width else None
         if place is None:
-            wrong = f"only {counted(self.width, 'column')}"
+            wrong = f"only {self.width} column{'s' * (self.width > 1)}"
         elif place == self.numbers:
             wrong = "a running number"
         elif place in self.steady and self.rows > 4:
