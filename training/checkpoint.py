@@ -17,6 +17,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 from training.errors import CheckpointError, DataError, DiskError, is_out_of_memory
 from training.files import atomic_path, atomic_write, fault_point, inside, remove_partial, sha256_file
+from training.visible import short_digest, shortened
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +98,7 @@ def _read(path: Path, mmap: bool = False) -> Checkpoint:
     except Exception as error:  # pickle, zip and torch errors alike: the file is not one of ours
         if is_out_of_memory(error):
             raise
-        raise CheckpointError(f"{path}: not a samebits checkpoint ({str(error).splitlines()[0][:120]})") from None
+        raise CheckpointError(f"{path}: not a samebits checkpoint ({shortened(str(error).splitlines()[0], 120)})") from None
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a samebits checkpoint (expected format {FORMAT})")
     try:
@@ -124,7 +125,7 @@ def verify(path: Path) -> str:
     with open(digest_path(path), encoding="ascii", errors="replace") as stream:
         expected = stream.read(2 * 64).strip()
     found = sha256_file(path)
-    return "" if found == expected else f"damaged: its SHA-256 is {found[:12]}…, expected {expected[:12]}…"
+    return "" if found == expected else f"damaged: its SHA-256 is {short_digest(found)}, expected {short_digest(expected)}"
 
 
 def written_at(path: Path) -> int:
@@ -152,7 +153,7 @@ def named(folder: Path, name: Any, where: str) -> Path:
     """The checkpoint in ``folder`` that a ModelCheckpoint's state names. DataError for what it cannot have written there."""
     path = inside(folder, name, where)
     if path.suffix != ".ckpt" or ResumeStore.pattern.fullmatch(path.name):
-        raise DataError(f"{where}: expected the name of a checkpoint, got {name[:80]!r}: a forged or damaged file")
+        raise DataError(f"{where}: expected the name of a checkpoint, got {shortened(name, 80)!r}: a forged or damaged file")
     return path
 
 

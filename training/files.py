@@ -8,12 +8,14 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
 from training.errors import ConfigError, DataError
 from training.leftovers import held, part_of, sweep
-from training.visible import encodable
+from training.visible import encodable, shortened
 
 # Tests put a function here that raises or kills the process at a named point ("write:config.json", "fsync:…",
 # "rename:…"); None in use. The points are what a crash can interrupt.
@@ -87,7 +89,7 @@ def inside(folder: str | Path, name: str, where: str = "", largest: int | None =
     """
     path = Path(folder)
     if not is_inside(name):
-        got = f"{str(name)[:80]!r}: a forged or damaged file"
+        got = f"{shortened(str(name), 80)!r}: a forged or damaged file"
         raise DataError(f"{where or path}: expected the name of something in {path}, got {got}")
     for part in name.split("/"):
         path = path / part
@@ -96,7 +98,7 @@ def inside(folder: str | Path, name: str, where: str = "", largest: int | None =
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise DataError(f"{where or folder}: expected a name, got {name[:80]!r} ({error.strerror})") from None
+            raise DataError(f"{where or folder}: expected a name, got {shortened(name, 80)!r} ({error.strerror})") from None
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             got = "a link" if stat.S_ISLNK(status.st_mode) else "a device, a pipe or a socket"
             raise DataError(f"{path}: expected a file or folder of its own, got {got}; put there what it stands for")
@@ -202,6 +204,12 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@cache
+def packaged(package: str, name: str) -> str:
+    """The text of a file that a package has as its data, as a page's style."""
+    return (resources.files(package) / name).read_text(encoding="utf-8")
 
 
 def sha256_file(path: str | Path) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.errors import ConfigError
+from training.visible import shortened
 
 LARGEST = 1 << 24  # bytes
 DEEPEST = 100  # lists or objects in each other; options have one
@@ -58,7 +59,9 @@ def read(path: str | Path) -> SettingsFile:
             option = json.loads(token.text, strict=False)
             if option in lines:
                 first = f"it stands in line {lines[option]}, too"
-                raise ConfigError(f"{name}:{token.line}: expected each option once, got {option[:60]!r} again; {first}")
+                raise ConfigError(
+                    f"{name}:{token.line}: expected each option once, got {shortened(option, 60)!r} again; {first}"
+                )
             lines[option] = token.line
     return SettingsFile(name, values, lines)
 

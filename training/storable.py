@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from training.errors import CheckpointError, ConfigError
+from training.visible import shortened
 
 KIND = "samebits:kind"
 KEYS = (str, int, float, bool, type(None))
@@ -66,7 +67,7 @@ def decode(value: Any) -> Any:
     try:
         return _decode(value)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"expected the values of a checkpoint, got others ({str(error)[:120]})") from None
+        raise CheckpointError(f"expected the values of a checkpoint, got others ({shortened(str(error), 120)})") from None
 
 
 def _decode(value: Any) -> Any:

@@ -49,9 +49,19 @@ def shortened(text: str, longest: int, mark: str = "…") -> str:
     return text if len(text) <= longest else text[: longest - len(mark)] + mark
 
 
+def short_digest(digest: str) -> str:
+    """The first 12 hexadecimal digits, which tell digests apart."""
+    return shortened(digest, 13)
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """ "1 sentence", "2,000 sentences"."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def listed(things: Sequence[str], most: int, rest: str = " and ") -> str:
+    """ "a, b, c", of more than ``most`` things "a, b and 2,000 more"."""
+    return ", ".join(things[:most]) + (f"{rest}{len(things) - most:,} more" if len(things) > most else "")
 
 
 def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:

@@ -23,7 +23,7 @@ from training.run.experiment import Experiment, RunOptions, already_finished, op
 from training.run.folder import Run
 from training.run.inputs import Inputs
 from training.run.places import placed
-from training.visible import one_line
+from training.visible import counted, one_line
 from word2vec.config import Word2VecConfig
 from word2vec.task import Word2VecTask
 from word2vec.text.batches import TextBatches
@@ -87,8 +87,9 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
         with open_run("w2v", config, options, inputs) as run:
             vocab, corpus = _keep_text(run, here, place, text)
             options.tell(
-                f"text: {corpus.read:,} words in {corpus.sentences:,} sentences; vocabulary: {len(vocab):,} words "
-                f"seen {config.min_count} times or more, {corpus.words / corpus.read:.1%} of the text"
+                f"text: {counted(corpus.read, 'word')} in {counted(corpus.sentences, 'sentence')}; "
+                f"vocabulary: {counted(len(vocab), 'word')} seen {counted(config.min_count, 'time')} or more, "
+                f"{corpus.words / corpus.read:.1%} of the text"
             )
             batches = TextBatches(corpus, vocab, config)
             task = Word2VecTask(vocab, config, batches.batches_per_epoch)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +13,10 @@ from ner.config import KIND
 from training.commands.help import Command
 from training.commands.terminal import warn
 from training.run.groups import Group, Summary, check_group, is_group, read_group, tested_on
-from training.visible import one_line
+from training.visible import aligned, counted, one_line
+
+if TYPE_CHECKING:  # NumPy is imported when it is needed
+    from ner.seeds.compare import Difference
 
 
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py compare runs/ner/group_0 runs/ner/group_1")
@@ -37,11 +42,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
         return
     for letter, name, group in (("A", first, groups[0]), ("B", second, groups[1])):
         click.echo(one_line(f"{letter}: {name} ({_runs(group)})"))
-    click.echo(f"{'metric':24} {'A':>26} {'B':>26} {'B - A':>8} {'p':>7}")
-    for row in rows:
-        p = "" if row.p is None else f"{row.p:7.4f}"
-        change = row.second.median - row.first.median
-        click.echo(f"{one_line(row.metric):24} {_short(row.first):>26} {_short(row.second):>26} {change:+8.4f} {p}".rstrip())
+    click.echo("\n".join(_table(rows)))
     if tested_on(groups[0]) != tested_on(groups[1]):
         click.echo("A and B were tested on different files: their scores say nothing about which is better")
     if over_sentences is not None:
@@ -54,7 +55,17 @@ def compare(first: str, second: str, as_json: bool) -> None:
 
 def _runs(group: Group) -> str:
     n = len(group.metrics)
-    return f"{n} seeds" if n > 1 else "one run"
+    return counted(n, "seed") if n > 1 else "one run"
+
+
+def _table(rows: Sequence[Difference]) -> list[str]:
+    """The lines of a table, a metric each."""
+    cells = [("metric", "A", "B", "B - A", "p")]
+    for row in rows:
+        change = row.second.median - row.first.median
+        p = "" if row.p is None else f"{row.p:.4f}"
+        cells.append((one_line(row.metric), _short(row.first), _short(row.second), f"{change:+.4f}", p))
+    return aligned(cells, numbers=True)
 
 
 def _short(found: Summary) -> str:

@@ -18,7 +18,7 @@ from training.commands.start import RunFlags, resumed_config, run_options, run_s
 from training.config import COMMON
 from training.errors import ConfigError, Preempted, SamebitsError, StreamError
 from training.run.groups import MOST_SEEDS, Group, is_group, open_group, run_group, started_in
-from training.visible import one_line
+from training.visible import aligned, counted, one_line
 
 if TYPE_CHECKING:
     from training.run.experiment import RunOptions
@@ -99,7 +99,8 @@ def share_cores(config: TaggerConfig, jobs: int) -> TaggerConfig:
 
 def summary_lines(group: Group) -> Iterable[str]:
     """A table: each metric's median, mean, deviation, minimum and maximum over the seeds."""
-    yield f"{'metric':24} {'median':>8} {'mean':>8} {'dev':>8} {'min':>8} {'max':>8}   {len(group.metrics)} seeds"
+    rows: list[tuple[str, ...]] = [(counted(len(group.metrics), "seed"), "median", "mean", "dev", "min", "max")]
     for name, found in group.summaries().items():
         values = (found.median, found.mean, found.deviation, found.minimum, found.maximum)
-        yield f"{name:24} " + " ".join(f"{value:8.4f}" for value in values)
+        rows.append((name, *(f"{value:.4f}" for value in values)))
+    return aligned(rows, numbers=True)

@@ -15,7 +15,6 @@ The rules of the format, so that nothing is guessed:
 
 from __future__ import annotations
 
-import codecs
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,6 +39,7 @@ from word2vec.text.file_kinds import (
     TEXT,
     FileKind,
     decide,
+    decoded,
     opened,
 )
 
@@ -182,7 +182,7 @@ def iter_conll(
         kind.check(name, EXPECTED, COLUMNS, TEXT, TABLE, COMMAS, EMPTY, **remedies)
         if kind.layout and (problem := kind.layout.problem(columns.word, columns.tag)):
             raise DataError(f"{name}: {problem}")
-    form, numbered = _form(_decoded(lines, name, problems, unread, kind), name, columns, separator, kind)
+    form, numbered = _form(_numbered(lines, name, problems, unread, kind), name, columns, separator, kind)
     row: list[Row] = []
     document, wrong = 0, False
     for number, line in numbered:
@@ -215,22 +215,22 @@ def _note(error: DataError, problems: list[str] | None) -> bool:
     return True
 
 
-def _decoded(
+def _numbered(
     lines: Iterable[bytes], name: str, problems: list[str] | None, unread: set[int], kind: FileKind | None
 ) -> Iterator[tuple[int, str]]:
-    """(line number, text without its end and a byte-order mark). One that is not UTF-8: DataError, or in ``unread``."""
-    for number, raw in enumerate(lines, 1):
-        if number == 1:
-            kind = kind or decide(raw, whole=False)
-            if kind.kind == OTHER:
-                kind.check(f"{name}:1", EXPECTED)
-            raw = raw.removeprefix(codecs.BOM_UTF8)
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError:
-            _note((kind or decide(raw, whole=False)).not_utf8(f"{name}:{number}", raw), problems)
-            unread.add(number)
-            text = raw.decode(errors="replace")
+    """(line number, text without its end). One that is not UTF-8: DataError, or in ``problems`` and ``unread``."""
+    lines = iter(lines)
+    first = list(itertools.islice(lines, 1))
+    if first and kind is None:
+        kind = decide(first[0], whole=False)
+        if kind.kind == OTHER:
+            kind.check(f"{name}:1", EXPECTED)
+
+    def note(number: int, error: DataError) -> None:
+        _note(error, problems)
+        unread.add(number)
+
+    for number, text in decoded(itertools.chain(first, lines), name, kind, note):
         text = text.removesuffix("\n").rstrip("\r")
         if "\r" in text:
             raise DataError(f"{name}:{number}: expected lines that end with LF or CRLF, got a bare CR within a line")

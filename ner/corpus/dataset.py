@@ -12,7 +12,7 @@ from ner.corpus.conll import Columns, Sentence, read_conll, to_scheme
 from ner.corpus.scheme import detect, to_spans
 from ner.corpus.splits import Splits, find_splits
 from training.errors import DataError
-from training.visible import counted
+from training.visible import counted, listed
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,10 @@ def _check_types(train: Sequence[Sentence], others: Sequence[Sentence]) -> None:
         return
     most = [
         f"{kind or '(no name)'} ({counted(n, 'entity', 'entities')}, first {first[kind]})"
-        for kind, n in counts.most_common(5)
+        for kind, n in counts.most_common()
     ]
-    more = f" and {len(counts) - 5} more types" if len(counts) > 5 else ""
-    types = ", ".join(sorted(known)[:20]) or "(none)"
+    types = listed(sorted(known), 20) or "(none)"
     raise DataError(
         f"{next(iter(first.values()))}: expected O or a tag of a type that the training data has ({types}), got entities of "
-        f"others: {', '.join(most)}{more}; put such sentences into the training file, too, or write O or one of its types"
+        f"others: {listed(most, 5)}; put such sentences into the training file, too, or write O or one of its types"
     )

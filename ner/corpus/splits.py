@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training.errors import ConfigError
+from training.visible import listed
 from word2vec.text.file_columns import COLUMN_SUFFIXES
 
 # A file is a split if one of these stands in its name between characters that are no letters: eng.testa, train.conll,
@@ -60,8 +61,7 @@ def find_splits(folder: str | Path) -> Splits:
             raise ConfigError(f"{folder}: expected one {split} file, got {names}; name the right one with --{split}")
     missing = [split for split, paths in found.items() if not paths]
     if missing:
-        there = [path.name for path in files]
-        shown = (", ".join(there[:12]) + (f" and {len(there) - 12} more" if len(there) > 12 else "")) or "no file"
+        shown = listed([path.name for path in files], 12) or "no file"
         wanted = "; ".join(f"no {split} file (a name with {', '.join(NAMES[split])})" for split in missing)
         options = ", ".join(f"--{split}" for split in NAMES)
         raise ConfigError(f"{folder}: {wanted}; the folder holds {shown}; name the files with {options}")

@@ -21,6 +21,7 @@ from ner.corpus.conll import Sentence
 from ner.corpus.scheme import labels_of, parse_tag, scheme_named, to_spans
 from training.errors import ConfigError, DataError
 from training.files import atomic_write, parse_json
+from training.visible import shortened
 from word2vec.text.tokenize import TextRule
 
 PAD, UNK = 0, 1
@@ -205,7 +206,7 @@ class Indexer:
         except OSError as error:
             raise DataError(f"{path}: expected an indexer, cannot read it: {error.strerror}") from None
         except ValueError as error:  # bad JSON or bad UTF-8
-            raise DataError(f"{path}: expected an indexer as JSON, got {str(error)[:200]}") from None
+            raise DataError(f"{path}: expected an indexer as JSON, got {shortened(str(error), 200)}") from None
         return cls.from_dict(values, str(path))
 
 

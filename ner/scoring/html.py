@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from functools import cache
 from html import escape
-from importlib import resources
 
 from ner.corpus.conll import Sentence
 from ner.corpus.scheme import Span
 from ner.scoring.errors import KINDS, MEANING, Judged
 from ner.scoring.metrics import AVERAGES
 from ner.scoring.report import Evaluation, Table, said
+from training.files import packaged
 
 MOST_SENTENCES = 2000  # on one page
 RIGHT = "right"
@@ -42,16 +41,10 @@ def page(found: Evaluation, title: str, facts: Mapping[str, str]) -> str:
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width, initial-scale=1"><meta name=color-scheme content="light dark">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{_beside('report.css')}</style></head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{packaged('ner.scoring', 'report.css')}</style></head>\n<body>\n"
         + "\n".join(body)
-        + f"\n<script>\n{_beside('report.js')}</script>\n</body></html>\n"
+        + f"\n<script>\n{packaged('ner.scoring', 'report.js')}</script>\n</body></html>\n"
     )
-
-
-@cache
-def _beside(name: str) -> str:
-    """A file of this room, to stand inside the page."""
-    return (resources.files("ner.scoring") / name).read_text(encoding="utf-8")
 
 
 def _chosen(found: Evaluation) -> list[int]:

@@ -17,7 +17,7 @@ from ner.corpus.conll import Sentence
 from ner.corpus.scheme import Span, check
 from ner.scoring.errors import KINDS, MEANING, Judged, Mistake, judge, strict_spans
 from ner.scoring.metrics import AVERAGES, Report, Scores, report, scores
-from training.visible import aligned, counted
+from training.visible import aligned, counted, listed
 
 Known = Callable[[str], bool]
 WORST = 10  # sentences shown in full
@@ -197,8 +197,7 @@ class Evaluation:
     def sentence_text(self, number: int) -> str:
         """A sentence with its entities in brackets, gold and predicted, and what is wrong."""
         sentence, judged = self.sentences[number], self.judged[number]
-        wrong = ", ".join(said(sentence, m) for m in judged.mistakes[:SHOWN])
-        wrong += f", and {len(judged.mistakes) - SHOWN:,} more" if len(judged.mistakes) > SHOWN else ""
+        wrong = listed([said(sentence, mistake) for mistake in judged.mistakes], SHOWN, ", and ")
         return "\n".join([
             f"  {_place(sentence, number)}: {wrong}",
             f"    gold       {bracketed(sentence.words, judged.gold)}",

@@ -39,6 +39,7 @@ from training.errors import ConfigError, DataError
 from training.files import atomic_folder, parse_json, sha256_file, sync
 from training.leftovers import held, part_of, sweep
 from training.run.folder import read_manifest
+from training.visible import shortened
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.vectors import WordVectors
 
@@ -235,7 +236,7 @@ def _load(path: Path) -> Any:
     try:
         return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # bad JSON or bad UTF-8
-        raise DataError(f"{path}: expected JSON, got {str(error)[:200]}") from None
+        raise DataError(f"{path}: expected JSON, got {shortened(str(error), 200)}") from None
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from training.run import seal
 from training.run.folder import read_manifest
 from training.run.inputs import Inputs
 from training.run.places import looked_for, start_folder
+from training.visible import short_digest
 from word2vec.vectors.vectors import WordVectors
 
 WEIGHTS = "model."  # what the task puts before the names of the model's weights
@@ -126,7 +127,9 @@ def _vectors(run: Path, described: dict[str, Any], affixes: bool) -> Views | Non
             )
         read = Inputs()
         if read.add("vectors", path) != given["sha256"]:
-            raise DataError(f"{path}: the tagger was trained with other word vectors (SHA-256 {given['sha256'][:12]}…)")
+            raise DataError(
+                f"{path}: the tagger was trained with other word vectors (SHA-256 {short_digest(given['sha256'])})"
+            )
         views.append(WordVectors.load(path))
         read.described()
     return Views(views, affixes=affixes) if views else None

@@ -11,7 +11,6 @@ written back together: a line, or a CoNLL sentence. Only one passage is held at 
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import os
@@ -25,6 +24,7 @@ from ner.corpus.conll import Columns, Sentence, iter_conll
 from ner.corpus.layout import KeptLines
 from ner.inputs.document import Numbering
 from training.errors import DataError
+from training.visible import shortened
 from word2vec.text.file_kinds import (
     COLUMNS,
     COMMAS,
@@ -36,7 +36,7 @@ from word2vec.text.file_kinds import (
     TABLE,
     TEXT,
     FileKind,
-    decide,
+    decoded,
 )
 from word2vec.text.file_kinds import opened as open_file
 from word2vec.text.tokenize import Token, pretokenized, sentences, tokenize
@@ -148,7 +148,7 @@ def read_passages(
         yield from _conll_passages(lines, columns)
         return
     offset, count, before = 0, 0, list[str]()
-    for count, (where, line, end) in enumerate(_decoded(lines), 1):
+    for count, (where, line, end) in enumerate(_split_ends(lines), 1):
         if form == "jsonl":
             if not line.strip():
                 before.append(line + end)
@@ -178,16 +178,11 @@ def _conll_passages(lines: Lines, columns: Columns) -> Iterator[Passage]:
         yield Passage("", [], lines.name, document=document + 1, form="conll", before=rest)
 
 
-def _decoded(lines: Lines) -> Iterator[tuple[str, str, str]]:
+def _split_ends(lines: Lines) -> Iterator[tuple[str, str, str]]:
     """(file:line, the line without its end, its end)."""
-    for number, raw in enumerate(lines, 1):
-        where = f"{lines.name}:{number}"
-        try:
-            text = (raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).decode()
-        except UnicodeDecodeError:
-            raise (lines.kind or decide(raw, whole=False)).not_utf8(where, raw) from None
+    for number, text in decoded(lines, lines.name, lines.kind):
         line = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
-        yield where, line, text[len(line) :]
+        yield f"{lines.name}:{number}", line, text[len(line) :]
 
 
 def cut_text(text: str, split_words: bool = False) -> list[list[Token]]:
@@ -232,19 +227,19 @@ def _json_passage(line: str, where: str, key: str | None, split_words: bool) -> 
     except RecursionError:
         raise DataError(f"{where}: expected a JSON object, got JSON that is nested too deep") from None
     except ValueError as error:
-        raise DataError(f"{where}: expected a JSON object, got {str(error)[:200]}") from None
+        raise DataError(f"{where}: expected a JSON object, got {shortened(str(error), 200)}") from None
     if not isinstance(values, dict):
         raise DataError(f"{where}: expected a JSON object, got {type(values).__name__}")
     wanted = [key] if key else list(KEYS)
     found = next((name for name in wanted if name in values), None)
     if found is None:
-        there = json.dumps(list(values))[:80]
+        there = shortened(json.dumps(list(values)), 80)
         raise DataError(f"{where}: expected an entry {' or '.join(wanted)}, got {there}; name the right one with --key")
     given = values[found]
     words = given if isinstance(given, list) else [given]
     if not all(isinstance(word, str) and _is_unicode(word) for word in words) or (words is given and "" in words):
         expected = f"expected {found} to be a text, or a list of words"
-        raise DataError(f"{where}: {expected}, got {json.dumps(given)[:80]}")
+        raise DataError(f"{where}: {expected}, got {shortened(json.dumps(given), 80)}")
     if isinstance(given, list):
         return Passage(*_joined(given), where, values, None, True)
     return Passage(given, cut_text(given, split_words), where, values)

@@ -15,6 +15,7 @@ from ner.corpus.layout import with_column
 from ner.tagging.readers import Passage
 from ner.tagging.tagger import Entity, Tagged, entities_of
 from training.errors import DataError
+from training.files import packaged
 from training.visible import one_line, visible
 
 FORMATS = ("text", "conll", "jsonl", "html")
@@ -41,7 +42,7 @@ class Writer:
 
     def begin(self) -> str:
         """What stands before all passages."""
-        return _PAGE_BEGINS if self.output == "html" else ""
+        return _page_begins() if self.output == "html" else ""
 
     def file(self, name: str) -> str:
         """What stands before the passages of one of several files: its name. JSON lines have it in each line."""
@@ -172,6 +173,13 @@ def _json(value: Any) -> str:
 # -- HTML -------------------------------------------------------------------------------------------------------------
 
 
+def _page_begins() -> str:
+    return (
+        '<!DOCTYPE html>\n<html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Entities</title><style>\n{packaged('ner.tagging', 'page.css')}</style></head><body><main>\n"
+    )
+
+
 def _escaped(text: str) -> str:
     """For a page: control characters, which HTML cannot hold, as pictures."""
     return html.escape(_CONTROLS.sub(_picture, text))
@@ -192,19 +200,3 @@ def _html_mark(entity: Entity) -> str:
     unsure = ' class="unsure"' if entity.confidence < 0.5 else ""
     label = f'<mark{unsure} style="{_style(entity.type)}" title="{kind}, confidence {sure}">'
     return f"{label}{_escaped(entity.text)}<small>{kind} {sure}</small></mark>"
-
-
-_PAGE_BEGINS = """<!DOCTYPE html>
-<html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Entities</title><style>
-:root { color-scheme: light dark; --ground: 92%; --line: 45%; }
-@media (prefers-color-scheme: dark) { :root { --ground: 22%; --line: 60%; } }
-body { font: 17px/1.9 Georgia, "DejaVu Serif", serif; margin: 2rem auto; max-width: 44rem; padding: 0 1rem; }
-p { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 .6em; min-height: 1em; }
-mark { color: inherit; background: hsl(var(--hue) 60% var(--ground)); border-radius: 3px;
-  border-bottom: 2px solid hsl(var(--hue) 60% var(--line)); padding: .1em .25em;
-  box-decoration-break: clone; -webkit-box-decoration-break: clone; }
-mark.unsure { border-bottom-style: dotted; }
-mark small { font: 600 .62em/1 system-ui, "DejaVu Sans", sans-serif; margin-left: .4em; opacity: .75; white-space: nowrap; }
-ul { list-style: none; padding: 1rem 0; border-top: 1px solid #8886; display: flex; gap: 1.5rem; flex-wrap: wrap; }
-</style></head><body><main>
-"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import re
 import tokenize
@@ -76,6 +77,15 @@ def test_what_is_named_is_there(names: re.Pattern[str], is_there: Callable[[str]
     assert len(found) > 20
     there = {name: is_there(name) for name, _ in found}
     assert sorted(f"{where}: {name}" for name, where in found if not there[name] and name not in FOREIGN) == []
+
+
+def test_files_of_rooms_that_are_no_modules_are_package_data() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = {f"{package.replace('.', '/')}/{name}" for package, names in config["options.package_data"].items()
+              for name in names.split()}  # fmt: skip
+    rooms = (path for path in OURS if path.is_file() and path.relative_to(ROOT).parts[0] in ROOMS)
+    assert listed == {str(path.relative_to(ROOT)) for path in rooms if path.suffix != ".py"}
 
 
 def test_what_is_not_there_would_be_seen() -> None:

@@ -23,6 +23,7 @@ from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
 from training.values import argument
+from training.visible import shortened
 
 DEFAULT_NAME = "{epoch}-{step}"
 LAST, EXTENSION = "last", ".ckpt"
@@ -83,7 +84,9 @@ class ModelCheckpoint(Callback):
         every_n_train_steps = argument(every_n_train_steps, int | None, "ModelCheckpoint: every_n_train_steps", least=0)
         _check(monitor, mode, save_top_k, every_n_epochs, every_n_train_steps)
         if filename and not is_inside(filename):
-            raise ConfigError(f"ModelCheckpoint: filename: expected names inside the folder, got {filename[:80]!r}")
+            raise ConfigError(
+                f"ModelCheckpoint: filename: expected names inside the folder, got {shortened(filename, 80)!r}"
+            )
         self.dirpath = None if dirpath is None else Path(dirpath).expanduser().resolve()
         self.filename, self.monitor, self.mode = filename, monitor, mode
         self.save_top_k, self.save_last, self.save_weights_only = save_top_k, save_last, save_weights_only

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from training.errors import ReproducibilityError
+from training.visible import listed
 
 _NO_AVX = ",".join(
     f"-{name}{suffix}"  # glibc calls them AVX2 from 2.33 on, AVX2_Usable before; it passes over names that it does not know
@@ -57,12 +58,11 @@ def begin(asked: bool) -> None:
 
 def check() -> None:
     """ReproducibilityError where the settings are not in force, as in a program that imported torch without them."""
-    missing = [f"{name}={value}" for name, value in SETTINGS.items() if os.environ.get(name) != value]
+    missing = [name for name, value in SETTINGS.items() if os.environ.get(name) != value]
     if missing:
         raise ReproducibilityError(
             "portable: expected the process to be started with training.determinism.portable.SETTINGS in its environment, "
-            "got none of "
-            f"{missing[0].split('=')[0]} and {len(missing) - 1} more; the command line does that by itself"
+            f"got none of {listed(missing, 1)}; the command line does that by itself"
         )
     found = torch.backends.cpu.get_cpu_capability()
     if found != "DEFAULT" or torch.get_num_threads() != 1:

@@ -27,6 +27,7 @@ from training.loop.finite import all_finite, is_finite
 from training.loop.gradients import gradients
 from training.loop.session import Session
 from training.loop.snapshot import capture_weights
+from training.visible import listed
 
 FILE = "nonfinite.ckpt"
 
@@ -50,10 +51,9 @@ def check_weights(session: Session) -> None:
         found |= callback.weights_to_check()
     bad = [name for name, tensor in found.items() if not is_finite(tensor)]
     if bad:
-        names = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
         raise NonFiniteError(
-            f"{session.progress.where()}: the weights are not finite ({names}), so that they are not kept; begin anew "
-            "with a lower learning rate, or clip the gradients"
+            f"{session.progress.where()}: the weights are not finite ({listed(bad, 3)}), so that they are not kept; "
+            "begin anew with a lower learning rate, or clip the gradients"
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.errors import CheckpointError
+from training.visible import shortened
 
 STAGES = ("start", "batch", "stepped", "validate", "finish", "end", "log")
 IN_BATCH = ("stepped", "validate", "finish")  # after a batch's step, before the next batch
@@ -58,7 +59,11 @@ class FitProgress:
         for name, before in vars(self).items():
             value = state[name]
             if type(value) is not type(before):
-                raise CheckpointError(f"the checkpoint's {name}: expected {type(before).__name__}, got {value!r}"[:300])
+                raise CheckpointError(
+                    shortened(f"the checkpoint's {name}: expected {type(before).__name__}, got {value!r}", 300)
+                )
             if name == "stage" and value not in STAGES:
-                raise CheckpointError(f"the checkpoint's stage: expected one of {', '.join(STAGES)}, got {value!r}"[:300])
+                raise CheckpointError(
+                    shortened(f"the checkpoint's stage: expected one of {', '.join(STAGES)}, got {value!r}", 300)
+                )
             setattr(self, name, value)

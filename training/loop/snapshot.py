@@ -17,6 +17,7 @@ from training.loop.callback import key_of
 from training.loop.metric_objects import restore_metrics, states_of
 from training.loop.progress import IN_BATCH
 from training.loop.session import Session
+from training.visible import shortened
 
 
 def capture(session: Session) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def restoring() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        said = " ".join(str(error).split())[:200]
+        said = shortened(" ".join(str(error).split()), 200)
         raise CheckpointError(f"the checkpoint is of another model, other data or other settings: {said}") from None
 
 

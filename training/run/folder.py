@@ -36,6 +36,7 @@ from training.leftovers import held, part_of, sweep
 from training.run import manifest, seal
 from training.run.lock import RunLock
 from training.run.tensorboard import Board
+from training.visible import shortened
 
 METRICS, LEDGER = "metrics.jsonl", "ledger.jsonl"
 TIMINGS, EVENTS = seal.TIMES
@@ -291,6 +292,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             except ValueError:
                 value = None
             if not isinstance(value, dict):
-                raise DataError(f"{path}:{number}: expected a JSON object, got {line.strip()[:60]!r}: {_CHANGED}")
+                shown = shortened(line.strip(), 60)
+                raise DataError(f"{path}:{number}: expected a JSON object, got {shown!r}: {_CHANGED}")
             found.append(value)
     return found

@@ -24,6 +24,7 @@ from training.run import seal
 from training.run.folder import read_manifest
 from training.run.manifest import as_text, differences, plain
 from training.values import check_seed, shown
+from training.visible import shortened
 
 MOST_SEEDS = 10_000
 SUMMARY, FILES = "summary.json", ("config.json", "group.json")
@@ -218,7 +219,9 @@ def read_group(path: Path, kind: str = "") -> Group:
             raise DataError(f"{run}: expected a seed and metrics in its manifest.json, got none")
         for name, value in described["metrics"].items():
             if not abs(value) <= sys.float_info.max:  # a count of a thousand digits is no number to reckon with, either
-                raise DataError(f"{run}: expected finite metrics in its manifest.json, got {str(value)[:20]} for {name}")
+                raise DataError(
+                    f"{run}: expected finite metrics in its manifest.json, got {shortened(str(value), 20)} for {name}"
+                )
         metrics[described["config"]["seed"]] = dict(described["metrics"])
     return Group(path, metrics)
 

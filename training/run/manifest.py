@@ -11,6 +11,7 @@ from typing import Any
 
 from training.errors import DataError
 from training.files import is_inside
+from training.visible import short_digest, shortened
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "kind": str, "status": str, "config": dict, "inputs": dict, "code": dict, "environment": dict, "outputs": dict,
@@ -41,7 +42,7 @@ def wrong_entry(described: Any) -> str | None:
     for table in ("outputs", "files"):
         for name in described.get(table, {}):
             if not is_inside(name):
-                return f"{table}: {name!r}"[:100]
+                return shortened(f"{table}: {name!r}", 100)
     if not all(isinstance(name, str) for name in described.get("unsealed", [])):
         return "unsealed"
     if not all(isinstance(word, str) and "\0" not in word for word in described.get("argv", [])):
@@ -93,5 +94,5 @@ def plain(value: Any) -> str:
     """A value for people, digests cut short."""
     text = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
     if re.fullmatch("[0-9a-f]{40,}", text):
-        return text[:12] + "…"
-    return text if len(text) <= 80 else text[:77] + "..."
+        return short_digest(text)
+    return shortened(text, 80, "...")

@@ -20,6 +20,7 @@ from training.run.lock import check_free
 from training.run.manifest import check_described
 from training.run.places import looked_for, start_folder
 from training.values import shown
+from training.visible import listed
 
 # Settings in which a repetition differs: it writes no checkpoints, has no time limit, and is told what was found out then.
 REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "device", "progress")
@@ -112,8 +113,8 @@ def prepare(run: Path, described: dict[str, Any], target: Path, step: int, tell:
 def _none(step: int, steps: list[int]) -> str:
     if not steps:
         return "it kept no checkpoints (train with --keep-checkpoints to have some); verify without --from runs all of it"
-    shown = ", ".join(map(str, steps[:20])) + (f" and {len(steps) - 20} more" if len(steps) > 20 else "")
-    return f"expected a good checkpoint at or before step {step}, got those at {shown}; verify without --from runs all of it"
+    there = listed([str(each) for each in steps], 20)
+    return f"expected a good checkpoint at or before step {step}, got those at {there}; verify without --from runs all of it"
 
 
 def _copy(run: Path, described: dict[str, Any], target: Path, source: Path) -> None:

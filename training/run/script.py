@@ -21,6 +21,7 @@ from training.config import ConfigT
 from training.errors import DataError
 from training.files import sha256_file
 from training.run.environment import ROOT, sources
+from training.visible import shortened
 
 REPEAT = "SAMEBITS_REPEAT"
 _opened = 0
@@ -153,8 +154,8 @@ def check_module(script: Script, folder: str) -> None:
                 return
             break
     raise DataError(
-        f"{script.path}: it was started as the module {script.module[:80]!r}, which is another file in {folder}; run verify "
-        "where it was started, or start it by its file"
+        f"{script.path}: it was started as the module {shortened(script.module, 80)!r}, which is another file in {folder}; "
+        "run verify where it was started, or start it by its file"
     )
 
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from training.visible import counted
+
 ENOUGH = 0.95  # of the rows must agree
 _TAG = re.compile(r"[OBIMELSU]|[BIMELSU]-(?!-).*(?<!-)")
 _NUMBER = re.compile(r"\d+")
@@ -59,7 +61,7 @@ class Layout(NamedTuple):
         """Why these columns cannot be meant, with a proposal; "" if nothing speaks against them, or nothing is better."""
         place = word % self.width if -self.width <= word < self.width else None
         if place is None:
-            wrong = f"only {self.width} column{'s' * (self.width > 1)}"
+            wrong = f"only {counted(self.width, 'column')}"
         elif place == self.numbers:
             wrong = "a running number"
         elif place in self.steady and self.rows > 4:

@@ -3,6 +3,7 @@
 ``opened(source, expected)``  the file's bytes: decompressed, without a byte-order mark; what it is as ``.kind``
 ``kind.check(…)``             one line for what a reader does not take: what was expected, what it is, what to do
 ``kind.not_utf8(…)``          one line for a byte that is no UTF-8, with the encoding that the file seems to have
+``decoded(lines, name)``      lines of bytes as text, or that line
 
 The first 64 KB decide. Where they leave it open, as a word a line does, the name tells columns (.conll) from text; without
 such a name it is text, and ``kind.doubt()`` says so. gzip, bzip2 and xz are unpacked on the way. Lines that end with a bare
@@ -21,7 +22,7 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,6 +122,28 @@ class FileKind:
         names = {"": self.guesses, "utf-8": ("UTF-8",)}.get(self.encoding) or guess(line)
         got = f"got byte 0x{line[at : at + 1].hex()} at byte {before + at + 1:,} of the line"
         return DataError(f"{where}: expected UTF-8, {got}; {advice(names)}")
+
+
+def decoded(
+    lines: Iterable[bytes], name: str, kind: FileKind | None = None, unread: Callable[[int, DataError], None] | None = None
+) -> Iterator[tuple[int, str]]:
+    """(number, text) of lines, with their ends and without a byte-order mark; ``kind`` is what the file is, where known.
+
+    A line that is not UTF-8 is a DataError with ``name`` and number; with ``unread`` that is told of it instead, and the
+    text has U+FFFD in place of such bytes.
+    """
+    for number, raw in enumerate(lines, 1):
+        if number == 1:
+            raw = raw.removeprefix(codecs.BOM_UTF8)
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            error = (kind or decide(raw, whole=False)).not_utf8(f"{name}:{number}", raw)
+            if unread is None:
+                raise error from None
+            unread(number, error)
+            text = raw.decode(errors="replace")
+        yield number, text
 
 
 class Opened(io.BufferedReader):

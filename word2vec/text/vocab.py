@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from training.errors import ConfigError, DataError
 from training.files import atomic_path
+from training.visible import counted, shortened
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,9 @@ class Vocab:
                 for number, line in enumerate(stream, 1):
                     word, tab, count = line.rstrip("\n").rpartition("\t")
                     if not tab or not count.isdecimal():
-                        raise DataError(f"{path}:{number}: expected a word, a tab and a count, got {line.rstrip()[:80]!r}")
+                        raise DataError(
+                            f"{path}:{number}: expected a word, a tab and a count, got {shortened(line.rstrip(), 80)!r}"
+                        )
                     words.append(word)
                     counts.append(int(count))
         except OSError as error:
@@ -118,9 +121,9 @@ def select(
     seen = counts.tolist()
     order = sorted(np.flatnonzero(counts >= min_count).tolist(), key=lambda i: (-seen[i], words[i]))[:max_vocab]
     if len(order) < 2:
-        most = f"the most frequent is seen {counts.max()} times" if len(counts) else "there is none"
+        most = f"the most frequent is seen {counted(int(counts.max()), 'time')}" if len(counts) else "there is none"
         raise ConfigError(
-            f"min_count: expected two words at least that are seen {min_count} times or more, got {len(order)} "
+            f"min_count: expected two words at least that are seen {counted(min_count, 'time')} or more, got {len(order)} "
             f"({most}); lower min_count or bring more text"
         )
     place = np.full(len(words), -1, dtype=np.int32)

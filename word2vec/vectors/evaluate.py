@@ -22,7 +22,8 @@ import torch
 
 from training.errors import DataError
 from training.job_progress import Progress
-from word2vec.text.file_kinds import COLUMNS, EMPTY, TABLE, TEXT, VECTORS, opened
+from training.visible import counted
+from word2vec.text.file_kinds import COLUMNS, EMPTY, TABLE, TEXT, VECTORS, decoded, opened
 from word2vec.vectors.vectors import WordVectors, row_products, top_k, unit_rows
 
 Pair = tuple[str, str, float]
@@ -139,7 +140,7 @@ def read_set(path: str | Path) -> SimilaritySet | AnalogySet:
             if form.score is not None:
                 pairs.append(form.pair(where, line))
             elif len(form.split(line)) < 3:
-                raise DataError(f"{where}: {_EXPECTED}, got {len(form.split(line))} fields: {line.strip()!r}")
+                raise DataError(f"{where}: {_EXPECTED}, got {_fields(form.split(line), line)}")
             else:
                 header = (where, line)
         else:
@@ -160,13 +161,13 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Line numbers and lines that say something."""
     with opened(path, "a set of word similarity or analogies") as stream:
         stream.kind.check(path, "a set of word similarity or analogies", TEXT, COLUMNS, TABLE, VECTORS, EMPTY)
-        for number, raw in enumerate(stream, start=1):
-            try:
-                line = raw.decode()
-            except UnicodeDecodeError:
-                raise stream.kind.not_utf8(f"{path}:{number}", raw) from None
+        for number, line in decoded(stream, str(path), stream.kind):
             if line.strip() and not line.startswith("#"):
                 yield number, line
+
+
+def _fields(fields: Sequence[str], line: str) -> str:
+    return f"{counted(len(fields), 'field')}: {line.strip()!r}"
 
 
 _EXPECTED = "expected word, word, score (or a section ': name' before analogies)"
@@ -200,7 +201,7 @@ class _Columns(NamedTuple):
         """The two words and the score; DataError for a line of another form than the first."""
         fields = self.split(line)
         if len(fields) != self.width or self.score is None or not all(fields[:2]) or _is_score(fields[1]):
-            raise DataError(f"{where}: {_EXPECTED}, got {len(fields)} fields: {line.strip()!r}")
+            raise DataError(f"{where}: {_EXPECTED}, got {_fields(fields, line)}")
         if not _is_score(fields[self.score]):
             raise DataError(f"{where}: {_EXPECTED}, got the score {fields[self.score]!r}")
         return fields[0], fields[1], float(fields[self.score])
@@ -216,7 +217,7 @@ def _is_score(field: str) -> bool:
 def _no_pair(where: str, line: str) -> DataError:
     """The error for a first line that is no pair, and no header before pairs either."""
     fields = line.split()
-    got = f"the score {fields[2]!r}" if len(fields) == 3 else f"{len(fields)} fields: {line.strip()!r}"
+    got = f"the score {fields[2]!r}" if len(fields) == 3 else _fields(fields, line)
     return DataError(f"{where}: {_EXPECTED}, got {got}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from training.job_progress import JobProgress
 from training.run.folder import check_beside
+from training.visible import counted
 from word2vec.vectors.vectors import WordVectors, rule_path
 
 
@@ -17,7 +18,7 @@ def load(file: str, progress: JobProgress, tell: Callable[[str], None], skip_und
         file, progress=lambda done, total: progress(f"reading {file}", done, total), skip_undecodable=skip_undecodable
     )
     if loaded.undecodable:
-        tell(f"{file}: {loaded.undecodable:,} words are not UTF-8 and were left out")
+        tell(f"{file}: {counted(loaded.undecodable, 'word')} in another encoding than UTF-8 left out")
     if loaded.repeated:
-        tell(f"{file}: {loaded.repeated:,} words stood there twice; the first vector of each was taken")
+        tell(f"{file}: {counted(loaded.repeated, 'repeated word')} left out; each keeps its first vector")
     return loaded

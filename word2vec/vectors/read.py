@@ -22,6 +22,7 @@ import numpy as np
 
 from training.errors import DataError
 from training.job_progress import Progress
+from training.visible import counted, shortened
 from word2vec.text.encodings import advice, guess, named
 from word2vec.text.file_kinds import BINARY_VECTORS, EMPTY, HEADER, TABLE, TEXT, VECTORS, Opened, opened
 from word2vec.text.numerals import decimals_at_end
@@ -99,7 +100,7 @@ def _blocks(stream: Opened, path: str | Path, progress: Progress | None) -> Iter
 def _shown(data: bytes) -> str:
     """Bytes as a short quoted text for a message."""
     text = data.decode("utf-8", "backslashreplace")
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    return repr(shortened(text, 60, "..."))
 
 
 # --- text
@@ -195,8 +196,7 @@ def _check_width(where: str, text: bytes, d: int) -> None:
     word, numbers = pieces[:-d], pieces[-d:]
     if word and word[0] and word[-1] and not _DECIMAL.fullmatch(word[-1]) and all(numbers):
         return
-    count = decimals_at_end(text)
-    got = f"{count} number{'s' * (count != 1)} in {_shown(text)}" if text else "an empty line"
+    got = f"{counted(decimals_at_end(text), 'number')} in {_shown(text)}" if text else "an empty line"
     raise DataError(f"{where}: expected a word and {d} numbers, one space between, got {got}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from training.errors import DataError
 from training.files import atomic_path
 from training.job_progress import Progress
+from training.visible import listed, shortened
 from word2vec.text.numerals import is_decimal
 from word2vec.vectors import decimals
 from word2vec.vectors.decimals import Floats
@@ -55,7 +56,7 @@ def _encoded(path: str | Path, words: list[str], form: str) -> list[bytes]:
     raw = [word.encode(errors="surrogatepass") for word in words]
     bad = [i for i, (word, data) in enumerate(zip(words, raw, strict=True)) if _fault(word, data, form)]
     if bad:
-        names = ", ".join(f"{words[i]!r:.60}" for i in bad[:3]) + (f" and {len(bad) - 3:,} more" if len(bad) > 3 else "")
+        names = listed([shortened(repr(words[i]), 60) for i in bad], 3)
         raise DataError(f"{path}: words that cannot be written: {names}; {_fault(words[bad[0]], raw[bad[0]], form)}")
     return raw
 
