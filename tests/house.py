@@ -18,11 +18,13 @@ ROOMS = ("training", "word2vec", "ner")
 # From the ground up. A file may import from its own floor and from those below it; of two prefixes the longer counts.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("training.visible", "training.job_progress"),
-    ("training.errors",),
+    ("training.errors", "training.bar"),
     ("training.leftovers", "training.randomness"),
     ("training.files", "training.digest", "training.generators"),
     ("training.values", "training.intervals", "training.storable", "training.hyperparameters", "training.settings_file"),
     ("training.config", "training.checkpoint"),
+    ("training.run.tensorboard", "training.yaml"),
+    ("training.loggers",),
     ("training.determinism",),
     ("training.data",),
     ("training.loop",),

@@ -10,14 +10,13 @@ import re
 import select
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from training.commands.progress import ProgressBar, shown
+from training.callbacks.progress_bar import ProgressBar, shown
 from training.commands.terminal import LongJob, short, styled, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,14 +87,13 @@ def test_a_long_job_draws_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_time_left_is_shown_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock of our own, on which every look takes two seconds."""
     ticks = itertools.count(0, 2)
-    clock = SimpleNamespace(time=lambda: float(next(ticks)), perf_counter=time.perf_counter)
-    monkeypatch.setattr("click._termui_impl.time", clock)
+    monkeypatch.setattr("training.bar.monotonic", lambda: float(next(ticks)))
     task: Any = SimpleNamespace(unit="tokens", units=lambda batch: 100)
     trainer: Any = SimpleNamespace(
         config=SimpleNamespace(max_epochs=1),
         current_epoch=0,
         num_training_batches=6,
-        progress_bar_metrics={"loss_step": 0.5},
+        progress_bar_fields={"loss_step": 0.5},
     )
     for what in ("training", "reading"):
         stream = Terminal()

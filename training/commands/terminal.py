@@ -10,10 +10,10 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
+from training.bar import Bar
 from training.commands.door import for_styles
 from training.visible import aligned, one_line, visible
 
@@ -22,7 +22,7 @@ class LongJob:
     """Progress of work outside of training: ``job("reading", done, total)``; with rate and time left, on a terminal only."""
 
     def __init__(self) -> None:
-        self.bar: Any = None
+        self.bar: Bar | None = None
         self.what = ""
         self.begun = 0.0
         self.terminal = sys.stderr.isatty()
@@ -34,20 +34,16 @@ class LongJob:
             self.close()
             self.what = what
             self.begun = time.perf_counter()
-            self.bar = click.progressbar(
-                length=max(1, total), label=one_line(what), file=for_styles(sys.stderr),
-                item_show_func=lambda item: item or "",
-            )  # fmt: skip
+            self.bar = Bar(what, max(1, total), stream=for_styles(sys.stderr), percent=True)
         rate = done / max(1e-9, time.perf_counter() - self.begun)
-        self.bar.update(min(done, total) - self.bar.pos, f"{short(rate)}/s")
+        self.bar.update(min(done, self.bar.total or 1), f"{short(rate)}/s")
         if done >= total:
             self.close()
 
     def close(self) -> None:
         """End the bar's line."""
         if self.bar is not None:
-            self.bar.render_finish()
-            click.echo(err=True)
+            self.bar.close()
             self.bar = None
 
 

@@ -141,7 +141,7 @@ def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | 
 
     An error ends the repetition only: what it wrote until then is compared all the same.
     """
-    from training.commands.progress import ProgressBar
+    from training.commands.progress import progress_bar
     from training.run import replay
     from training.run.experiment import RunOptions
     from training.run.preemption import StopAt
@@ -149,7 +149,7 @@ def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | 
     kind = kinds()[described["kind"]]
     config = kind.config_class().from_dict(replay.repeated_settings(described), "manifest.json: config")
     stop = StopAt(last) if last is not None else None
-    callbacks = (ProgressBar(), *([stop] if stop else []))
+    callbacks = (progress_bar(), *([stop] if stop else []))
     path, resume = ("", str(again)) if prepared else (str(again), "")
     options = RunOptions(path=path, resume=resume, folder=folder, tell=_tell, callbacks=callbacks)
     try:
