@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -61,6 +62,31 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
     data = encodable(content).encode() if isinstance(content, str) else content
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def atomic_link(source: Path, target: Path, *, symbolic: bool) -> None:
+    """Make ``target`` another name of ``source``: a relative symbolic link, or a hard link. What was there is replaced."""
+    temporary = part_of(target)
+    temporary.unlink(missing_ok=True)
+    try:
+        fault_point(f"link:{target.name}")
+        if symbolic:
+            os.symlink(os.path.relpath(source, target.parent), temporary)
+        else:
+            os.link(source, temporary)
+        os.replace(temporary, target)
+        sync(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)  # where both were the same file already, it is left
+
+
+def cut(path: Path, size: int) -> None:
+    """Cut a file to ``size``. One that has another name as well, as a copy made of hard links has, is copied first."""
+    if path.stat().st_nlink > 1:
+        with atomic_path(path) as temporary:
+            shutil.copyfile(path, temporary)
+    if path.stat().st_size > size:
+        os.truncate(path, size)
 
 
 LONGEST = 255  # bytes in a file's name

@@ -43,9 +43,14 @@ class Callback:
     log_dict: Callable[..., None]
     """``Task.log_dict`` of it."""
 
+    @property
     def state_key(self) -> str:
-        """Under which name its state stands in a checkpoint."""
+        """Under which name its state stands in a checkpoint; a subclass may have a method in its place."""
         return type(self).__qualname__
+
+    def _generate_state_key(self, **arguments: Any) -> str:
+        """A ``state_key`` for each choice of ``arguments``, so that several of the class can keep their states."""
+        return f"{type(self).__qualname__}{arguments!r}"
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -109,10 +114,16 @@ class Callback:
     def on_exception(self, trainer: TrainerView, task: Task, exception: BaseException) -> None: ...
 
 
+class Checkpoint(Callback):
+    """What writes checkpoints: it comes after all others, so that their state is in them."""
+
+    monitors = last = True
+
+
 def key_of(callback: Callback) -> str:
-    """Its ``state_key``, which may be a property, as in Lightning."""
-    key = callback.state_key
-    return key() if callable(key) else str(key)
+    """Its ``state_key``, which may be a method."""
+    key: Any = callback.state_key
+    return str(key() if callable(key) else key)
 
 
 def with_own(callbacks: Sequence[Callback], own: Any) -> list[Callback]:

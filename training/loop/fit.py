@@ -21,6 +21,7 @@ from training.generators import kept_generators
 from training.loop import cadence, nonfinite
 from training.loop.evaluate import evaluate
 from training.loop.hooks import overridden, takes, takes_index
+from training.loop.loggers import save_loggers
 from training.loop.metric_objects import restore_metrics, states_of
 from training.loop.progress import IN_BATCH
 from training.loop.schedulers import step_schedulers
@@ -61,6 +62,7 @@ def _run(session: Session, val: list[Batches], state: dict[str, Any] | None) -> 
     """All that is run: a sanity check, epoch after epoch, and the hooks around them."""
     session.seed("fit")
     session.call("on_fit_start")
+    session.begin_loggers()
     session.task.zero_grad()
     _check_storable(session)
     if state is None:
@@ -135,6 +137,8 @@ def _run_batch(session: Session, plan: Any, val: list[Batches]) -> None:
         if session.schedulers:
             session.seed("schedulers", progress.current_epoch, progress.batch_idx)
             step_schedulers(session, "step", on_plateau=True)  # now, since they may need what the validation logged
+        if session.loggers and progress.should_stop:
+            save_loggers(session.loggers)
         if not session.accumulating:  # as in Lightning, even if training_step returned None and no step was taken
             progress.batches_that_stepped += 1
         progress.batch_idx += 1

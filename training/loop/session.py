@@ -22,12 +22,14 @@ from training.data.hooks import TRANSFERS, DataHooks, transfer_hooks
 from training.data.tensors import move
 from training.errors import ConfigError
 from training.generators import key_of, mixed, set_generators
+from training.hyperparameters import hyperparameters_to_log
 from training.loop import cadence
 from training.loop.callback import Callback, check_keys, with_own
 from training.loop.device import choose_device, convert, made_in, precision
 from training.loop.gradients import gradient_norm, gradients
 from training.loop.hooks import Hooks, original, overridden, takes_index
 from training.loop.logged_metrics import MetricTensors, Results
+from training.loop.loggers import begin_loggers, finish_loggers, save_loggers
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.progress import FitProgress
 from training.loop.task import Task
@@ -180,11 +182,15 @@ class Session:
                 task.double()
             self.own_gradients = overridden(task, "ledger_tensors", Task)
             self.uses_generators = task.uses_generators
+            if stage != "fit":  # there it is after on_fit_start
+                self.begin_loggers()
             yield
             self._call_data("teardown", datamodule, stage=stage)
             self.call("teardown", stage=stage)
+            finish_loggers(self.loggers)
         except BaseException as error:
             self.call_callbacks("on_exception", error)
+            finish_loggers(self.loggers, error)
             raise
 
     @staticmethod
@@ -193,6 +199,10 @@ class Session:
         for owner in owners:
             if owner is not None and callable(function := getattr(owner, hook)):
                 function(**named)
+
+    def begin_loggers(self) -> None:
+        """The loggers hear of the task before anything is run."""
+        begin_loggers(self.loggers, self.task, hyperparameters_to_log(self.task, self.datamodule) or None)
 
     def forget_hooks(self) -> None:
         """Look the hooks up anew: one that was set on a task or a callback meanwhile counts from here on."""
@@ -425,6 +435,7 @@ class Session:
             step = self.progress.batches_that_stepped
         for logger in self.loggers:
             logger.log_metrics(dict(plain), step)
+        save_loggers(self.loggers)
 
     @property
     def metrics(self) -> dict[str, float]:

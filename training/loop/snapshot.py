@@ -14,6 +14,7 @@ from typing import Any
 from training.errors import CheckpointError
 from training.generators import GENERATORS, put_state, state_of
 from training.loop.callback import key_of
+from training.loop.loggers import logger_states, take_up_loggers
 from training.loop.metric_objects import restore_metrics, states_of
 from training.loop.progress import IN_BATCH
 from training.loop.session import Session
@@ -42,6 +43,10 @@ def capture(session: Session) -> dict[str, Any]:
         **_metric_objects(session),
         **_hyperparameters(session),
     }
+    # An epoch's metrics carry the step before; a validation's steps are counted for themselves.
+    steps = [max(0, session.progress.batches_that_stepped - 1), *(session.eval_steps.values() or [0])]
+    if any(states := logger_states(session.loggers, min(steps))):
+        checkpoint["loggers"] = states
     if generators := {name: state_of(each) for name, each in _generators(session)}:
         checkpoint["generators"] = generators
     if sources := {str(i): state for i, each in _kept_sources(session) if (state := each.state_dict())}:
@@ -97,6 +102,7 @@ def restore(session: Session, checkpoint: dict[str, Any]) -> None:
         session.train_results.load_state(checkpoint["results"])
         for i, source in _kept_sources(session):
             source.load_state_dict(copy.deepcopy(checkpoint.get("sources", {}).get(str(i), {})))
+        take_up_loggers(session.loggers, checkpoint.get("loggers", ()))
         states = checkpoint.get("generators", {})
         for name, generator in _generators(session):
             put_state(generator, states[name])

@@ -28,6 +28,9 @@ class TrainerView(Protocol):
     should_stop: bool
     """Set to True it ends the fit after the current batch, once min_epochs and min_steps are reached."""
 
+    accumulate_grad_batches: int
+    """How many batches' gradients make one optimizer step; to be set between epochs only."""
+
     # -- counters ------------------------------------------------------------------------------------------------------
 
     @property
@@ -114,10 +117,6 @@ class TrainerView(Protocol):
         """As in the settings, but 1 with fast_dev_run."""
 
     @property
-    def accumulate_grad_batches(self) -> int:
-        """As in the settings."""
-
-    @property
     def task(self) -> Any:
         """The Task that is being run."""
 
@@ -164,16 +163,20 @@ class TrainerView(Protocol):
         """The newest value of what was logged with prog_bar=True."""
 
     @property
+    def progress_bar_fields(self) -> dict[str, float | int | str]:
+        """What a progress bar shows: ``v_num``, a logger's version, then progress_bar_metrics."""
+
+    @property
     def logged_metrics(self) -> dict[str, torch.Tensor]:
         """The newest value of what was logged with logger=True, as tensors."""
 
     @property
-    def loggers(self) -> Sequence[Any]:
-        """The loggers."""
-
-    @property
     def has_loggers(self) -> bool:
         """Whether the Trainer was given loggers."""
+
+    @property
+    def loggers(self) -> Sequence[Any]:
+        """The loggers that are written to: none in a try (fast_dev_run)."""
 
     @property
     def should_log(self) -> bool:

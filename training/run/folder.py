@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +22,8 @@ from training.files import (
     LARGEST_JSON,
     append_line,
     atomic_folder,
-    atomic_path,
     atomic_write,
+    cut,
     inside,
     next_version,
     open_inside,
@@ -206,10 +205,10 @@ class Run:
             if found < size and name != TIMINGS:
                 raise DataError(f"{path}: expected at least {size} bytes, got {found}: it was changed")
             if path.is_file():
-                _cut(path, size)
+                cut(path, size)
         for path in self.path.glob(EVENTS):
             if path.name in sizes:
-                _cut(inside(self.path, path.name), sizes[path.name])
+                cut(inside(self.path, path.name), sizes[path.name])
             else:
                 path.unlink()
         self.board.go_back(next_step)
@@ -217,15 +216,6 @@ class Run:
     def _growing(self) -> list[Path]:
         names = [path.name for name in (METRICS, TIMINGS, LEDGER, EVENTS) for path in sorted(self.path.glob(name))]
         return [inside(self.path, name) for name in names]
-
-
-def _cut(path: Path, size: int) -> None:
-    """Cut a file to ``size``. One that has another name as well, as a copy made of hard links has, is copied first."""
-    if path.stat().st_nlink > 1:
-        with atomic_path(path) as temporary:
-            shutil.copyfile(path, temporary)
-    if path.stat().st_size > size:
-        os.truncate(path, size)
 
 
 def newest_finished(folder: Path) -> Path | None:

@@ -23,6 +23,7 @@ from training.errors import DataError
 from training.files import LARGEST_JSON, inside, sha256_file
 from training.run import stored_weights
 from training.run.manifest import as_text, differences, digest, plain
+from training.run.tensorboard import EVENTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,10 +33,10 @@ FORMAT = 2
 """Of manifests that have a seal; those of the version that had none do not name theirs."""
 MARKS = ("format", "files", "seal")
 """Values that a manifest has only together with its seal."""
-TIMES = ("timings.jsonl", "events.out.tfevents.*")
+TIMES = ("timings.jsonl", EVENTS)
 """Files of a run's own folder that hold times of day: no repetition makes them again, and no command reads them of a
 finished run."""
-NOT_REPEATED = (CONFIG, "*.ckpt", "*.ckpt.sha256", "*/events.out.tfevents.*")
+NOT_REPEATED = (CONFIG, "*.ckpt", "*.ckpt.sha256", f"*/{EVENTS}")
 """Of the sealed files those whose bytes a repetition need not make again: torch.save does not promise them."""
 TAKEN_AWAY = "its seal was taken away after the run had finished"
 CHANGED = "it was changed after the run had finished"

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from tests.training.toytask import Line, Shuffled
+from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
 from training.errors import CheckpointError, Preempted, ReproducibilityError
 from training.loop.callback import Callback
 from training.loop.trainer import Trainer
 from training.run.experiment import RunOptions, open_run
+from training.run import seal
 from training.run.folder import read_manifest
 from training.run.inputs import Inputs
 
@@ -91,3 +93,10 @@ def test_what_the_disk_refuses_is_one_line_and_the_run_goes_on_later(tmp_path: P
         train(RunOptions(path=str(path), callbacks=(At(2, refuse),)), checkpoint_every="2")
     assert read_manifest(path)["status"] == "failed"
     assert read_manifest(train(RunOptions(resume=str(path))))["status"] == "finished"
+
+
+def test_a_link_to_the_last_checkpoint_is_sealed_with_the_run(tmp_path: Path) -> None:
+    run = train(RunOptions(path=str(tmp_path / "run"), callbacks=(ModelCheckpoint(save_last="link"),)))
+    described = read_manifest(run)
+    assert described["files"]["checkpoints/last.ckpt"] == described["files"]["checkpoints/epoch=1-step=14.ckpt"]
+    assert seal.faults(run, described) == []
