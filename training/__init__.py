@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from training.callbacks.early_stopping import EarlyStopping
+    from training.callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
+    from training.callbacks.lambda_callback import LambdaCallback
     from training.callbacks.learning_rate_monitor import LearningRateMonitor
     from training.callbacks.model_checkpoint import ModelCheckpoint
+    from training.callbacks.model_summary import ModelSummary
+    from training.callbacks.on_exception_checkpoint import OnExceptionCheckpoint
+    from training.callbacks.prediction_writer import BasePredictionWriter
+    from training.callbacks.progress_bar import ProgressBar, TQDMProgressBar
+    from training.callbacks.timer import Timer
     from training.callbacks.weight_averaging import WeightAveraging
     from training.config import TrainConfig
     from training.data.batches import Batches, FixedBatches
     from training.data.combined import CombinedLoader
     from training.data.data_module import DataModule
     from training.determinism.flags import seed_everything
+    from training.loggers.csv_logger import CSVLogger
+    from training.loggers.logger import Logger
+    from training.loggers.tensorboard_logger import TensorBoardLogger
     from training.loop.callback import Callback
     from training.loop.task import Task
     from training.loop.trainer import Trainer
@@ -23,15 +33,26 @@ if TYPE_CHECKING:
     from training.run.own import experiment
 
 __all__ = [
+    "BasePredictionWriter",
     "Batches",
+    "CSVLogger",
     "Callback",
     "CombinedLoader",
     "DataModule",
     "EarlyStopping",
     "FixedBatches",
+    "GradientAccumulationScheduler",
+    "LambdaCallback",
     "LearningRateMonitor",
+    "Logger",
     "ModelCheckpoint",
+    "ModelSummary",
+    "OnExceptionCheckpoint",
+    "ProgressBar",
+    "TQDMProgressBar",
     "Task",
+    "TensorBoardLogger",
+    "Timer",
     "TrainConfig",
     "Trainer",
     "TrainerView",
@@ -41,15 +62,26 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BasePredictionWriter": "training.callbacks.prediction_writer",
     "Batches": "training.data.batches",
+    "CSVLogger": "training.loggers.csv_logger",
     "Callback": "training.loop.callback",
     "CombinedLoader": "training.data.combined",
     "DataModule": "training.data.data_module",
     "EarlyStopping": "training.callbacks.early_stopping",
     "FixedBatches": "training.data.batches",
+    "GradientAccumulationScheduler": "training.callbacks.gradient_accumulation_scheduler",
+    "LambdaCallback": "training.callbacks.lambda_callback",
     "LearningRateMonitor": "training.callbacks.learning_rate_monitor",
+    "Logger": "training.loggers.logger",
     "ModelCheckpoint": "training.callbacks.model_checkpoint",
+    "ModelSummary": "training.callbacks.model_summary",
+    "OnExceptionCheckpoint": "training.callbacks.on_exception_checkpoint",
+    "ProgressBar": "training.callbacks.progress_bar",
+    "TQDMProgressBar": "training.callbacks.progress_bar",
     "Task": "training.loop.task",
+    "TensorBoardLogger": "training.loggers.tensorboard_logger",
+    "Timer": "training.callbacks.timer",
     "TrainConfig": "training.config",
     "Trainer": "training.loop.trainer",
     "TrainerView": "training.loop.view",

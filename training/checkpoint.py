@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipFile
 
 from training.errors import CheckpointError, DataError, DiskError, is_out_of_memory
-from training.files import atomic_path, atomic_write, fault_point, inside, remove_partial, sha256_file
+from training.files import atomic_path, atomic_write, fault_point, inside, is_inside, remove_partial, sha256_file
 from training.visible import short_digest, shortened
 
 if TYPE_CHECKING:
@@ -149,10 +149,17 @@ def digest_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def named(folder: Path, name: Any, where: str) -> Path:
-    """The checkpoint in ``folder`` that a ModelCheckpoint's state names. DataError for what it cannot have written there."""
-    path = inside(folder, name, where)
-    if path.suffix != ".ckpt" or ResumeStore.pattern.fullmatch(path.name):
+def named(folder: Path, name: Any, where: str, extension: str = ".ckpt", may_be_link: bool = False) -> Path:
+    """The checkpoint in ``folder`` that a ModelCheckpoint's state names. DataError for what it cannot have written there.
+
+    It is written over or deleted, not read: a symbolic link, where it may be one, is but a name then.
+    """
+    if may_be_link and is_inside(name) and (folder / name).is_symlink():
+        above = name.rpartition("/")[0]
+        path = (inside(folder, above, where) if above else folder) / Path(name).name
+    else:
+        path = inside(folder, name, where)
+    if not path.name.endswith(extension) or ResumeStore.pattern.fullmatch(path.name):
         raise DataError(f"{where}: expected the name of a checkpoint, got {shortened(name, 80)!r}: a forged or damaged file")
     return path
 

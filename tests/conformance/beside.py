@@ -114,7 +114,7 @@ class Program:
             try:
                 if self.ours:
                     config = TrainConfig(device="cpu", **settings)
-                    self.trainer = training.Trainer(config, callbacks=callbacks, loggers=loggers or [])
+                    self.trainer = training.Trainer(config, callbacks=callbacks, logger=loggers or False)
                 else:
                     saving = any(isinstance(each, their_callbacks.Checkpoint) for each in callbacks)
                     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": saving}

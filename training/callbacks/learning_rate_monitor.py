@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from training.errors import ConfigError
@@ -13,7 +14,7 @@ from training.loop.view import TrainerView
 class LearningRateMonitor(Callback):
     """Logs the learning rate of each optimizer, as ``lr-Adam`` (``lr-Adam/pg1``, … where it has parameter groups).
 
-    All that it logs can be monitored.
+    All that it logs can be monitored. ``lrs`` has the rates logged since the fit began, in lists by name.
 
     Args:
         logging_interval: "step", "epoch", or None for the interval of each scheduler.
@@ -40,10 +41,21 @@ class LearningRateMonitor(Callback):
             raise ConfigError(f"LearningRateMonitor: expected step, epoch or None, got {logging_interval!r}")
         self.logging_interval = logging_interval
         self.log_momentum, self.log_weight_decay = log_momentum, log_weight_decay
+        self.lrs: dict[str, list[float]] = {}
+        self.last_momentum_values: dict[str, float | None] = {}
+        self.last_weight_decay_values: dict[str, float | None] = {}
 
     def on_train_start(self, trainer: TrainerView, task: Task) -> None:
         if not trainer.has_loggers:
             raise ConfigError("LearningRateMonitor: expected a Trainer with loggers, got none to write to")
+        if self.log_momentum and not all({"momentum", "betas"} & set(each.defaults) for each in trainer.optimizers):
+            warnings.warn(
+                "LearningRateMonitor: an optimizer has no momentum: 0 is logged for it", RuntimeWarning, stacklevel=2
+            )
+        names = list(trainer.learning_rates())
+        self.lrs = {name: [] for name in names}
+        self.last_momentum_values = {f"{name}-momentum": None for name in names}
+        self.last_weight_decay_values = {f"{name}-weight_decay": None for name in names}
 
     def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
         if self.logging_interval != "epoch" and trainer.should_log:
@@ -55,5 +67,12 @@ class LearningRateMonitor(Callback):
 
     def _log(self, trainer: TrainerView, interval: str) -> None:
         values = trainer.learning_rates(interval, momentum=self.log_momentum, weight_decay=self.log_weight_decay)
+        for name in trainer.learning_rates(interval):
+            self.lrs.setdefault(name, []).append(values[name])
+            if self.log_momentum:
+                self.last_momentum_values[f"{name}-momentum"] = values[f"{name}-momentum"]
+            if self.log_weight_decay:
+                self.last_weight_decay_values[f"{name}-weight_decay"] = values[f"{name}-weight_decay"]
         trainer.metrics.update(values)
-        trainer.log_metrics(values, trainer.batches_that_stepped)
+        for logger in trainer.loggers if values else ():
+            logger.log_metrics(dict(values), trainer.batches_that_stepped)

@@ -8,6 +8,7 @@ from training.loop.callback import Callback
 from training.loop.tables import ModelSummary as Summary
 from training.loop.task import Task
 from training.loop.view import TrainerView
+from training.values import argument
 
 
 class ModelSummary(Callback):
@@ -27,9 +28,9 @@ class ModelSummary(Callback):
     """
 
     def __init__(self, max_depth: int = 1) -> None:
-        if max_depth < -1:
+        self.max_depth: int = argument(max_depth, int, "ModelSummary: max_depth")
+        if self.max_depth < -1:
             raise ConfigError(f"ModelSummary: max_depth: expected -1 (all), 0 (nothing) or more, got {max_depth}")
-        self.max_depth = max_depth
 
     def on_fit_start(self, trainer: TrainerView, task: Task) -> None:
         if self.max_depth:

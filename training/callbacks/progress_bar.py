@@ -12,6 +12,7 @@ from training.loop.callback import Callback
 from training.loop.hooks import overridden
 from training.loop.task import Task
 from training.loop.view import TrainerView
+from training.values import argument
 
 
 class ProgressBar(Callback):
@@ -43,11 +44,11 @@ class ProgressBar(Callback):
     """Where it is drawn; None is standard error."""
 
     def __init__(self, refresh_rate: int = 1, process_position: int = 0, leave: bool = False) -> None:
-        if refresh_rate < 0:
-            raise ConfigError(f"ProgressBar: refresh_rate: expected 0 (nothing) or a number of batches, got {refresh_rate}")
+        self.refresh_rate: int = argument(refresh_rate, int, "ProgressBar: refresh_rate", least=0)
+        self.process_position: int = argument(process_position, int, "ProgressBar: process_position")
         if process_position != 0:
             raise ConfigError(f"ProgressBar: process_position: expected 0, as there is one bar, got {process_position}")
-        self.refresh_rate, self.leave = refresh_rate, leave
+        self.leave = leave
         self.bar: Bar | None = None
         self.pace = Pace()
         self._enabled, self._validated = True, 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,15 @@ import torch
 
 import training
 from training.callbacks.early_stopping import EarlyStopping
+from training.callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
+from training.callbacks.lambda_callback import LambdaCallback
 from training.callbacks.learning_rate_monitor import LearningRateMonitor
 from training.callbacks.model_checkpoint import ModelCheckpoint
+from training.callbacks.model_summary import ModelSummary
+from training.callbacks.on_exception_checkpoint import OnExceptionCheckpoint
+from training.callbacks.prediction_writer import BasePredictionWriter
+from training.callbacks.progress_bar import ProgressBar
+from training.callbacks.timer import Timer
 from training.callbacks.weight_averaging import WeightAveraging
 from training.errors import ConfigError
 from training.loop.callback import Callback
@@ -27,6 +34,13 @@ NEEDED: dict[type[Callback], dict[str, Any]] = {
     ModelCheckpoint: {"monitor": "loss"},
     LearningRateMonitor: {},
     WeightAveraging: {"decay": 0.5},
+    ProgressBar: {},
+    ModelSummary: {},
+    Timer: {},
+    LambdaCallback: {},
+    GradientAccumulationScheduler: {"scheduling": {0: 2}},
+    OnExceptionCheckpoint: {"dirpath": "x"},
+    BasePredictionWriter: {},
 }
 NO_NUMBERS: tuple[Any, ...] = (
     math.nan, 10**400, "3", "nan", b"1", True, False, [1], (), {}, {3}, 1j, np.float32("nan"), np.array([1, 2]),
@@ -39,6 +53,9 @@ OUTSIDE: dict[str, tuple[Any, ...]] = {
     "every_n_epochs": (-1,),
     "every_n_train_steps": (-1,),
     "decay": (0, 1, -0.1, 1.5, 0.0, 1.0),
+    "refresh_rate": (-1,),
+    "process_position": (-1, 1),
+    "max_depth": (-2,),
 }
 TAKEN: dict[str, tuple[Any, ...]] = {
     "patience": (0, 1, 100),
@@ -49,6 +66,9 @@ TAKEN: dict[str, tuple[Any, ...]] = {
     "every_n_epochs": (None, 0, 1, 5),
     "every_n_train_steps": (None, 0, 1, 5),
     "decay": (0.001, 0.999),
+    "refresh_rate": (0, 1, 20),
+    "process_position": (0,),
+    "max_depth": (-1, 0, 2),
 }
 
 
@@ -61,7 +81,7 @@ def callbacks() -> list[type[Callback]]:
 def numeric(callback: type[Callback]) -> Iterator[tuple[str, set[Any]]]:
     """Its arguments that are numbers, with their types."""
     for name, hint in typing.get_type_hints(callback.__init__).items():
-        kinds = set(getattr(hint, "__args__", (hint,)))
+        kinds = set(getattr(hint, "__args__", (hint,))) if typing.get_origin(hint) is not Mapping else set()
         if name != "return" and kinds & {int, float}:
             yield name, kinds
 
@@ -124,11 +144,12 @@ def test_words_that_are_none_of_the_choices(make: Callable[[], object], said: st
 def test_lightning_takes_what_is_taken_here(tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning.pytorch.callbacks")
     for callback, needed in NEEDED.items():
-        if not hasattr(lightning, callback.__name__) or callback is WeightAveraging:
+        called = "TQDMProgressBar" if callback is ProgressBar else callback.__name__
+        if not hasattr(lightning, called) or callback is WeightAveraging:
             continue
         for name, _ in numeric(callback):
             for value in TAKEN[name]:
-                getattr(lightning, callback.__name__)(**{**needed, name: value})
+                getattr(lightning, called)(**{**needed, name: value})
 
 
 @pytest.mark.parametrize(("mode", "threshold"), [("max", 0.75), ("min", 0.25)])

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from tests.training.toytask import Kept, Line, fixed, trainer
 from training import checkpoint
 from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
-from training.errors import ConfigError, SamebitsError
+from training.callbacks.on_exception_checkpoint import OnExceptionCheckpoint
+from training.errors import ConfigError, DiskError, Preempted, SamebitsError
+from training.loop.callback import Callback
 
 
 class Scripted(Line):
@@ -181,7 +184,7 @@ def test_a_state_made_by_somebody_has_no_other_file_deleted(
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # hundreds of fits
     arguments = FORGED[number]
     first = fit(tmp_path / "first", [3.0], **{**arguments, "save_weights_only": False})
-    own, key = Path(first.best_model_path).name, first.state_key()
+    own, key = Path(first.best_model_path).name, first.state_key
     good = checkpoint.load(Path(first.best_model_path))
     for i, name in enumerate((*OTHERS, "epoch=8.ckpt")):
         forged = {name: 3.0} if ENTRIES[(i + number) % 5] == "best_k_models" else name
@@ -255,4 +258,105 @@ def test_the_file_holds_early_stoppings_newest_state(tmp_path: Path) -> None:
     callbacks = [ModelCheckpoint(tmp_path, monitor="val", filename="{epoch}"), EarlyStopping("val", patience=5)]
     trainer(*callbacks, max_epochs=1, num_sanity_val_steps=0).fit(Scripted([2.5]), fixed(1), fixed(1))
     kept = torch.load(tmp_path / "epoch=0.ckpt", weights_only=True)["callbacks"]
-    assert kept["EarlyStopping(val, min)"]["best_score"] == 2.5
+    assert kept["EarlyStopping{'monitor': 'val', 'mode': 'min'}"]["best_score"] == 2.5
+
+
+def test_time_counts_with_manual_optimization_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Manual(Line):
+        automatic_optimization = False
+
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            optimizer: Any = self.optimizers()
+            optimizer.zero_grad()
+            loss = self.loss(batch)
+            self.manual_backward(loss)
+            optimizer.step()
+            clock.append(clock[-1] + 1.0)
+            return loss
+
+    clock = [0.0]
+    monkeypatch.setattr("training.callbacks.model_checkpoint.monotonic", lambda: clock[-1])
+    saving = ModelCheckpoint(tmp_path, train_time_interval=timedelta(seconds=3), save_top_k=-1)
+    trainer(saving, max_epochs=2).fit(Manual(), fixed(4))
+    assert names(tmp_path) == ["epoch=0-step=3.ckpt", "epoch=1-step=6.ckpt"]
+
+
+class Stops(Callback):
+    """Ends the fit at a batch, with an error of this kind."""
+
+    def __init__(self, kind: type[BaseException], at: int = 2) -> None:
+        self.kind, self.at = kind, at
+
+    def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.at:
+            raise self.kind("as the test wants")
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, Preempted])
+def test_a_stop_that_is_resumed_exactly_is_no_error_to_save_at(tmp_path: Path, kind: type[BaseException]) -> None:
+    savings = [ModelCheckpoint(tmp_path, save_on_exception=True), OnExceptionCheckpoint(tmp_path)]
+    with pytest.raises(kind):
+        trainer(*savings, Stops(kind)).fit(Line(), fixed())
+    assert names(tmp_path) == ([] if kind is Preempted else ["epoch=0-step=2.ckpt", "on_exception.ckpt"])
+
+
+def test_what_cannot_be_saved_does_not_hide_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    savings = [ModelCheckpoint(tmp_path / "file", save_on_exception=True), OnExceptionCheckpoint(tmp_path / "file")]
+    with pytest.raises(ValueError, match="as the test wants"):
+        trainer(*savings, Stops(ValueError)).fit(Line(), fixed())
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("no checkpoint of the ValueError could be saved" in line for line in said)
+
+
+def test_a_file_that_is_kept_is_not_written_over_by_an_error(tmp_path: Path) -> None:
+    saving = ModelCheckpoint(tmp_path, "{epoch}", every_n_train_steps=1, save_on_exception=True, save_top_k=-1)
+    with pytest.raises(ValueError, match="as the test wants"):
+        trainer(Stops(ValueError, at=2), saving).fit(Line(), fixed())
+    steps = {name: checkpoint.load(tmp_path / name)["progress"]["global_step"] for name in names(tmp_path)}
+    assert steps == {"epoch=0.ckpt": 1, "epoch=0-v1.ckpt": 2}
+
+
+def test_inside_of_a_run_the_last_one_is_a_hard_link(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    folder = tmp_path / "checkpoints"
+    callback = fit(folder, [3.0, 2.0, 4.0], save_last="link", save_top_k=2)
+    assert names(folder) == ["epoch=0.ckpt", "epoch=1.ckpt", "last.ckpt"]
+    last = Path(callback.last_model_path)
+    assert not last.is_symlink()
+    assert last.samefile(folder / "epoch=1.ckpt")
+    assert checkpoint.load(last)["progress"]["global_step"] == 2
+
+
+@pytest.mark.parametrize("in_run", [True, False])
+def test_the_last_link_can_be_loaded_and_gone_on_from(tmp_path: Path, in_run: bool) -> None:
+    if in_run:
+        (tmp_path / "manifest.json").write_text("{}")
+    fit(tmp_path, [3.0, 2.0], save_last="link", save_top_k=1)
+    assert names(tmp_path) == ["epoch=1.ckpt", "last.ckpt"]
+    state = checkpoint.load(tmp_path / "last.ckpt")
+    again = ModelCheckpoint(tmp_path, monitor="val", filename="{epoch}", save_last="link")
+    trainer(again, max_epochs=3).fit(Scripted([1.0]), fixed(1), fixed(1), state=state)
+    assert (tmp_path / "epoch=2.ckpt").exists()
+    assert (tmp_path / ("last.ckpt" if in_run else "epoch=1.ckpt")).exists()  # what it went on from
+
+
+def test_a_link_of_nowhere_is_made_anew_and_a_folder_is_not_deleted(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").symlink_to("gone.ckpt")
+    fit(tmp_path, [3.0], save_last="link", enable_version_counter=False)
+    assert (tmp_path / "last.ckpt").readlink() == Path("epoch=0.ckpt")
+    (tmp_path / "other" / "last.ckpt" / "mine").mkdir(parents=True)
+    with pytest.raises(DiskError, match=r"the link to epoch=0\.ckpt could not be made"):
+        fit(tmp_path / "other", [3.0], save_last="link", enable_version_counter=False)
+    assert (tmp_path / "other" / "last.ckpt" / "mine").is_dir()
+
+
+def test_values_say_what_they_should_be() -> None:
+    for arguments in ({"save_last": "copy"}, {"train_time_interval": 3}):
+        with pytest.raises(ConfigError, match="expected"):
+            ModelCheckpoint("x", **arguments)
+    with pytest.raises(ConfigError, match="expected a path"):
+        ModelCheckpoint().to_yaml()
+    with pytest.raises(ConfigError, match="inside the folder"):
+        OnExceptionCheckpoint("x", "../y")

@@ -58,7 +58,7 @@ def test_its_state_goes_on() -> None:
     assert judged(first, [1.0, 2.0, 2.0]) is None
     second.load_state_dict(first.state_dict())
     assert judged(second, [2.0]) == 0
-    assert second.state_key() == "EarlyStopping(a, min)"
+    assert second.state_key == "EarlyStopping{'monitor': 'a', 'mode': 'min'}"
 
 
 def test_a_metric_that_is_not_there_is_named_with_those_that_are() -> None:
@@ -100,7 +100,7 @@ def test_callbacks_can_log_and_be_monitored() -> None:
 
 
 def test_two_callbacks_that_would_overwrite_each_others_state_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"same state_key \(EarlyStopping\(a, min\)\)"):
+    with pytest.raises(ConfigError, match=r"same state_key \(EarlyStopping{'monitor': 'a', 'mode': 'min'}\)"):
         trainer(EarlyStopping("a"), EarlyStopping("a", patience=5))
     trainer(EarlyStopping("a"), EarlyStopping("a", mode="max"))
 

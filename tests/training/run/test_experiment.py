@@ -13,8 +13,8 @@ from training.config import TrainConfig
 from training.errors import CheckpointError, Preempted, ReproducibilityError
 from training.loop.callback import Callback
 from training.loop.trainer import Trainer
-from training.run.experiment import RunOptions, open_run
 from training.run import seal
+from training.run.experiment import RunOptions, open_run
 from training.run.folder import read_manifest
 from training.run.inputs import Inputs
 
