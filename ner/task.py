@@ -24,7 +24,7 @@ UNKNOWN = 1  # the unknown word's row
 class TaggerTask(Task):
     """Trains ``model`` on batches of sentences. ``rare`` (V,) marks words that training may read as unknown."""
 
-    uses_generators = False
+    uses_generators = keeps_attributes = False
     unit = "tokens"
 
     def __init__(self, config: TaggerConfig, model: Tagger, labels: Sequence[str], rare: Tensor) -> None:

@@ -17,7 +17,7 @@ class Word2VecTask(Task):
     """Trains a Word2Vec; the learning rate falls in a straight line from ``lr`` to 0 over all batches of the run."""
 
     automatic_optimization = False
-    uses_generators = False
+    uses_generators = keeps_attributes = False
     unit = "words"
 
     def __init__(self, vocab: Vocab, config: Word2VecConfig, batches_per_epoch: int) -> None:

@@ -71,3 +71,10 @@ def length(plan: Any) -> int | float:
 def has(plan: Any, k: int) -> bool:
     """Whether a plan has a batch k; it may read that one ahead."""
     return bool(plan.has(k)) if hasattr(plan, "has") else k < len(plan)
+
+
+def close(reading: Any) -> None:
+    """End what reads a plan or a source, if anything does."""
+    function = getattr(reading, "close", None)
+    if callable(function):
+        function()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from training.data.batches import Batches, has
+from training.data.batches import Batches, close, has
 from training.data.tensors import map_tensors
 from training.errors import ConfigError
 from training.generators import kept_generators
@@ -122,6 +122,7 @@ def _run_batches(
     session.results.batch = None  # whose memory the next one may need
     session.collect()
     session.in_batch = False
+    close(plan)
     return outputs
 
 

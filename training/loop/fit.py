@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from training import checkpoint, storable
-from training.data.batches import Batches, has
+from training.data.batches import Batches, close, has
 from training.errors import ConfigError, NonFiniteError
 from training.generators import kept_generators
 from training.loop import cadence, nonfinite
+from training.loop.attributes import Attributes
 from training.loop.evaluate import evaluate
 from training.loop.hooks import overridden, takes, takes_index
 from training.loop.loggers import save_loggers
@@ -26,7 +27,7 @@ from training.loop.metric_objects import restore_metrics, states_of
 from training.loop.progress import IN_BATCH
 from training.loop.schedulers import step_schedulers
 from training.loop.session import Session
-from training.loop.snapshot import capture, restore, restore_gradients, restore_model, restoring
+from training.loop.snapshot import capture, restore, restore_attributes, restore_gradients, restore_model, restoring
 from training.loop.sources import Data
 from training.loop.step import configure_optimizers, take_step
 from training.loop.task import Task
@@ -50,6 +51,7 @@ def fit(session: Session, task: Task, data: Data, state: dict[str, Any] | None =
             if state is not None:
                 restore_model(session, state)  # before there are optimizers, as in Lightning
             configure_optimizers(session)
+            session.attributes = Attributes(task, session.callbacks) if task.keeps_attributes else None
             if state is not None:
                 _take_up(session, state)
             with kept_generators():
@@ -72,6 +74,8 @@ def _run(session: Session, val: list[Batches], state: dict[str, Any] | None) -> 
     if state is not None or not _done(session):  # left after its last batch, it still has its end to come
         session.seed("train")
         session.call("on_train_start")
+        if state is not None:
+            restore_attributes(session, state)
         while not _done(session):
             _run_epoch(session, val)
         nonfinite.check_weights(session)
@@ -108,6 +112,7 @@ def _run_epoch(session: Session, val: list[Batches]) -> None:
         session.seed("epoch end", progress.current_epoch)
         session.call("on_train_epoch_end")
     _log_epoch(session)
+    close(plan)  # a limit may have ended the epoch before its last batch
     progress.current_epoch += 1
     progress.batch_idx, progress.stage = 0, "start"
     session.boundary()
@@ -187,6 +192,8 @@ def _skip_rest(session: Session) -> None:
 def _validate(session: Session, val: list[Batches]) -> None:
     if session.keep_going is not None:
         session.resume_point = capture(session)  # left inside the validation, the run goes on from its beginning
+        weights = session.resume_point["weights"]
+        weights |= {name: weights[name].clone() for name, _ in session.task.named_buffers() if name in weights}
     if not session.accumulating:
         session.keep_norm()  # while there are gradients
         session.call("on_validation_model_zero_grad")

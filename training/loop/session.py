@@ -24,6 +24,7 @@ from training.errors import ConfigError
 from training.generators import key_of, mixed, set_generators
 from training.hyperparameters import hyperparameters_to_log
 from training.loop import cadence
+from training.loop.attributes import Attributes
 from training.loop.callback import Callback, check_keys, with_own
 from training.loop.device import choose_device, convert, made_in, precision
 from training.loop.gradients import gradient_norm, gradients
@@ -90,10 +91,12 @@ class Session:
         """Of an epoch; infinite where it is only known once they are read."""
         self.num_val_batches: int | float = 0
         self.validation_interval: int | float = 0
+        self.attributes: Attributes | None = None
+        """Of a fit: what users' code keeps in plain attributes."""
         self.sources: list[Batches] = []
         """Of a fit: where its batches come from, training's first."""
         self.plan: Any = None
-        """The epoch's training batches."""
+        """The epoch's training batches, from its beginning on."""
         self.may_skip = False
         """Whether the task has an on_train_batch_start, which may skip batches."""
         self.eval_steps: dict[int, int] = {}
@@ -368,8 +371,7 @@ class Session:
 
     def has_batch(self, batch_idx: int) -> bool:
         """Whether the epoch has a training batch of that number to run."""
-        n = self.num_training_batches
-        return batch_idx < n and (n != math.inf or has(self.plan, batch_idx))
+        return batch_idx < self.num_training_batches and (self.plan is None or has(self.plan, batch_idx))
 
     @property
     def is_last_batch(self) -> bool:

@@ -49,6 +49,8 @@ def capture(session: Session) -> dict[str, Any]:
         checkpoint["loggers"] = states
     if generators := {name: state_of(each) for name, each in _generators(session)}:
         checkpoint["generators"] = generators
+    if attributes := _attributes(session):
+        checkpoint["attributes"] = attributes
     if sources := {str(i): state for i, each in _kept_sources(session) if (state := each.state_dict())}:
         checkpoint["sources"] = sources
     session.call("on_save_checkpoint", checkpoint)
@@ -117,6 +119,12 @@ def restore_gradients(session: Session, checkpoint: dict[str, Any]) -> None:
             parameters[name].grad = gradient.to(parameters[name].device, copy=True)
 
 
+def restore_attributes(session: Session, checkpoint: dict[str, Any]) -> None:
+    """What users' code keeps in plain attributes; after on_train_start, in which they may be made anew."""
+    if session.attributes is not None:
+        session.attributes.restore(copy.deepcopy(checkpoint.get("attributes", {})))
+
+
 @contextmanager
 def restoring() -> Iterator[None]:
     """A state that does not fit becomes one line."""
@@ -125,6 +133,18 @@ def restoring() -> Iterator[None]:
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         said = shortened(" ".join(str(error).split()), 200)
         raise CheckpointError(f"the checkpoint is of another model, other data or other settings: {said}") from None
+
+
+def _attributes(session: Session) -> dict[str, dict[str, Any]]:
+    """Attributes of the task and of users' callbacks that have changed, as far as they can be stored."""
+    if session.attributes is None:
+        return {}
+    found = session.attributes.changed()
+    for name, key, line in list(session.attributes.refused(found)):
+        del found[name][key]
+        if line:
+            session.tell(line)
+    return found
 
 
 def _kept_sources(session: Session) -> Iterator[tuple[int, Any]]:

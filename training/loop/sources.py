@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from training.data.batches import Batches
+from training.data.batches import Batches, close
 from training.data.combined import CombinedLoader
 from training.data.data_module import DataModule
 from training.data.hooks import DataHooks
@@ -52,8 +52,9 @@ class Data:
             found = []
             for split in HOOKS[self.stage]:
                 made = self._made(split)
-                stack.callback(_close, made)
                 found.append(made)
+                for each in made:
+                    stack.callback(close, each)
             yield found[0], found[1] if len(found) > 1 else []
 
     def _made(self, split: str) -> list[Batches]:
@@ -66,7 +67,9 @@ class Data:
 
         def batches(each: Any, purpose: str) -> Batches:
             fixed = bool(config.overfit_batches) and split in ("train", "val")
-            return as_batches(each, seed=config.seed, purpose=purpose, tell=session.tell, fixed_order=fixed)
+            return as_batches(
+                each, seed=config.seed, purpose=purpose, tell=session.tell, fixed_order=fixed, keep_last=split == "predict"
+            )
 
         if split == "train":
             return [batches(CombinedLoader(source, "max_size_cycle") if _is_several(source) else source, split)]
@@ -102,10 +105,3 @@ def _is_several(source: Any) -> bool:
 def _is_iterable(each: Any) -> bool:
     no = (Tensor, tuple, Mapping, str, bytes, np.ndarray)
     return hasattr(each, "__iter__") and not isinstance(each, no)
-
-
-def _close(sources: list[Batches]) -> None:
-    for each in sources:
-        close = getattr(each, "close", None)
-        if callable(close):
-            close()

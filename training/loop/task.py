@@ -63,6 +63,9 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
     each batch and each hook from (seed, stage, epoch, batch); one that says no saves that time, some 10 µs a batch."""
     example_input_array: Any = None
     """What ``forward`` takes: a tensor, a tuple or a dict of them; for users' own tools."""
+    keeps_attributes = True
+    """Whether plain attributes that change in training stand in checkpoints: lists of outputs, counters. One whose own hooks
+    keep what it needs says no."""
     unit = "examples"
     """What ``units`` counts, for the throughput display."""
 

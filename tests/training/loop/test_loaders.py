@@ -112,7 +112,7 @@ def loader(n: int = 13, start: int = 0, **named: Any) -> DataLoader[Any]:
 
 FORMS: dict[str, tuple[Callable[[], Any], Callable[[], Any], dict[str, Any]]] = {
     "one": (loader, loader, {}),
-    "drop_last": (lambda: loader(drop_last=True), loader, {}),
+    "drop_last": (lambda: loader(drop_last=True), lambda: loader(drop_last=True), {}),
     "without batches": (lambda: loader(batch_size=None), lambda: loader(batch_size=None), {}),
     "a list": (lambda: [loader(), loader(5, 100)], lambda: [loader(), loader(5, 100)], {}),
     "a dict": (lambda: {"a": loader(), "b": loader(5, 100)}, lambda: {"a": loader(), "b": loader(5, 100)}, {}),
