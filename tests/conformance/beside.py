@@ -39,6 +39,16 @@ class Clock:
             monkeypatch.setattr(f"training.callbacks.{module}.monotonic", lambda: self.now)
 
 
+class Stream:
+    """Batches whose number is not known before they are read."""
+
+    def __init__(self, items: list[torch.Tensor]) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter(self.items)
+
+
 class Program:
     """What runs: on ``library``, with a task that logs ``loss`` and a ``val`` of its own values, and notes its batches."""
 
@@ -104,10 +114,11 @@ class Program:
         verbs: tuple[str, ...] = ("fit",),
         train: int = 5,
         val: int = 2,
+        counted: bool = True,
         start: Path | None = None,
         **settings: Any,
     ) -> Program:
-        """Run the verbs, one after another, up to an error."""
+        """Run the verbs, one after another, up to an error; where they are not ``counted``, batches have no known number."""
         settings = {"max_epochs": 3, "num_sanity_val_steps": 0, "log_every_n_steps": 2, **settings}
         with warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
@@ -121,13 +132,13 @@ class Program:
                     more = {"logger": loggers or False, "default_root_dir": folder, **quiet, **settings}
                     self.trainer = pl.Trainer(accelerator="cpu", devices=1, callbacks=callbacks, **more)
                 for verb in verbs:
-                    self._run(verb, batches(train), batches(val), start)
+                    self._run(verb, batches(train), batches(val), start, counted)
             except (Exception, SystemExit) as error:
                 self.error = type(error).__name__ if str(error) == "as the program wants" else "refused"
         return self
 
-    def _run(self, verb: str, train: list[Any], val: list[Any], start: Path | None) -> None:
-        source: Callable[[list[Any]], Any] = FixedBatches if self.ours else Loader
+    def _run(self, verb: str, train: list[Any], val: list[Any], start: Path | None, counted: bool) -> None:
+        source: Callable[[list[Any]], Any] = (FixedBatches if self.ours else Loader) if counted else Stream
         if verb == "fit":
             more: dict[str, Any] = {}
             if start is not None:

@@ -187,7 +187,7 @@ class ModelCheckpoint(Checkpoint):
             fresh_to_come = (
                 task.automatic_optimization
                 and not self._at_epoch_end(trainer)
-                and batch_idx + 1 == trainer.num_training_batches
+                and trainer.is_last_batch
                 and trainer.validates_this_epoch
             )
             if self.monitor not in self._candidates(trainer) or fresh_to_come:

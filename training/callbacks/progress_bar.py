@@ -99,6 +99,10 @@ class ProgressBar(Callback):
         """What the bar shows: numbers or texts by name."""
         return dict(trainer.progress_bar_fields)
 
+    def state_dict(self) -> dict[str, Any]:
+        """None: nothing of a bar goes on in a resume, whatever attributes a subclass has."""
+        return {}
+
     # -- fit --------------------------------------------------------------------------------------------------------------
 
     def setup(self, trainer: TrainerView, task: Task, stage: str) -> None:
@@ -126,7 +130,8 @@ class ProgressBar(Callback):
             self._count("validate")
         elif self.bar is not None and not trainer.sanity_checking:
             self._validated += 1
-            self.bar.update(self.bar.done, f"validation {self._validated}/{trainer.num_val_batches}")
+            of = f"/{trainer.num_val_batches}" if isinstance(trainer.num_val_batches, int) else ""
+            self.bar.update(self.bar.done, f"validation {self._validated}{of}")
 
     def on_validation_start(self, trainer: TrainerView, task: Task) -> None:
         self._validated = 0
@@ -185,8 +190,8 @@ class ProgressBar(Callback):
             return
         epochs, batches = trainer.config.max_epochs, trainer.num_training_batches
         label = f"epoch {trainer.current_epoch + 1}/{epochs}" if epochs > 0 else f"epoch {trainer.current_epoch + 1}"
-        known = isinstance(batches, int)  # infinity is of no known length
-        self.bar = Bar(label, batches if known else None, stream=self.stream, done=done)
+        total = batches if isinstance(batches, int) else None  # infinity is of no known length
+        self.bar = Bar(label, total, stream=self.stream, done=done)
 
     def _looks(self, done: int, bar: Bar) -> bool:
         """Whether the metrics are to be looked at: that costs something."""

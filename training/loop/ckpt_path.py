@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from training import checkpoint
 from training.errors import ConfigError
 from training.loop.callback import Callback
+
+
+def _last(callback: Any) -> list[Path]:
+    """What a callback may have written as the last one: ``last.ckpt``, ``last-v1.ckpt``, …, by its own names for them."""
+    folder, name = getattr(callback, "dirpath", None), getattr(callback, "CHECKPOINT_NAME_LAST", "last")
+    if not folder:
+        return []
+    pattern = re.sub(r"\{.*?\}", "*", name) + "*" + getattr(callback, "FILE_EXTENSION", ".ckpt")
+    return [path for path in Path(folder).glob(pattern) if path.exists()]  # not a link that points nowhere
 
 
 def checkpoint_path(name: str | Path, callbacks: Sequence[Callback]) -> Path | None:
@@ -27,8 +38,7 @@ def checkpoint_path(name: str | Path, callbacks: Sequence[Callback]) -> Path | N
         if not keeping[0].best_model_path:
             raise ConfigError("ckpt_path='best': expected the ModelCheckpoint to have saved a file, it has not")
         return Path(keeping[0].best_model_path)
-    folders = [folder for callback in keeping if (folder := getattr(callback, "dirpath", None))]
-    paths = sorted({path for folder in folders for path in Path(folder).glob("last*.ckpt")})
+    paths = sorted({path for callback in keeping for path in _last(callback)})
     if not paths:  # as in Lightning no error, so that it can be asked for before there is one
         warnings.warn(
             "ckpt_path='last': expected a last.ckpt, got none, so that nothing is loaded; use "

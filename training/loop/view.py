@@ -91,8 +91,12 @@ class TrainerView(Protocol):
         """Whether validation runs just at each epoch's end, by default settings."""
 
     @property
-    def num_training_batches(self) -> int:
-        """Training batches an epoch."""
+    def num_training_batches(self) -> int | float:
+        """Training batches an epoch; infinite where it is only known once they are read."""
+
+    @property
+    def is_last_batch(self) -> bool:
+        """Whether the current training batch is the epoch's last."""
 
     @property
     def num_val_batches(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,10 +41,10 @@ class Ticking(Callback):
     begun = itertools.count(1000, 500)
 
     def __init__(self) -> None:
-        self.now = float(next(self.begun))
+        self.clock = SimpleNamespace(now=float(next(self.begun)))  # no plain attribute, which a resume would put back
 
     def on_train_batch_start(self, trainer: Any, task: Any, batch: Any, batch_idx: int) -> None:
-        self.now += 1.0
+        self.clock.now += 1.0
 
 
 Plan = tuple[dict[str, Any], Callable[[Path], list[Callback]]]
@@ -84,7 +85,7 @@ def run(
 
     with pytest.MonkeyPatch.context() as patch:
         for module in ("timer", "model_checkpoint"):
-            patch.setattr(f"training.callbacks.{module}.monotonic", lambda: clock.now)
+            patch.setattr(f"training.callbacks.{module}.monotonic", lambda: clock.clock.now)
         loggers = [CSVLogger(folder, "", 0), TensorBoardLogger(folder, "", 0)]
         config = TrainConfig(device="cpu", log_every_n_steps=1, num_sanity_val_steps=0, **plan[0])
         trainer = Trainer(config, callbacks=[clock, *made], logger=loggers, keep_going=keep_going)

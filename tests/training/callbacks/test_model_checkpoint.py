@@ -23,6 +23,7 @@ from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.callbacks.on_exception_checkpoint import OnExceptionCheckpoint
 from training.errors import ConfigError, DiskError, Preempted, SamebitsError
 from training.loop.callback import Callback
+from training.loop.ckpt_path import checkpoint_path
 
 
 class Scripted(Line):
@@ -360,3 +361,15 @@ def test_values_say_what_they_should_be() -> None:
         ModelCheckpoint().to_yaml()
     with pytest.raises(ConfigError, match="inside the folder"):
         OnExceptionCheckpoint("x", "../y")
+
+
+@pytest.mark.parametrize(("name", "extension"), [("last", ".ckpt"), ("{epoch}-newest", ".ckpt"), ("last", ".mine")])
+@pytest.mark.parametrize("link", [True, "link"])
+def test_the_last_one_is_found_under_its_own_name(tmp_path: Path, name: str, extension: str, link: Any) -> None:
+    saving = ModelCheckpoint(tmp_path, "best", "val", save_last=link)
+    saving.CHECKPOINT_NAME_LAST, saving.FILE_EXTENSION = name, extension
+    made = trainer(saving, max_epochs=2)
+    made.fit(Line(), fixed(2), fixed(1))
+    (tmp_path / f"last-v9{extension}").symlink_to("gone")
+    assert checkpoint_path("last", made.callbacks) == Path(saving.last_model_path)
+    made.test(Line(), fixed(1), ckpt_path="last", verbose=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from tests.training.toytask import Kept, Line, fixed, trainer
 from training import bar as bars
 from training.bar import Bar, say, write
+from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.callbacks.model_summary import ModelSummary
 from training.callbacks.progress_bar import ProgressBar
 from training.errors import ConfigError
@@ -66,6 +69,23 @@ def test_a_pass_of_its_own_counts_its_batches(terminal: Terminal) -> None:
     assert screen(terminal.getvalue()) == ["validate  3  batches", "test  3  batches", "predict  3  batches", ""]
 
 
+class Stream:
+    """Batches whose number is not known before they are read."""
+
+    def __init__(self, n: int) -> None:
+        self.items = fixed(n).batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+
+def test_batches_whose_number_is_not_known_are_counted(terminal: Terminal) -> None:
+    trainer(ProgressBar(), max_epochs=1).fit(Line(), Stream(3), Stream(2))
+    shown = screen(terminal.getvalue())
+    assert re.fullmatch(r"epoch 1/1  3  \S+ batches/s loss=\S+", shown[0]), shown
+    assert "validation 2\r" in terminal.getvalue()
+
+
 def test_elsewhere_there_is_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     made = trainer(ProgressBar())
     made.fit(Line(), fixed(), fixed(2))
@@ -100,6 +120,17 @@ def test_lines_come_above_the_bar(terminal: Terminal) -> None:
     assert shown[:4] == [f"batch {i}" for i in range(4)]
     assert shown[4].endswith(r"batches/s of my own=text\x1b[31m")
     assert shown[5:] == [""]
+
+
+def test_a_bar_of_ones_own_has_no_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Own(ProgressBar):
+        def get_metrics(self, trainer: Any, task: Any) -> dict[str, Any]:
+            self.seen = object()
+            return {}
+
+    made = trainer(Own(), ModelCheckpoint(tmp_path), max_epochs=1)
+    made.fit(Line(), fixed())
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_after_an_error_the_cursor_is_on_a_line_of_its_own(terminal: Terminal) -> None:
