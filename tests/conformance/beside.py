@@ -124,7 +124,7 @@ class Program:
             warnings.simplefilter("ignore")
             try:
                 if self.ours:
-                    config = TrainConfig(device="cpu", **settings)
+                    config = TrainConfig(device="cpu", progress=False, **settings)
                     self.trainer = training.Trainer(config, callbacks=callbacks, logger=loggers or False)
                 else:
                     saving = any(isinstance(each, their_callbacks.Checkpoint) for each in callbacks)

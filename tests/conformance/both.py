@@ -147,7 +147,7 @@ def run_ours(case: Case, folder: Path) -> Record:
         if case.lr_monitor is not None:
             callbacks.append(LearningRateMonitor(**dict(case.lr_monitor)))
         settings = {"max_epochs": 2, **dict(case.settings)}
-        config = TrainConfig(device="cpu", **settings)
+        config = TrainConfig(device="cpu", progress=False, **settings)
         trainer = OurTrainer(config, callbacks=callbacks, logger=OurLogger(record.logged))
         trainer.record = record
         sources = [FixedBatches(each) for each in val_batches(case)]

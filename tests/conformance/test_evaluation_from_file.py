@@ -81,7 +81,9 @@ def test_states_of_callbacks_and_the_hook_after_predict(verb: str, tmp_path: Pat
     getattr(trainer, verb)(task_of(pl.LightningModule, there), Loader(data), ckpt_path=tmp_path / "there.ckpt")
 
     here: list[str] = []
-    ours = Trainer(TrainConfig(device="cpu", max_epochs=1, progress=False), callbacks=[callback_of(Callback, here)])
+    ours = Trainer(
+        TrainConfig(device="cpu", max_epochs=1, progress=False), callbacks=[callback_of(Callback, here)], logger=False
+    )
     ours.fit(task_of(Task, here), FixedBatches(data), FixedBatches(data))
     ours.save_checkpoint(tmp_path / "here.ckpt")
     here.clear()

@@ -70,9 +70,9 @@ def fit(library: str, folder: Path, arguments: dict[str, Any], limits: dict[str,
     """Train up to ``limits``, from the file ``start`` if given, with a ModelCheckpoint of these arguments."""
     seen: list[Any] = []
     if library == "ours":
-        config = TrainConfig(device="cpu", num_sanity_val_steps=0, **{"max_epochs": -1, **limits})
+        config = TrainConfig(device="cpu", progress=False, num_sanity_val_steps=0, **{"max_epochs": -1, **limits})
         state = None if start is None else checkpoint.load(start)
-        trainer = Trainer(config, callbacks=[ModelCheckpoint(folder, **arguments)])
+        trainer = Trainer(config, callbacks=[ModelCheckpoint(folder, **arguments)], logger=False)
         trainer.fit(model(Task, seen), FixedBatches(batches(4)), FixedBatches(batches(1)), state=state)
     else:
         saving: Any = pl.callbacks.ModelCheckpoint(folder, **arguments)
@@ -120,9 +120,9 @@ def stops() -> Iterator[tuple[int, dict[str, Any], bool]]:
 
 def ours(folder: Path, seen: list[Any], **limits: Any) -> tuple[Any, Trainer]:
     """A task, and a Trainer that writes end.ckpt at each epoch's end."""
-    config = TrainConfig(device="cpu", num_sanity_val_steps=0, **{"max_epochs": -1, **limits})
+    config = TrainConfig(device="cpu", progress=False, num_sanity_val_steps=0, **{"max_epochs": -1, **limits})
     saving = ModelCheckpoint(folder, filename="end", save_on_train_epoch_end=True)
-    return model(Task, seen), Trainer(config, callbacks=[saving])
+    return model(Task, seen), Trainer(config, callbacks=[saving], logger=False)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -158,11 +158,11 @@ def test_an_epoch_that_a_stop_ended_is_over(tmp_path: Path) -> None:
         ([Stop()], {}, []), ([], {"limit_train_batches": 2}, [(1, 0, 3), (1, 1, 4)]),
     ]  # fmt: skip
     for callbacks, more, expected in cases:
-        config = TrainConfig(device="cpu", max_steps=3, max_epochs=2)
+        config = TrainConfig(device="cpu", progress=False, max_steps=3, max_epochs=2)
         saving = ModelCheckpoint(tmp_path / str(len(callbacks)), filename="end", save_on_train_epoch_end=True)
-        Trainer(config, callbacks=[saving, *callbacks]).fit(model(Task, []), FixedBatches(batches(5)))
+        Trainer(config, callbacks=[saving, *callbacks], logger=False).fit(model(Task, []), FixedBatches(batches(5)))
         seen: list[Any] = []
-        again = Trainer(TrainConfig(device="cpu", max_epochs=2, **more))
+        again = Trainer(TrainConfig(device="cpu", progress=False, max_epochs=2, **more), logger=False)
         state = checkpoint.load(tmp_path / str(len(callbacks)) / "end.ckpt")
         again.fit(model(Task, seen), FixedBatches(batches(5)), state=state)
         assert [each for each in seen if each != "epoch"] == expected

@@ -91,9 +91,9 @@ def test_the_hooks_of_a_fit_that_goes_on(tmp_path: Path) -> None:
             folder = tmp_path / name
             if name == "ours":
                 saving = ModelCheckpoint(folder, filename=f"{epochs}", save_top_k=-1)
-                config = TrainConfig(device="cpu", max_epochs=epochs)
+                config = TrainConfig(device="cpu", progress=False, max_epochs=epochs)
                 state = checkpoint.load(folder / "1.ckpt") if epochs == 2 else None
-                Trainer(config, callbacks=[callback, saving]).fit(
+                Trainer(config, callbacks=[callback, saving], logger=False).fit(
                     task, FixedBatches(batches(3)), FixedBatches(batches(1)), state=state
                 )
             else:

@@ -86,7 +86,7 @@ def run(
             data = [data[i] if seen.batch is None else seen.batch for i in range(3)]
             trainer: Any
             if ours:
-                trainer = Trainer(TrainConfig(device="cpu", **settings), callbacks=[callback], logger=False)
+                trainer = Trainer(TrainConfig(device="cpu", progress=False, **settings), callbacks=[callback], logger=False)
                 several: list[Any] = [FixedBatches(data[:2])] * sources
             else:
                 trainer = pl.Trainer(

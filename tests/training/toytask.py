@@ -83,7 +83,7 @@ class Kept:
 
 def trainer(*callbacks: Callback, logger: Kept | None = None, checkpoint_dir: Any = None, **settings: Any) -> Trainer:
     """A Trainer on the CPU."""
-    config = TrainConfig(device="cpu", **{"max_epochs": 2, "log_every_n_steps": 1, **settings})
+    config = TrainConfig(device="cpu", **{"max_epochs": 2, "log_every_n_steps": 1, "progress": False, **settings})
     return Trainer(config, callbacks=callbacks, logger=logger or False, checkpoint_dir=checkpoint_dir)
 
 

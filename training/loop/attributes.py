@@ -74,7 +74,7 @@ class _Marks:
         if isinstance(value, PLAIN):
             return value if value == value else repr(value)  # NaN is unlike itself
         if isinstance(value, torch.Tensor):
-            return id(value), value._version
+            return id(value), None if value.is_inference() else value._version
         if isinstance(value, np.ndarray) and value.nbytes <= LARGEST and not value.dtype.hasobject:
             return hashlib.sha256(value.tobytes()).digest()
         if isinstance(value, dict | list | tuple | set | frozenset) and len(value) <= self.left and depth < DEEPEST:

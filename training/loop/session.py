@@ -193,6 +193,8 @@ class Session:
             finish_loggers(self.loggers)
         except BaseException as error:
             self.call_callbacks("on_exception", error)
+            if datamodule is not None and callable(hook := getattr(datamodule, "on_exception", None)):
+                hook(error)
             finish_loggers(self.loggers, error)
             raise
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -13,10 +15,14 @@ import torch
 
 from training import checkpoint
 from training.callbacks.model_checkpoint import ModelCheckpoint
+from training.callbacks.model_summary import ModelSummary
+from training.callbacks.progress_bar import ProgressBar
+from training.callbacks.timer import Timer
 from training.config import TrainConfig
 from training.determinism import flags
 from training.determinism.flags import determinism
 from training.errors import ConfigError, NonFiniteError
+from training.intervals import seconds
 from training.loop import nonfinite
 from training.loop.callback import Callback
 from training.loop.ckpt_path import checkpoint_path
@@ -73,7 +79,8 @@ class Trainer(Names):
         callbacks: what happens beside training, one or several; those with ``last`` run after all others.
         fast_dev_run: try everything on this many batches (True is 1), without loggers or checkpoints.
         max_epochs, min_epochs, max_steps, min_steps: when a fit ends; -1 for no limit. 1000 epochs where neither is given.
-        max_time: "DD:HH:MM:SS", a timedelta or a dict of its arguments: a fit ends after it; the run can go on later.
+        max_time: "DD:HH:MM:SS", a timedelta or a dict of its arguments: a run is stopped after it and can go on exactly
+            there; a fit without a folder just ends.
         limit_train_batches, limit_val_batches, limit_test_batches, limit_predict_batches: a number of batches (10) or a
             share of them (0.1).
         overfit_batches: train and validate on these few batches of the training data.
@@ -190,6 +197,11 @@ class Trainer(Names):
             inference_mode=inference_mode,
         )  # fmt: skip
         self._checkpoint_dir = checkpoint_dir
+        self._unplaced = {
+            each: copy.deepcopy(vars(each)) for each in self._own_callbacks
+            if isinstance(each, ModelCheckpoint) and each.dirpath is None
+        }  # fmt: skip
+        """Those that write into the run's folder, as they were before the first fit."""
         self.session.tell = say if run is None else run.options.tell
         self.progress = self.session.progress
         # Called at each step, so without a detour.
@@ -383,6 +395,8 @@ class Trainer(Names):
         options = RunOptions(root=self.default_root_dir, resume=resume, argv=tuple(sys.argv), tell=say)
         with own_run(type(task).__name__, self.config, options, Inputs()) as run:
             self.run = run
+            for callback, before in self._unplaced.items():
+                vars(callback).update(copy.deepcopy(before))
             self.session.install(
                 [*run.callbacks(), *self._own_callbacks], [*run.loggers(), *self._own_loggers], run.keeper,
                 self._checkpoint_dir or run.path / "checkpoints",
@@ -522,6 +536,15 @@ def _callbacks(
         raise ConfigError("enable_checkpointing: expected True, since there is a ModelCheckpoint, got False")
     if not checkpoints and (wanted or (wanted is None and keeps)):
         found.append(ModelCheckpoint())
+    if run is not None and not run.is_own:
+        return found  # a command shows its progress itself
+    if config.progress and not any(isinstance(each, ProgressBar) for each in found):
+        found.append(ProgressBar())
+    summary = keywords["enable_model_summary"]
+    if (summary or (summary is None and keeps)) and not any(isinstance(each, ModelSummary) for each in found):
+        found.append(ModelSummary())
+    if config.max_time and run is None and not keeps:
+        found.append(Timer(timedelta(seconds=seconds(config.max_time, "max_time") or 0)))
     return found
 
 

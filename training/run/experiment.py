@@ -81,6 +81,8 @@ class Experiment:
         """What has changed since the run was left, and the manifest's facts as they are now."""
         self.fitted = False
         """Whether a fit was begun: a run has one."""
+        self.is_own = False
+        """Whether a user's program opened it, not a command."""
         self.task: Task | None = None
         """What is trained."""
         self.results: dict[str, float] = {}

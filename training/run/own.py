@@ -104,6 +104,7 @@ def own_run(name: str, config: TrainConfig, options: RunOptions, inputs: Inputs)
         raise SystemExit(0)  # as a command that resumes it does: there is nothing left to do
     try:
         with open_run(name, config, options, inputs) as run:
+            run.is_own = True
             yield run
             if run.task is None:
                 raise ConfigError(f"experiment({name!r}): expected a Trainer to be run in it, got none")

@@ -43,6 +43,9 @@ class Ticking(Callback):
     def __init__(self) -> None:
         self.clock = SimpleNamespace(now=float(next(self.begun)))  # no plain attribute, which a resume would put back
 
+    def state_dict(self) -> dict[str, Any]:
+        return {}  # a clock is not put back
+
     def on_train_batch_start(self, trainer: Any, task: Any, batch: Any, batch_idx: int) -> None:
         self.clock.now += 1.0
 
@@ -87,7 +90,7 @@ def run(
         for module in ("timer", "model_checkpoint"):
             patch.setattr(f"training.callbacks.{module}.monotonic", lambda: clock.clock.now)
         loggers = [CSVLogger(folder, "", 0), TensorBoardLogger(folder, "", 0)]
-        config = TrainConfig(device="cpu", log_every_n_steps=1, num_sanity_val_steps=0, **plan[0])
+        config = TrainConfig(device="cpu", progress=False, log_every_n_steps=1, num_sanity_val_steps=0, **plan[0])
         trainer = Trainer(config, callbacks=[clock, *made], logger=loggers, keep_going=keep_going)
         try:
             trainer.fit(task, fixed(4), fixed(2), state=state)

@@ -112,7 +112,7 @@ def run(settings: dict[str, Any], leave_at: int = -1, state: Any = None, task: N
             raise Stop
         seen += 1
 
-    config = TrainConfig(device="cpu", **{"max_epochs": 2, "log_every_n_steps": 1, **settings})
+    config = TrainConfig(device="cpu", progress=False, **{"max_epochs": 2, "log_every_n_steps": 1, **settings})
     trainer = Trainer(config, callbacks=[Draws()], logger=log, keep_going=keep_going)
     with suppress(Stop):
         trainer.fit(task, Shuffled(), Shuffled(6), state=state)
@@ -147,7 +147,10 @@ def seeded() -> None:
 
 
 def test_afterwards_the_generators_are_where_they_were() -> None:
-    trainer, batches = Trainer(TrainConfig(device="cpu", max_epochs=1), logger=False), FixedBatches([torch.ones(2, 3)] * 3)
+    trainer, batches = (
+        Trainer(TrainConfig(device="cpu", progress=False, max_epochs=1), logger=False),
+        FixedBatches([torch.ones(2, 3)] * 3),
+    )
     task = Noisy()
     seeded()
     expected = [drawn() for _ in range(2)]
@@ -162,7 +165,10 @@ def test_afterwards_the_generators_are_where_they_were() -> None:
 
 def test_each_batch_and_each_seed_has_numbers_of_its_own() -> None:
     batches = FixedBatches([torch.ones(2, 3)] * 5)
-    told = [Trainer(TrainConfig(device="cpu", seed=seed), logger=False).predict(Noisy(), batches) for seed in (0, 0, 1)]
+    told = [
+        Trainer(TrainConfig(device="cpu", progress=False, seed=seed), logger=False).predict(Noisy(), batches)
+        for seed in (0, 0, 1)
+    ]
     assert told[0] == told[1]
     assert len({*told[0], *told[2]}) == 10
 
@@ -175,9 +181,9 @@ def test_a_task_that_draws_nothing_can_say_so(monkeypatch: pytest.MonkeyPatch) -
     batches = FixedBatches([torch.ones(2, 3)])
     task = Noisy()
     task.uses_generators = False
-    Trainer(TrainConfig(device="cpu", max_epochs=1), logger=False).fit(task, batches, batches)
+    Trainer(TrainConfig(device="cpu", progress=False, max_epochs=1), logger=False).fit(task, batches, batches)
     with pytest.raises(AssertionError, match="although"):
-        Trainer(TrainConfig(device="cpu", max_epochs=1), logger=False).fit(Noisy(), batches, batches)
+        Trainer(TrainConfig(device="cpu", progress=False, max_epochs=1), logger=False).fit(Noisy(), batches, batches)
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def fit(
         boundaries += 1
 
     best = [ModelCheckpoint(folder, monitor="val", save_top_k=-1, filename="{epoch}-{step}")] if folder else []
-    config = TrainConfig(device="cpu", log_every_n_steps=2, **settings)
+    config = TrainConfig(device="cpu", progress=False, log_every_n_steps=2, **settings)
     made = Trainer(config, callbacks=[*best, Position(log)], logger=log, keep_going=keep_going)
     try:
         made.fit(task, Shuffled(), Shuffled(6), state=state)

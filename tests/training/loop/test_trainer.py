@@ -73,7 +73,7 @@ def run(
             raise Stop
         boundaries += 1
 
-    config = TrainConfig(device="cpu", log_every_n_steps=2, **{"max_epochs": 3, **plan["settings"]})
+    config = TrainConfig(device="cpu", progress=False, log_every_n_steps=2, **{"max_epochs": 3, **plan["settings"]})
     made = Trainer(config, callbacks=callbacks, logger=logger, keep_going=keep_going)
     try:
         made.fit(task, Shuffled(), Shuffled(6), state=state)
@@ -111,7 +111,7 @@ def test_left_anywhere_and_resumed_it_ends_in_the_same_bits(tmp_path: Path, plan
         nonlocal counted
         counted += 1
 
-    config = TrainConfig(device="cpu", log_every_n_steps=2, **{"max_epochs": 3, **plan["settings"]})
+    config = TrainConfig(device="cpu", progress=False, log_every_n_steps=2, **{"max_epochs": 3, **plan["settings"]})
     early = [EarlyStopping("val", patience=plan["patience"], min_delta=0.5)] if "patience" in plan else []
     counting = Trainer(config, callbacks=early, keep_going=count)
     counting.fit(Line(plan.get("optimizer", "adam"), plan.get("schedule", "")), Shuffled(), Shuffled(6))
@@ -133,7 +133,7 @@ def test_resumed_from_a_file_of_model_checkpoint_it_ends_in_the_same_bits(tmp_pa
     settings: dict[str, Any] = {"val_check_interval": 0.4, "accumulate_grad_batches": 2}
     log = Kept()
     callback = ModelCheckpoint(tmp_path, save_top_k=-1, every_n_train_steps=1)
-    config = TrainConfig(device="cpu", log_every_n_steps=2, max_epochs=3, **settings)
+    config = TrainConfig(device="cpu", progress=False, log_every_n_steps=2, max_epochs=3, **settings)
     task = Line(schedule="plateau")
     Trainer(config, callbacks=[callback, Position(log)], logger=log).fit(task, Shuffled(), Shuffled(6))
     paths = sorted(tmp_path.glob("*.ckpt"))
