@@ -1,7 +1,8 @@
 """One process at a time works on a run: two that resumed it would write into each other's files.
 
 The lock is the kernel's (flock), on a file in the run's folder. It ends with the process that holds it, however that ends:
-there is no stale one to remove.
+there is no stale one to remove. A process that is forked, as workers are that load data, lets go of it: it would
+hold it for seconds after its parent was killed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from training.errors import CheckpointError
 from training.files import inside
 
 FILE = ".lock"
+_held: set[RunLock] = set()
 
 
 class RunLock:
@@ -29,10 +31,23 @@ class RunLock:
         except OSError:
             self.release()  # a file system without locks is an error of the disk
             raise
+        _held.add(self)
 
     def release(self) -> None:
-        """Let others have it."""
-        os.close(self._descriptor)
+        """Let others have it; in a forked process there is nothing to let go."""
+        _held.discard(self)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _let_go() -> None:
+    """In a forked process: close its copies. The lock stays with its parent."""
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def check_free(folder: Path) -> None:

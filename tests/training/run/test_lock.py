@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -95,6 +96,30 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
         other.send_signal(signal.SIGKILL)
     check_free(tmp_path)
     RunLock(tmp_path).release()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_hold_it(tmp_path: Path) -> None:
+    """As a worker that loads data: it lives on for some seconds when its parent is killed."""
+    lock = RunLock(tmp_path)
+    (read, write), (said, say) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(write)
+        lock.release()  # which does nothing there
+        os.write(say, b"!")
+        os.read(read, 1)
+        os._exit(0)
+    os.read(said, 1)
+    for attempt in (check_free, RunLock):
+        with pytest.raises(CheckpointError, match="another process is working"):
+            attempt(tmp_path)
+    lock.release()
+    check_free(tmp_path)
+    RunLock(tmp_path).release()
+    for descriptor in (read, write, said, say):
+        os.close(descriptor)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_run_that_was_finished_while_we_waited_is_left_alone(tmp_path: Path) -> None:
