@@ -271,7 +271,10 @@ def _take_up(session: Session, state: dict[str, Any]) -> None:
     with restoring():
         _reopen_epoch(session)
     stage, batch_idx = session.progress.stage, session.progress.batch_idx
-    session.accumulating = session.accumulates()
+    if stage in IN_BATCH:
+        session.accumulating = session.accumulates()
+    else:  # what the batch before did: whether there is one after the next cannot be asked yet without reading the next
+        session.accumulating = stage == "batch" and batch_idx % session.accumulate_grad_batches != 0
     session.in_batch = stage in (*IN_BATCH, "end") or (stage == "batch" and batch_idx > 0)
 
 

@@ -52,6 +52,25 @@ class Endless(IterableDataset[Any]):
             yield torch.full((2,), float(i) + random.random())
 
 
+class Keeping(Endless):
+    """It says where its reading stands, and goes on there."""
+
+    def __init__(self) -> None:
+        self.at = self.begin = 0
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        self.at, self.begin = self.begin, 0
+        while self.at < 11:
+            self.at += 1
+            yield torch.full((2,), self.at + random.random())
+
+    def state_dict(self) -> dict[str, int]:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.begin = state["at"]
+
+
 class Counting(IterableDataset[Any]):
     """The same, without noise."""
 
@@ -205,6 +224,7 @@ SOURCES: dict[str, Callable[[int], Any]] = {
         Points(noisy=True), 4, sampler=WeightedRandomSampler([*range(13)], 9), num_workers=workers
     ),
     "a stream": lambda workers: DataLoader(Endless(), 3),
+    "a stream that goes on": lambda workers: DataLoader(Keeping(), 3),
     "several": lambda workers: [
         DataLoader(Points(noisy=True), 4, shuffle=True, num_workers=workers),
         DataLoader(Points(5, noisy=True), 2, shuffle=True),
@@ -214,7 +234,9 @@ SOURCES: dict[str, Callable[[int], Any]] = {
 
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_left_at_any_batch_and_with_other_workers_the_bits_are_the_same(name: str) -> None:
+def test_left_at_any_batch_and_with_other_workers_the_bits_are_the_same(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings: dict[str, Any] = {"val_check_interval": 2, "accumulate_grad_batches": 2}
     weights, seen, boundaries = fit(SOURCES[name], 0, **settings)
     for at in range(boundaries):
@@ -222,5 +244,6 @@ def test_left_at_any_batch_and_with_other_workers_the_bits_are_the_same(name: st
         again, rest, _ = fit(SOURCES[name], 0, state=state, **settings)
         assert again == weights, at
         assert rest == seen[len(seen) - len(rest) :], at
+        assert name == "a stream" or "dropped" not in capsys.readouterr().err, at
     state = fit(SOURCES[name], 2, 5, **settings)
     assert fit(SOURCES[name], 2, state=state, **settings)[0] == weights
