@@ -32,17 +32,24 @@ class Attributes:
     """The attributes of a task and of users' callbacks, as they were when the fit began."""
 
     def __init__(self, task: Task, callbacks: list[Callback]) -> None:
-        self._holders = dict(_holders(task, callbacks))
+        self._task, self._holders = task, dict(_holders(task, callbacks))
         self._before = {name: {key: mark(value) for key, value in _values(each)} for name, each in self._holders.items()}
         self._told: set[str] = set()
 
     def changed(self) -> dict[str, dict[str, Any]]:
-        """Those that have changed since, by holder and name, ready to be stored."""
-        return {name: found for name, each in self._holders.items() if (found := self._changed_in(name, each))}
+        """Those that have changed since, by holder and name, ready to be stored.
 
-    def _changed_in(self, name: str, holder: Any) -> dict[str, Any]:
-        before = self._before[name]
-        return {key: stored(value) for key, value in _values(holder) if before.get(key) != mark(value)}
+        One that holds weights under another name, as nn.LSTM keeps a list of its own, is left out: they are stored as
+        weights, and copies would take their place.
+        """
+        weights = {id(each) for each in (*self._task.parameters(), *self._task.buffers())}
+        found = {name: self._changed_in(name, each, weights) for name, each in self._holders.items()}
+        return {name: values for name, values in found.items() if values}
+
+    def _changed_in(self, name: str, holder: Any, weights: set[int]) -> dict[str, Any]:
+        before, values = self._before[name], dict(_values(holder))
+        changed = {key: value for key, value in values.items() if before.get(key) != mark(value)}
+        return {key: stored(value) for key, value in changed.items() if not _holds(value, weights)}
 
     def refused(self, found: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
         """Of ``changed``, those that a checkpoint can't hold: holder, name, and once a line that says so, else ""."""
@@ -87,6 +94,14 @@ class _Marks:
 def mark(value: Any) -> Any:
     """What tells whether a value has changed: its content, or of what is large or unknown which object it is."""
     return _Marks().mark(value)
+
+
+def _holds(value: Any, tensors: set[int], depth: int = 0) -> bool:
+    """Whether one of these tensors, by identity, is in it."""
+    if isinstance(value, torch.Tensor):
+        return id(value) in tensors
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return depth < DEEPEST and any(_holds(each, tensors, depth + 1) for each in parts)
 
 
 def stored(value: Any) -> Any:

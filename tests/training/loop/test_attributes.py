@@ -95,6 +95,31 @@ def test_left_at_each_boundary_they_are_as_they_were(settings: dict[str, Any]) -
         assert before[:logged] + rest == lines, at
 
 
+class Recurrent(Line):
+    """Weights that stand in attributes, too: nn.LSTM keeps a list of its own, and users make some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm = torch.nn.LSTM(3, 2)
+        self.own = {"weights": [self.layer.weight, ({"deep": self.lstm.weight_hh_l0},)]}
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Any:
+        return super().training_step(batch, batch_idx) + self.lstm(torch.ones(4, 3))[0].square().sum()
+
+
+@pytest.mark.parametrize("at", [1, 5])
+def test_weights_in_attributes_are_weights(at: int, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, *_ = fit(Recurrent())
+    *_, (state, _) = fit(Recurrent(), at)
+    task = Recurrent()
+    again, *_ = fit(task, state=state)
+    assert again == weights
+    assert task.own["weights"][0] is task.layer.weight
+    assert [name for name in state["attributes"] if name.startswith("task")] == []
+    assert capsys.readouterr().err == ""
+
+
 def test_what_cannot_be_stored_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     class Odd(Line):
         def __init__(self) -> None:
