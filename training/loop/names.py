@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
+from training.callbacks.progress_bar import ProgressBar
 from training.errors import ConfigError
-from training.loop.callback import Callback
 from training.loop.session import MetricsLogger, Session
 from training.loop.task import Task
 
@@ -66,9 +66,9 @@ class Names:
         return next(iter(self.early_stopping_callbacks), None)
 
     @property
-    def progress_bar_callback(self) -> Callback | None:
+    def progress_bar_callback(self) -> ProgressBar | None:
         """What shows progress; None where nothing does."""
-        return next((each for each in self.session.callbacks if hasattr(each, "get_metrics")), None)
+        return next((each for each in self.session.callbacks if isinstance(each, ProgressBar)), None)
 
     @property
     def log_dir(self) -> str | None:

@@ -22,6 +22,7 @@ from training.config import TrainConfig
 from training.determinism import flags
 from training.determinism.flags import determinism
 from training.errors import ConfigError, NonFiniteError
+from training.generators import kept_generators
 from training.intervals import seconds
 from training.loop import nonfinite
 from training.loop.callback import Callback
@@ -317,13 +318,14 @@ class Trainer(Names):
         those weights and the batch's gradients. ``batch_type`` is the batch's class, if a dataclass or a named tuple.
         """
         session, found = self.session, checkpoint.load(Path(path))
-        with session.attached(task, "fit"), torch.enable_grad():
+        with session.attached(task, "fit"), torch.enable_grad(), kept_generators():
             configure_optimizers(session)
             restore_weights(session, found)
-            session.num_training_batches = found["num_training_batches"]
-            session.accumulating = session.accumulates()
+            session.num_training_batches, session.plan = found["num_training_batches"], None
             session.call("on_fit_start")
+            session.accumulating = session.accumulates()  # by what on_fit_start may have set
             task.zero_grad()
+            session.seed("batch", self.current_epoch, self.batch_idx)
             batch = session.place(nonfinite.rebuilt(found["batch"], batch_type))
             try:
                 take_step(session, batch, self.batch_idx)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from training.config import TrainConfig
 from training.errors import CheckpointError, ConfigError, DataError, NonFiniteError
@@ -37,6 +37,9 @@ from training.run import manifest, seal
 from training.run.lock import RunLock
 from training.run.tensorboard import Board
 from training.visible import shortened
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 METRICS, LEDGER = "metrics.jsonl", "ledger.jsonl"
 TIMINGS, EVENTS = seal.TIMES
@@ -132,6 +135,11 @@ class Run:
         if self._board is None:
             self._board = Board(self.path)
         return self._board
+
+    @property
+    def experiment(self) -> SummaryWriter:
+        """TensorBoard's writer, as Lightning's loggers call it: ``trainer.logger.experiment.add_image(…)``."""
+        return self.board.writer
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 

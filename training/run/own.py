@@ -11,6 +11,7 @@ from pathlib import Path
 
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
+from training.determinism import flags
 from training.determinism.flags import seed_everything
 from training.errors import ConfigError, Preempted
 from training.generators import kept_generators
@@ -88,9 +89,20 @@ def experiment(
         path=str(run), root=str(root), argv=tuple(sys.argv), resume=str(resume),
         allow_changes=allow_changes, callbacks=tuple(callbacks), tell=tell,
     )  # fmt: skip
-    with kept_generators(), own_run(name, config or TrainConfig(), options, Inputs(inputs)) as opened:
+    with _seed_kept(), own_run(name, config or TrainConfig(), options, Inputs(inputs)) as opened:
         seed_everything(opened.config.seed)
         yield opened
+
+
+@contextmanager
+def _seed_kept() -> Iterator[None]:
+    """The program's own generators and seed are put back."""
+    before = flags.last_seed
+    try:
+        with kept_generators():
+            yield
+    finally:
+        flags.last_seed = before
 
 
 @contextmanager

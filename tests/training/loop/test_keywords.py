@@ -16,6 +16,7 @@ from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
 from training.determinism import flags
 from training.errors import ConfigError
+from training.generators import kept_generators
 from training.loop.keywords import REFUSED
 from training.loop.trainer import KEYWORDS, Trainer
 
@@ -51,6 +52,11 @@ GIVEN: list[tuple[dict[str, Any], str, Any]] = [
     ({"fast_dev_run": 3}, "fast_dev_run", 3),
     ({"seed": 5}, "seed", 5),
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flags, "last_seed", None)
 
 
 @pytest.mark.parametrize(("keywords", "name", "value"), GIVEN, ids=[str(each[0]) for each in GIVEN])
@@ -115,7 +121,9 @@ def test_without_a_limit_there_are_1000_epochs_and_a_warning() -> None:
 
 
 def test_the_seed_is_the_programs() -> None:
-    flags.seed_everything(17, workers=True)
+    assert Trainer(max_epochs=1, logger=False).config.seed == 0
+    with kept_generators():
+        flags.seed_everything(17, workers=True)
     assert Trainer(max_epochs=1, logger=False).config.seed == 17
     assert Trainer(max_epochs=1, logger=False, seed=3).config.seed == 3
     assert Trainer(TrainConfig(seed=4), logger=False).config.seed == 4
