@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from training.config import TrainConfig
 from training.errors import CheckpointError, ConfigError, DataError, NonFiniteError
@@ -37,9 +37,6 @@ from training.run import manifest, seal
 from training.run.lock import RunLock
 from training.run.tensorboard import Board
 from training.visible import shortened
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 METRICS, LEDGER = "metrics.jsonl", "ledger.jsonl"
 TIMINGS, EVENTS = seal.TIMES
@@ -137,7 +134,7 @@ class Run:
         return self._board
 
     @property
-    def experiment(self) -> SummaryWriter:
+    def experiment(self) -> Any:
         """TensorBoard's writer, as Lightning's loggers call it: ``trainer.logger.experiment.add_image(…)``."""
         return self.board.writer
 
