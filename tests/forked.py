@@ -6,12 +6,13 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import cli
 
@@ -42,6 +43,7 @@ def begin(
         os.chdir(cwd)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = ["cli.py", *arguments]
         before()
         cli.main()
@@ -91,6 +93,42 @@ def wait(child: int, seconds: float = 60) -> int:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     raise AssertionError(f"not ended after {seconds} s")
+
+
+_ONE_FORK = threading.Lock()  # at a time: what warnings are ignored meanwhile is the process's
+
+
+class Popen:
+    """What ner/commands/side_by_side.py uses of subprocess.Popen, for a command of ours: a fork, no interpreter."""
+
+    def __init__(
+        self, command: Sequence[str], *, stdout: IO[str], stderr: IO[str], start_new_session: bool, cwd: str | None
+    ):
+        assert (command[0], Path(command[1]).resolve()) == (sys.executable, Path(cli.__file__).resolve())
+        with _ONE_FORK, open(os.devnull, "rb") as nothing:
+            self.pid = begin(
+                command[2:], stdin=nothing.fileno(), stdout=stdout.fileno(), stderr=stderr.fileno(), cwd=Path(cwd or "."),
+                before=os.setsid if start_new_session else lambda: None,
+            )  # fmt: skip
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit code, or minus the signal that ended it; None while it runs."""
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if ended else None
+        return self.returncode
+
+    def wait(self) -> int:
+        """As ``poll``, at its end."""
+        while self.poll() is None:
+            time.sleep(0.01)
+        assert self.returncode is not None
+        return self.returncode
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
 
 
 def _streams(*descriptors: int | None) -> None:

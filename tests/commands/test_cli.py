@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import cli
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--max-epochs", "1", "--hidden-size", "8", "--word-dim", "8", "--no-progress", "--threads", "1"]
@@ -254,20 +255,22 @@ def test_runs_list(finished: Path, tmp_path: Path) -> None:
 
 
 def test_the_two_commands_in_a_folder_of_their_own(small_data: Path, small_text: Path, tmp_path: Path) -> None:
-    """As a user types them, in a process of its own: vectors first, and the tagger finds them."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    """As a user types them: vectors first, and the tagger finds them. One in a new process, the others in forked ones."""
 
-    def command(*arguments: str) -> str:
-        words = [sys.executable, "-W", "error", str(ROOT / "cli.py"), *arguments]
-        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def forked_command(*arguments: str) -> str:
+        done = forked.run(*arguments, cwd=tmp_path)
+        assert done.code == 0, done.err
+        return done.out
 
-    first = command("train-w2v", "--corpus", str(small_text), "--epochs", "1", "--dim", "12", "--threads", "1")
+    first = forked_command("train-w2v", "--corpus", str(small_text), "--epochs", "1", "--dim", "12", "--threads", "1")
     assert "runs/w2v/version_0" in first
-    told = command("train-ner", "--data", str(small_data), "--deterministic", *QUICK)
-    assert "vectors: runs/w2v/version_0/vectors.bin (SHA-256 " in told
-    told = command("train-ner", "--data", str(small_data), "--deterministic", *QUICK)
+    tagger = ["train-ner", "--data", str(small_data), "--deterministic", *QUICK]
+    words = [sys.executable, "-W", "error", str(ROOT / "cli.py"), *tagger]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "vectors: runs/w2v/version_0/vectors.bin (SHA-256 " in done.stdout
+    told = forked_command(*tagger)
     runs = tmp_path / "runs" / "ner"
     assert (runs / "version_0" / "metrics.jsonl").read_bytes() == (runs / "version_1" / "metrics.jsonl").read_bytes()
     digests = {json.loads((runs / f"version_{n}" / "manifest.json").read_text())["weights_sha256"] for n in (0, 1)}

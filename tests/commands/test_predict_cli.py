@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import cli
 from ner.tagging.bundle import MANIFEST, _write
+from tests.forked import begin, wait
 from tests.ner.small_tagger import saved
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,17 +30,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def started(bundle: Path, *arguments: str, stdout: int = subprocess.PIPE, **more: str) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-W", "error", str(ROOT / "cli.py"), "predict", str(bundle), "--threads", "1", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **more}
-    return subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE, env=environment,
+def test_it_answers_line_by_line_and_an_interrupt_ends_it_with_one_line(bundle: Path) -> None:
+    """As it is started from a shell, in a new process."""
+    words = [sys.executable, "-W", "error", str(ROOT / "cli.py"), "predict", str(bundle), "--threads", "1"]
+    process = subprocess.Popen(
+        [*words, "--format", "jsonl"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell has its background jobs ignore it
     )  # fmt: skip
-
-
-def test_it_answers_line_by_line_and_an_interrupt_ends_it_with_one_line(bundle: Path) -> None:
-    process = started(bundle, "--format", "jsonl")
     assert process.stdin
     assert process.stdout
     assert process.stderr
@@ -57,24 +55,33 @@ def test_it_answers_line_by_line_and_an_interrupt_ends_it_with_one_line(bundle: 
 def test_a_reader_that_goes_away_ends_it_with_one_line(bundle: Path, tmp_path: Path) -> None:
     text = tmp_path / "a.txt"
     text.write_text("Ada flew to Oslo.\n" * 20_000)
-    process = started(bundle, str(text))
-    assert process.stdout
-    assert process.stderr
-    assert process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(60) == 141
-    assert process.stderr.read().startswith(b"error: standard output: whoever read it has gone away")
-    process.stderr.close()
-    assert process.stdin
-    process.stdin.close()
+    ours, theirs = os.pipe()
+    with open(os.devnull, "rb") as nothing, open(tmp_path / "errors", "wb") as errors:
+        child = begin(
+            ["predict", str(bundle), "--threads", "1", str(text)], stdin=nothing.fileno(), stdout=theirs,
+            stderr=errors.fileno(), cwd=tmp_path, before=lambda: os.close(ours),
+        )  # fmt: skip
+    os.close(theirs)
+    with open(ours, "rb") as reader:
+        assert reader.readline()
+    assert wait(child) == 141
+    assert (tmp_path / "errors").read_bytes().startswith(b"error: standard output: whoever read it has gone away")
 
 
 @pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
-def test_colors_on_a_terminal_only_and_not_with_no_color(bundle: Path, no_color: str, colored: bool) -> None:
+def test_colors_on_a_terminal_only_and_not_with_no_color(bundle: Path, tmp_path: Path, no_color: str, colored: bool) -> None:
     ours, theirs = pty.openpty()
-    process = started(bundle, stdout=theirs, NO_COLOR=no_color)
+    source, text = os.pipe()
+    os.write(text, b"Ada Marlow flew to Oslo. Bo won in Rome and Oslo.\n")
+    os.close(text)
+    with open(tmp_path / "errors", "wb") as errors:
+        child = begin(
+            ["predict", str(bundle), "--threads", "1"], stdin=source, stdout=theirs, stderr=errors.fileno(), cwd=tmp_path,
+            before=lambda: os.environ.update(TERM="xterm", NO_COLOR=no_color),
+        )  # fmt: skip
+    os.close(source)
     os.close(theirs)
-    process.communicate(b"Ada Marlow flew to Oslo. Bo won in Rome and Oslo.\n", 60)
+    assert wait(child) == 0
     shown = os.read(ours, 1 << 16)
     os.close(ours)
     assert (b"\x1b[" in shown) == colored

@@ -8,7 +8,7 @@ import os
 import pty
 import re
 import select
-import subprocess
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 
+from tests.forked import begin, wait
 from training.callbacks.progress_bar import ProgressBar, shown
 from training.commands.terminal import LongJob, short, styled, table
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Terminal(io.StringIO):
@@ -32,16 +31,19 @@ class Terminal(io.StringIO):
 def on_a_terminal(words: list[str], cwd: Path, **variables: str) -> tuple[int, str]:
     """(exit code, everything shown) of a command whose output and errors go to a pseudo-terminal."""
     ours, theirs = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI")}
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), *words], stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, cwd=cwd,
-        env={**environment, "TERM": "xterm", "OMP_NUM_THREADS": "1", "COLUMNS": "200", **variables},
-    )  # fmt: skip
+
+    def environment() -> None:
+        for name in ("NO_COLOR", "CI"):
+            os.environ.pop(name, None)
+        os.environ.update(TERM="xterm", COLUMNS="200", **variables)
+
+    with open(os.devnull, "rb") as nothing:
+        child = begin(words, stdin=nothing.fileno(), stdout=theirs, stderr=theirs, cwd=cwd, before=environment)
     os.close(theirs)
     said = b""
     while True:
         if not select.select([ours], [], [], 120)[0]:
-            process.kill()
+            os.kill(child, signal.SIGKILL)
         try:
             piece = os.read(ours, 65536)
         except OSError:  # Linux' way of saying that the other side is closed
@@ -50,12 +52,12 @@ def on_a_terminal(words: list[str], cwd: Path, **variables: str) -> tuple[int, s
             break
         said += piece
     os.close(ours)
-    return process.wait(), said.decode()
+    return wait(child), said.decode()
 
 
 def test_a_training_shows_rate_and_metrics(small_data: Path, tmp_path: Path) -> None:
     words = ["train-ner", "--data", str(small_data), "--vectors", "none", "--hidden-size", "8", "--max-epochs", "2"]
-    words += ["--run", str(tmp_path / "run")]
+    words += ["--threads", "1", "--run", str(tmp_path / "run")]
     code, said = on_a_terminal(words, tmp_path)
     assert code == 0, said
     bars = [line for line in re.split(r"[\r\n]+", said) if "epoch 2/2" in line]

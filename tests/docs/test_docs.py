@@ -7,9 +7,12 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import ner.commands.side_by_side
+from tests import forked
 from tests.docs.doc_commands import CODES, EXCUSED, PAGES, ROOT, Playground, blocks, commands_of, examples
 
 SHOWN = {command: str(page.relative_to(ROOT)) for page in reversed(PAGES) for command in commands_of(page)}
@@ -31,7 +34,8 @@ def playground(small_data: Path, small_text: Path, tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize("command", ALL)
-def test_a_shown_command_runs(playground: Playground, command: str) -> None:
+def test_a_shown_command_runs(playground: Playground, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ner.commands.side_by_side, "subprocess", SimpleNamespace(Popen=forked.Popen))
     expected = next((code for name, code in CODES.items() if command.startswith(f"python cli.py {name}")), 0)
     code, output = playground.run(command)
     assert code == expected, output

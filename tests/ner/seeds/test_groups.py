@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
 import sys
 import time
 from itertools import permutations, product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,11 +17,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ner.commands.side_by_side
+import ner.seeds.significance
 from cli import main
 from ner.config import TaggerConfig
 from ner.corpus.conll import read_conll, write_conll
 from ner.seeds.compare import compare_sentences
 from ner.seeds.significance import permutation_test, randomization_test
+from tests import forked
 from tests.conftest import reseal
 from training.errors import DataError
 from training.run.folder import read_manifest
@@ -39,8 +42,9 @@ def test_the_permutation_test_is_the_one_that_tries_every_order(first: list[floa
     assert permutation_test(first, second) == pytest.approx(extreme / len(orders))
 
 
-def test_five_against_five_apart_is_the_least_that_can_be() -> None:
+def test_five_against_five_apart_is_the_least_that_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     assert permutation_test([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == 2 / math.comb(10, 5)
+    monkeypatch.setattr(ner.seeds.significance, "MOST_SPLITS", 20_000)
     assert permutation_test(list(range(15)), list(range(20, 35))) < 0.001  # by random splits
     assert permutation_test([1.0], [1.0]) == 1.0
 
@@ -114,8 +118,11 @@ def test_a_group_is_runs_and_their_summary(group: Path) -> None:
     assert summary["seeds"] == [4, 5, 6]
 
 
-def test_a_group_goes_on_where_it_was_left(group: Path, small_data: Path, tmp_path: Path) -> None:
-    """Stopped in its first run, the others not begun; then with two at a time."""
+def test_a_group_goes_on_where_it_was_left(
+    group: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in its first run, the others not begun; then with two at a time, in processes that are forked."""
+    monkeypatch.setattr(ner.commands.side_by_side, "subprocess", SimpleNamespace(Popen=forked.Popen))
     folder = tmp_path / "b"
     arguments = ["--data", str(small_data), *QUICK, "--seeds", "3", "--seed", "4", "--run", str(folder), "--max-time", "0s"]
     result = CliRunner().invoke(main, ["train-ner", *arguments])
@@ -177,17 +184,21 @@ def test_what_cannot_be_asked_together_is_said(group: Path) -> None:
 def test_told_to_stop_it_stops_all_its_runs_and_goes_on_later(small_data: Path, tmp_path: Path) -> None:
     """SIGTERM to the one process that trains side by side: exit code 75, no run left behind at work."""
     folder = tmp_path / "group"
-    words = [sys.executable, str(ROOT / "cli.py"), "train-ner", "--data", str(small_data), *QUICK, "--max-epochs", "100000"]
+    words = ["train-ner", "--data", str(small_data), *QUICK, "--max-epochs", "100000"]
     words += ["--seeds", "2", "--jobs", "2", "--run", str(folder)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
-    deadline = time.monotonic() + 120
-    while not all((folder / f"seed_{seed}" / "ledger.jsonl").is_file() for seed in (0, 1)):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.terminate()
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 75, said
+    with open(tmp_path / "said", "w+") as log:  # the one is forked, its children are processes begun anew
+        process = forked.Popen(
+            [sys.executable, str(ROOT / "cli.py"), *words], stdout=log, stderr=log, start_new_session=True, cwd=str(tmp_path)
+        )
+        deadline = time.monotonic() + 120
+        while not all((folder / f"seed_{seed}" / "ledger.jsonl").is_file() for seed in (0, 1)):
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        code = process.wait()
+    said = (tmp_path / "said").read_text()
+    assert code == 75, said
     assert f"--resume {folder}" in said
     for seed in (0, 1):
         assert json.loads((folder / f"seed_{seed}" / "manifest.json").read_text())["status"] == "stopped"

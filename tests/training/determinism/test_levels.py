@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from ner.config import TaggerConfig
 from ner.train import train_tagger
+from tests import forked
+from tests.conftest import SAMPLE, head
 from training.config import TrainConfig
 from training.determinism import portable
 from training.determinism.any_threads import AnyThreads
@@ -173,30 +175,46 @@ HIDDEN = {  # from the outside: AVX2 and FMA, for each library that asks for the
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def few_sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("few")
+    for name, count in (("train", 50), ("valid", 10), ("test", 10)):
+        (folder / f"{name}.conll").write_text(head(SAMPLE / f"{name}.conll", count), encoding="utf-8")
+    return folder
+
+
+def words(data: Path, run: Path, level: str) -> list[str]:
+    """The command that trains."""
+    small = "--vectors none --max-epochs 1 --characters cnn --decoder crf --hidden-size 20 --no-progress".split()
+    return ["train-ner", "--data", str(data), level, *small, "--run", str(run)]
+
+
 def train_outside(data: Path, run: Path, level: str, outside: dict[str, str]) -> str:
     """Train in a process of its own, with this in its environment; what it said."""
-    command = [sys.executable, "-W", "error", str(ROOT / "cli.py"), "train-ner", "--data", str(data), level]
-    command += "--vectors none --max-epochs 1 --characters cnn --decoder crf --hidden-size 20 --no-progress".split()
-    done = subprocess.run(
-        [*command, "--run", str(run)], env={**os.environ, **outside}, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-W", "error", str(ROOT / "cli.py"), *words(data, run, level)]
+    done = subprocess.run(command, env={**os.environ, **outside}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="there is nothing to hide from this CPU")
-def test_without_portable_other_code_gives_other_bits(small_data: Path, tmp_path: Path) -> None:
-    """Or the next test could not fail."""
-    for name, outside in (("first", {"OMP_NUM_THREADS": "2"}), ("second", HIDDEN)):
-        train_outside(small_data, tmp_path / name, "--deterministic", outside)
-    first, second = (manifest(tmp_path / name)["weights_sha256"] for name in ("first", "second"))
-    assert first != second
+def test_without_portable_other_code_gives_other_bits(few_sentences: Path, tmp_path: Path) -> None:
+    """Or the next test could not fail. The first has this process's code: it is forked from it."""
+    one_thread = ["--threads", "1"]
+    done = forked.run(*words(few_sentences, tmp_path / "first", "--deterministic"), *one_thread, cwd=tmp_path)
+    assert done.code == 0, done.err
+    train_outside(few_sentences, tmp_path / "second", "--deterministic", {**HIDDEN, "OMP_NUM_THREADS": "1"})
+    first, second = (manifest(tmp_path / name) for name in ("first", "second"))
+    assert first["environment"]["threads"] == second["environment"]["threads"] == 1
+    assert first["weights_sha256"] != second["weights_sha256"]
 
 
-def test_a_portable_run_starts_itself_anew_and_gives_the_same_bits_with_other_code(small_data: Path, tmp_path: Path) -> None:
-    """AVX-512, AVX2 and FMA are hidden from the second run by its environment; --portable overrides that."""
-    for name, outside in (("first", {}), ("second", HIDDEN)):
-        assert "(determinism: machines)" in train_outside(small_data, tmp_path / name, "--portable", outside)
+def test_a_portable_run_starts_itself_anew_and_gives_the_same_bits_with_other_code(
+    few_sentences: Path, tmp_path: Path
+) -> None:
+    """The first run is begun with the settings; from the second its environment hides AVX2 and FMA: it begins anew."""
+    for name, outside in (("first", portable.SETTINGS), ("second", HIDDEN)):
+        assert "(determinism: machines)" in train_outside(few_sentences, tmp_path / name, "--portable", outside)
     environment = manifest(tmp_path / "second")["environment"]
     assert environment["cpu_capability"] == "DEFAULT"
     assert environment["threads"] == 1
