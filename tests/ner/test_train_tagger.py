@@ -133,14 +133,18 @@ def test_vectors_are_used_checked_and_found_again(small_data: Path, tmp_path: Pa
         TrainedTagger.load(run)
 
 
-class Stop(Exception):
-    """What a test throws to leave a run."""
+RESUMED = {"val_check_interval": 0.3, "accumulate_grad_batches": 2, "patience": 5, "checkpoint_every": "never"}
+
+
+@pytest.fixture(scope="module")
+def whole(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that was never stopped."""
+    return train_tagger(config(small_data, **RESUMED), RunOptions(path=str(tmp_path_factory.mktemp("whole") / "run")))
 
 
 @pytest.mark.parametrize("at", [1, 7, 15, 16, 20])
-def test_resume_at_a_batch_ends_in_the_same_bits(small_data: Path, tmp_path: Path, at: int) -> None:
-    settings = config(small_data, val_check_interval=0.3, accumulate_grad_batches=2, patience=5, checkpoint_every="never")
-    whole = train_tagger(settings, RunOptions(path=str(tmp_path / "whole")))
+def test_resume_at_a_batch_ends_in_the_same_bits(small_data: Path, whole: Path, tmp_path: Path, at: int) -> None:
+    settings = config(small_data, **RESUMED)
     from training.loop.callback import Callback
 
     class StopAt(Callback):

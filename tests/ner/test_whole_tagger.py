@@ -65,11 +65,22 @@ def test_the_same_bits_twice(settings: TaggerConfig, finished: Path, tmp_path: P
     assert {"vectors", "vectors 2"} <= set(read_manifest(finished)["inputs"])
 
 
+RESUMED: dict[str, Any] = {"val_check_interval": 0.4, "checkpoint_every": "never"}
+
+
+@pytest.fixture(scope="module")
+def whole(settings: TaggerConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that was never stopped."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    return train_tagger(replace(settings, **RESUMED), RunOptions(path=str(path)))
+
+
 @pytest.mark.parametrize("in_validation", [False, True])
 @pytest.mark.parametrize("at", [6, 17])
-def test_resumed_anywhere_the_same_bits(settings: TaggerConfig, tmp_path: Path, at: int, in_validation: bool) -> None:
-    settings = replace(settings, val_check_interval=0.4, checkpoint_every="never")
-    whole = train_tagger(settings, RunOptions(path=str(tmp_path / "whole")))
+def test_resumed_anywhere_the_same_bits(
+    settings: TaggerConfig, whole: Path, tmp_path: Path, at: int, in_validation: bool
+) -> None:
+    settings = replace(settings, **RESUMED)
 
     class StopAt(Callback):
         def stop(self, trainer: object) -> None:

@@ -25,8 +25,8 @@ from word2vec.vectors.vectors import WordVectors
 ANIMALS, TOOLS = "cat dog hen cow pig fox".split(), "saw axe awl file vice drill".split()
 
 
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sentences about animals and sentences about tools, with words that both share."""
     generator = np.random.default_rng(5)
     lines = []
@@ -34,8 +34,16 @@ def text(tmp_path: Path) -> Path:
         topic = (ANIMALS, TOOLS)[int(generator.integers(2))]
         words = [*generator.choice(topic, 4), *generator.choice("the a of and in on at by for".split(), 4)]
         lines.append(" ".join(generator.permutation(words)))
-    path = tmp_path / "text.txt"
+    path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def short(text: Path) -> Path:
+    """The beginning of it: 19 batches, which teach nothing."""
+    path = text.with_name("short.txt")
+    path.write_text("".join(text.read_text().splitlines(keepends=True)[:600]))
     return path
 
 
@@ -114,13 +122,15 @@ def test_the_same_bits_twice_and_with_two_threads(tmp_path: Path, text: Path) ->
 @pytest.mark.parametrize(
     "model", [{}, {"architecture": "cbow", "sample": 1e-2, "deterministic": True}, {"loss": "hierarchical"}]
 )
-def test_logging_ledger_and_checkpoints_do_not_change_the_weights(tmp_path: Path, text: Path, model: dict[str, Any]) -> None:
+def test_logging_ledger_and_checkpoints_do_not_change_the_weights(
+    tmp_path: Path, short: Path, model: dict[str, Any]
+) -> None:
     watched: list[dict[str, Any]] = [
         {"ledger_every": 0, "checkpoint_every": "3", "probes": ("cat",)},
         {"ledger_every": 1, "checkpoint_every": "0s", "keep_checkpoints": True, "progress": True},
         {"log_every_n_steps": 1, "checkpoint_every": "never"},
     ]
-    runs = [run(tmp_path / "runs", small(text, max_epochs=1, **{**model, **change})) for change in [{}, *watched]]
+    runs = [run(tmp_path / "runs", small(short, max_epochs=1, **{**model, **change})) for change in [{}, *watched]]
     assert len({manifest(each)["weights_sha256"] for each in runs}) == 1
 
 
@@ -144,11 +154,11 @@ SIX = [(architecture, loss) for architecture in ("skipgram", "cbow") for loss in
 @pytest.mark.parametrize(
     "model", [{"architecture": a, "loss": b} for a, b in SIX] + [{"architecture": "cbow", "cbow_gradient": "corrected"}]
 )
-def test_a_run_resumes_inside_an_epoch_and_ends_in_the_same_bits(tmp_path: Path, text: Path, model: dict[str, Any]) -> None:
-    config = small(text, checkpoint_every="7", max_epochs=2, ledger_every=3, sample=0.01, **model)
+def test_a_run_resumes_inside_an_epoch_and_ends_in_the_same_bits(tmp_path: Path, short: Path, model: dict[str, Any]) -> None:
+    config = small(short, checkpoint_every="7", max_epochs=2, ledger_every=3, sample=0.01, **model)
     whole = run(tmp_path / "runs", config)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "runs", config, callbacks=(Kill(step=31),))
+        run(tmp_path / "runs", config, callbacks=(Kill(step=17),))
     stopped = tmp_path / "runs/w2v/version_1"
     assert (stopped / "corpus.ids").is_file()
     assert train_word2vec(config, RunOptions(resume=str(stopped))) == stopped
@@ -159,9 +169,9 @@ def test_a_run_resumes_inside_an_epoch_and_ends_in_the_same_bits(tmp_path: Path,
 
 @pytest.mark.parametrize(("architecture", "loss"), SIX)
 def test_every_model_is_verified_and_a_changed_ledger_is_found(
-    tmp_path: Path, text: Path, architecture: str, loss: str
+    tmp_path: Path, short: Path, architecture: str, loss: str
 ) -> None:
-    config = small(text, architecture=architecture, loss=loss, max_epochs=1, ledger_every=1, progress=False)
+    config = small(short, architecture=architecture, loss=loss, max_epochs=1, ledger_every=1, progress=False)
     folder = train_word2vec(config, RunOptions(path=str(tmp_path / "run"), root=str(tmp_path)))
     result = CliRunner().invoke(cli.main, ["verify", str(folder)])
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "verified: same bits")

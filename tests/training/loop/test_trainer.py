@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -100,33 +102,55 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: weights_sha256(checkpoint.load(path)["weights"]) for path in sorted(folder.glob("*.ckpt"))}
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=[str(i) for i in range(len(PLANS))])
+class Whole(NamedTuple):
+    """What a run that was not stopped left, and the number of places where it could have been."""
+
+    boundaries: int
+    task: Line
+    trainer: Trainer
+    log: Kept
+    contents: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def whole_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Whole]:
+    """The run of a plan, by its number; made when it is first asked for."""
+
+    @functools.cache
+    def of(number: int) -> Whole:
+        plan, log, folder, counted = PLANS[number], Kept(), tmp_path_factory.mktemp("whole"), 0
+
+        def count(each: Trainer) -> None:
+            nonlocal counted
+            counted += 1
+
+        config = TrainConfig(device="cpu", progress=False, log_every_n_steps=2, **{"max_epochs": 3, **plan["settings"]})
+        early = [EarlyStopping("val", patience=plan["patience"], min_delta=0.5)] if "patience" in plan else []
+        counting = Trainer(config, callbacks=early, keep_going=count)
+        counting.fit(Line(plan.get("optimizer", "adam"), plan.get("schedule", "")), Shuffled(), Shuffled(6))
+        task, made, _ = run(folder, plan, log)
+        return Whole(counted, task, made, log, contents(folder))
+
+    return of
+
+
+@pytest.mark.parametrize("number", range(len(PLANS)))
 @pytest.mark.parametrize("where", [0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.0])
-def test_left_anywhere_and_resumed_it_ends_in_the_same_bits(tmp_path: Path, plan: dict[str, Any], where: float) -> None:
-    whole_log = Kept()
-    (tmp_path / "whole").mkdir()
-    counted = 0
-
-    def count(each: Trainer) -> None:
-        nonlocal counted
-        counted += 1
-
-    config = TrainConfig(device="cpu", progress=False, log_every_n_steps=2, **{"max_epochs": 3, **plan["settings"]})
-    early = [EarlyStopping("val", patience=plan["patience"], min_delta=0.5)] if "patience" in plan else []
-    counting = Trainer(config, callbacks=early, keep_going=count)
-    counting.fit(Line(plan.get("optimizer", "adam"), plan.get("schedule", "")), Shuffled(), Shuffled(6))
-    task, made, _ = run(tmp_path / "whole", plan, whole_log)
+def test_left_anywhere_and_resumed_it_ends_in_the_same_bits(
+    tmp_path: Path, whole_of: Callable[[int], Whole], number: int, where: float
+) -> None:
+    plan, whole = PLANS[number], whole_of(number)
     log, folder = Kept(), tmp_path / "left"
-    _, _, state = run(folder, plan, log, leave_at=round(where * (counted - 1)))
+    _, _, state = run(folder, plan, log, leave_at=round(where * (whole.boundaries - 1)))
     assert state is not None
     # The run went on for a while after the checkpoint that it is resumed from: its files are there already.
     run(folder, plan, Kept(), copy.deepcopy(state), leave_at=4)
     resumed, again, _ = run(folder, plan, log, copy.deepcopy(state))
-    assert weights_sha256(resumed) == weights_sha256(task)
-    assert log.lines == whole_log.lines
-    assert contents(folder) == contents(tmp_path / "whole")
-    assert (again.current_epoch, again.global_step) == (made.current_epoch, made.global_step)
-    assert again.callback_metrics == made.callback_metrics
+    assert weights_sha256(resumed) == weights_sha256(whole.task)
+    assert log.lines == whole.log.lines
+    assert contents(folder) == whole.contents
+    assert (again.current_epoch, again.global_step) == (whole.trainer.current_epoch, whole.trainer.global_step)
+    assert again.callback_metrics == whole.trainer.callback_metrics
 
 
 def test_resumed_from_a_file_of_model_checkpoint_it_ends_in_the_same_bits(tmp_path: Path) -> None:

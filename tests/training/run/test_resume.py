@@ -228,15 +228,27 @@ def printed_command(result: Result) -> list[str]:
     return words[2:]
 
 
+@pytest.fixture(scope="module")
+def commands(
+    small_data: Path, small_text: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[list[Any], Path]]:
+    """What trains, and the run that this left when nothing stopped it."""
+    found: dict[str, tuple[list[Any], Path]] = {}
+    for kind, words in (("train-ner", ["--data", small_data, *TAGGER]), ("train-w2v", ["--corpus", small_text, *WORDS])):
+        path = tmp_path_factory.mktemp("expected") / "whole"
+        expected = run(kind, *words, "--run", path)
+        assert expected.exit_code == 0, expected.output
+        found[kind] = ([kind, *words], path)
+    return found
+
+
 @pytest.mark.parametrize("signaled", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("kind", ["train-ner", "train-w2v"])
 def test_signals_stop_resumably_and_the_printed_command_works(
-    small_data: Path, small_text: Path, tmp_path: Path, hook: None, kind: str, signaled: signal.Signals
+    commands: dict[str, tuple[list[Any], Path]], tmp_path: Path, hook: None, kind: str, signaled: signal.Signals
 ) -> None:
     path = tmp_path / "my run's folder"
-    start = [kind, *(["--data", small_data, *TAGGER] if kind == "train-ner" else ["--corpus", small_text, *WORDS])]
-    expected = run(*start, "--run", tmp_path / "whole")
-    assert expected.exit_code == 0, expected.output
+    start, expected = commands[kind]
 
     def send(point: str) -> None:
         if point == "checkpoint:end":
@@ -248,8 +260,8 @@ def test_signals_stop_resumably_and_the_printed_command_works(
     said(stopped, f"{signaled.name} received", 75)
     went_on = run(*printed_command(stopped))
     assert went_on.exit_code == 0, went_on.output
-    assert read_manifest(path)["weights_sha256"] == read_manifest(tmp_path / "whole")["weights_sha256"]
-    assert (path / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    assert read_manifest(path)["weights_sha256"] == read_manifest(expected)["weights_sha256"]
+    assert (path / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
     again = run(kind, "--resume", path)
     said(again, f"{path} is finished: weights ", 0)
 

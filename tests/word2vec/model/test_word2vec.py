@@ -215,7 +215,7 @@ def test_a_huge_gradient_is_bounded() -> None:
     torch.testing.assert_close(model.input.detach()[3] - before[3], torch.tensor([LARGEST, -0.5]))
 
 
-def trained(config: Word2VecConfig, threads: int, steps: int = 4) -> Word2Vec:
+def trained(config: Word2VecConfig, threads: int, steps: int = 2) -> Word2Vec:
     """A few steps on larger batches, so that torch does split the work."""
     torch.set_num_threads(threads)
     counts = np.sort(np.random.default_rng(0).integers(1, 500, 2000))[::-1].copy()
