@@ -9,12 +9,14 @@ demo: .venv/.run
 	$(BIN)/python cli.py train-ner --deterministic
 	@echo "look at both with: $(BIN)/tensorboard --logdir runs"
 
-# Tests run in two processes of one thread each: tiny tensors only lose time on several threads.
+# Tests run in two processes of one thread each: tiny tensors only lose time on several threads. Where tests do ask for
+# several, those that wait leave the processor to the others.
+QUIET := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 test: .venv/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(QUIET) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: .venv/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak and not slow"
+	$(QUIET) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak and not slow"
 
 soak: .venv/.test
 	$(BIN)/python -m pytest -m soak
