@@ -19,6 +19,7 @@ from tests.conformance.toy import batches
 from tests.conformance.variants import Change, Seen, model, quiet, run
 from training.data.batches import FixedBatches
 from training.data.data_module import DataModule
+from training.errors import ConfigError
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.trainer import Trainer
@@ -297,3 +298,38 @@ def test_callbacks_of_the_task_take_the_place_of_the_trainers() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert names("ours") == names("Lightning")
+
+
+# -- hooks of Lightning 1 ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("hook", ["training_epoch_end", "validation_epoch_end", "test_epoch_end"])
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+def test_hooks_of_lightning_1_are_refused_where_it_refuses_them(verb: str, hook: str) -> None:
+    refused = []
+    for base, kind in ((pl.LightningModule, pl.Trainer), (Task, Trainer)):
+
+        class Old(base):  # type: ignore[misc,valid-type]
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = torch.nn.Linear(1, 1)
+
+            def training_step(self, batch: Any, batch_idx: int) -> Any:
+                return self.layer(batch).sum()
+
+            validation_step = test_step = predict_step = training_step
+
+            def configure_optimizers(self) -> Any:
+                return torch.optim.SGD(self.parameters(), lr=0.1)
+
+        setattr(Old, hook, lambda self, outputs: None)
+        quietly: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+        trainer: Any = kind(max_epochs=1, accelerator="cpu", **quietly)
+        loader: Any = torch.utils.data.DataLoader(torch.ones(2, 1))  # type: ignore[arg-type]
+        try:
+            getattr(trainer, verb)(Old(), *([loader, loader] if verb == "fit" else [loader]))
+            refused.append(False)
+        except (NotImplementedError, ConfigError) as error:
+            refused.append(hook in str(error))
+    assert refused[1] == refused[0]

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from training.data.hooks import DataHooks
+from training.errors import ConfigError
 
 
 def overridden(instance: object, name: str, base: type) -> bool:
@@ -52,6 +53,20 @@ def takes_index(step: Callable[..., Any]) -> bool:
         return True
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return inspect.Parameter.VAR_POSITIONAL in kinds or sum(kind in positional for kind in kinds) >= 2
+
+
+OF_LIGHTNING_1 = {"fit": ("training", "validation"), "validate": ("validation",), "test": ("test",)}
+
+
+def refuse_old_hooks(task: object, stage: str) -> None:
+    """ConfigError for a hook of Lightning 1, which would never be called: Lightning 2 refuses it, too."""
+    for split in OF_LIGHTNING_1.get(stage, ()):
+        if callable(getattr(task, f"{split}_epoch_end", None)):
+            hook = f"on_{'train' if split == 'training' else split}_epoch_end"
+            raise ConfigError(
+                f"{type(task).__name__}.{split}_epoch_end is a hook of Lightning 1: expected {hook}(), which gets no "
+                "outputs; keep what it needs in an attribute"
+            )
 
 
 class Hooks(DataHooks):
