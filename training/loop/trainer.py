@@ -395,7 +395,7 @@ class Trainer(Names):
             yield self.run.begin_fit() if self.run is not None else None
             return
         options = RunOptions(root=self.default_root_dir, resume=resume, argv=tuple(sys.argv), tell=say)
-        with own_run(type(task).__name__, self.config, options, Inputs()) as run:
+        with own_run(type(task).__name__, self.config, options, Inputs(), "ckpt_path") as run:
             self.run = run
             for callback, before in self._unplaced.items():
                 vars(callback).update(copy.deepcopy(before))

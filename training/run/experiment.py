@@ -252,9 +252,10 @@ def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOpt
     changed = [_line(*difference) for difference in manifest.differences(was, settings, "config.")]
     changed += [_line(*difference) for difference in manifest.differences(_identity(run.manifest), _identity(now))]
     if changed and not options.allow_changes:
+        allow = "--allow-changes" if options.script is None else "allow_changes=True"
         raise ReproducibilityError(
             f"{run.path}: the run began with something else ({'; '.join(changed)}): it would not end in the same "
-            "bits; undo that, or resume with --allow-changes"
+            f"bits; undo that, or resume with {allow}"
         )
     for line in changed:
         options.tell(f"going on although it has changed: {line}")

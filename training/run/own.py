@@ -106,8 +106,13 @@ def _seed_kept() -> Iterator[None]:
 
 
 @contextmanager
-def own_run(name: str, config: TrainConfig, options: RunOptions, inputs: Inputs) -> Iterator[Experiment]:
-    """A run of a user's program, sealed when the block ends; or what ``verify`` asks of it (see training/run/script.py)."""
+def own_run(
+    name: str, config: TrainConfig, options: RunOptions, inputs: Inputs, argument: str = "resume"
+) -> Iterator[Experiment]:
+    """A run of a user's program, sealed when the block ends; or what ``verify`` asks of it (see training/run/script.py).
+
+    ``argument`` is what the program goes on by.
+    """
     script, asked = opened(), repetition()
     options = dataclasses.replace(options, script=script)
     if asked is not None and script is not None:
@@ -122,7 +127,7 @@ def own_run(name: str, config: TrainConfig, options: RunOptions, inputs: Inputs)
                 raise ConfigError(f"experiment({name!r}): expected a Trainer to be run in it, got none")
             run.finish(run.task, run.results)
     except Preempted as error:
-        options.tell(f"{error}; go on with resume={error.run!r}")
+        options.tell(f"{error}; go on with {argument}={error.run!r}")
         raise
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import runpy
 import shutil
 import signal
 import subprocess
 import sys
-import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 import cli
+from tests import running
+from tests.running import Done, manifest
 from tests.training.toytask import Line, fixed
 from training.config import TrainConfig
 from training.errors import ConfigError, Preempted
@@ -31,46 +30,9 @@ from training.run.own import experiment
 PROGRAM = Path(__file__).resolve().parents[2] / "programs" / "half.py"
 
 
-class Done(NamedTuple):
-    """How a program ended: its exit code, or minus the signal; and what it said."""
-
-    code: int
-    said: str
-
-
 def program(folder: Path, *arguments: str, file: Path = PROGRAM) -> Done:
-    """Run the program in a process forked from this one: without the time that imports take."""
-    said = folder / "said.txt"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
-        child = os.fork()
-    if not child:
-        code = 70
-        try:
-            os.chdir(folder)
-            out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
-            sys.argv, script._opened = [str(file), *arguments], 0
-            runpy.run_path(str(file), run_name="__main__")
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return Done(code, said.read_text())
-
-
-def manifest(run: Path) -> dict[str, Any]:
-    return dict(json.loads((run / "manifest.json").read_text()))
+    """Run the program."""
+    return running.program(file, folder, *arguments)
 
 
 def command(*arguments: str) -> Any:
@@ -135,6 +97,7 @@ def test_killed_and_gone_on_with_it_ends_in_the_same_bits(
     else:
         assert killed.code == 75, killed
         assert "stopped at epoch" in killed.said
+        assert f"go on with {'ckpt_path' if bare else 'resume'}='" in killed.said
         assert "Traceback" not in killed.said
         assert manifest(run)["status"] == "stopped"
     on = program(tmp_path, *kind, *(["--last"] if bare else ["--resume", str(run)]))
@@ -159,6 +122,7 @@ def test_other_settings_and_other_code_are_refused_on_resume(tmp_path: Path) -> 
     run = tmp_path / "runs/half/version_0"
     changed = program(tmp_path, "--resume", str(run), "--epochs", "3", file=copy)
     assert "the run began with something else (config.max_epochs: 2 → 3)" in changed.said
+    assert "resume with allow_changes=True" in changed.said
     copy.write_text(copy.read_text().replace("lr=0.05", "lr=0.06"))
     changed = program(tmp_path, "--resume", str(run), file=copy)
     assert "own code.half.py" in changed.said
