@@ -19,6 +19,7 @@ import click
 from click.testing import CliRunner
 
 import cli
+from tests import running
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -154,6 +155,7 @@ class Playground:
         for path in (ROOT / "data" / "sample").iterdir():
             if path.suffix in (".py", ".txt") and path.name != "text.txt":
                 shutil.copy(path, sample)
+        shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
         for path in small_data.iterdir():
             shutil.copy(path, sample)
         text = small_text.read_text(encoding="utf-8") + 5 * "What he gave him she gave her in the city .\n"
@@ -176,6 +178,8 @@ class Playground:
         ]
         for words in said:
             self.must(f"python cli.py {words}")
+        for epochs in ("1", "2"):
+            self.must(f"python examples/digits.py --epochs {epochs} --images 64 --workers 0")
         self.must("python cli.py export runs/ner/version_0 bundle")
         assert self.run("python cli.py train-ner --max-time 0s --run runs/ner/stopped")[0] == 75
         for name in ("bin", "txt"):
@@ -217,6 +221,8 @@ class Playground:
             options = {"input": stdin, "env": ENVIRONMENT, "auto_envvar_prefix": "SAMEBITS", "catch_exceptions": False}
             result = CliRunner().invoke(cli.main, words[2:], **options)  # type: ignore[arg-type]
             code, output = result.exit_code, result.output
+        elif words[0] == "python" and words[1].startswith("examples/"):
+            code, output = running.program(self.folder / words[1], self.folder, *words[2:])
         else:
             words = [sys.executable if word == "python" else word for word in words]
             done = subprocess.run(words, cwd=self.folder, input=stdin, capture_output=True, text=True, check=False)

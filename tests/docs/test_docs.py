@@ -48,6 +48,21 @@ def test_shown_python_runs(playground: Playground, place: str, code: str) -> Non
     exec(compile(code, place, "exec"), {})
 
 
+def test_the_page_goes_through_the_whole_program() -> None:
+    """Its parts are the program, which the page's commands run."""
+    page = blocks(ROOT / "docs" / "own_experiment.md")
+    parts = [line for block in page if block.language == "python part" for line in block.lines if line.strip()]
+    program = (ROOT / "examples" / "digits.py").read_text(encoding="utf-8")
+    assert parts == [line for line in program.splitlines() if line.strip()]
+
+
+def test_the_default_program_learns_its_digits(playground: Playground) -> None:
+    output = playground.must("python examples/digits.py --root learned --workers 0")
+    accuracy = re.search(r"test_accuracy +([\d.]+)", output)
+    assert accuracy is not None
+    assert float(accuracy.group(1)) > 0.7
+
+
 def test_commands_are_found() -> None:
     """The extraction itself: a page's blocks, tables and sentences."""
     readme = commands_of(ROOT / "README.md")

@@ -15,7 +15,7 @@ import pytest
 from tests.house import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = (*ROOMS, "tests", "benchmarks", "docs", "data/sample")
+FOLDERS = (*ROOMS, "examples", "tests", "benchmarks", "docs", "data/sample")
 OURS = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts)
 FILES = [*OURS, *(path for path in ROOT.iterdir() if path.is_file()), ROOT / "data/README.md"]
 PATHS = [f"/{path.relative_to(ROOT)}" for path in FILES]
