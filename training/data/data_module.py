@@ -56,6 +56,10 @@ class DataModule(DataHooks, HyperparametersMixin):
     def __init__(self) -> None:
         super().__init__()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, and what pickle writes, belongs to no Trainer."""
+        return {**self.__dict__, "trainer": None}
+
     @classmethod
     def from_datasets(
         cls: type[ModuleT],

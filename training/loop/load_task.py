@@ -14,6 +14,7 @@ from torch import nn
 from training import checkpoint
 from training.errors import CheckpointError, ConfigError
 from training.hyperparameters import rebuilt
+from training.loop.checkpoint_names import both_names
 
 V = TypeVar("V")
 SHOWN = 3
@@ -48,7 +49,8 @@ def load_task(cls: type[V], path: str | Path, map_location: Any, strict: bool | 
     if callable(made.configure_model):
         made.configure_model()
     if callable(made.on_load_checkpoint):
-        made.on_load_checkpoint(found)
+        with both_names(found):
+            made.on_load_checkpoint(found)
     load_weights(made, found["weights"], strict, str(path))
     task: V = made.to(_device(map_location))
     return task

@@ -10,11 +10,43 @@ from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.callbacks.progress_bar import ProgressBar
 from training.errors import ConfigError
+from training.loop.optimizers import Scheduler
 from training.loop.session import MetricsLogger, Session
 from training.loop.task import Task
 
 if TYPE_CHECKING:
     from training.data.data_module import DataModule
+
+
+class FitLoop:
+    """Lightning's ``trainer.fit_loop``: ``max_epochs`` may be set between two fits, for a second one with more epochs."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs after which a fit ends; -1 for no limit."""
+        return self._session.max_epochs
+
+    @max_epochs.setter
+    def max_epochs(self, epochs: int) -> None:
+        self._session.max_epochs = epochs
+
+    @property
+    def max_steps(self) -> int:
+        """Optimizer steps after which a fit ends; -1 for no limit."""
+        return self._session.max_steps
+
+    @property
+    def min_epochs(self) -> int:
+        """Epochs before which a fit does not stop early."""
+        return self._session.config.min_epochs
+
+    @property
+    def total_batch_idx(self) -> int:
+        """Of the last training batch, counted over all epochs."""
+        return self._session.progress.total_batches - 1
 
 
 class Names:
@@ -148,6 +180,89 @@ class Names:
     def enable_validation(self) -> bool:
         """Whether a fit validates."""
         return self.session.validates
+
+    @property
+    def evaluating(self) -> bool:
+        """Whether a validation, the sanity check's too, or a test is run."""
+        return self.session.evaluating in ("validation", "test")
+
+    @property
+    def lr_scheduler_configs(self) -> list[Scheduler]:
+        """The learning-rate schedulers, each with when it steps."""
+        return self.session.schedulers
+
+    @property
+    def fit_loop(self) -> FitLoop:
+        """Where a fit ends, and how far it is."""
+        return FitLoop(self.session)
+
+    # -- what it was told -----------------------------------------------------------------------------------------------
+
+    @property
+    def train_dataloader(self) -> Any:
+        """What the last fit read from, as it was given or as train_dataloader() made it; None before."""
+        return self.session.loaders.get("train")
+
+    @property
+    def val_dataloaders(self) -> Any:
+        """Likewise of the last fit or validate()."""
+        return self.session.loaders.get("val")
+
+    @property
+    def test_dataloaders(self) -> Any:
+        """Likewise of the last test()."""
+        return self.session.loaders.get("test")
+
+    @property
+    def predict_dataloaders(self) -> Any:
+        """Likewise of the last predict()."""
+        return self.session.loaders.get("predict")
+
+    @property
+    def limit_train_batches(self) -> int | float:
+        """As in the settings."""
+        return self.session.limits["train"][1]
+
+    @property
+    def limit_val_batches(self) -> int | float:
+        """As in the settings."""
+        return self.session.limits["val"][1]
+
+    @property
+    def limit_test_batches(self) -> int | float:
+        """As in the settings."""
+        return self.session.limits["test"][1]
+
+    @property
+    def limit_predict_batches(self) -> int | float:
+        """As in the settings."""
+        return self.session.limits["predict"][1]
+
+    @property
+    def overfit_batches(self) -> int | float:
+        """As in the settings."""
+        return self.session.config.overfit_batches
+
+    @property
+    def val_check_interval(self) -> int | float:
+        """As in the settings, but 1.0 with fast_dev_run."""
+        return self.session.val_check_interval
+
+    @property
+    def num_sanity_val_steps(self) -> int | float:
+        """As in the settings; infinite for -1, and 0 with fast_dev_run."""
+        most = 0 if self.session.fast_dev_run else self.session.config.num_sanity_val_steps
+        return math.inf if most < 0 else most
+
+    @property
+    def gradient_clip_val(self) -> float | None:
+        """As in the settings; None where gradients are not clipped."""
+        return self.session.config.gradient_clip_val or None
+
+    @property
+    def gradient_clip_algorithm(self) -> str | None:
+        """As in the settings; None where gradients are not clipped."""
+        return self.session.config.gradient_clip_algorithm if self.gradient_clip_val else None
 
     # -- what it may do -------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,9 +43,15 @@ class CountingOptimizer:
     It says that it is of the optimizer's class, so that a scheduler takes it.
     """
 
-    def __init__(self, optimizer: Optimizer, before: Callable[[Optimizer], None], after: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        before: Callable[[Optimizer], None],
+        after: Callable[[], None],
+        toggled: Callable[[Any], AbstractContextManager[None]] | None = None,
+    ) -> None:
         """``before`` is called with the optimizer just before its step, ``after`` after each."""
-        self.optimizer, self._before, self._after = optimizer, before, after
+        self.optimizer, self._before, self._after, self._toggled = optimizer, before, after, toggled
         self._calls_first = type(optimizer) in CALLS_FIRST or not _takes_closure(optimizer)
 
     def step(self, closure: Callable[[], Any] | None = None, **named: Any) -> Any:
@@ -64,6 +71,10 @@ class CountingOptimizer:
             result = self.optimizer.step(closure=lambda: self._evaluate(closure), **named)
         self._after()
         return result
+
+    def toggle_model(self, sync_grad: bool = True) -> AbstractContextManager[None]:
+        """``Task.toggled_optimizer`` of this one; with one process there is nothing to do for ``sync_grad``."""
+        return nullcontext() if self._toggled is None else self._toggled(self)
 
     def _evaluate(self, closure: Callable[[], Any]) -> Any:
         if torch.is_grad_enabled():

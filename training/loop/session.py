@@ -81,6 +81,8 @@ class Session:
         self.datamodule: DataModule | None = None
         """Where the task's data comes from, if from one."""
 
+        self.loaders: dict[str, Any] = {}
+        """What the last call read its batches from, by split: as it was given, or as the hook made it."""
         self.progress = FitProgress()
         self.optimizers: list[CountingOptimizer] = []
         self.schedulers: list[Scheduler] = []

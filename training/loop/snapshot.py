@@ -14,6 +14,7 @@ from typing import Any
 from training.errors import CheckpointError
 from training.generators import GENERATORS, put_state, state_of
 from training.loop.callback import key_of
+from training.loop.checkpoint_names import both_names
 from training.loop.loggers import logger_states, take_up_loggers
 from training.loop.metric_objects import restore_metrics, states_of
 from training.loop.progress import IN_BATCH
@@ -53,7 +54,8 @@ def capture(session: Session) -> dict[str, Any]:
         checkpoint["attributes"] = attributes
     if sources := {str(i): state for i, each in _kept_sources(session) if (state := each.state_dict())}:
         checkpoint["sources"] = sources
-    session.call("on_save_checkpoint", checkpoint)
+    with both_names(checkpoint):
+        session.call("on_save_checkpoint", checkpoint)
     return checkpoint
 
 
@@ -65,13 +67,15 @@ def capture_weights(session: Session) -> dict[str, Any]:
         "progress": session.progress_state(),
         **_hyperparameters(session),
     }
-    session.call_own("on_save_checkpoint", checkpoint)
+    with both_names(checkpoint):
+        session.call_own("on_save_checkpoint", checkpoint)
     return checkpoint
 
 
 def restore_weights(session: Session, checkpoint: dict[str, Any]) -> None:
     """What ``capture_weights`` and ``capture`` both hold."""
-    session.call_own("on_load_checkpoint", checkpoint)
+    with both_names(checkpoint):
+        session.call_own("on_load_checkpoint", checkpoint)
     session.task.load_state_dict(checkpoint["weights"], strict=session.task.strict_loading)
     session.load_progress(checkpoint["progress"])
 
@@ -82,7 +86,8 @@ def restore_model(session: Session, checkpoint: dict[str, Any]) -> None:
         session.datamodule.restore(checkpoint)
     with restoring():
         restore_weights(session, checkpoint)
-    session.call_callbacks("on_load_checkpoint", checkpoint)
+    with both_names(checkpoint):
+        session.call_callbacks("on_load_checkpoint", checkpoint)
     with restoring():
         for callback in session.callbacks:
             if state := checkpoint["callbacks"].get(key_of(callback)):

@@ -61,6 +61,7 @@ class Data:
         source = self._given.get(split)
         if source is None:
             source = self._from_hook(split)
+        self.session.loaders[split] = source
         if source is None:
             return []
         config, session = self.session.config, self.session

@@ -25,7 +25,10 @@ def configure_optimizers(session: Session) -> None:
         if not automatic:  # else automatic_step counts: the task's optimizer_step may step as often as it likes
             session.progress.global_step += 1
 
-    session.optimizers = [CountingOptimizer(each, lambda o: before_step(session, o), count) for each in optimizers]
+    session.optimizers = [
+        CountingOptimizer(each, lambda o: before_step(session, o), count, session.task.toggled_optimizer)
+        for each in optimizers
+    ]
 
 
 def take_step(session: Session, batch: Any, batch_idx: int) -> Any:

@@ -75,6 +75,10 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         self._strict_loading: bool | None = None
         self._toggled: dict[nn.Parameter, bool] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, and what pickle writes, belongs to no Trainer."""
+        return {**self.__dict__, "_trainer": None, "_toggled": {}}
+
     # -- what a subclass writes ---------------------------------------------------------------------------------------
 
     def training_step(self, *args: Any, **kwargs: Any) -> Outputs:

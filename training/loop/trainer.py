@@ -26,6 +26,7 @@ from training.generators import kept_generators
 from training.intervals import seconds
 from training.loop import nonfinite
 from training.loop.callback import Callback
+from training.loop.checkpoint_names import both_names
 from training.loop.ckpt_path import checkpoint_path
 from training.loop.evaluate import Metrics, evaluate
 from training.loop.fit import fit
@@ -354,7 +355,7 @@ class Trainer(Names):
             with data.sources() as (sources, _):
                 metrics = evaluate(session, kind, sources, session.batches_to_run(split, sources)).metrics
             self._note(session.task, {name: value for each in reversed(metrics) for name, value in each.items()})
-        if verbose and metrics:
+        if verbose and any(metrics):
             print(results_table(metrics, stage))
         return metrics
 
@@ -373,7 +374,8 @@ class Trainer(Names):
         found = checkpoint.load(path)
         if self.session.datamodule is not None:
             self.session.datamodule.restore(found)
-        self.session.call_own("on_load_checkpoint", found)
+        with both_names(found):
+            self.session.call_own("on_load_checkpoint", found)
         self.session.task.load_state_dict(found["weights"], strict=self.session.task.strict_loading)
 
     # -- the run around a verb ------------------------------------------------------------------------------------------
@@ -537,7 +539,8 @@ def _callbacks(
     if wanted is False and checkpoints:
         raise ConfigError("enable_checkpointing: expected True, since there is a ModelCheckpoint, got False")
     if not checkpoints and (wanted or (wanted is None and keeps)):
-        found.append(ModelCheckpoint())
+        alone = not keeps and keywords["logger"] is False
+        found.append(ModelCheckpoint(Path(keywords["default_root_dir"] or "runs") / "checkpoints" if alone else None))
     if run is not None and not run.is_own:
         return found  # a command shows its progress itself
     if config.progress and not any(isinstance(each, ProgressBar) for each in found):

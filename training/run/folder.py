@@ -134,6 +134,11 @@ class Run:
         return self._board
 
     @property
+    def log_dir(self) -> str:
+        """The run's folder, as Lightning's loggers call it."""
+        return str(self.path)
+
+    @property
     def experiment(self) -> Any:
         """TensorBoard's writer, as Lightning's loggers call it: ``trainer.logger.experiment.add_image(…)``."""
         return self.board.writer

@@ -18,7 +18,7 @@ from training.generators import kept_generators
 from training.loop.callback import Callback
 from training.loop.session import MetricsLogger
 from training.run.experiment import Experiment, RunOptions, already_finished, open_run
-from training.run.folder import read_manifest
+from training.run.folder import has_finished, read_manifest
 from training.run.inputs import Inputs
 from training.run.preemption import StopAt
 from training.run.script import Repetition, Script, opened, repetition
@@ -152,11 +152,13 @@ def _asked(asked: Repetition, script: Script, options: RunOptions) -> RunOptions
 def adding(opened: Experiment) -> Iterator[MetricsLogger]:
     """More results for a run that is finished, as of a test after its fit: they are added to its files when the block ends.
 
-    Killed before that, the run is as it was.
+    Killed before that, the run is as it was; so is one whose fit ended in an error.
     """
-    later = _Later()
+    later = _Later(opened.run.log_dir)
     yield later
     run = opened.run
+    if not has_finished(run.manifest):  # its fit ended in an error: the folder stays as that left it
+        return
     run.take_again()
     try:
         for metrics, step in later.lines:
@@ -171,7 +173,8 @@ def adding(opened: Experiment) -> Iterator[MetricsLogger]:
 class _Later:
     """A logger that keeps what it gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, log_dir: str) -> None:
+        self.log_dir = log_dir
         self.lines: list[tuple[dict[str, float], int]] = []
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:

@@ -122,7 +122,7 @@ def test_two_callbacks_in_one_folder_keep_out_of_each_others_way(tmp_path: Path)
 def test_weights_only(tmp_path: Path) -> None:
     trainer(ModelCheckpoint(tmp_path, save_weights_only=True), max_epochs=1).fit(Line(), fixed(2))
     content = checkpoint.load(tmp_path / "epoch=0-step=2.ckpt")
-    assert set(content) == {"format", "weights_only", "weights", "progress"}
+    assert set(content) == {"format", "weights_only", "weights", "progress", "state_dict", "epoch", "global_step"}
     assert content["progress"]["global_step"] == 2
 
 

@@ -18,6 +18,8 @@ from training.loop.trainer import Trainer
 NAMES = (
     "world_size num_nodes num_devices global_rank local_rank node_rank is_global_zero current_epoch global_step min_epochs "
     "max_epochs max_steps precision log_every_n_steps fast_dev_run is_last_batch training "
+    "limit_train_batches limit_val_batches limit_test_batches limit_predict_batches overfit_batches val_check_interval "
+    "num_sanity_val_steps gradient_clip_val gradient_clip_algorithm evaluating "
     "validating testing predicting sanity_checking num_training_batches accumulate_grad_batches check_val_every_n_epoch"
 ).split()
 OF_TRAINING = ("is_last_batch", "num_training_batches")  # elsewhere Lightning says what it was last, or infinite
@@ -25,6 +27,9 @@ POINTS = torch.arange(30, dtype=torch.float32).reshape(10, 3) / 30
 SETTINGS: list[dict[str, Any]] = [
     {"max_epochs": 2}, {"max_epochs": 2, "accumulate_grad_batches": 3}, {"max_epochs": -1, "max_steps": 7},
     {"max_epochs": 3, "limit_train_batches": 2}, {"fast_dev_run": 2},
+    {"max_epochs": 1, "gradient_clip_val": 0.5, "gradient_clip_algorithm": "norm", "num_sanity_val_steps": -1},
+    {"max_epochs": 1, "overfit_batches": 2}, {"max_epochs": 1, "val_check_interval": 2, "limit_val_batches": 0.5},
+    {"max_epochs": 1, "limit_test_batches": 1, "limit_predict_batches": 0.5},
 ]  # fmt: skip
 
 
