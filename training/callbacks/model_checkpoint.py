@@ -458,8 +458,14 @@ class ModelCheckpoint(Checkpoint):
             **{name: None if (score := getattr(self, name)) is None else score.item() for name in SCORES},
             "_saved_step": self._saved_step,
             "_deferred": self._deferred,
-            "_waited": self._waited if self._due_since is None else monotonic() - self._due_since,
+            "_waited": self._waiting(),
         }
+
+    def _waiting(self) -> float:
+        """How long ago the last save by time was; where none is asked for, nothing of the clock gets into a state."""
+        if self.train_time_interval is None or self._due_since is None:
+            return self._waited
+        return monotonic() - self._due_since
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Whoever made the state chose the names in it: those of files that would be read, written over or deleted."""

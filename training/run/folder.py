@@ -143,6 +143,23 @@ class Run:
         """TensorBoard's writer, as Lightning's loggers call it: ``trainer.logger.experiment.add_image(…)``."""
         return self.board.writer
 
+    @property
+    def name(self) -> str:
+        """The kind of the run, as Lightning's loggers call it."""
+        return str(self.manifest["kind"])
+
+    @property
+    def save_dir(self) -> str:
+        """The folder of all runs, as Lightning's loggers call it."""
+        return str(self.path.parent.parent)
+
+    def log_hyperparams(self, params: Any, *_: Any) -> None:
+        """Keep a program's hyperparameters in the manifest; what is no plain value as it is written out."""
+        given = dict(params) if isinstance(params, Mapping) else dict(vars(params))
+        kept = self.manifest.setdefault("hyperparameters", {})
+        for name, value in given.items():
+            kept[str(name)] = value if isinstance(value, bool | int | float | str | None) else str(value)
+
     # -- metrics ------------------------------------------------------------------------------------------------------
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:

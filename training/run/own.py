@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
@@ -18,7 +19,7 @@ from training.generators import kept_generators
 from training.loop.callback import Callback
 from training.loop.session import MetricsLogger
 from training.run.experiment import Experiment, RunOptions, already_finished, open_run
-from training.run.folder import has_finished, read_manifest
+from training.run.folder import Run, has_finished, read_manifest
 from training.run.inputs import Inputs
 from training.run.preemption import StopAt
 from training.run.script import Repetition, Script, opened, repetition
@@ -154,9 +155,9 @@ def adding(opened: Experiment) -> Iterator[MetricsLogger]:
 
     Killed before that, the run is as it was; so is one whose fit ended in an error.
     """
-    later = _Later(opened.run.log_dir)
-    yield later
     run = opened.run
+    later = _Later(run)
+    yield later
     if not has_finished(run.manifest):  # its fit ended in an error: the folder stays as that left it
         return
     run.take_again()
@@ -171,11 +172,16 @@ def adding(opened: Experiment) -> Iterator[MetricsLogger]:
 
 
 class _Later:
-    """A logger that keeps what it gets."""
+    """A logger that keeps what it gets; else it is as the run."""
 
-    def __init__(self, log_dir: str) -> None:
-        self.log_dir = log_dir
+    def __init__(self, run: Run) -> None:
+        self.run = run
         self.lines: list[tuple[dict[str, float], int]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "run":  # not there yet, in a copy that is being made
+            raise AttributeError(name)
+        return getattr(self.run, name)
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         self.lines.append((metrics, step))

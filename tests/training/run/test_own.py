@@ -278,3 +278,23 @@ def test_a_path_goes_on_with_its_run_and_another_checkpoint_begins_a_new_one(tmp
     assert manifest(tmp_path / "Line/version_1")["status"] == "finished"
     with pytest.raises(ConfigError, match="expected a checkpoint, or the folder of a run"):
         trainer().fit(Line(), fixed(), ckpt_path=tmp_path)
+
+
+def test_a_runs_logger_takes_what_lightnings_do(tmp_path: Path) -> None:
+    class Logs(Line):
+        def on_train_start(self) -> None:
+            logger: Any = self.trainer.loggers[0]
+            logger.log_hyperparams({"lr": 0.5, "layers": [1, 2], "name": "x"})
+            logger.experiment.add_scalar("own", 1.5, 0)
+            names.append((logger.name, logger.save_dir, logger.log_dir))
+
+        def on_test_start(self) -> None:
+            names.append(self.trainer.loggers[0].name)
+
+    names: list[Any] = []
+    trainer = Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, enable_progress_bar=False)
+    trainer.fit(task := Logs(), fixed())
+    trainer.test(task, fixed(), verbose=False)
+    run = tmp_path / "Logs" / "version_0"
+    assert manifest(run)["hyperparameters"] == {"lr": 0.5, "layers": "[1, 2]", "name": "x"}
+    assert names == [("Logs", str(tmp_path), str(run)), "Logs"]
