@@ -42,7 +42,7 @@ from training.loop.tables import results_table
 from training.loop.task import Task
 from training.run.experiment import Experiment, RunOptions
 from training.run.inputs import Inputs
-from training.run.own import adding, own_run, say, unfinished
+from training.run.own import adding, finished, own_run, say, to_go_on_with
 
 V = TypeVar("V")
 
@@ -230,7 +230,8 @@ class Trainer(Names):
             val_dataloaders: what to validate on, one source or several; None for the task's own, or no validation.
             datamodule: a DataModule in place of both.
             ckpt_path: "last" goes on with the newest run of this kind that was killed or stopped, exactly where it was; so
-                does its folder. The path of any other checkpoint begins a new run from there.
+                does its folder. Of one that has ended, with these settings, the weights are loaded and nothing is trained.
+                The path of any other checkpoint begins a new run from there.
             state: from ``Trainer.state``, or of a checkpoint (``training.checkpoint.load``): go on exactly where that was
                 taken, to the same bits as a fit that was never left.
 
@@ -244,6 +245,12 @@ class Trainer(Names):
             _check_kept(self.config)
         data = Data(self.session, "fit", datamodule, train_dataloaders, val_dataloaders)
         resume, state = self._state(model, ckpt_path, state)
+        if resume and (ended := finished(resume, self.config, model)):
+            self.run = ended
+            self.session.install(
+                self._own_callbacks, self._own_loggers, None, self._checkpoint_dir or ended.path / "checkpoints"
+            )
+            return
         with self._placed(), self._kept_in_a_run(model, resume) as found:
             fit(self.session, model, data, found if state is None else state)
             self._note(model, self.session.metrics)
@@ -431,10 +438,14 @@ class Trainer(Names):
             return "", state
         if state is not None:
             raise ConfigError("fit: expected ckpt_path or state, got both")
-        if self._keeps and (folder := unfinished(ckpt_path, Path(self.default_root_dir) / type(task).__name__)):
+        kind = Path(self.default_root_dir) / type(task).__name__
+        if self._keeps and (folder := to_go_on_with(ckpt_path, kind, self.config)):
             return str(folder), None
         if Path(ckpt_path).is_dir():
             raise ConfigError(f"ckpt_path: expected a checkpoint, or the folder of a run that can go on, got {ckpt_path}")
+        if self._keeps and ckpt_path == "last" and not any(each.dirpath for each in self.checkpoint_callbacks):
+            say(f"ckpt_path='last': {kind} has no run to go on with: a new one begins")
+            return "", None
         path = checkpoint_path(ckpt_path, self.session.callbacks)
         return "", None if path is None else checkpoint.load(path)
 

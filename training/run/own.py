@@ -10,15 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from training import checkpoint
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
 from training.determinism import flags
 from training.determinism.flags import seed_everything
 from training.errors import ConfigError, Preempted
+from training.files import inside
 from training.generators import kept_generators
 from training.loop.callback import Callback
 from training.loop.session import MetricsLogger
-from training.run.experiment import Experiment, RunOptions, already_finished, open_run
+from training.loop.task import Task
+from training.run import seal
+from training.run.experiment import Experiment, RunOptions, already_finished, open_run, reopen
 from training.run.folder import Run, has_finished, read_manifest
 from training.run.inputs import Inputs
 from training.run.preemption import StopAt
@@ -187,8 +191,29 @@ class _Later:
         self.lines.append((metrics, step))
 
 
-def unfinished(name: str | Path, folder: Path) -> Path | None:
-    """The run that ``ckpt_path`` means, if it can go on: "last" is the newest ``version_N`` in ``folder``.
+def finished(path: str, config: TrainConfig, task: Task) -> Experiment | None:
+    """A run that has ended already, its weights loaded into ``task``: there is nothing to train, but results may be added.
+
+    None where there is work left, or the settings are others.
+    """
+    described = read_manifest(Path(path))
+    if not _has_ended(described, config):
+        return None
+    run = reopen(path, type(task).__name__)
+    seal.check(run.path, run.manifest, [seal.MODEL])
+    task.load_state_dict(checkpoint.load_weights(inside(run.path, seal.MODEL)))
+    say(f"{path} is finished: nothing is trained, its weights are loaded")
+    return Experiment(run, config, RunOptions(tell=say, script=opened()))
+
+
+def _has_ended(described: Mapping[str, Any], config: TrainConfig) -> bool:
+    settings = config.settings()
+    same = {name: described["config"].get(name) for name in settings} == settings
+    return has_finished(described) and same
+
+
+def to_go_on_with(name: str | Path, folder: Path, config: TrainConfig) -> Path | None:
+    """The run that ``ckpt_path`` means: "last" is the newest in ``folder``, unless it ended with other settings.
 
     Else a run's folder, or a state to go on from in its checkpoints.
     """
@@ -199,4 +224,7 @@ def unfinished(name: str | Path, folder: Path) -> Path | None:
         run = Path(name).parent.parent if ResumeStore.pattern.fullmatch(Path(name).name) else Path(name)
     if run is None or not (run / "manifest.json").is_file():
         return None
-    return run if name != "last" or read_manifest(run)["status"] != "finished" else None
+    if name != "last":
+        return run
+    described = read_manifest(run)
+    return run if not has_finished(described) or _has_ended(described, config) else None

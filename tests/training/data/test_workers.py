@@ -195,6 +195,7 @@ def test_when_the_process_ends_so_do_its_workers(end: str) -> None:
     assert not alive(pids)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_pin_memory_without_an_accelerator_warns_as_torch_does() -> None:
     if torch.accelerator.is_available():
         pytest.skip("there is one")

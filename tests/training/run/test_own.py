@@ -298,3 +298,20 @@ def test_a_runs_logger_takes_what_lightnings_do(tmp_path: Path) -> None:
     run = tmp_path / "Logs" / "version_0"
     assert manifest(run)["hyperparameters"] == {"lr": 0.5, "layers": "[1, 2]", "name": "x"}
     assert names == [("Logs", str(tmp_path), str(run)), "Logs"]
+
+
+def test_killed_in_its_test_a_bare_fit_is_not_made_again(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole / "runs/Classifier", tmp_path / "runs/Classifier")
+    run = tmp_path / "runs/Classifier/version_0"
+    before = results(run)
+    done = program(tmp_path, "--bare", "--last")
+    assert done.code == 0, done
+    assert "nothing is trained, its weights are loaded" in done.said
+    assert not run.with_name("version_1").exists()
+    after = results(run)
+    assert after[:3] == before[:3]
+    assert after[4] == before[4]
+    assert after[3].startswith(before[3])  # the test's metrics are added
+    other = program(tmp_path, "--bare", "--last", "--epochs", "3")  # other settings: another run
+    assert other.code == 0, other
+    assert run.with_name("version_1").is_dir()
