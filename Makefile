@@ -40,7 +40,7 @@ bench: .venv/.test
 # The environment, once: what the commands need, and what the tests need beside it. torch comes first and pinned,
 # since other packages would take whatever torch they find.
 .venv/.run: setup.cfg pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "samebits needs Python 3.10 or newer")'
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "samebits needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_INDEX) torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
