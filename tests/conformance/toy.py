@@ -150,6 +150,7 @@ class Behavior(nn.Module):
                 p.copy_(torch.arange(p.numel()).reshape(p.shape).sub(p.numel() / 3).div(16))
         if case.eval_parts:
             self.second.eval()
+        self.parts, self.weights = tuple(self.modules()), tuple(self.parameters())
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self.second(torch.tanh(self.first(batch)))
@@ -234,9 +235,9 @@ class Behavior(nn.Module):
         if trainer is None or not self.case.recorded:
             return
         rates = [group["lr"] for each in trainer.optimizers for group in each.param_groups]
-        gradients = [p.grad is not None for p in self.parameters()]
+        gradients = [p.grad is not None for p in self.weights]
         place = (trainer.current_epoch, trainer.global_step, torch.is_grad_enabled(), trainer.should_stop)
-        modes = [module.training for module in self.modules()]
+        modes = [module.training for module in self.parts]
         metrics = {} if hook in ("setup", "configure_model", "teardown") else plain(trainer.callback_metrics)
         shown = tuple(simplify(each) for each in arguments)
         self.record.events.append((who, hook, shown, place, rates, modes, gradients, metrics))
