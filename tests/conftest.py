@@ -68,6 +68,7 @@ SLOW = {
         "conformance",
         "data/test_sample.py::test_made_anew_it_is_the_same",
         "docs",
+        "examples",
         "fuzz",
         "ner/corpus/test_file_kinds.py::test_every_reader_names_the_line_the_byte_and_the_encoding",
         "ner/scoring/test_metrics.py::test_counts_of_random_texts_equal_seqevals",
