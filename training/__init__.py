@@ -3,8 +3,9 @@
 What most users need can be imported from here; it is looked up when it is used, so that importing this costs nothing.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from training.lazy import lazily
 
 if TYPE_CHECKING:
     from training.callbacks.early_stopping import EarlyStopping
@@ -91,14 +92,4 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # else a name that is not there would be one of any type
-
-    def __getattr__(name: str) -> Any:
-        """A public name, from its home (PEP 562)."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(__name__, _HOMES)

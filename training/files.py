@@ -210,10 +210,15 @@ def atomic_folder(written: Path, target: Path) -> None:
     sync(target.parent)
 
 
+def versions(folder: Path, name: str = "version") -> dict[int, Path]:
+    """What is called ``NAME_N`` in ``folder``, by N, the highest first."""
+    found = {int(p.name[len(name) + 1 :]): p for p in folder.glob(f"{name}_*") if p.name[len(name) + 1 :].isdecimal()}
+    return dict(sorted(found.items(), reverse=True))
+
+
 def next_version(folder: Path, name: str = "version") -> Path:
     """``folder/NAME_N`` with N one above the highest there."""
-    numbers = [int(p.name[len(name) + 1 :]) for p in folder.glob(f"{name}_*") if p.name[len(name) + 1 :].isdecimal()]
-    return folder / f"{name}_{max(numbers, default=-1) + 1}"
+    return folder / f"{name}_{next(iter(versions(folder, name)), -1) + 1}"
 
 
 def remove_partial(folder: Path) -> None:

@@ -40,18 +40,21 @@ def mixed(key: int, counter: int) -> int:
 
 
 class Keys:
-    """Keys of places: functions of (seed, purpose, counters, place)."""
+    """Keys for ``set_generators``, functions of (seed, purpose, counters).
+
+    Those of neighbors, which have all but the last counter in common, cost little.
+    """
 
     def __init__(self, seed: int, purpose: str) -> None:
         self.seed, self.purpose = seed, purpose
         self._key = 0
         self._counters: tuple[int, ...] = (-1,)
 
-    def __call__(self, place: int, *counters: int) -> int:
+    def __call__(self, *counters: int) -> int:
         """The key of a place."""
-        if counters != self._counters:
-            self._key, self._counters = key_of(self.seed, self.purpose, *counters), counters
-        return mixed(self._key, place)
+        if counters[:-1] != self._counters:
+            self._key, self._counters = key_of(self.seed, self.purpose, *counters[:-1]), counters[:-1]
+        return mixed(self._key, counters[-1]) if counters else self._key
 
 
 def set_generators(key: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from training.errors import ConfigError
 from training.visible import shortened
@@ -23,6 +25,19 @@ def seconds(text: str, name: str) -> float | None:
         return float(((days * 24 + hours) * 60 + minutes) * 60 + rest)
     shown = shortened(text, 60)
     raise ConfigError(f"{name}: expected a time such as 90s, 5m, 2h or 00:01:30:00, got {shown!r}")
+
+
+def as_timedelta(given: Any, name: str) -> timedelta:
+    """A timedelta, or a dict of its arguments, as one; else ConfigError."""
+    if isinstance(given, Mapping):
+        try:
+            return timedelta(**given)
+        except TypeError as error:
+            got = shortened(repr(dict(given)), 60)
+            raise ConfigError(f"{name}: expected days, hours, minutes, seconds, got {got} ({error})") from None
+    if not isinstance(given, timedelta):
+        raise ConfigError(f"{name}: expected DD:HH:MM:SS, a timedelta or a dict, got {shortened(repr(given), 60)}")
+    return given
 
 
 class Interval(NamedTuple):

@@ -5,8 +5,9 @@ What a program needs stands here, and is imported when it is first used: ``from 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from training.lazy import lazily
 
 if TYPE_CHECKING:
     from word2vec.config import Word2VecConfig
@@ -54,14 +55,4 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # else a name that is not there would be one of any type
-
-    def __getattr__(name: str) -> Any:
-        """A public name, from its home (PEP 562)."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -50,10 +50,10 @@ class Stream:
 
 
 class Program:
-    """What runs: on ``library``, with a task that logs ``loss`` and a ``val`` of its own values, and notes its batches."""
+    """What runs: a task that logs ``loss`` and a ``val`` of its own values, and notes its batches; on Lightning or ours."""
 
-    def __init__(self, library: str, clock: Clock | None = None, values: tuple[float, ...] = VALUES) -> None:
-        self.library, self.ours, self.clock = library, library == "ours", clock
+    def __init__(self, side: str, clock: Clock | None = None, values: tuple[float, ...] = VALUES) -> None:
+        self.side, self.ours, self.clock = side, side == "ours", clock
         self.names: Any = training if self.ours else SimpleNamespace(**{**vars(their_callbacks), **vars(their_loggers)})
         self.seen: list[Any] = []
         self.error = ""

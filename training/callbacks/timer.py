@@ -10,6 +10,7 @@ from typing import Any
 
 from training.bar import say
 from training.errors import ConfigError
+from training.intervals import as_timedelta
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
@@ -153,11 +154,4 @@ def _seconds(duration: str | timedelta | Mapping[str, int]) -> float:
             raise ConfigError(f"Timer: duration: expected DD:HH:MM:SS, such as 00:12:00:00, got {duration!r}")
         days, hours, minutes, seconds = map(int, found.groups())
         return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
-    if isinstance(duration, Mapping):
-        try:
-            return timedelta(**duration).total_seconds()
-        except TypeError as error:
-            raise ConfigError(f"Timer: duration: expected timedelta's arguments, got {dict(duration)!r} ({error})") from None
-    if not isinstance(duration, timedelta):
-        raise ConfigError(f"Timer: duration: expected DD:HH:MM:SS, a timedelta or a dict, got {type(duration).__name__}")
-    return duration.total_seconds()
+    return as_timedelta(duration, "Timer: duration").total_seconds()

@@ -8,8 +8,8 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from training.data.batches import Batches
-from training.data.plans import Plan, has_batch, length_of
+from training.data.batches import Batches, close, has, length
+from training.data.plans import Plan
 from training.errors import ConfigError
 
 State = dict[str, Any]
@@ -117,8 +117,7 @@ class CombinedBatches:
     def close(self) -> None:
         """End the reading, and all workers."""
         for part in self.parts:
-            if hasattr(part, "close"):
-                part.close()
+            close(part)
 
 
 class _Passes:
@@ -144,7 +143,7 @@ class _Passes:
         if getattr(self.plan, "known", True):
             return self.begin + len(self.plan) if at >= len(self.plan) else None
         for i in range(min(self._seen + 1, at), at + 1):
-            if not has_batch(self.plan, i):
+            if not has(self.plan, i):
                 return self.begin + i
             self._seen = i
         return None
@@ -162,9 +161,8 @@ class CombinedPlan(Plan):
         self._passes = [_Passes(part, epoch) for part in parts]
         self._form = loader.iterables
         self._limits = loader.limits or [math.inf] * len(parts)
-        lengths = [length_of(each.plan) for each in self._passes]
-        length = self._combined([math.inf if n is None else n for n in lengths])
-        self.length = None if length == math.inf else int(length)
+        most = self._combined([length(each.plan) for each in self._passes])
+        self.length = None if most == math.inf else int(most)
 
     @abstractmethod
     def _combined(self, lengths: list[float]) -> float:
@@ -195,8 +193,7 @@ class CombinedPlan(Plan):
 
     def close(self) -> None:
         for each in self._passes:
-            if hasattr(each.plan, "close"):
-                each.plan.close()
+            close(each.plan)
 
 
 class _MinSize(CombinedPlan):
@@ -204,7 +201,7 @@ class _MinSize(CombinedPlan):
         return min([*lengths, *self._limits], default=0)
 
     def _has(self, k: int) -> bool:
-        return all(has_batch(each.plan, k) for each in self._passes)
+        return all(has(each.plan, k) for each in self._passes)
 
 
 class _MaxSize(CombinedPlan):
@@ -212,10 +209,10 @@ class _MaxSize(CombinedPlan):
         return max(map(min, lengths, self._limits), default=0)
 
     def _has(self, k: int) -> bool:
-        return any(has_batch(each.plan, k) for each in self._passes)
+        return any(has(each.plan, k) for each in self._passes)
 
     def _taken(self, k: int) -> list[Any]:
-        return [each.take(k) if has_batch(each.plan, k) else None for each in self._passes]
+        return [each.take(k) if has(each.plan, k) else None for each in self._passes]
 
 
 class _MaxSizeCycle(_MaxSize):

@@ -17,6 +17,7 @@ from training.data.plans import Plan
 from training.data.sources import Once, Source
 from training.errors import CheckpointError
 from training.generators import Carried, key_of
+from training.visible import counted
 
 Snapshot = dict[str, Any]
 """Where a source and its generators stand."""
@@ -238,7 +239,7 @@ class IterablePlan(Plan):
     def _tell_of_dropping(self, count: int) -> None:
         source = self._reading.source
         why = "" if source.keeps_place else ", for it has no state_dict and load_state_dict to go on by"
-        batches = "1 batch is" if count == 1 else f"{count} batches are"
+        batches = f"{counted(count, 'batch', 'batches')} {'is' if count == 1 else 'are'}"
         self._reading.tell(f"{source.name}: {batches} read from the epoch's beginning and dropped{why}")
 
     def _fail(self) -> None:

@@ -71,20 +71,6 @@ class Plan(Sequence[Any], ABC):
         """End the reading of this epoch; workers that persist wait for the next one."""
 
 
-def length_of(plan: Sequence[Any]) -> int | None:
-    """How many batches a plan has; None where it does not know before they are read."""
-    try:
-        return len(plan)
-    except TypeError:
-        return None
-
-
-def has_batch(plan: Sequence[Any], k: int) -> bool:
-    """Whether a plan, which may be a plain list, has a batch k."""
-    has = getattr(plan, "has", None)
-    return bool(has(k)) if has is not None else k < len(plan)
-
-
 def length_said_by(source: object) -> int | None:
     """What ``len`` says of a source; None where it says nothing."""
     try:

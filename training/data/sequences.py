@@ -36,7 +36,7 @@ class SequenceBatches:
         if type(self.batches) in (list, tuple):
             return self.batches[k]
         with kept_generators():
-            key = self._keys(k, epoch, again)
+            key = self._keys(epoch, again, k)
             set_generators(key)
             set_own(self._own, key)
             return self.batches[k]

@@ -107,7 +107,7 @@ class Items(Dataset[Any]):
         """Another batch, which probably draws from what the first did."""
         if len(self._setters) == len(SETTERS):
             return self._loaded(request)
-        key = self._item_keys(request.place, request.epoch, request.again)
+        key = self._item_keys(request.epoch, request.again, request.place)
         set_torch(key)
         set_numpy(key)
         marked = mark(state)
@@ -120,18 +120,18 @@ class Items(Dataset[Any]):
 
     def _loaded(self, request: Request) -> Any:
         data = self._items(request) if self.batched else self._item(request, request.place, request.indices)
-        self._set(self._batch_keys(request.batch, request.epoch, request.again))
+        self._set(self._batch_keys(request.epoch, request.again, request.batch))
         return self.collate_fn(data)
 
     def _items(self, request: Request) -> Any:
         if not self._at_once:
             return [self._item(request, request.place + i, index) for i, index in enumerate(request.indices)]
-        self._set(self._item_keys(request.place, request.epoch, request.again))
+        self._set(self._item_keys(request.epoch, request.again, request.place))
         return self.dataset.__getitems__(request.indices)
 
     def _item(self, request: Request, place: int, index: Any) -> Any:
         if self._setters or self._own:
-            self._set(self._item_keys(place, request.epoch, request.again))
+            self._set(self._item_keys(request.epoch, request.again, place))
         return self.dataset[index]
 
     def _set(self, key: int) -> None:

@@ -19,13 +19,14 @@ from training.errors import ConfigError
 from training.generators import GENERATORS
 from training.loop.callback import Callback, key_of
 from training.loop.hooks import overridden
+from training.loop.metric_objects import OF_ANY_MODULE, is_metric
 from training.loop.task import Task
 
 LARGEST, MOST, DEEPEST = 1 << 20, 100_000, 20
 """Arrays of more bytes, collections of more parts, and parts that lie deeper are told by which object they are."""
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 LEFT_OUT = (nn.Module, torch.optim.Optimizer, *GENERATORS)
-_OWN = frozenset(vars(nn.Module())) | frozenset(vars(Task()))
+_OWN = OF_ANY_MODULE | frozenset(vars(Task()))
 
 
 class Attributes:
@@ -128,6 +129,6 @@ def _values(holder: Any) -> Iterator[tuple[str, Any]]:
     for key, value in vars(holder).items():
         if key in _OWN or key in ("log", "log_dict") or isinstance(value, LEFT_OUT):
             continue
-        if callable(value) or all(hasattr(value, each) for each in ("update", "compute", "reset")):
+        if callable(value) or is_metric(value):
             continue
         yield key, value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from training.config import TrainConfig
 from training.errors import ConfigError
+from training.intervals import as_timedelta
 from training.values import shown
 
 DEVICES = {"auto": "auto", "cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
@@ -79,18 +79,7 @@ def refuse(others: Mapping[str, Any]) -> None:
 
 def duration(given: Any) -> str:
     """A time limit as a setting: of "DD:HH:MM:SS", a timedelta, or a dict of its arguments."""
-    if isinstance(given, Mapping):
-        try:
-            given = datetime.timedelta(**given)
-        except TypeError as error:
-            raise ConfigError(
-                f"max_time: expected days, hours, minutes, seconds, got {shown(dict(given))} ({error})"
-            ) from None
-    if isinstance(given, datetime.timedelta):
-        return f"{given.total_seconds():.6f}s"
-    if not isinstance(given, str):
-        raise ConfigError(f"max_time: expected DD:HH:MM:SS, a timedelta or a dict, got {shown(given)}")
-    return given
+    return given if isinstance(given, str) else f"{as_timedelta(given, 'max_time').total_seconds():.6f}s"
 
 
 def _limits(config: TrainConfig | None, given: Mapping[str, Any]) -> dict[str, Any]:

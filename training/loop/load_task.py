@@ -15,6 +15,7 @@ from training import checkpoint
 from training.errors import CheckpointError, ConfigError
 from training.hyperparameters import rebuilt
 from training.loop.checkpoint_names import both_names
+from training.visible import listed
 
 V = TypeVar("V")
 SHOWN = 3
@@ -70,7 +71,7 @@ def load_weights(task: nn.Module, weights: Mapping[str, Any], strict: bool, wher
         if isinstance(tensor, torch.Tensor) and isinstance(own[name], torch.Tensor) and tensor.shape != own[name].shape
     ]
     lists = [("no", missing), ("unknown", unexpected), ("", shapes)]
-    what = "; ".join(f"{word} {_some(names)}".strip() for word, names in lists if names)
+    what = "; ".join(f"{word} {listed(names, SHOWN)}".strip() for word, names in lists if names)
     if shapes or (strict and what):
         raise CheckpointError(
             f"{where}: expected the weights of {type(task).__name__}, got others ({what}); build it as it was trained"
@@ -102,11 +103,6 @@ def _device(map_location: Any) -> torch.device:
         except RuntimeError:
             pass
     raise ConfigError(f"load_from_checkpoint: map_location: expected a device such as cpu or cuda, got {map_location!r}")
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _shape(tensor: torch.Tensor) -> str:

@@ -21,7 +21,7 @@ from training.data.data_module import DataModule
 from training.data.hooks import TRANSFERS, DataHooks, transfer_hooks
 from training.data.tensors import move
 from training.errors import ConfigError
-from training.generators import key_of, mixed, set_generators
+from training.generators import Keys, set_generators
 from training.hyperparameters import hyperparameters_to_log
 from training.loop import cadence
 from training.loop.attributes import Attributes
@@ -129,7 +129,7 @@ class Session:
         self._task: Task | None = None
         self._chains: dict[str, Chain | tuple[()]] = {}
         self._indexed: dict[str, bool] = {}
-        self._keys: dict[tuple[Any, ...], int] = {}
+        self._keys: dict[str, Keys] = {}
         self._transfers: dict[str, Callable[..., Any]] | None = None
 
     def install(
@@ -215,7 +215,6 @@ class Session:
     def forget_hooks(self) -> None:
         """Look the hooks up anew: one that was set on a task or a callback meanwhile counts from here on."""
         self._chains, self._indexed, self._transfers = {}, {}, None
-        self._keys = {}
 
     def call(self, hook: str, *arguments: Any, **named: Any) -> Any:
         """Run a hook: the callbacks' first, then the task's, whose result is returned.
@@ -270,16 +269,12 @@ class Session:
         return overridden(self.task, name, Task)
 
     def seed(self, purpose: str, *counters: int) -> None:
-        """Make what users' code draws next a function of (seed, purpose, counters), whatever was drawn before.
-
-        The keys of an epoch's batches have all but the last counter in common.
-        """
+        """Make what users' code draws next a function of (seed, purpose, counters), whatever was drawn before."""
         if self.uses_generators:
-            place = (purpose, *counters[:-1])
-            key = self._keys.get(place)
-            if key is None:
-                key = self._keys[place] = key_of(self.config.seed, purpose, *counters[:-1])
-            set_generators(mixed(key, counters[-1]) if counters else key)
+            keys = self._keys.get(purpose)
+            if keys is None:
+                keys = self._keys[purpose] = Keys(self.config.seed, purpose)
+            set_generators(keys(*counters))
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

@@ -72,11 +72,16 @@ def capture_weights(session: Session) -> dict[str, Any]:
     return checkpoint
 
 
-def restore_weights(session: Session, checkpoint: dict[str, Any]) -> None:
-    """What ``capture_weights`` and ``capture`` both hold."""
+def load_weights(session: Session, checkpoint: dict[str, Any]) -> None:
+    """The task's weights, and what its hook takes."""
     with both_names(checkpoint):
         session.call_own("on_load_checkpoint", checkpoint)
     session.task.load_state_dict(checkpoint["weights"], strict=session.task.strict_loading)
+
+
+def restore_weights(session: Session, checkpoint: dict[str, Any]) -> None:
+    """What ``capture_weights`` and ``capture`` both hold."""
+    load_weights(session, checkpoint)
     session.load_progress(checkpoint["progress"])
 
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 import torch
 
 from training import checkpoint
+from training.bar import say
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.callbacks.model_summary import ModelSummary
 from training.callbacks.progress_bar import ProgressBar
@@ -26,7 +27,6 @@ from training.generators import kept_generators
 from training.intervals import seconds
 from training.loop import nonfinite
 from training.loop.callback import Callback
-from training.loop.checkpoint_names import both_names
 from training.loop.ckpt_path import checkpoint_path
 from training.loop.evaluate import Metrics, evaluate
 from training.loop.fit import fit
@@ -35,14 +35,14 @@ from training.loop.names import Names
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.schedulers import by_name
 from training.loop.session import MetricsLogger, Session
-from training.loop.snapshot import capture, capture_weights, restore_weights
+from training.loop.snapshot import capture, capture_weights, load_weights, restore_weights
 from training.loop.sources import Data
 from training.loop.step import configure_optimizers, take_step
 from training.loop.tables import results_table
 from training.loop.task import Task
 from training.run.experiment import Experiment, RunOptions
 from training.run.inputs import Inputs
-from training.run.own import adding, finished, own_run, say, to_go_on_with
+from training.run.own import adding, finished, own_run, to_go_on_with
 
 V = TypeVar("V")
 
@@ -188,11 +188,10 @@ class Trainer(Names):
         self._own_loggers = [] if logger is None or isinstance(logger, bool) else _listed(logger)
         self._own_callbacks = _callbacks(callbacks, run, settled, given, keeps=run is not None or self._keeps)
         self.detect_anomaly = detect_anomaly
-        installed = ([*run.callbacks(), *self._own_callbacks], [*run.loggers(), *self._own_loggers]) if run else ([], [])
         self.session = Session(
             settled, self,
-            callbacks=installed[0] or self._own_callbacks,
-            loggers=installed[1] or self._own_loggers,
+            callbacks=[*(run.callbacks() if run else ()), *self._own_callbacks],
+            loggers=[*(run.loggers() if run else ()), *self._own_loggers],
             keep_going=run.keeper if run else keep_going,
             checkpoint_dir=_folder(run, checkpoint_dir, default_root_dir),
             limit_predict_batches=limit_predict_batches,
@@ -381,9 +380,7 @@ class Trainer(Names):
         found = checkpoint.load(path)
         if self.session.datamodule is not None:
             self.session.datamodule.restore(found)
-        with both_names(found):
-            self.session.call_own("on_load_checkpoint", found)
-        self.session.task.load_state_dict(found["weights"], strict=self.session.task.strict_loading)
+        load_weights(self.session, found)
 
     # -- the run around a verb ------------------------------------------------------------------------------------------
 

@@ -31,8 +31,10 @@ from training.files import (
     parse_json,
     read_json,
     sync,
+    versions,
 )
 from training.leftovers import held, part_of, sweep
+from training.loggers.logger import as_dict
 from training.run import manifest, seal
 from training.run.lock import RunLock
 from training.run.tensorboard import Board
@@ -155,9 +157,8 @@ class Run:
 
     def log_hyperparams(self, params: Any, *_: Any) -> None:
         """Keep a program's hyperparameters in the manifest; what is no plain value as it is written out."""
-        given = dict(params) if isinstance(params, Mapping) else dict(vars(params))
         kept = self.manifest.setdefault("hyperparameters", {})
-        for name, value in given.items():
+        for name, value in as_dict(params).items():
             kept[str(name)] = value if isinstance(value, bool | int | float | str | None) else str(value)
 
     # -- metrics ------------------------------------------------------------------------------------------------------
@@ -248,9 +249,8 @@ class Run:
 
 def newest_finished(folder: Path) -> Path | None:
     """The highest-numbered ``version_N`` whose manifest says "finished"; None where there is none."""
-    found = [p for p in folder.glob("version_*") if p.name[8:].isdecimal() and os.path.lexists(p / "manifest.json")]
-    for path in sorted(found, key=lambda p: int(p.name[8:]), reverse=True):
-        if has_finished(read_manifest(path)):
+    for path in versions(folder).values():
+        if os.path.lexists(path / "manifest.json") and has_finished(read_manifest(path)):
             return path
     return None
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from training import checkpoint
+from training.bar import say
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
 from training.determinism import flags
 from training.determinism.flags import seed_everything
 from training.errors import ConfigError, Preempted
-from training.files import inside
+from training.files import inside, versions
 from training.generators import kept_generators
 from training.loop.callback import Callback
 from training.loop.session import MetricsLogger
@@ -27,12 +28,6 @@ from training.run.folder import Run, has_finished, read_manifest
 from training.run.inputs import Inputs
 from training.run.preemption import StopAt
 from training.run.script import Repetition, Script, opened, repetition
-from training.visible import one_line
-
-
-def say(line: str) -> None:
-    """Tell a person at the terminal."""
-    print(one_line(line), file=sys.stderr)
 
 
 @contextmanager
@@ -218,8 +213,7 @@ def to_go_on_with(name: str | Path, folder: Path, config: TrainConfig) -> Path |
     Else a run's folder, or a state to go on from in its checkpoints.
     """
     if name == "last":
-        found = [path for path in folder.glob("version_*") if path.name[8:].isdecimal()]
-        run = max(found, key=lambda path: int(path.name[8:]), default=None)
+        run = next(iter(versions(folder).values()), None)
     else:
         run = Path(name).parent.parent if ResumeStore.pattern.fullmatch(Path(name).name) else Path(name)
     if run is None or not (run / "manifest.json").is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from training.bar import Pace
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
@@ -19,20 +20,16 @@ class Throughput(Callback):
 
     def on_train_epoch_start(self, trainer: TrainerView, task: Task) -> None:
         self.epoch_started = time.perf_counter()
-        self._reset()
-
-    def _reset(self) -> None:
-        self.units, self.seconds = 0, 0.0
+        self.pace = Pace()
 
     def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
-        self.batch_started = time.perf_counter()
+        self.pace.begin()
 
     def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.seconds += time.perf_counter() - self.batch_started
-        self.units += task.units(batch)
+        self.pace.end(task.units(batch))
         if trainer.should_log and not trainer.accumulating:
-            self.run.log_timings({f"{task.unit}_per_second": self.units / self.seconds}, trainer.batches_that_stepped)
-            self._reset()
+            self.run.log_timings({f"{task.unit}_per_second": self.pace.rate}, trainer.batches_that_stepped)
+            self.pace = Pace()
 
     def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
         if hasattr(self, "epoch_started"):  # not there where a run was resumed inside the epoch
@@ -40,4 +37,4 @@ class Throughput(Callback):
             self.run.log_timings({"epoch_seconds": seconds}, trainer.batches_that_stepped)
 
     def on_load_checkpoint(self, trainer: TrainerView, task: Task, checkpoint: dict[str, Any]) -> None:
-        self._reset()
+        self.pace = Pace()
