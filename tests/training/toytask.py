@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import io
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +15,7 @@ from training.data.batches import FixedBatches
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.trainer import Trainer
+from training.loop.view import TrainerView
 from training.randomness import permutation, uniform
 
 POINTS = torch.arange(60, dtype=torch.float32).reshape(20, 3).sub(30).div(32)
@@ -79,6 +83,45 @@ class Kept:
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         self.lines.append((step, dict(metrics)))
+
+
+class Position(Callback):
+    """Keeps in each state how much was logged when it was taken."""
+
+    def __init__(self, logger: Kept) -> None:
+        self.logger = logger
+
+    def on_save_checkpoint(self, trainer: TrainerView, task: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["logged"] = len(self.logger.lines)
+
+
+def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    """The state as it comes back from disk."""
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    stream.seek(0)
+    loaded: dict[str, Any] = torch.load(stream, weights_only=True)
+    return loaded
+
+
+class Left(Exception):
+    """A fit was left at a boundary."""
+
+
+class LeaveAt:
+    """A ``keep_going`` that leaves a fit at its boundary number ``nth``, -1 for never, with the state of that moment."""
+
+    def __init__(self, nth: int, taken: Callable[[dict[str, Any]], dict[str, Any]] = copy.deepcopy) -> None:
+        self.nth, self.taken = nth, taken
+        self.boundaries = 0
+        """How many were passed."""
+        self.state: dict[str, Any] | None = None
+
+    def __call__(self, trainer: Trainer) -> None:
+        if self.boundaries == self.nth:
+            self.state = self.taken(trainer.state())
+            raise Left
+        self.boundaries += 1
 
 
 def trainer(*callbacks: Callback, logger: Kept | None = None, checkpoint_dir: Any = None, **settings: Any) -> Trainer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
@@ -16,6 +16,29 @@ from training.loop.task import Task
 
 if TYPE_CHECKING:
     from training.data.data_module import DataModule
+
+
+V = TypeVar("V")
+
+
+class Of(Generic[V]):
+    """An attribute that the Trainer shares with its session, the session's progress, or its settings."""
+
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, trainer: None, owner: type) -> Of[V]: ...
+    @overload
+    def __get__(self, trainer: Names, owner: type) -> V: ...
+    def __get__(self, trainer: Names | None, owner: type) -> Any:
+        return self if trainer is None else getattr(getattr(trainer, self.holder), self.name)
+
+    def __set__(self, trainer: Names, value: V) -> None:
+        setattr(getattr(trainer, self.holder), self.name, value)
 
 
 class FitLoop:
@@ -114,30 +137,14 @@ class Names:
 
     # -- how far, how much ----------------------------------------------------------------------------------------------
 
-    @property
-    def is_last_batch(self) -> bool:
-        """Whether the current training batch is the epoch's last."""
-        return self.session.is_last_batch
-
-    @property
-    def min_epochs(self) -> int:
-        """As in the settings."""
-        return self.session.config.min_epochs
+    is_last_batch = Of[bool]("session")
+    min_epochs, log_every_n_steps = Of[int]("config"), Of[int]("config")
+    precision, overfit_batches = Of[str]("config"), Of["int | float"]("config")
 
     @property
     def min_steps(self) -> int | None:
         """As in the settings; None for 0."""
         return self.session.config.min_steps or None
-
-    @property
-    def precision(self) -> str:
-        """As in the settings."""
-        return self.session.config.precision
-
-    @property
-    def log_every_n_steps(self) -> int:
-        """As in the settings."""
-        return self.session.config.log_every_n_steps
 
     @property
     def estimated_stepping_batches(self) -> int | float:
@@ -237,11 +244,6 @@ class Names:
     def limit_predict_batches(self) -> int | float:
         """As in the settings."""
         return self.session.limits["predict"][1]
-
-    @property
-    def overfit_batches(self) -> int | float:
-        """As in the settings."""
-        return self.session.config.overfit_batches
 
     @property
     def val_check_interval(self) -> int | float:

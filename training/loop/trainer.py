@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, cast
 
 import torch
 
@@ -31,7 +31,7 @@ from training.loop.ckpt_path import checkpoint_path
 from training.loop.evaluate import Metrics, evaluate
 from training.loop.fit import fit
 from training.loop.keywords import refuse, settings
-from training.loop.names import Names
+from training.loop.names import Names, Of
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.schedulers import by_name
 from training.loop.session import MetricsLogger, Session
@@ -43,28 +43,6 @@ from training.loop.task import Task
 from training.run.experiment import Experiment, RunOptions
 from training.run.inputs import Inputs
 from training.run.own import adding, finished, own_run, to_go_on_with
-
-V = TypeVar("V")
-
-
-class _Of(Generic[V]):
-    """An attribute that the Trainer shares with its session, or with the session's progress."""
-
-    def __init__(self, holder: str) -> None:
-        self.holder = holder
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, trainer: None, owner: type) -> _Of[V]: ...
-    @overload
-    def __get__(self, trainer: Trainer, owner: type) -> V: ...
-    def __get__(self, trainer: Trainer | None, owner: type) -> Any:
-        return self if trainer is None else getattr(getattr(trainer, self.holder), self.name)
-
-    def __set__(self, trainer: Trainer, value: V) -> None:
-        setattr(getattr(trainer, self.holder), self.name, value)
 
 
 class Trainer(Names):
@@ -486,33 +464,33 @@ class Trainer(Names):
         """The gradients' norm, found by clipping them."""
         self.session.note_norm(norm)
 
-    current_epoch, epochs_processed = _Of[int]("progress"), _Of[int]("progress")
-    global_step, batch_idx = _Of[int]("progress"), _Of[int]("progress")
-    total_batches, batches_that_stepped = _Of[int]("progress"), _Of[int]("progress")
-    stage = _Of[str]("progress")
-    should_stop, validated = _Of[bool]("progress"), _Of[bool]("progress")
+    current_epoch, epochs_processed = Of[int]("progress"), Of[int]("progress")
+    global_step, batch_idx = Of[int]("progress"), Of[int]("progress")
+    total_batches, batches_that_stepped = Of[int]("progress"), Of[int]("progress")
+    stage = Of[str]("progress")
+    should_stop, validated = Of[bool]("progress"), Of[bool]("progress")
 
-    config, device = _Of[TrainConfig]("session"), _Of[torch.device]("session")
-    callbacks, loggers = _Of[list[Callback]]("session"), _Of[list[MetricsLogger]]("session")
-    keep_going = _Of["Callable[..., None] | None"]("session")
-    checkpoint_dir = _Of["str | Path | None"]("session")
-    max_epochs, max_steps = _Of[int]("session"), _Of[int]("session")
-    fast_dev_run, accumulate_grad_batches = _Of[int]("session"), _Of[int]("session")
-    check_val_every_n_epoch = _Of["int | None"]("session")
+    config, device = Of[TrainConfig]("session"), Of[torch.device]("session")
+    callbacks, loggers = Of[list[Callback]]("session"), Of[list[MetricsLogger]]("session")
+    keep_going = Of["Callable[..., None] | None"]("session")
+    checkpoint_dir = Of["str | Path | None"]("session")
+    max_epochs, max_steps = Of[int]("session"), Of[int]("session")
+    fast_dev_run, accumulate_grad_batches = Of[int]("session"), Of[int]("session")
+    check_val_every_n_epoch = Of["int | None"]("session")
 
-    task = _Of[Task]("session")
-    optimizers, schedulers = _Of[list[CountingOptimizer]]("session"), _Of[list[Scheduler]]("session")
-    gradient_norm = _Of[float]("session")
-    fitting, sanity_checking, accumulating = _Of[bool]("session"), _Of[bool]("session"), _Of[bool]("session")
-    num_training_batches, num_val_batches = _Of[int]("session"), _Of[int]("session")
-    validates_this_epoch, validates_once_an_epoch = _Of[bool]("session"), _Of[bool]("session")
-    resumed_from = _Of["Path | None"]("session")
+    task = Of[Task]("session")
+    optimizers, schedulers = Of[list[CountingOptimizer]]("session"), Of[list[Scheduler]]("session")
+    gradient_norm = Of[float]("session")
+    fitting, sanity_checking, accumulating = Of[bool]("session"), Of[bool]("session"), Of[bool]("session")
+    num_training_batches, num_val_batches = Of[int]("session"), Of[int]("session")
+    validates_this_epoch, validates_once_an_epoch = Of[bool]("session"), Of[bool]("session")
+    resumed_from = Of["Path | None"]("session")
 
-    has_loggers, should_log = _Of[bool]("session"), _Of[bool]("session")
-    metrics, progress_bar_metrics = _Of[dict[str, float]]("session"), _Of[dict[str, float]]("session")
-    callback_metrics = _Of[dict[str, torch.Tensor]]("session")
-    logged_metrics = _Of[dict[str, torch.Tensor]]("session")
-    progress_bar_fields = _Of["dict[str, float | int | str]"]("session")
+    has_loggers, should_log = Of[bool]("session"), Of[bool]("session")
+    metrics, progress_bar_metrics = Of[dict[str, float]]("session"), Of[dict[str, float]]("session")
+    callback_metrics = Of[dict[str, torch.Tensor]]("session")
+    logged_metrics = Of[dict[str, torch.Tensor]]("session")
+    progress_bar_fields = Of["dict[str, float | int | str]"]("session")
 
 
 DEFAULTS = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.training.toytask import Line, fixed
+from tests.training.toytask import LeaveAt, Left, Line, fixed
 from training import checkpoint
 from training.callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
 from training.callbacks.model_checkpoint import ModelCheckpoint
@@ -29,10 +29,6 @@ from training.loop.callback import Callback
 from training.loop.trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:CSVLogger. .* is there already")
-
-
-class Left(Exception):
-    """The fit is left here."""
 
 
 class Ticking(Callback):
@@ -76,29 +72,21 @@ def run(
     folder: Path, plan: Plan, state: dict[str, Any] | None = None, leave_at: int = -1
 ) -> tuple[dict[str, Any] | None, list[Any], int]:
     """Train; leave at the ``leave_at``-th boundary with its state. What came of it, and how many boundaries there were."""
-    clock, task, made, boundaries = Ticking(), Line(schedule="step"), plan[1](folder / "checkpoints"), 0
-    kept: dict[str, Any] | None = None
-
-    def keep_going(trainer: Trainer) -> None:
-        nonlocal kept, boundaries
-        if boundaries == leave_at:
-            kept = copy.deepcopy(trainer.state())
-            raise Left
-        boundaries += 1
-
+    clock, task, made = Ticking(), Line(schedule="step"), plan[1](folder / "checkpoints")
+    leave = LeaveAt(leave_at)
     with pytest.MonkeyPatch.context() as patch:
         for module in ("timer", "model_checkpoint"):
             patch.setattr(f"training.callbacks.{module}.monotonic", lambda: clock.clock.now)
         loggers = [CSVLogger(folder, "", 0), TensorBoardLogger(folder, "", 0)]
         config = TrainConfig(device="cpu", progress=False, log_every_n_steps=1, num_sanity_val_steps=0, **plan[0])
-        trainer = Trainer(config, callbacks=[clock, *made], logger=loggers, keep_going=keep_going)
+        trainer = Trainer(config, callbacks=[clock, *made], logger=loggers, keep_going=leave)
         try:
             trainer.fit(task, fixed(4), fixed(2), state=state)
         except Left:
-            return kept, [], boundaries
+            return leave.state, [], leave.boundaries
         elapsed = [each.time_elapsed() for each in made if isinstance(each, Timer)]
     ended = [weights_sha256(task), trainer.current_epoch, trainer.global_step, trainer.accumulate_grad_batches, elapsed]
-    return None, ended, boundaries
+    return None, ended, leave.boundaries
 
 
 def files(folder: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from contextlib import suppress
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.toytask import Kept, Line, Shuffled
+from tests.training.toytask import Kept, LeaveAt, Left, Line, Shuffled
 from training.config import TrainConfig
 from training.digest import weights_sha256
 from training.loop.attributes import MOST, mark
@@ -63,26 +62,13 @@ class Sees(Callback):
         self.log("batches", float(self.batches))
 
 
-class Stop(Exception):
-    pass
-
-
 def fit(task: Line, leave_at: int = -1, state: Any = None, **settings: Any) -> Any:
-    seen, log = 0, Kept()
-    kept: Any = None
-
-    def keep_going(trainer: Trainer) -> None:
-        nonlocal seen, kept
-        if seen == leave_at:
-            kept = copy.deepcopy(trainer.state()), len(log.lines)
-            raise Stop
-        seen += 1
-
+    log, leave = Kept(), LeaveAt(leave_at)
     config = TrainConfig(device="cpu", max_epochs=2, log_every_n_steps=1, progress=False, **settings)
-    trainer = Trainer(config, logger=log, callbacks=[Sees()], keep_going=keep_going)
-    with suppress(Stop):
+    trainer = Trainer(config, logger=log, callbacks=[Sees()], keep_going=leave)
+    with suppress(Left):
         trainer.fit(task, Shuffled(), Shuffled(6), state=state)
-    return weights_sha256(task), log.lines, seen, kept
+    return weights_sha256(task), log.lines, leave.boundaries, (leave.state, len(log.lines))
 
 
 @pytest.mark.parametrize("settings", [{}, {"val_check_interval": 2}], ids=["plain", "validating"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, WeightedRandomSampler
 
+from tests.training.toytask import LeaveAt, Left
 from training.data.combined import CombinedLoader
 from training.data.data_module import DataModule
 from training.digest import weights_sha256
@@ -196,26 +196,12 @@ def test_loaders_of_the_task_of_a_data_module_and_given() -> None:
         Trainer(**QUIET, max_epochs=1).fit(module(Task))
 
 
-class Stop(Exception):
-    pass
-
-
 def fit(make: Callable[[int], Any], workers: int, leave_at: int = -1, state: Any = None, **settings: Any) -> Any:
-    seen = 0
-    kept: Any = None
-
-    def keep_going(trainer: Trainer) -> None:
-        nonlocal seen, kept
-        if seen == leave_at:
-            kept = copy.deepcopy(trainer.state())
-            raise Stop
-        seen += 1
-
-    made = module(Task)
-    trainer = Trainer(**QUIET, max_epochs=2, keep_going=keep_going, **settings)
-    with suppress(Stop):
+    made, leave = module(Task), LeaveAt(leave_at)
+    trainer = Trainer(**QUIET, max_epochs=2, keep_going=leave, **settings)
+    with suppress(Left):
         trainer.fit(made, make(workers), make(workers), state=state)
-    return kept if leave_at >= 0 else (weights_sha256(made), made.seen, seen)
+    return leave.state if leave_at >= 0 else (weights_sha256(made), made.seen, leave.boundaries)
 
 
 SOURCES: dict[str, Callable[[int], Any]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections import Counter, defaultdict, deque
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.toytask import Kept, Line, Shuffled, fixed, trainer
+from tests.training.toytask import Kept, LeaveAt, Left, Line, Position, Shuffled, fixed, through_a_file, trainer
 from training import checkpoint
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.config import TrainConfig
 from training.digest import weights_sha256
 from training.errors import ConfigError
-from training.loop.callback import Callback
 from training.loop.metric_objects import metrics_of, states_of
 from training.loop.trainer import Trainer
-from training.loop.view import TrainerView
 
 
 class Mean:
@@ -169,45 +166,20 @@ class Measured(Line):
             self.log("both", self.both)
 
 
-class Stop(Exception):
-    """The fit is left here."""
-
-
-class Position(Callback):
-    """Keeps in each state how much was logged when it was taken."""
-
-    def __init__(self, logger: Kept) -> None:
-        self.logger = logger
-
-    def on_save_checkpoint(self, trainer: TrainerView, task: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint["logged"] = len(self.logger.lines)
-
-
 def fit(
     task: Line, folder: Path | None, settings: dict[str, Any], log: Kept, state: Any = None, leave_at: int = -1
 ) -> tuple[Line, Any, int]:
     """Train; leave at the ``leave_at``-th boundary with the state of that moment. Returns how many boundaries there were."""
-    kept: Any = None
-    boundaries = 0
-
-    def keep_going(each: Trainer) -> None:
-        nonlocal kept, boundaries
-        if boundaries == leave_at:
-            stream = io.BytesIO()
-            torch.save(each.state(), stream)
-            stream.seek(0)
-            kept = torch.load(stream, weights_only=True)
-            raise Stop
-        boundaries += 1
-
+    leave = LeaveAt(leave_at, through_a_file)
     best = [ModelCheckpoint(folder, monitor="val", save_top_k=-1, filename="{epoch}-{step}")] if folder else []
     config = TrainConfig(device="cpu", progress=False, log_every_n_steps=2, **settings)
-    made = Trainer(config, callbacks=[*best, Position(log)], logger=log, keep_going=keep_going)
+    made = Trainer(config, callbacks=[*best, Position(log)], logger=log, keep_going=leave)
     try:
         made.fit(task, Shuffled(), Shuffled(6), state=state)
-    except Stop:
-        del log.lines[kept["logged"] :]
-    return task, kept, boundaries
+    except Left:
+        assert leave.state is not None
+        del log.lines[leave.state["logged"] :]
+    return task, leave.state, leave.boundaries
 
 
 PLANS: list[dict[str, Any]] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from contextlib import suppress
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.toytask import Kept, Shuffled
+from tests.training.toytask import Kept, LeaveAt, Left, Shuffled
 from training import generators
 from training.config import TrainConfig
 from training.data.batches import FixedBatches
@@ -91,10 +90,6 @@ class Draws(Callback):
             setattr(self, hook, lambda *_: drawn())
 
 
-class Stop(Exception):
-    pass
-
-
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"val_check_interval": 0.4, "accumulate_grad_batches": 2},
@@ -103,20 +98,12 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 def run(settings: dict[str, Any], leave_at: int = -1, state: Any = None, task: Noisy | None = None) -> tuple[Any, ...]:
-    task, log, seen, kept = task or Noisy(), Kept(), 0, None
-
-    def keep_going(trainer: Trainer) -> None:
-        nonlocal seen, kept
-        if seen == leave_at:
-            kept = copy.deepcopy(trainer.state()), len(log.lines)
-            raise Stop
-        seen += 1
-
+    task, log, leave = task or Noisy(), Kept(), LeaveAt(leave_at)
     config = TrainConfig(device="cpu", progress=False, **{"max_epochs": 2, "log_every_n_steps": 1, **settings})
-    trainer = Trainer(config, callbacks=[Draws()], logger=log, keep_going=keep_going)
-    with suppress(Stop):
+    trainer = Trainer(config, callbacks=[Draws()], logger=log, keep_going=leave)
+    with suppress(Left):
         trainer.fit(task, Shuffled(), Shuffled(6), state=state)
-    return weights_sha256(task), log.lines, kept, seen
+    return weights_sha256(task), log.lines, (leave.state, len(log.lines)), leave.boundaries
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["plain", "accumulating", "across epochs"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.training.toytask import Kept, Line, Shuffled, fixed, trainer
+from tests.training.toytask import Kept, LeaveAt, Left, Line, Position, Shuffled, fixed, through_a_file, trainer
 from training import checkpoint
 from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.learning_rate_monitor import LearningRateMonitor
@@ -32,29 +31,6 @@ from training.randomness import uniform
 # -- resume ----------------------------------------------------------------------------------------------------------
 
 
-class Position(Callback):
-    """Keeps in each state how much was logged when it was taken."""
-
-    def __init__(self, logger: Kept) -> None:
-        self.logger = logger
-
-    def on_save_checkpoint(self, trainer: TrainerView, task: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint["logged"] = len(self.logger.lines)
-
-
-class Stop(Exception):
-    """The run is left here."""
-
-
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
-    """The state as it comes back from disk."""
-    stream = io.BytesIO()
-    torch.save(state, stream)
-    stream.seek(0)
-    loaded: dict[str, Any] = torch.load(stream, weights_only=True)
-    return loaded
-
-
 def run(
     folder: Path, plan: dict[str, Any], logger: Kept, state: dict[str, Any] | None = None, leave_at: int = -1
 ) -> tuple[Line, Trainer, dict[str, Any] | None]:
@@ -65,23 +41,14 @@ def run(
     if "patience" in plan:
         callbacks.append(EarlyStopping("val", patience=plan["patience"], min_delta=0.5))
     task = Line(plan.get("optimizer", "adam"), plan.get("schedule", ""))
-    kept: dict[str, Any] | None = None
-    boundaries = 0
-
-    def keep_going(each: Trainer) -> None:
-        nonlocal kept, boundaries
-        if boundaries == leave_at:
-            kept = through_a_file(each.state())
-            raise Stop
-        boundaries += 1
-
+    leave = LeaveAt(leave_at, through_a_file)
     config = TrainConfig(device="cpu", progress=False, log_every_n_steps=2, **{"max_epochs": 3, **plan["settings"]})
-    made = Trainer(config, callbacks=callbacks, logger=logger, keep_going=keep_going)
+    made = Trainer(config, callbacks=callbacks, logger=logger, keep_going=leave)
     try:
         made.fit(task, Shuffled(), Shuffled(6), state=state)
-    except Stop:
-        del logger.lines[kept["logged"] if kept else 0 :]
-    return task, made, kept
+    except Left:
+        del logger.lines[leave.state["logged"] if leave.state else 0 :]
+    return task, made, leave.state
 
 
 PLANS: list[dict[str, Any]] = [
