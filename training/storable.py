@@ -62,6 +62,23 @@ def _encode(value: Any, where: str) -> Any:
     )
 
 
+def copied(value: Any) -> Any:
+    """A value as it is now, which nobody changes any more: users add to tensors, arrays and lists in place.
+
+    Tensors are cut from their graphs. What ``encode`` refuses stays what it is.
+    """
+    kind = type(value)
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if kind is np.ndarray:
+        return value.copy()
+    if kind in (dict, OrderedDict):
+        return kind((key, copied(each)) for key, each in value.items())
+    if kind in (list, tuple, set, frozenset):
+        return kind(copied(each) for each in value)
+    return value
+
+
 def decode(value: Any) -> Any:
     """Back from ``encode``; CheckpointError for what it never writes."""
     try:

@@ -21,6 +21,7 @@ from training.loop.callback import Callback, key_of
 from training.loop.hooks import overridden
 from training.loop.metric_objects import OF_ANY_MODULE, is_metric
 from training.loop.task import Task
+from training.storable import copied
 
 LARGEST, MOST, DEEPEST = 1 << 20, 100_000, 20
 """Arrays of more bytes, collections of more parts, and parts that lie deeper are told by which object they are."""
@@ -50,7 +51,7 @@ class Attributes:
     def _changed_in(self, name: str, holder: Any, weights: set[int]) -> dict[str, Any]:
         before, values = self._before[name], dict(_values(holder))
         changed = {key: value for key, value in values.items() if before.get(key) != mark(value)}
-        return {key: stored(value) for key, value in changed.items() if not _holds(value, weights)}
+        return {key: copied(value) for key, value in changed.items() if not _holds(value, weights)}
 
     def refused(self, found: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
         """Of ``changed``, those that a checkpoint can't hold: holder, name, and once a line that says so, else ""."""
@@ -103,17 +104,6 @@ def _holds(value: Any, tensors: set[int], depth: int = 0) -> bool:
         return id(value) in tensors
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return depth < DEEPEST and any(_holds(each, tensors, depth + 1) for each in parts)
-
-
-def stored(value: Any) -> Any:
-    """A value as a checkpoint takes it: tensors cut from their graphs, and copied."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if type(value) in (list, tuple):
-        return type(value)(stored(each) for each in value)
-    if type(value) is dict:
-        return {key: stored(each) for key, each in value.items()}
-    return value
 
 
 def _holders(task: Task, callbacks: list[Callback]) -> Iterator[tuple[str, Any]]:

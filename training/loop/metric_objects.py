@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from training import storable
 from training.errors import ConfigError
+from training.storable import copied
 
 METHODS = ("update", "compute", "reset")
 SIMPLE = {str, int, float, bool, bytes, type(None), torch.Tensor}
@@ -93,11 +93,11 @@ def _state(metric: Any, name: str) -> Any:
     state = metric.state_dict() if _has_own_state(metric) else _attributes(metric)
     if not _can_be_stored(state):
         raise ConfigError(_refusal(metric, name, state))
-    return _copied(state)
+    return copied(state)
 
 
 def _put(metric: Any, state: Any) -> None:
-    state = _copied(state)
+    state = copied(state)
     if _has_own_state(metric):
         metric.load_state_dict(state)
         return
@@ -168,19 +168,6 @@ def _can_be_stored(value: Any) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def _copied(value: Any) -> Any:
-    """A state as it is now, which nobody changes any more: metrics add to their tensors and lists in place."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if isinstance(value, dict):
-        return type(value)((key, _copied(each)) for key, each in value.items())
-    if isinstance(value, list | tuple | set | frozenset):
-        return type(value)(_copied(each) for each in value)
-    return value
 
 
 def _placed(value: Any, now: Any, device: Any) -> Any:

@@ -27,6 +27,7 @@ class Keeping(Line):
         self.outputs: list[Tensor] = []
         self.counts = {"batches": 0}
         self.best, self.seen = 1e9, np.zeros(3)
+        self.validated, self.places, self.sums = np.zeros(2), {0}, {"val": [np.zeros(1)]}
 
     def on_train_start(self) -> None:
         self.history: list[float] = []
@@ -41,10 +42,14 @@ class Keeping(Line):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         self.best = min(self.best, self.loss(batch).item())
+        self.validated += 1
+        self.places.add(len(self.places))
+        self.sums["val"][0] += 1
 
     def on_train_epoch_end(self) -> None:
         self.history.append(torch.stack(self.outputs).mean().item())
         self.log("mean", self.history[-1])
+        self.log("validated", float(self.validated.sum()) + len(self.places) + float(self.sums["val"][0][0]))
         self.log("all", sum(self.history) + self.best + float(self.layer.last))  # type: ignore[arg-type]
         self.outputs.clear()
 
