@@ -77,7 +77,7 @@ def _verified(
     from training.run.places import start_folder
 
     described = replay.repeatable(source, kinds(), allow_changes=allow_changes)
-    program = _program(source, described, script)
+    program = _program(source, described, script, allow_changes)
     if program is None:
         portable.begin(described["config"].get("portable", False))
     if first is not None and last is not None and last <= first:
@@ -101,7 +101,7 @@ def _verified(
     return Comparison([*files, *found.results], found.causes), span
 
 
-def _program(source: Path, described: dict[str, Any], named: str) -> Script | None:
+def _program(source: Path, described: dict[str, Any], named: str, allow_changes: bool) -> Script | None:
     """The user's program that made the run; None where a command did."""
     from training.run.script import check_script
 
@@ -109,7 +109,7 @@ def _program(source: Path, described: dict[str, Any], named: str) -> Script | No
         if named:
             raise ConfigError(f"--script: {source} was made by a command; leave it out")
         return None
-    return check_script(source, described, named)
+    return check_script(source, described, named, allow_changes=allow_changes)
 
 
 def _run_again(

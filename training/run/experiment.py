@@ -112,21 +112,26 @@ class Experiment:
         return self.checkpoint
 
     def finish(self, task: Task, metrics: Mapping[str, float]) -> str:
-        """Write the task's weights to checkpoints/model.ckpt, and seal the run with its results; returns the seal.
+        """Write the task's weights and hyperparameters to checkpoints/model.ckpt, and seal the run with its results; returns the seal.
 
         Results that are not finite are left out, and told.
         """
-        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-        if odd := sorted({*metrics} - {*finite}):
-            self.options.tell(f"results that are not finite are not kept: {', '.join(odd)}")
+        finite = self.finite(metrics)
         weights = dict(task.state_dict())
-        checkpoint.save(self.run.path / seal.MODEL, {"weights": weights})
+        checkpoint.save(self.run.path / seal.MODEL, {"weights": weights, **task.hyperparameters_state()})
         digest = weights_sha256(weights)
         self.run.manifest["code"]["own"] = own_code(self.options.script) or self.run.manifest["code"].get("own", {})
         sealed = self.run.finish(digest, {**self.run.manifest.get("metrics", {}), **finite})
         self.options.tell(f"weights: SHA-256 {digest}")
         self.options.tell(f"seal: SHA-256 {sealed}")
         return sealed
+
+    def finite(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """The results that can be kept; what is not finite is told."""
+        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        if odd := sorted({*metrics} - {*finite}):
+            self.options.tell(f"results that are not finite are not kept: {', '.join(odd)}")
+        return finite
 
     def _loaded(self) -> None:
         """The manifest of a run that goes on: as things are now, with what has changed and at which step."""

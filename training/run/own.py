@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -163,8 +162,7 @@ def adding(opened: Experiment) -> Iterator[MetricsLogger]:
     try:
         for metrics, step in later.lines:
             run.log_metrics(metrics, step)
-        finite = {name: value for name, value in opened.results.items() if math.isfinite(value)}
-        sealed = run.finish(run.manifest["weights_sha256"], {**run.manifest["metrics"], **finite})
+        sealed = run.finish(run.manifest["weights_sha256"], {**run.manifest["metrics"], **opened.finite(opened.results)})
     finally:
         run.unlock()
     opened.options.tell(f"seal: SHA-256 {sealed}")
@@ -189,8 +187,10 @@ class _Later:
 def finished(path: str, config: TrainConfig, task: Task) -> Experiment | None:
     """A run that has ended already, its weights loaded into ``task``: there is nothing to train, but results may be added.
 
-    None where there is work left, or the settings are others.
+    None where there is work left, or the settings are others; and where ``verify`` wants it made again.
     """
+    if repetition() is not None:
+        return None
     described = read_manifest(Path(path))
     if not _has_ended(described, config):
         return None
@@ -198,7 +198,7 @@ def finished(path: str, config: TrainConfig, task: Task) -> Experiment | None:
     seal.check(run.path, run.manifest, [seal.MODEL])
     task.load_state_dict(checkpoint.load_weights(inside(run.path, seal.MODEL)))
     say(f"{path} is finished: nothing is trained, its weights are loaded")
-    return Experiment(run, config, RunOptions(tell=say, script=opened()))
+    return Experiment(run, config, RunOptions(tell=say, script=opened()))  # it counts as one that the program opens
 
 
 def _has_ended(described: Mapping[str, Any], config: TrainConfig) -> bool:

@@ -210,6 +210,24 @@ def test_a_program_that_was_started_as_a_module_is_found(tmp_path: Path, monkeyp
         script.check_module(script.Script(str(file), module, 1), str(folder))
 
 
+def test_a_changed_program_is_run_again_where_changes_are_allowed(whole: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "half.py"
+    changed.write_text(PROGRAM.read_text().replace("lr=0.05", "lr=0.06"))
+    run = str(whole / "runs/half/version_0")
+    refused = command("verify", run, "--script", str(changed))
+    assert refused.exit_code == 2
+    assert "has changed since" in refused.output
+    allowed = command("verify", run, "--script", str(changed), "--allow-changes")
+    assert allowed.exit_code == 1, allowed.output
+    assert "code.own.half.py" in allowed.output
+
+
+def test_a_program_that_goes_on_with_the_last_run_is_repeated_from_its_beginning(tmp_path: Path) -> None:
+    assert program(tmp_path, "--bare", "--last").code == 0  # there was none
+    verified = command("verify", str(tmp_path / "runs/Classifier/version_0"), "--script", str(PROGRAM))
+    assert "verified: same bits" in verified.output, verified.output
+
+
 def test_verify_from_a_checkpoint_and_up_to_a_step(whole: Path) -> None:
     run = str(whole / "runs/half/version_0")
     verified = command("verify", run, "--script", str(PROGRAM), "--from", "4", "--to-step", "9")
@@ -315,3 +333,40 @@ def test_killed_in_its_test_a_bare_fit_is_not_made_again(whole: Path, tmp_path: 
     other = program(tmp_path, "--bare", "--last", "--epochs", "3")  # other settings: another run
     assert other.code == 0, other
     assert run.with_name("version_1").is_dir()
+
+
+class Rate(Line):
+    """A task with a hyperparameter."""
+
+    def __init__(self, rate: float = 0.5) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+
+def test_the_weights_of_a_run_are_loaded_with_its_hyperparameters(tmp_path: Path) -> None:
+    config = TrainConfig(max_epochs=1, device="cpu", progress=False)
+    task = Rate(rate=0.25)
+    with experiment("rate", config, root=tmp_path, tell=lambda line: None) as run:
+        Trainer(run).fit(task, fixed(3))
+    loaded = Rate.load_from_checkpoint(run.path / seal.MODEL)
+    assert loaded.hparams.rate == 0.25
+    assert all(map(torch.equal, loaded.state_dict().values(), task.state_dict().values()))
+    assert not seal.faults(run.path, manifest(run.path))
+
+
+class Odd(Line):
+    """A task whose test gives no number."""
+
+    def test_step(self, batch: Any, batch_idx: int = 0) -> None:
+        self.log("odd", float("nan"), batch_size=1)
+        self.log("even", 2.0, batch_size=1)
+
+
+def test_results_that_are_not_finite_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = Trainer(max_epochs=1, accelerator="cpu", enable_progress_bar=False, default_root_dir=tmp_path)
+    task = Odd()
+    trainer.fit(task, fixed(3))
+    trainer.test(task, fixed(3), verbose=False)
+    assert "results that are not finite are not kept: odd" in capsys.readouterr().err
+    assert trainer.run is not None
+    assert trainer.run.run.manifest["metrics"]["even"] == 2.0
