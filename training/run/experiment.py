@@ -112,7 +112,7 @@ class Experiment:
         return self.checkpoint
 
     def finish(self, task: Task, metrics: Mapping[str, float]) -> str:
-        """Write the task's weights and hyperparameters to checkpoints/model.ckpt, and seal the run with its results; returns the seal.
+        """Write checkpoints/model.ckpt (weights and hyperparameters), and seal the run with its results; returns the seal.
 
         Results that are not finite are left out, and told.
         """

@@ -117,7 +117,8 @@ def _is_own(file: Path, folder: Path) -> bool:
 def check_script(run: Path, described: dict[str, Any], named: str, *, allow_changes: bool = False) -> Script:
     """The program that made a run, if it is the one that the user named, and is what it was. DataError where it is not.
 
-    With ``allow_changes`` it may have changed. A run that somebody else made must not choose what is run here: so it has to be named.
+    With ``allow_changes`` it may have changed. A run that somebody else made must not choose what is run here: so it has to
+    be named.
     """
     entry = described["script"]
     script = Script(str(entry["path"]), str(entry["module"]), int(entry["number"]))
