@@ -9,6 +9,7 @@ from training.lazy import lazily
 
 if TYPE_CHECKING:
     from training.callbacks.early_stopping import EarlyStopping
+    from training.callbacks.finetuning import BackboneFinetuning, BaseFinetuning
     from training.callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
     from training.callbacks.lambda_callback import LambdaCallback
     from training.callbacks.learning_rate_monitor import LearningRateMonitor
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from training.run.own import experiment
 
 __all__ = [
+    "BackboneFinetuning",
+    "BaseFinetuning",
     "BasePredictionWriter",
     "Batches",
     "CSVLogger",
@@ -63,6 +66,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BackboneFinetuning": "training.callbacks.finetuning",
+    "BaseFinetuning": "training.callbacks.finetuning",
     "BasePredictionWriter": "training.callbacks.prediction_writer",
     "Batches": "training.data.batches",
     "CSVLogger": "training.loggers.csv_logger",

@@ -21,6 +21,27 @@ from training.loop.trainer import Trainer
 __all__ = ["Callback", "LightningDataModule", "LightningModule", "Trainer", "callbacks", "loggers", "seed_everything"]
 
 
+NOT_OFFERED = {
+    "BatchSizeFinder": "give the DataLoader its batch_size",
+    "CometLogger": "write a class with log_metrics(metrics, step) around its client",
+    "DeviceStatsMonitor": "ask torch.cuda.memory_stats in a Callback",
+    "EMAWeightAveraging": "use WeightAveraging",
+    "LearningRateFinder": "give the optimizer its learning rate",
+    "LitLogger": "write a class with log_metrics(metrics, step) around its client",
+    "MLFlowLogger": "write a class with log_metrics(metrics, step) around its client",
+    "ModelPruning": "call torch.nn.utils.prune in a hook",
+    "NeptuneLogger": "write a class with log_metrics(metrics, step) around its client",
+    "RichModelSummary": "use ModelSummary",
+    "RichProgressBar": "use ProgressBar",
+    "SpikeDetection": "leave it out: a loss that is not finite stops the fit",
+    "StochasticWeightAveraging": "use WeightAveraging",
+    "ThroughputMonitor": "read a run's timings.jsonl",
+    "WandbLogger": "write a class with log_metrics(metrics, step) around its client",
+    "XLAStatsMonitor": "leave it out: a Trainer runs on a CPU or a GPU",
+}
+"""Names of Lightning that are not here, and what to do in their place."""
+
+
 class Names:
     """The public names of a room, as attributes.
 
@@ -38,6 +59,8 @@ class Names:
         return sorted({*self._more, *(name for name, home in training._HOMES.items() if home.startswith(f"{self._room}."))})
 
     def __getattr__(self, name: str) -> Any:
+        if name in NOT_OFFERED:
+            raise AttributeError(f"{self._room}: {name} is not offered: {NOT_OFFERED[name]}")
         if name not in dir(self):
             raise AttributeError(f"{self._room} has no {name!r}; it has {', '.join(dir(self)) or 'nothing yet'}")
         return getattr(importlib.import_module(training._HOMES[name]), name)

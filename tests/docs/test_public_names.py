@@ -73,8 +73,19 @@ def test_lightnings_names_are_ours() -> None:
     names = [name for name, home in training._HOMES.items() if home.startswith("training.callbacks.")]
     assert {"EarlyStopping", "ModelCheckpoint", *names, "Callback"} == set(dir(pl.callbacks))
     assert pl.callbacks.ModelCheckpoint is training.ModelCheckpoint
-    with pytest.raises(AttributeError, match=r"training.loggers has no 'WandbLogger'; it has"):
-        _ = pl.loggers.WandbLogger
+    with pytest.raises(AttributeError, match=r"training.loggers has no 'Nothing'; it has"):
+        _ = pl.loggers.Nothing
+
+
+def test_what_lightning_has_and_we_do_not_is_refused_with_what_to_do() -> None:
+    import lightning.pytorch as theirs
+
+    from training import lightning_names as pl
+
+    for ours, room in ((pl.callbacks, theirs.callbacks), (pl.loggers, theirs.loggers)):
+        for name in {*room.__all__} - {*dir(ours), "Checkpoint"}:
+            with pytest.raises(AttributeError, match=f"{name} is not offered: "):
+                getattr(ours, name)
 
 
 def is_hook(name: str) -> bool:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from training.errors import ConfigError
+from training.loop.parameter_groups import members
 
 # Optimizers of torch that call a closure once, before all else: so it is called here, without what they do around it.
 CALLS_FIRST = {torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.SGD}
@@ -53,6 +54,7 @@ class CountingOptimizer:
         """``before`` is called with the optimizer just before its step, ``after`` after each."""
         self.optimizer, self._before, self._after, self._toggled = optimizer, before, after, toggled
         self._calls_first = type(optimizer) in CALLS_FIRST or not _takes_closure(optimizer)
+        self._made_with = members(optimizer)
 
     def step(self, closure: Callable[[], Any] | None = None, **named: Any) -> Any:
         """The closure, what comes before a step (see ``before_step`` in training/loop/step.py), and the step.
@@ -71,6 +73,11 @@ class CountingOptimizer:
             result = self.optimizer.step(closure=lambda: self._evaluate(closure), **named)
         self._after()
         return result
+
+    @property
+    def regrouped(self) -> bool:
+        """Whether its parameter groups are others than when it was made."""
+        return members(self.optimizer) != self._made_with
 
     def toggle_model(self, sync_grad: bool = True) -> AbstractContextManager[None]:
         """``Task.toggled_optimizer`` of this one; with one process there is nothing to do for ``sync_grad``."""

@@ -17,6 +17,7 @@ from training.loop.callback import key_of
 from training.loop.checkpoint_names import both_names
 from training.loop.loggers import logger_states, take_up_loggers
 from training.loop.metric_objects import restore_metrics, states_of
+from training.loop.parameter_groups import member_names, regroup
 from training.loop.progress import IN_BATCH
 from training.loop.session import Session
 from training.visible import shortened
@@ -52,6 +53,8 @@ def capture(session: Session) -> dict[str, Any]:
         checkpoint["generators"] = generators
     if attributes := _attributes(session):
         checkpoint["attributes"] = attributes
+    if groups := _parameter_groups(session):
+        checkpoint["parameter_groups"] = groups
     if sources := {str(i): state for i, each in _kept_sources(session) if (state := each.state_dict())}:
         checkpoint["sources"] = sources
     with both_names(checkpoint):
@@ -102,6 +105,8 @@ def restore_model(session: Session, checkpoint: dict[str, Any]) -> None:
 def restore(session: Session, checkpoint: dict[str, Any]) -> None:
     """All the rest but the gradients: optimizers, schedulers, metrics."""
     with restoring():
+        for i, groups in checkpoint.get("parameter_groups", {}).items():
+            regroup(session.optimizers[int(i)].optimizer, groups, session.task)
         for each, optimizer_state in zip(session.optimizers, checkpoint["optimizers"], strict=True):
             each.optimizer.load_state_dict(optimizer_state)
         for scheduler, scheduler_state in zip(session.schedulers, checkpoint["schedulers"], strict=True):
@@ -155,6 +160,13 @@ def _attributes(session: Session) -> dict[str, dict[str, Any]]:
         if line:
             session.tell(line)
     return found
+
+
+def _parameter_groups(session: Session) -> dict[str, list[list[str]]]:
+    """The names of the parameters in each group, of optimizers with other groups than configure_optimizers gave them."""
+    changed = {str(i): each.optimizer for i, each in enumerate(session.optimizers) if each.regrouped}
+    named = {i: member_names(optimizer, session.task) for i, optimizer in changed.items()}
+    return {i: names for i, names in named.items() if names is not None}
 
 
 def _kept_sources(session: Session) -> Iterator[tuple[int, Any]]:

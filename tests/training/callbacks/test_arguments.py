@@ -15,6 +15,7 @@ import torch
 
 import training
 from training.callbacks.early_stopping import EarlyStopping
+from training.callbacks.finetuning import BackboneFinetuning, BaseFinetuning
 from training.callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
 from training.callbacks.lambda_callback import LambdaCallback
 from training.callbacks.learning_rate_monitor import LearningRateMonitor
@@ -41,6 +42,8 @@ NEEDED: dict[type[Callback], dict[str, Any]] = {
     GradientAccumulationScheduler: {"scheduling": {0: 2}},
     OnExceptionCheckpoint: {"dirpath": "x"},
     BasePredictionWriter: {},
+    BaseFinetuning: {},
+    BackboneFinetuning: {},
 }
 NO_NUMBERS: tuple[Any, ...] = (
     math.nan, 10**400, "3", "nan", b"1", True, False, [1], (), {}, {3}, 1j, np.float32("nan"), np.array([1, 2]),
@@ -56,6 +59,11 @@ OUTSIDE: dict[str, tuple[Any, ...]] = {
     "refresh_rate": (-1,),
     "process_position": (-1, 1),
     "max_depth": (-2,),
+    "unfreeze_backbone_at_epoch": (-1,),
+    "backbone_initial_ratio_lr": (-0.1,),
+    "backbone_initial_lr": (-1e-9,),
+    "initial_denom_lr": (0, -1.0),
+    "rounding": (-1,),
 }
 TAKEN: dict[str, tuple[Any, ...]] = {
     "patience": (0, 1, 100),
@@ -69,6 +77,11 @@ TAKEN: dict[str, tuple[Any, ...]] = {
     "refresh_rate": (0, 1, 20),
     "process_position": (0,),
     "max_depth": (-1, 0, 2),
+    "unfreeze_backbone_at_epoch": (0, 10),
+    "backbone_initial_ratio_lr": (0.0, 0.1, 2),
+    "backbone_initial_lr": (None, 1e-5),
+    "initial_denom_lr": (1, 10.0),
+    "rounding": (0, 12),
 }
 
 
@@ -81,7 +94,7 @@ def callbacks() -> list[type[Callback]]:
 def numeric(callback: type[Callback]) -> Iterator[tuple[str, set[Any]]]:
     """Its arguments that are numbers, with their types."""
     for name, hint in typing.get_type_hints(callback.__init__).items():
-        kinds = set(getattr(hint, "__args__", (hint,))) if typing.get_origin(hint) is not Mapping else set()
+        kinds = set(getattr(hint, "__args__", (hint,))) if typing.get_origin(hint) not in (Mapping, Callable) else set()
         if name != "return" and kinds & {int, float}:
             yield name, kinds
 
