@@ -28,7 +28,7 @@ from ner.vectors.views import RAW, Coverage, Views, vector_test, word_matrix
 from training import checkpoint
 from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
-from training.callbacks.weight_averaging import WeightAveraging
+from training.callbacks.polyak_averaging import PolyakAveraging
 from training.data.tensors import move
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
@@ -227,7 +227,7 @@ def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded
     if config.patience:
         callbacks.append(EarlyStopping("val_f1", mode="max", patience=config.patience))
     if config.average:
-        callbacks.append(WeightAveraging(config.average))
+        callbacks.append(PolyakAveraging(config.average))
     trainer = Trainer(run, callbacks=callbacks)
     train_batches = _batches(config, train, "order", shuffle=True)
     trainer.fit(task, train_batches, _batches(config, valid, "order/valid", shuffle=config.shuffle_valid, keep=True))

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from training.callbacks.model_checkpoint import ModelCheckpoint
     from training.callbacks.model_summary import ModelSummary
     from training.callbacks.on_exception_checkpoint import OnExceptionCheckpoint
+    from training.callbacks.polyak_averaging import PolyakAveraging
     from training.callbacks.prediction_writer import BasePredictionWriter
     from training.callbacks.progress_bar import ProgressBar, TQDMProgressBar
     from training.callbacks.timer import Timer
-    from training.callbacks.weight_averaging import WeightAveraging
+    from training.callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
     from training.config import TrainConfig
     from training.data.batches import Batches, FixedBatches
     from training.data.combined import CombinedLoader
@@ -43,6 +44,7 @@ __all__ = [
     "Callback",
     "CombinedLoader",
     "DataModule",
+    "EMAWeightAveraging",
     "EarlyStopping",
     "FixedBatches",
     "GradientAccumulationScheduler",
@@ -52,6 +54,7 @@ __all__ = [
     "ModelCheckpoint",
     "ModelSummary",
     "OnExceptionCheckpoint",
+    "PolyakAveraging",
     "ProgressBar",
     "TQDMProgressBar",
     "Task",
@@ -74,6 +77,7 @@ _HOMES = {
     "Callback": "training.loop.callback",
     "CombinedLoader": "training.data.combined",
     "DataModule": "training.data.data_module",
+    "EMAWeightAveraging": "training.callbacks.weight_averaging",
     "EarlyStopping": "training.callbacks.early_stopping",
     "FixedBatches": "training.data.batches",
     "GradientAccumulationScheduler": "training.callbacks.gradient_accumulation_scheduler",
@@ -91,6 +95,7 @@ _HOMES = {
     "TrainConfig": "training.config",
     "Trainer": "training.loop.trainer",
     "TrainerView": "training.loop.view",
+    "PolyakAveraging": "training.callbacks.polyak_averaging",
     "WeightAveraging": "training.callbacks.weight_averaging",
     "experiment": "training.run.own",
     "seed_everything": "training.determinism.flags",

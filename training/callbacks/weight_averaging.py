@@ -1,99 +1,208 @@
-"""A running mean of the weights, which is what is validated, kept and tested; training itself goes on with its own.
-
-Polyak & Juditsky 1992, with exponentially falling weights as Lightning's EMAWeightAveraging has them.
-"""
+"""WeightAveraging and EMAWeightAveraging: a running mean of the weights, by torch's AveragedModel. As Lightning 2.6's."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
+from training.errors import ConfigError
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
-from training.values import argument
-
-EVERY = 8  # steps between two updates, each worth as many: the mean hardly differs, and costs an eighth
-
-
-def kept_share(decay: float, step: int) -> float:
-    """How much of the mean an update at ``step`` keeps: min(decay, (1 + step) / (10 + step)) to the power EVERY.
-
-    The second is TensorFlow's, for the beginning: the first weights are soon forgotten. Products only: the power function of
-    the C library is not the same everywhere.
-    """
-    return math.prod([min(decay, (1 + step) / (10 + step))] * EVERY)
+from training.values import argument, shown
 
 
 class WeightAveraging(Callback):
-    """Keeps the mean, puts it into the task while it is validated, and leaves it there when training ends.
+    """Keeps a mean of the weights, which is what is validated and kept in checkpoints, and what the task has in the end.
 
-    It comes after the callbacks that write checkpoints, if it is given after them: the best weights are then averaged ones.
-    A checkpoint to resume from holds both.
+    Training goes on with its own weights; a checkpoint to resume from holds both. Before the first update there is no mean.
 
     Args:
-        decay: how much of the mean a step keeps, between 0 and 1; less in the beginning, so that the first weights are soon
-            forgotten (see ``kept_share``). 0.999 is a mean over about the last thousand steps.
+        device: where the mean is; None for the task's.
+        use_buffers: whether buffers, such as a batch norm's statistics, are averaged, too; else they are the task's.
+        kwargs: for torch's ``AveragedModel``: ``avg_fn`` or ``multi_avg_fn``. Left out, all updates weigh the same.
 
     Raises:
-        ConfigError: for a decay that is no number between 0 and 1.
+        ConfigError: for a device that is none, and arguments that ``AveragedModel`` does not take.
 
     Example:
-        >>> from training import TrainConfig, Trainer, WeightAveraging
-        >>> trainer = Trainer(TrainConfig(device="cpu"), callbacks=WeightAveraging(0.999))
+        >>> from training import WeightAveraging
+        >>> class LastEpochs(WeightAveraging):
+        ...     def should_update(self, step_idx=None, epoch_idx=None):
+        ...         return epoch_idx is not None and epoch_idx >= 8
+        >>> averaging = LastEpochs()
 
-    Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; Lightning 2.6's
-    ``EMAWeightAveraging``.
+    Source: Lightning 2.6's ``WeightAveraging``; Izmailov et al. 2018, "Averaging weights leads to wider optima".
     """
 
-    last = True
+    def __init__(self, device: Any = None, use_buffers: bool = True, **kwargs: Any) -> None:
+        self._device, self._use_buffers, self._kwargs = _device(device, type(self).__name__), use_buffers, kwargs
+        if unknown := sorted({*kwargs} - {"avg_fn", "multi_avg_fn"}):
+            raise ConfigError(f"{type(self).__name__}: expected avg_fn or multi_avg_fn, got {', '.join(unknown)}")
+        if len([each for each in kwargs.values() if each is not None]) > 1:
+            raise ConfigError(f"{type(self).__name__}: expected avg_fn or multi_avg_fn, got both")
+        self._average_model: Any = None
+        self._swapped = False
+        """Whether the task has the mean now, and ``_average_model`` the weights of training."""
+        self._latest_update_step = 0
+        self._latest_update_epoch = -1
 
-    def __init__(self, decay: float) -> None:
-        self.decay: float = argument(decay, float, "WeightAveraging: decay", above=0, below=1)
-        self.mean: dict[str, Tensor] = {}
-        self.inside = False
-        """Whether the task has the mean now, and ``mean`` the weights of training."""
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Whether the mean takes in the weights after this step, or this epoch, counted from 0; the other one is None."""
+        return step_idx is not None
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"mean": dict(self.mean)}
+    @property
+    def _has_mean(self) -> bool:
+        return self._average_model is not None and bool(self._average_model.n_averaged > 0)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.mean, self.inside = dict(state["mean"]), False
+    # -- hooks ------------------------------------------------------------------------------------------------------------
 
-    def weights_to_check(self) -> Mapping[str, Tensor]:
-        return {f"the running mean of {name}": mean for name, mean in self.mean.items()}
+    def setup(self, trainer: TrainerView, task: Task, stage: str) -> None:
+        if stage == "fit":
+            self._average_model, self._swapped = None, False
+            self._latest_update_step, self._latest_update_epoch = trainer.global_step, -1
 
-    @torch.no_grad()
+    def on_fit_start(self, trainer: TrainerView, task: Task) -> None:
+        self._begin(task)
+
+    def _begin(self, task: Task) -> None:
+        """The mean's model, once the task has all its layers: a copy of it."""
+        if self._average_model is None:
+            device: Any = self._device or task.device
+            self._average_model = AveragedModel(task, device, use_buffers=self._use_buffers, **self._kwargs)
+
     def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.accumulating or trainer.global_step % EVERY:
-            return
-        weights = {name: p.detach() for name, p in task.named_parameters() if p.requires_grad}
-        if not self.mean:
-            self.mean = {name: weight.clone() for name, weight in weights.items()}
-            return
-        means = [self.mean[name].to(weight.device) for name, weight in weights.items()]
-        torch._foreach_lerp_(means, list(weights.values()), 1.0 - kept_share(self.decay, trainer.global_step))
-        self.mean = dict(zip(weights, means, strict=True))
+        if trainer.global_step > self._latest_update_step and self.should_update(step_idx=trainer.global_step - 1):
+            self._average_model.update_parameters(task)
+            self._latest_update_step = trainer.global_step
 
-    def on_validation_start(self, trainer: TrainerView, task: Task) -> None:
-        if trainer.fitting and self.mean:
-            self._exchange(task)
+    def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
+        if trainer.current_epoch > self._latest_update_epoch and self.should_update(epoch_idx=trainer.current_epoch):
+            self._average_model.update_parameters(task)
+            self._latest_update_epoch = trainer.current_epoch
 
-    def on_validation_end(self, trainer: TrainerView, task: Task) -> None:
-        if self.inside:
-            self._exchange(task)
+    def on_validation_epoch_start(self, trainer: TrainerView, task: Task) -> None:
+        if trainer.fitting and self._has_mean:
+            self._swap_models(task)
+
+    def on_validation_epoch_end(self, trainer: TrainerView, task: Task) -> None:
+        if self._swapped:
+            self._swap_models(task)
 
     def on_train_end(self, trainer: TrainerView, task: Task) -> None:
-        if self.mean:
-            self._exchange(task)
+        if self._has_mean:
+            self._swap_models(task)
 
-    def _exchange(self, task: Task) -> None:
+    def on_exception(self, trainer: TrainerView, task: Task, exception: BaseException) -> None:
+        if self._swapped and trainer.fitting:
+            self._swap_models(task)  # an error in a validation leaves the weights of training
+
+    def _swap_models(self, task: Task) -> None:
         """Only the tensors change places: what a checkpoint took of them before stays as it was."""
-        for name, parameter in task.named_parameters():
-            if name in self.mean:
-                parameter.data, self.mean[name] = self.mean[name].to(parameter.device), parameter.data
-        self.inside = not self.inside
+        for mean, own in zip(_tensors(self._average_model.module), _tensors(task), strict=True):
+            mean.data, own.data = own.data.to(mean.device), mean.data.to(own.device)
+        self._swapped = not self._swapped
+
+    # -- state ------------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"latest_update_step": self._latest_update_step, "latest_update_epoch": self._latest_update_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._latest_update_step = int(state["latest_update_step"])
+        self._latest_update_epoch = int(state.get("latest_update_epoch", -1))
+
+    def weights_to_check(self) -> Mapping[str, Tensor]:
+        if not self._has_mean:
+            return {}
+        return {f"the running mean of {name}": mean for name, mean in self._average_model.module.named_parameters()}
+
+    def on_save_checkpoint(self, trainer: TrainerView, task: Task, checkpoint: dict[str, Any]) -> None:
+        """The mean takes the place of the weights, which are ``current_model_state``."""
+        if not self._has_mean:
+            return
+        held = dict(self._average_model.module.state_dict())
+        weights, mean = (held, checkpoint["state_dict"]) if self._swapped else (checkpoint["state_dict"], held)
+        checkpoint["current_model_state"], checkpoint["state_dict"] = dict(weights), dict(mean)
+        checkpoint["averaging_state"] = {"n_averaged": self._average_model.n_averaged.clone()}
+
+    def on_load_checkpoint(self, trainer: TrainerView, task: Task, checkpoint: dict[str, Any]) -> None:
+        if not trainer.fitting:
+            return
+        self._begin(task)  # with the weights in the checkpoint, where it holds no mean
+        if "current_model_state" in checkpoint and "averaging_state" in checkpoint:
+            self._average_model.module.load_state_dict(checkpoint["state_dict"])
+            self._average_model.n_averaged.copy_(checkpoint["averaging_state"]["n_averaged"])
+            task.load_state_dict(checkpoint["current_model_state"])
+
+
+class EMAWeightAveraging(WeightAveraging):
+    """An exponential moving average of the weights.
+
+    Args:
+        device: as of WeightAveraging.
+        use_buffers: as of WeightAveraging.
+        decay: how much of the mean an update keeps, from 0 to 1.
+        update_every_n_steps: the steps after which it is updated; 0 for none.
+        update_starting_at_step: the first such step, counted from 0.
+        update_starting_at_epoch: from this epoch on, counted from 0, it is updated at each epoch's end, too.
+        kwargs: as of WeightAveraging.
+
+    Raises:
+        ConfigError: for arguments that are no numbers, or out of range.
+
+    Example:
+        >>> from training import EMAWeightAveraging
+        >>> averaging = EMAWeightAveraging(decay=0.99, update_every_n_steps=5, update_starting_at_step=10)
+        >>> [step for step in range(25) if averaging.should_update(step_idx=step)]
+        [10, 15, 20]
+
+    Source: Lightning 2.6's ``EMAWeightAveraging``; Polyak & Juditsky 1992.
+    """
+
+    def __init__(
+        self,
+        device: Any = None,
+        use_buffers: bool = True,
+        decay: float = 0.999,
+        update_every_n_steps: int = 1,
+        update_starting_at_step: int | None = None,
+        update_starting_at_epoch: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        where = f"{type(self).__name__}: "
+        self.decay: float = argument(decay, float, f"{where}decay", least=0, most=1)
+        self.update_every_n_steps: int = argument(update_every_n_steps, int, f"{where}update_every_n_steps", least=0)
+        self.update_starting_at_step: int | None = argument(
+            update_starting_at_step, int | None, f"{where}update_starting_at_step", least=0
+        )
+        self.update_starting_at_epoch: int | None = argument(
+            update_starting_at_epoch, int | None, f"{where}update_starting_at_epoch", least=0
+        )
+        super().__init__(device, use_buffers, **kwargs, avg_fn=get_ema_avg_fn(self.decay))
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        if step_idx is not None and self.update_every_n_steps:
+            return step_idx >= (self.update_starting_at_step or 0) and step_idx % self.update_every_n_steps == 0
+        first = self.update_starting_at_epoch
+        return epoch_idx is not None and first is not None and epoch_idx >= first
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    return itertools.chain(module.parameters(), module.buffers())
+
+
+def _device(given: Any, owner: str) -> torch.device | None:
+    if given is None or isinstance(given, torch.device):
+        return given
+    if isinstance(given, str | int) and not isinstance(given, bool):
+        try:
+            return torch.device(given)
+        except RuntimeError:
+            pass
+    raise ConfigError(f"{owner}: device: expected a device such as cpu or cuda, got {shown(given)}")

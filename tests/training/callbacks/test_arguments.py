@@ -22,10 +22,11 @@ from training.callbacks.learning_rate_monitor import LearningRateMonitor
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.callbacks.model_summary import ModelSummary
 from training.callbacks.on_exception_checkpoint import OnExceptionCheckpoint
+from training.callbacks.polyak_averaging import PolyakAveraging
 from training.callbacks.prediction_writer import BasePredictionWriter
 from training.callbacks.progress_bar import ProgressBar
 from training.callbacks.timer import Timer
-from training.callbacks.weight_averaging import WeightAveraging
+from training.callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
 from training.errors import ConfigError
 from training.loop.callback import Callback
 from training.values import argument
@@ -34,7 +35,7 @@ NEEDED: dict[type[Callback], dict[str, Any]] = {
     EarlyStopping: {"monitor": "loss"},
     ModelCheckpoint: {"monitor": "loss"},
     LearningRateMonitor: {},
-    WeightAveraging: {"decay": 0.5},
+    PolyakAveraging: {"decay": 0.5},
     ProgressBar: {},
     ModelSummary: {},
     Timer: {},
@@ -44,6 +45,8 @@ NEEDED: dict[type[Callback], dict[str, Any]] = {
     BasePredictionWriter: {},
     BaseFinetuning: {},
     BackboneFinetuning: {},
+    WeightAveraging: {},
+    EMAWeightAveraging: {},
 }
 NO_NUMBERS: tuple[Any, ...] = (
     math.nan, 10**400, "3", "nan", b"1", True, False, [1], (), {}, {3}, 1j, np.float32("nan"), np.array([1, 2]),
@@ -55,7 +58,10 @@ OUTSIDE: dict[str, tuple[Any, ...]] = {
     "save_top_k": (-2, -100),
     "every_n_epochs": (-1,),
     "every_n_train_steps": (-1,),
-    "decay": (0, 1, -0.1, 1.5, 0.0, 1.0),
+    "decay": (-0.1, 1.5),
+    "update_every_n_steps": (-1,),
+    "update_starting_at_step": (-1,),
+    "update_starting_at_epoch": (-1,),
     "refresh_rate": (-1,),
     "process_position": (-1, 1),
     "max_depth": (-2,),
@@ -74,6 +80,9 @@ TAKEN: dict[str, tuple[Any, ...]] = {
     "every_n_epochs": (None, 0, 1, 5),
     "every_n_train_steps": (None, 0, 1, 5),
     "decay": (0.001, 0.999),
+    "update_every_n_steps": (0, 1, 8),
+    "update_starting_at_step": (None, 0, 100),
+    "update_starting_at_epoch": (None, 0, 3),
     "refresh_rate": (0, 1, 20),
     "process_position": (0,),
     "max_depth": (-1, 0, 2),
@@ -158,7 +167,7 @@ def test_lightning_takes_what_is_taken_here(tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning.pytorch.callbacks")
     for callback, needed in NEEDED.items():
         called = "TQDMProgressBar" if callback is ProgressBar else callback.__name__
-        if not hasattr(lightning, called) or callback is WeightAveraging:
+        if not hasattr(lightning, called):
             continue
         for name, _ in numeric(callback):
             for value in TAKEN[name]:

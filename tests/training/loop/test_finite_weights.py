@@ -15,7 +15,7 @@ from ner.train import train_tagger
 from tests.training.toytask import Line, fixed, trainer
 from training import checkpoint
 from training.callbacks.model_checkpoint import ModelCheckpoint
-from training.callbacks.weight_averaging import WeightAveraging
+from training.callbacks.polyak_averaging import PolyakAveraging
 from training.errors import ConfigError, NonFiniteError
 from training.loop.callback import Callback
 from training.loop.finite import is_finite
@@ -31,7 +31,7 @@ TOO_LARGE = [math.nan, math.inf, -math.inf]
 class BreaksAfter(Callback):
     """Puts a value into a weight, or the running mean of one, after ``step`` steps: as a step that overflows does."""
 
-    def __init__(self, step: int, value: float, averaging: WeightAveraging | None = None) -> None:
+    def __init__(self, step: int, value: float, averaging: PolyakAveraging | None = None) -> None:
         self.step, self.value, self.averaging = step, value, averaging
 
     def on_train_batch_end(self, trainer: TrainerView, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -43,7 +43,7 @@ class BreaksAfter(Callback):
 @pytest.mark.parametrize("value", TOO_LARGE)
 @pytest.mark.parametrize("averaged", [False, True])
 def test_a_fit_does_not_end_with_them(value: float, averaged: bool, tmp_path: Path) -> None:
-    averaging = WeightAveraging(0.5)
+    averaging = PolyakAveraging(0.5)
     mean = averaging if averaged else None
     best = ModelCheckpoint(tmp_path, save_last=True)
     fit = trainer(averaging, BreaksAfter(9, value, mean), best, max_epochs=3, max_steps=9)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.training.toytask import POINTS, Line, Shuffled
-from training.callbacks.weight_averaging import EVERY, WeightAveraging, kept_share
+from training.callbacks.polyak_averaging import EVERY, PolyakAveraging, kept_share
 from training.config import TrainConfig
 from training.data.batches import FixedBatches
 from training.errors import ConfigError
@@ -35,7 +35,7 @@ class Watch(Callback):
 
 def fit(decay: float, epochs: int = 5) -> tuple[Watch, Line]:
     watch, task = Watch(), Line()
-    averages = [WeightAveraging(decay)] if decay else []
+    averages = [PolyakAveraging(decay)] if decay else []
     trainer = Trainer(
         TrainConfig(max_epochs=epochs, progress=False, device="cpu"), callbacks=[watch, *averages], logger=False
     )
@@ -91,10 +91,10 @@ def test_a_state_taken_anywhere_goes_on_to_the_same_mean() -> None:
 
     for at, in_validation in ((0, True), (3, False), (9, False), (14, True), (20, False)):
         taking = TakeState(at, in_validation)
-        trainer = Trainer(config, callbacks=[taking, WeightAveraging(0.9)], keep_going=lambda trainer: None)
+        trainer = Trainer(config, callbacks=[taking, PolyakAveraging(0.9)], keep_going=lambda trainer: None)
         trainer.fit(Line(), Shuffled(), FixedBatches([POINTS]))
         again = Line()
-        later = Trainer(config, callbacks=[TakeState(10**9, False), WeightAveraging(0.9)], keep_going=lambda trainer: None)
+        later = Trainer(config, callbacks=[TakeState(10**9, False), PolyakAveraging(0.9)], keep_going=lambda trainer: None)
         later.fit(again, Shuffled(), FixedBatches([POINTS]), state=taking.state)
         assert all(torch.equal(p, dict(whole.named_parameters())[name]) for name, p in again.named_parameters())
 
@@ -116,5 +116,5 @@ def test_a_share_rises_to_the_decay() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.1])
 def test_a_decay_that_is_none_is_refused(decay: float) -> None:
-    with pytest.raises(ConfigError, match="WeightAveraging: decay: expected a number between 0 and 1"):
-        WeightAveraging(decay)
+    with pytest.raises(ConfigError, match="PolyakAveraging: decay: expected a number between 0 and 1"):
+        PolyakAveraging(decay)
