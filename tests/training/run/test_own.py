@@ -357,7 +357,7 @@ def test_the_weights_of_a_run_are_loaded_with_its_hyperparameters(tmp_path: Path
 class Odd(Line):
     """A task whose test gives no number."""
 
-    def test_step(self, batch: Any, batch_idx: int = 0) -> None:
+    def test_step(self, batch: Any, batch_idx: int = 0, dataloader_idx: int = 0) -> None:
         self.log("odd", float("nan"), batch_size=1)
         self.log("even", 2.0, batch_size=1)
 
