@@ -1,63 +1,109 @@
-"""Generators that a data set, a sampler or a collate_fn made for itself: found wherever it holds them, and set."""
+"""Generators that users' objects made for themselves: found wherever they are held, by name; set, and put back."""
 
 from __future__ import annotations
 
 import functools
 import random
 import types
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from training.generators import GENERATORS, mixed, put_state, state_of
 
 _LEAVES = (str, bytes, int, float, complex, type(None), type, types.ModuleType, torch.Tensor, np.ndarray, np.generic)
+_NAMES = (str, int)
 _WIDEST, _MOST = 100, 10_000
 
 
 def own_generators(*holders: object, apart_from: tuple[object, ...] = (), leaves: tuple[type, ...] = ()) -> list[Any]:
-    """The generator objects that are reached from ``holders`` by attributes, lists, dicts, closures and partials.
+    """The generator objects that are reached from ``holders``: the values of ``named_generators``."""
+    named = {str(i): each for i, each in enumerate(holders)}
+    return list(named_generators(named, apart_from=apart_from, leaves=leaves).values())
 
-    Lists and dicts of more than 100 values are taken for data, and not looked into; nor are the things in ``apart_from`` and
-    those of a class in ``leaves``.
+
+def named_generators(
+    holders: Mapping[str, object], *, apart_from: tuple[object, ...] = (), leaves: tuple[type, ...] = ()
+) -> dict[str, Any]:
+    """The generator objects that are reached by attributes, submodules, lists, dicts, closures and partials.
+
+    Args:
+        holders: where to begin, by name.
+        apart_from: things that are not looked into.
+        leaves: classes whose objects are not looked into.
+
+    Returns:
+        The generators by the way to them, in the order of the holders and of what these hold. One that is reached in two
+        ways is named by one of them. Lists and dicts of more than 100 values are taken for data, and not looked into.
     """
-    found: list[Any] = []
+    found: dict[str, Any] = {}
     not_own = (*apart_from, random._inst, np.random.mtrand._rand, torch.default_generator)
     seen: dict[int, object] = {id(each): each for each in not_own}  # what it holds stays alive: no id is given twice
-    left: list[object] = list(reversed(holders))
-    while left and len(seen) < _MOST:
-        thing = left.pop()
+    left: list[tuple[str, object]] = list(reversed([*holders.items()]))
+    modules = 0
+    while left and len(seen) - modules < _MOST:
+        name, thing = left.pop()
         if id(thing) in seen or isinstance(thing, (*_LEAVES, random.SystemRandom, *leaves)):
             continue
         seen[id(thing)] = thing
+        modules += isinstance(thing, nn.Module)
         if isinstance(thing, GENERATORS):
-            found.append(thing)
+            while name in found:  # 1 and "1" are keys of one dict
+                name += "'"
+            found[name] = thing
         else:
-            left.extend(reversed(_parts(thing)))
+            left.extend((f"{name}.{part}", each) for part, each in reversed(_parts(thing)))
     return found
 
 
-def _parts(thing: Any) -> list[object]:
+def _parts(thing: Any) -> list[tuple[object, object]]:
+    """What a thing holds, by name."""
     if isinstance(thing, (set, frozenset)):
         return []  # whose order hangs on addresses
-    if isinstance(thing, (list, tuple)):
-        return list(thing) if len(thing) <= _WIDEST else []
+    if isinstance(thing, (list, tuple, deque)):
+        return list(enumerate(thing)) if len(thing) <= _WIDEST else []
     if isinstance(thing, dict):
-        return list(thing.values()) if len(thing) <= _WIDEST else []
+        named = ((key if isinstance(key, _NAMES) else f"value {i}", each) for i, (key, each) in enumerate(thing.items()))
+        return list(named) if len(thing) <= _WIDEST else []
     if isinstance(thing, types.MethodType):
-        return [thing.__self__, thing.__func__]
+        return [("self", thing.__self__), ("function", thing.__func__)]
     if isinstance(thing, types.FunctionType):
-        cells = []
-        for cell in thing.__closure__ or ():
-            try:
-                cells.append(cell.cell_contents)
-            except ValueError:  # it was not filled yet
-                continue
-        return [*cells, *(thing.__defaults__ or ())]
+        return [*_closed_over(thing), *enumerate(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).items()]
     if isinstance(thing, functools.partial):
-        return [thing.func, *thing.args, *thing.keywords.values()]
-    return list(vars(thing).values()) if hasattr(thing, "__dict__") else []
+        return [("function", thing.func), *enumerate(thing.args), *thing.keywords.items()]
+    if isinstance(thing, nn.Module):
+        return list(_in_module(thing))
+    return [*_in_slots(thing), *(vars(thing).items() if hasattr(thing, "__dict__") else ())]
+
+
+def _in_module(module: nn.Module) -> Iterator[tuple[object, object]]:
+    """Its attributes and submodules, however many these are, but no tensors."""
+    for name, each in vars(module).items():
+        if name == "_modules":
+            yield from module._modules.items()
+        elif name not in ("_parameters", "_buffers") and not (isinstance(each, (dict, set)) and not each):
+            yield name, each
+
+
+def _closed_over(function: types.FunctionType) -> Iterator[tuple[object, object]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # it was not filled yet
+            continue
+
+
+def _in_slots(thing: Any) -> Iterator[tuple[object, object]]:
+    """What a class without __dict__ keeps, as a dataclass with slots does."""
+    for cls in type(thing).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if isinstance(vars(cls).get(name), types.MemberDescriptorType) and hasattr(thing, name):
+                yield name, getattr(thing, name)
 
 
 def set_own(generators: list[Any], key: int) -> None:

@@ -1,7 +1,7 @@
 """The state of a run, as a checkpoint holds it: taken at any place of a fit, it goes on exactly there.
 
 The global generators are set before each batch (see Session.seed), so that their state is not in it. That of generators
-which the task or a callback has as attributes is.
+which the task, its optimizers, the data module or a callback hold is, wherever they hold them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from training.data.own_generators import named_generators
 from training.errors import CheckpointError
-from training.generators import GENERATORS, put_state, state_of
+from training.generators import put_state, state_of
 from training.loop.callback import key_of
 from training.loop.checkpoint_names import both_names
 from training.loop.loggers import logger_states, take_up_loggers
@@ -49,7 +50,7 @@ def capture(session: Session) -> dict[str, Any]:
     steps = [max(0, session.progress.batches_that_stepped - 1), *(session.eval_steps.values() or [0])]
     if any(states := logger_states(session.loggers, min(steps))):
         checkpoint["loggers"] = states
-    if generators := {name: state_of(each) for name, each in _generators(session)}:
+    if generators := {name: state_of(each) for name, each in _generators(session).items()}:
         checkpoint["generators"] = generators
     if attributes := _attributes(session):
         checkpoint["attributes"] = attributes
@@ -120,9 +121,7 @@ def restore(session: Session, checkpoint: dict[str, Any]) -> None:
         for i, source in _kept_sources(session):
             source.load_state_dict(copy.deepcopy(checkpoint.get("sources", {}).get(str(i), {})))
         take_up_loggers(session.loggers, checkpoint.get("loggers", ()))
-        states = checkpoint.get("generators", {})
-        for name, generator in _generators(session):
-            put_state(generator, states[name])
+        _restore_generators(session, checkpoint.get("generators", {}))
         session.cut = _cut(checkpoint.get("cut"))
 
 
@@ -138,6 +137,10 @@ def restore_attributes(session: Session, checkpoint: dict[str, Any]) -> None:
     """What users' code keeps in plain attributes; after on_train_start, in which they may be made anew."""
     if session.attributes is not None:
         session.attributes.restore(copy.deepcopy(checkpoint.get("attributes", {})))
+    with restoring():
+        gone = _restore_generators(session, checkpoint.get("generators", {}))
+    for name in sorted(gone):
+        session.tell(f"{name}: it is a generator that was made after the fit began; a resume does not find it as it was")
 
 
 @contextmanager
@@ -176,14 +179,21 @@ def _kept_sources(session: Session) -> Iterator[tuple[int, Any]]:
             yield i, source
 
 
-def _generators(session: Session) -> Iterator[tuple[str, Any]]:
-    """The generator objects that the task, its modules and the callbacks have as attributes, by name."""
-    holders: list[tuple[str, Any]] = [(f"task.{name}", module) for name, module in session.task.named_modules()]
-    holders += [(f"callbacks.{key_of(callback)}.{i}", callback) for i, callback in enumerate(session.callbacks)]
-    for name, holder in holders:
-        for attribute, value in vars(holder).items():
-            if isinstance(value, GENERATORS):
-                yield f"{name}.{attribute}", value
+def _generators(session: Session) -> dict[str, Any]:
+    """The generator objects that the task, its optimizers, the data module and the callbacks hold, by name."""
+    holders: dict[str, Any] = {"task": session.task, "datamodule": session.datamodule}
+    holders |= {f"optimizers.{i}": each.optimizer for i, each in enumerate(session.optimizers)}
+    holders |= {f"schedulers.{i}": each.scheduler for i, each in enumerate(session.schedulers)}
+    holders |= {f"callbacks.{key_of(callback)}.{i}": callback for i, callback in enumerate(session.callbacks)}
+    return named_generators(holders, apart_from=(session.view, session, *session.loggers))
+
+
+def _restore_generators(session: Session, states: dict[str, Any]) -> set[str]:
+    """Those that are there go on as in ``states``; returns the names of the others."""
+    there = _generators(session)
+    for name in there.keys() & states.keys():
+        put_state(there[name], states[name])
+    return states.keys() - there.keys()
 
 
 def _flags(session: Session) -> dict[str, list[str]]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from training import storable
-from training.data.own_generators import get_own, own_generators, put_own, set_own
+from training.data.own_generators import get_own, named_generators, own_generators, put_own, set_own
 
 OTHER = np.random.default_rng(2)
 
@@ -63,3 +64,16 @@ def test_generators_are_found_wherever_they_are_held_and_set() -> None:
     assert [draw(), draw()] == expected
     set_own(found, 2)
     assert not {*draw()} & {*expected[0]}
+
+
+def test_each_has_a_name_of_its_own() -> None:
+    holder = {1: random.Random(1), "1": random.Random(2), "a.b": random.Random(3), "a": {"b": random.Random(4)}, (): OTHER}
+    named = named_generators({"task": holder})
+    assert [*named] == ["task.1", "task.1'", "task.a.b", "task.a.b'", "task.value 4"]
+    assert [*named.values()] == own_generators(holder)
+
+
+def test_of_a_module_all_submodules_are_looked_into() -> None:
+    wide = nn.ModuleList(nn.Dropout() for _ in range(12_000))
+    vars(wide[-1])["generator"] = torch.Generator()
+    assert [*named_generators({"task": wide})] == ["task.11999.generator"]
