@@ -19,7 +19,7 @@ ROOMS = ("training", "word2vec", "ner")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("training.visible", "training.job_progress", "training.lazy"),
     ("training.errors", "training.bar"),
-    ("training.leftovers", "training.randomness"),
+    ("training.leftovers", "training.randomness", "training.mersenne_twister"),
     ("training.files", "training.digest", "training.generators"),
     ("training.values", "training.intervals", "training.storable", "training.hyperparameters", "training.settings_file"),
     ("training.config", "training.checkpoint"),

@@ -7,26 +7,31 @@ in the middle draws what it would have drawn; put back afterwards, they leave th
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from training.mersenne_twister import BYTES, WORDS, NumPyGenerator, PythonGenerator, Twister
+from training.randomness import words32
+
 MASK = 2**64 - 1
+NEIGHBORS = 16
+"""Places whose words are drawn at once."""
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 """Classes of generators that a program makes for itself."""
-State = tuple[list[torch.Tensor], Any, Any]
+State = tuple[list[torch.Tensor], Any, Twister]
 """torch's states (CUDA's, too), NumPy's and Python's."""
+NUMPY, PYTHON = NumPyGenerator(), PythonGenerator()
 
 
 def key_of(seed: int, purpose: str, *counters: int) -> int:
-    """64 bits for ``set_generators``, a function of (seed, purpose, counters)."""
+    """64 bits, a function of (seed, purpose, counters)."""
     text = f"{seed}/{purpose}/" + "/".join(map(str, counters))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
@@ -39,54 +44,96 @@ def mixed(key: int, counter: int) -> int:
     return z ^ (z >> 31)
 
 
-class Keys:
-    """Keys for ``set_generators``, functions of (seed, purpose, counters).
+class Words:
+    """The words that NumPy's and Python's generators begin with at neighboring places.
 
-    Those of neighbors, which have all but the last counter in common, cost little.
+    They are random themselves: made of one number, as generators' own functions make them, they would take longer. Drawn
+    when they are first asked for, those of all places at once, since a draw costs much beside its words.
     """
+
+    def __init__(self, seed: int, purpose: str, *counters: int) -> None:
+        self._seed, self._purpose, self._counters = seed, f"{purpose}/words", counters
+
+    @functools.cached_property
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """NumPy's and Python's, for each place."""
+        drawn = words32(NEIGHBORS * 2 * WORDS, self._seed, self._purpose, *self._counters)
+        words = drawn.astype(np.uint32, copy=False).tobytes()  # as they lie in this machine's memory
+        starts = range(0, len(words), 2 * BYTES)
+        return [(words[at : at + BYTES], words[at + BYTES : at + 2 * BYTES]) for at in starts]
+
+
+class Key(NamedTuple):
+    """What generators are set from at a place, a function of (seed, purpose, counters)."""
+
+    bits: int
+    """64 bits, for torch's, and for those that a program made for itself."""
+    words: Words
+    row: int
+    """The place's among those of ``words``."""
+
+
+class Keys:
+    """The keys of a seed and a purpose. Those of neighbors, with all but the last counter in common, cost little."""
 
     def __init__(self, seed: int, purpose: str) -> None:
         self.seed, self.purpose = seed, purpose
-        self._key = 0
-        self._counters: tuple[int, ...] = (-1,)
+        self._before: tuple[int, ...] = ()
+        self._start = 0
+        self._keys: list[Key] = []
 
-    def __call__(self, *counters: int) -> int:
+    def __call__(self, *counters: int) -> Key:
         """The key of a place."""
-        if counters[:-1] != self._counters:
-            self._key, self._counters = key_of(self.seed, self.purpose, *counters[:-1]), counters[:-1]
-        return mixed(self._key, counters[-1]) if counters else self._key
+        before, last = counters[:-1], counters[-1] if counters else -1  # another place than that of (0)
+        row = last - self._start
+        if not 0 <= row < len(self._keys) or before != self._before:
+            row = last % NEIGHBORS
+            self._before, self._start = before, last - row
+            self._keys = self._neighbors()
+        return self._keys[row]
+
+    def _neighbors(self) -> list[Key]:
+        bits = key_of(self.seed, self.purpose, *self._before)
+        words = Words(self.seed, self.purpose, *self._before, self._start // NEIGHBORS)
+        return [Key(mixed(bits, self._start + row), words, row) for row in range(NEIGHBORS)]
 
 
-def set_generators(key: int) -> None:
-    """Set them all, CUDA's too where it has started, from a key of 64 bits.
+def set_generators(key: Key) -> None:
+    """Set them all, CUDA's too where it has started.
 
     torch.manual_seed would take twenty times as long: it looks for other kinds of devices each time.
     """
     set_torch(key)
-    set_numpy(key)
-    random.seed(key)
+    for_numpy, for_python = key.words.pairs[key.row]
+    NUMPY.begin(for_numpy)
+    PYTHON.begin(for_python)
 
 
-def set_torch(key: int) -> None:
+def set_torch(key: Key) -> None:
     """Set torch's, which takes the key's lower half on the CPU."""
-    torch.default_generator.manual_seed(key)
+    torch.default_generator.manual_seed(key.bits)
     if torch.cuda.is_initialized():
         for generator in torch.cuda.default_generators:
-            generator.manual_seed(key)
+            generator.manual_seed(key.bits)
 
 
-def set_numpy(key: int) -> None:
-    """Set NumPy's from the key's upper half: it is the same Mersenne Twister as torch's."""
-    np.random.seed(key >> 32)
+def set_numpy(key: Key) -> None:
+    """Set NumPy's."""
+    NUMPY.begin(key.words.pairs[key.row][0])
 
 
-SETTERS: dict[str, Callable[[int], None]] = {"torch": set_torch, "numpy": set_numpy, "python": random.seed}
+def set_python(key: Key) -> None:
+    """Set Python's."""
+    PYTHON.begin(key.words.pairs[key.row][1])
+
+
+SETTERS: dict[str, Callable[[Key], None]] = {"torch": set_torch, "numpy": set_numpy, "python": set_python}
 """Each of them by name, as ``touched`` names them."""
 
 
 def get_generators() -> State:
-    """Their states, for ``put_generators``: plain values and tensors. In some 30 µs."""
-    return _torch_states(), _get_numpy(), random.getstate()
+    """Their states, for ``put_generators``: plain values and tensors."""
+    return _torch_states(), NUMPY.get(), PYTHON.get()
 
 
 def put_generators(state: State) -> None:
@@ -95,24 +142,19 @@ def put_generators(state: State) -> None:
     on_cuda = torch.cuda.default_generators if len(for_torch) > 1 else ()
     for generator, each in zip((torch.default_generator, *on_cuda), for_torch, strict=False):
         generator.set_state(each)
-    _put_numpy(for_numpy)
-    random.setstate(for_python)
+    NUMPY.put(for_numpy)
+    PYTHON.put(for_python)
 
 
-def mark(state: State | None = None) -> Any:
-    """How they stand, for ``touched``; torch's and NumPy's were set right before, Python's is as in ``state``, if given."""
-    return _torch_states(), _copied(), random.getstate() if state is None else state[2]
-
-
-def touched(marked: Any) -> set[str]:
-    """Which of SETTERS were drawn from since ``mark``, or set; where that cannot be told they count as such."""
-    for_torch, for_numpy, for_python = marked
+def touched(before: State) -> set[str]:
+    """Which of SETTERS were drawn from since ``get_generators``, or set; where that cannot be told they count as such."""
+    for_torch, for_numpy, for_python = before
     found, now = set(), _torch_states()
     if len(now) != len(for_torch) or not all(map(torch.equal, now, for_torch)):
         found.add("torch")
-    if for_numpy is None or _copied() != for_numpy:
+    if isinstance(for_numpy, dict) or NUMPY.get() != for_numpy:
         found.add("numpy")
-    if random.getstate() != for_python:
+    if PYTHON.get() != for_python:
         found.add("python")
     return found
 
@@ -133,7 +175,7 @@ class Carried:
     ``key`` is what they begin with.
     """
 
-    def __init__(self, key: int) -> None:
+    def __init__(self, key: Key) -> None:
         self._key = key
         self._outer: list[State] = []
         self.state: State | None = None
@@ -154,59 +196,6 @@ class Carried:
 def _torch_states() -> list[torch.Tensor]:
     on_cuda = [each.get_state() for each in torch.cuda.default_generators] if torch.cuda.is_initialized() else []
     return [torch.default_generator.get_state(), *on_cuda]
-
-
-# NumPy's get_state and set_state take 140 µs, so that its generator is copied as it lies in memory: its ctypes interface
-# says where. What it keeps beside that: of each pair of normal numbers that it makes, the second.
-
-_BYTES = 4 * 625  # 624 words and a position
-
-
-def _get_numpy() -> Any:
-    copy = _copied()
-    if copy is None:
-        return np.random.get_state(legacy=False)
-    normal = np.random.standard_normal()
-    if _copied() != copy:  # it was made anew
-        np.random.standard_normal()  # the second of this pair: now none is kept
-        _put_copy(copy)
-        return copy, None
-    _put_numpy((copy, normal))
-    return copy, normal
-
-
-def _put_numpy(state: Any) -> None:
-    if isinstance(state, dict):
-        np.random.set_state(state)
-        return
-    copy, normal = state
-    if normal is None:
-        np.random.seed(0)  # forgets a normal number that is kept
-        _put_copy(copy)
-        return
-    lying = np.frombuffer(copy, np.uint32)
-    np.random.set_state(("MT19937", lying[:-1], int(lying[-1]), 1, normal))
-
-
-def _copied() -> bytes | None:
-    """NumPy's generator as it lies in memory; None where it lies there in another way."""
-    bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
-    if type(bits) is not np.random.MT19937 or not _lies_as_expected():
-        return None
-    return ctypes.string_at(bits.ctypes.state_address, _BYTES)
-
-
-def _put_copy(copy: bytes) -> None:
-    bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
-    ctypes.memmove(bits.ctypes.state_address, copy, _BYTES)
-
-
-@functools.cache
-def _lies_as_expected() -> bool:
-    own = np.random.MT19937(7)
-    state = own.state["state"]
-    lying = np.frombuffer(ctypes.string_at(own.ctypes.state_address, _BYTES), np.uint32)
-    return bool((lying[:-1] == state["key"]).all() and lying[-1] == state["pos"])
 
 
 # -- generators that a program makes for itself ----------------------------------------------------------------------------

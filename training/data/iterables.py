@@ -16,7 +16,7 @@ from training.data.own_generators import get_own, own_generators, put_own, set_o
 from training.data.plans import Plan
 from training.data.sources import Once, Source
 from training.errors import CheckpointError
-from training.generators import Carried, key_of
+from training.generators import Carried, Keys
 from training.visible import counted
 
 Snapshot = dict[str, Any]
@@ -79,7 +79,7 @@ class _Reading:
 
     def __init__(self, source: Source, seed: int, purpose: str, tell: Callable[[str], None]) -> None:
         self.source, self.tell = source, tell
-        self._seed, self._purpose = seed, purpose
+        self._keys = Keys(seed, purpose)
         self.loaded: State | None = None
         """A state to go on from with the next reading."""
         self.reader: object = None
@@ -95,9 +95,9 @@ class _Reading:
         if at is not None:
             self.source.load_state(at["source"])
         if self._carried is None or not self.source.once:
-            key = key_of(self._seed, self._purpose, *((0, 0) if self.source.once else epoch), 0)
+            key = self._keys(*((0, 0) if self.source.once else epoch), 0)
             self._own, self._carried = own_generators(self.source.given), Carried(key)
-            set_own(self._own, key)
+            set_own(self._own, key.bits)
         with self._carried:
             self._iterator = self.source.open(*epoch)
         if at is not None and at["generators"] is not None:  # only now, since opening may have drawn from them

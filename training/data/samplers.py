@@ -29,7 +29,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from training.data.own_generators import own_generators, set_own
 from training.data.plans import length_said_by
-from training.generators import Carried, kept_generators, key_of, set_generators
+from training.generators import Carried, Keys, kept_generators, key_of, set_generators
 
 MOST_AT_ONCE = 4_000_000
 """Orders of more batches are drawn when they are needed, not before the epoch starts."""
@@ -77,6 +77,7 @@ class Orders:
         keep_last: bool = False,
     ) -> None:
         self.seed, self.purpose, self._tell = seed, f"{purpose}/order", tell
+        self._keys = Keys(seed, self.purpose)
         self._dataset = loader.dataset
         self._sampler: Any = loader._index_sampler
         if fixed_order and not isinstance(loader.sampler, SequentialSampler):
@@ -122,7 +123,7 @@ class Orders:
         lent = [each for each in own if self._copies is None and isinstance(each, torch.Generator)]
         before = [each.get_state() for each in lent]
         with kept_generators():
-            set_generators(key_of(self.seed, self.purpose, *epoch))
+            set_generators(self._keys(*epoch))
             self._begin(sampler, own, epoch)
             length = length_said_by(sampler)
             # One more than there are, so that what stands behind a sampler's last yield runs, too.
@@ -134,7 +135,7 @@ class Orders:
     def _drawn(self, epoch: Epoch) -> Iterator[Any]:
         """What the sampler gives in an epoch, drawn when it is asked for: its generators stand still in between."""
         sampler = (self._copies or _Copies(self._sampler, self._dataset)).fresh()
-        carried = Carried(key_of(self.seed, self.purpose, *epoch))
+        carried = Carried(self._keys(*epoch))
         with carried:
             self._begin(sampler, self._own_generators(sampler), epoch)
             iterator = iter(sampler)

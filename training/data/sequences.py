@@ -38,7 +38,7 @@ class SequenceBatches:
         with kept_generators():
             key = self._keys(epoch, again, k)
             set_generators(key)
-            set_own(self._own, key)
+            set_own(self._own, key.bits)
             return self.batches[k]
 
     def state_dict(self) -> dict[str, Any]:

@@ -17,19 +17,7 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, Te
 from torch.utils.data import _utils as torch_data
 
 from training.data.own_generators import get_own, own_generators, put_own, set_own
-from training.generators import (
-    SETTERS,
-    Keys,
-    State,
-    get_generators,
-    key_of,
-    mark,
-    put_generators,
-    set_generators,
-    set_numpy,
-    set_torch,
-    touched,
-)
+from training.generators import SETTERS, Key, Keys, State, get_generators, put_generators, set_generators, touched
 
 _ONLY_INDEXED = (TensorDataset, list, tuple, range, torch.Tensor)
 _DRAW_NOTHING = (torch_data.collate.default_collate, torch_data.collate.default_convert)
@@ -73,7 +61,8 @@ class Items(Dataset[Any]):
         self._own: list[Any] | None = None
         """Generators that the data set and the collate_fn have for themselves; these always are."""
         self._watching = False
-        self._marked: Any = None
+        self._before: State | None = None
+        """While watching: the generators, as they were set last."""
         self._drawn: set[str] = set()
 
     def __getitem__(self, request: Request) -> Any:
@@ -83,8 +72,8 @@ class Items(Dataset[Any]):
         if self._own is None:  # now, since a worker_init_fn may have made some
             self._own = own_generators(self.dataset, self.collate_fn)
         try:
-            with _undisturbed(self._own) as state:
-                return self._first(request) if first else self._next(request, state)
+            with _undisturbed(self._own) as before:
+                return self._first(request) if first else self._next(request, before)
         except StopIteration as error:  # which would end the epoch, and nobody would know
             raise RuntimeError(f"{type(self.dataset).__name__}: StopIteration for {request.indices}") from error
 
@@ -93,9 +82,9 @@ class Items(Dataset[Any]):
         self._watching = True
         try:
             batch = self._loaded(request)
+            self._watch()
         finally:
-            self._watching = False
-        self._drawn |= touched(self._marked)
+            self._watching, self._before = False, None
         own = own_generators(self.dataset, self.collate_fn)
         if len(own) > len(self._own or ()):  # one was made for the first item
             self._own = own
@@ -103,16 +92,10 @@ class Items(Dataset[Any]):
         self._setters = tuple(name for name in SETTERS if name in self._drawn)
         return batch
 
-    def _next(self, request: Request, state: State) -> Any:
+    def _next(self, request: Request, before: State) -> Any:
         """Another batch, which probably draws from what the first did."""
-        if len(self._setters) == len(SETTERS):
-            return self._loaded(request)
-        key = self._item_keys(request.epoch, request.again, request.place)
-        set_torch(key)
-        set_numpy(key)
-        marked = mark(state)
         batch = self._loaded(request)
-        more = touched(marked).difference(self._setters)
+        more = touched(before).difference(self._setters)
         if not more:
             return batch
         self._setters = (*self._setters, *more)
@@ -134,15 +117,20 @@ class Items(Dataset[Any]):
             self._set(self._item_keys(request.epoch, request.again, place))
         return self.dataset[index]
 
-    def _set(self, key: int) -> None:
-        if self._watching and self._marked is not None:
-            self._drawn |= touched(self._marked)
+    def _set(self, key: Key) -> None:
+        if self._watching:
+            self._watch()
         for name in self._setters:
             SETTERS[name](key)
         if self._own:
-            set_own(self._own, key)
+            set_own(self._own, key.bits)
         if self._watching:
-            self._marked = mark()
+            self._before = get_generators()
+
+    def _watch(self) -> None:
+        """Note what was drawn from since the generators were set last."""
+        if self._before is not None:
+            self._drawn |= touched(self._before)
 
 
 @contextmanager
@@ -166,7 +154,7 @@ class Stream(IterableDataset[Any]):
     """
 
     def __init__(self, dataset: Any, seed: int, purpose: str, workers: int) -> None:
-        self.dataset, self.seed, self.purpose = dataset, seed, f"{purpose}/stream"
+        self.dataset, self._keys = dataset, Keys(seed, f"{purpose}/stream")
         self.iterator: Iterator[Any] | None = None
         """What the data set gave to read it by."""
         # In memory that is shared with the workers: those that persist read of a new epoch here.
@@ -179,9 +167,9 @@ class Stream(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         if worker is not None:
-            key = key_of(self.seed, self.purpose, *self._epoch.tolist(), 1 + worker.id)
+            key = self._keys(*self._epoch.tolist(), 1 + worker.id)
             set_generators(key)
-            set_own(own_generators(self.dataset), key)
+            set_own(own_generators(self.dataset), key.bits)
         self.iterator = iter(self.dataset)
         return self.iterator
 

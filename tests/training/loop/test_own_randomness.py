@@ -178,7 +178,7 @@ def test_a_task_that_draws_nothing_can_say_so(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_a_function_of_seed_purpose_and_counters(draw: Any) -> None:
     def first(*key: Any) -> str:
-        generators.set_generators(generators.key_of(*key))
+        generators.set_generators(generators.Keys(key[0], key[1])(*key[2:]))
         return str(draw())
 
     keys = [(0, "a"), (1, "a"), (0, "b"), (0, "a", 0), (0, "a", 1), (0, "a", 0, 1), (0, "a", 1, 0), (2**32 - 1, "a")]
