@@ -248,9 +248,9 @@ def _batches(config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: b
 
 def _calibrate(run: Experiment, config: TaggerConfig, task: TaggerTask, valid: Encoded, trainer: Trainer) -> None:
     """Fit the temperature of confidences on as many batches as were validated on; none where there was no validation."""
-    if not trainer.num_val_batches:
+    if not (n := sum(trainer.num_val_batches)):
         return
-    batches = islice(_batches(config, valid, "order/valid", shuffle=False).plan(0), trainer.num_val_batches)
+    batches = islice(_batches(config, valid, "order/valid", shuffle=False).plan(0), int(n))
     with precision(config.precision, task.device):
         fitted = fit_temperature(task.model, task.labels, (move(batch, task.device) for batch in batches))
     run.run.manifest[TEMPERATURE] = fitted.temperature

@@ -257,7 +257,7 @@ class ModelCheckpoint(Checkpoint):
             return self.save_on_train_epoch_end
         if trainer.check_val_every_n_epoch != 1:
             return False
-        return trainer.num_val_batches == 0 or trainer.validates_once_an_epoch
+        return sum(trainer.num_val_batches) == 0 or trainer.validates_once_an_epoch
 
     # -- what ---------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -79,9 +80,9 @@ class ProgressBar(Callback):
         return self.trainer.num_training_batches
 
     @property
-    def total_val_batches(self) -> int:
+    def total_val_batches(self) -> int | float:
         """Batches of the validation of the current epoch; 0 where it has none."""
-        return self.trainer.num_val_batches if self.trainer.validates_this_epoch else 0
+        return sum(self.trainer.num_val_batches) if self.trainer.validates_this_epoch else 0
 
     def disable(self) -> None:
         """Show nothing from now on."""
@@ -130,7 +131,7 @@ class ProgressBar(Callback):
             self._count("validate")
         elif self.bar is not None and not trainer.sanity_checking:
             self._validated += 1
-            of = f"/{trainer.num_val_batches}" if isinstance(trainer.num_val_batches, int) else ""
+            of = "" if math.isinf(n := sum(trainer.num_val_batches)) else f"/{n}"
             self.bar.update(self.bar.done, f"validation {self._validated}{of}")
 
     def on_validation_start(self, trainer: TrainerView, task: Task) -> None:

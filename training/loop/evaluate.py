@@ -66,6 +66,7 @@ def _pass(
     session.modes = {module: module.training for module in session.task.modules()}
     session.collect()  # what training logged, before evaluation's results take its place
     in_batch, session.results = session.in_batch, session.eval_results
+    session.evaluated[session.fn][0] = 0
     session.seed(kind, session.progress.current_epoch)
     session.call(f"on_{kind}_model_eval")
     session.call(f"on_{kind}_start")
@@ -108,6 +109,7 @@ def _run_batches(
             session.boundary()
         session.seed(f"{kind} batch", session.progress.current_epoch, source, i)
         batch = session.place(plan[i], source)
+        session.evaluated[session.fn] = [n + 1 for n in session.evaluated[session.fn]]
         session.in_batch = True
         session.call(f"on_{kind}_batch_start", batch, i, *several)
         output = session.step(f"{kind}_step", batch, i, *several)

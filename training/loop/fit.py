@@ -29,6 +29,7 @@ from training.loop.schedulers import step_schedulers
 from training.loop.session import Session
 from training.loop.snapshot import capture, restore, restore_attributes, restore_gradients, restore_model, restoring
 from training.loop.sources import Data
+from training.loop.states import TrainerFn
 from training.loop.step import configure_optimizers, take_step
 from training.loop.task import Task
 
@@ -96,7 +97,7 @@ def _run_epoch(session: Session, val: list[Batches]) -> None:
     plan = _plan_epoch(session)
     if progress.stage == "start":
         session.call("on_train_epoch_start")
-        progress.batch_idx = 0
+        progress.batch_idx = session.batches_ready = session.evaluated[TrainerFn.FITTING][1] = 0
         progress.stage = _next_stage(session)
     while progress.stage not in ("end", "log"):
         _run_batch(session, plan, val)
@@ -158,6 +159,7 @@ def _train_batch(session: Session, batch: Any) -> None:
     if session.in_batch and session.uncollected and session.may_skip:
         session.collect()  # now, since what is logged in a batch that is then skipped does not count
     session.in_batch = session.uncollected = True
+    session.batches_ready = progress.batch_idx + 1
     session.accumulating = session.accumulate_grad_batches > 1 and session.accumulates()
     outputs: Any = None
     if batch is not None:  # a batch that is None is skipped, but counted
@@ -242,9 +244,12 @@ def _validation_is_due(session: Session) -> bool:
 
 def _done(session: Session) -> bool:
     """Whether fit ends here; never inside an epoch that was begun."""
+    return session.progress.stage == "start" and limit_reached(session)
+
+
+def limit_reached(session: Session) -> bool:
+    """Whether there is nothing to train on, or no more to be trained; or a stop that was asked for may happen."""
     progress = session.progress
-    if progress.stage != "start":
-        return False
     return (
         session.num_training_batches == 0
         or progress.global_step >= session.step_limit
@@ -271,6 +276,7 @@ def _take_up(session: Session, state: dict[str, Any]) -> None:
     with restoring():
         _reopen_epoch(session)
     stage, batch_idx = session.progress.stage, session.progress.batch_idx
+    session.batches_ready = batch_idx + (stage in IN_BATCH)
     if stage in IN_BATCH:
         session.accumulating = session.accumulates()
     else:  # what the batch before did: whether there is one after the next cannot be asked yet without reading the next
@@ -333,7 +339,7 @@ def _measured(session: Session, task: Task, sources: list[Batches], val: list[Ba
         raise ConfigError("fit: expected training batches, got none")
     n = session.num_training_batches = session.batches_to_run("train", [train])[0]
     session.validates = bool(val) and session.limits["val"][1] > 0 and has_step
-    session.num_val_batches = sum(session.batches_to_run("val", val)) if session.validates else 0
+    session.batches_of[TrainerFn.FITTING] = session.batches_to_run("val", val) if session.validates else []
     if n and session.limits["val"][1]:
         every = session.check_val_every_n_epoch
         session.validation_interval = cadence.validation_interval(session.val_check_interval, n, every)
@@ -358,15 +364,15 @@ def _check_storable(session: Session) -> None:
 
 def _sanity_check(session: Session, val: list[Batches]) -> None:
     """A few validation batches, to fail early; their metrics are wiped."""
-    most = session.config.num_sanity_val_steps
-    if most == 0 or session.fast_dev_run or not session.validates:
+    most = session.num_sanity_val_steps
+    if most == 0 or not session.validates:
         return
     session.sanity_checking = True
     try:
         session.call("on_sanity_check_start")
-        limits = [n if most < 0 else min(most, n) for n in session.batches_to_run("val", val)]
-        evaluate(session, "validation", val, limits)
+        evaluate(session, "validation", val, [min(most, n) for n in session.batches_to_run("val", val)])
         session.call("on_sanity_check_end")
     finally:
         session.sanity_checking = False
+    session.evaluated[TrainerFn.FITTING] = [0, 0]
     session.forget_metrics()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -10,8 +14,13 @@ from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
 from training.callbacks.progress_bar import ProgressBar
 from training.errors import ConfigError
+from training.loop.device import made_in
+from training.loop.loops import EvaluationLoop, FitLoop
 from training.loop.optimizers import Scheduler
 from training.loop.session import MetricsLogger, Session
+from training.loop.snapshot import capture
+from training.loop.states import RunningStage, TrainerFn, TrainerState, TrainerStatus
+from training.loop.strategy import Accelerator, Strategy
 from training.loop.task import Task
 
 if TYPE_CHECKING:
@@ -41,52 +50,24 @@ class Of(Generic[V]):
         setattr(getattr(trainer, self.holder), self.name, value)
 
 
-class FitLoop:
-    """Lightning's ``trainer.fit_loop``: ``max_epochs`` may be set between two fits, for a second one with more epochs."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @property
-    def max_epochs(self) -> int:
-        """Epochs after which a fit ends; -1 for no limit."""
-        return self._session.max_epochs
-
-    @max_epochs.setter
-    def max_epochs(self, epochs: int) -> None:
-        self._session.max_epochs = epochs
-
-    @property
-    def max_steps(self) -> int:
-        """Optimizer steps after which a fit ends; -1 for no limit."""
-        return self._session.max_steps
-
-    @property
-    def min_epochs(self) -> int:
-        """Epochs before which a fit does not stop early."""
-        return self._session.config.min_epochs
-
-    @property
-    def total_batch_idx(self) -> int:
-        """Of the last training batch, counted over all epochs."""
-        return self._session.progress.total_batches - 1
-
-
 class Names:
     """Attributes of Lightning's Trainer, read off the session. One process: rank 0 of 1."""
 
     session: Session
+    default_root_dir: str
 
     world_size = num_nodes = num_devices = 1
     global_rank = local_rank = node_rank = 0
     is_global_zero = True
+    reload_dataloaders_every_n_epochs, barebones = 0, False
+    scaler = distributed_sampler_kwargs = None
 
     # -- who takes part -------------------------------------------------------------------------------------------------
 
     @property
-    def model(self) -> Task:
-        """The task."""
-        return self.session.task
+    def model(self) -> Task | None:
+        """The task; None before there is one."""
+        return self.session.task if self.session.has_task else None
 
     lightning_module = model
 
@@ -126,14 +107,14 @@ class Names:
         return next((each for each in self.session.callbacks if isinstance(each, ProgressBar)), None)
 
     @property
-    def log_dir(self) -> str | None:
-        """Where the first logger writes: a run's folder; None where there is no such place."""
+    def log_dir(self) -> str:
+        """Where the first logger writes: a run's folder; ``default_root_dir`` where there is none."""
         for each in (self.logger, *self.session.loggers):
             for name in ("log_dir", "path", "save_dir"):
                 if (found := getattr(each, name, None)) is not None:
                     return str(found)
         folder = self.session.checkpoint_dir
-        return None if folder is None else str(Path(folder).parent)
+        return self.default_root_dir if folder is None else str(Path(folder).parent)
 
     # -- how far, how much ----------------------------------------------------------------------------------------------
 
@@ -164,24 +145,39 @@ class Names:
         return steps if session.max_steps == -1 else min(session.max_steps, steps)
 
     @property
+    def state(self) -> TrainerState:
+        """Which verb runs, and how the last one ended; ``state()`` is all that is needed to go on from here."""
+        return replace(self.session.state, capture=partial(capture, self.session))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last verb ended in an exception, that of a signal among them."""
+        return self.state.status is TrainerStatus.INTERRUPTED
+
+    @property
+    def received_sigterm(self) -> bool:
+        """Whether SIGTERM came, and the fit ends at the next batch."""
+        return bool(getattr(self.session.keep_going, "received_sigterm", False))
+
+    @property
     def training(self) -> bool:
-        """Whether training batches are run."""
-        return self.session.fitting and not self.session.evaluating
+        """Whether this is a fit, outside of its validations."""
+        return self.state.stage is RunningStage.TRAINING
 
     @property
     def validating(self) -> bool:
         """Whether this is validate(), or a validation inside a fit."""
-        return self.session.evaluating == "validation" and not self.session.sanity_checking
+        return self.state.stage is RunningStage.VALIDATING
 
     @property
     def testing(self) -> bool:
         """Whether this is test()."""
-        return self.session.evaluating == "test"
+        return self.state.stage is RunningStage.TESTING
 
     @property
     def predicting(self) -> bool:
         """Whether this is predict()."""
-        return self.session.evaluating == "predict"
+        return self.state.stage is RunningStage.PREDICTING
 
     @property
     def enable_validation(self) -> bool:
@@ -191,7 +187,7 @@ class Names:
     @property
     def evaluating(self) -> bool:
         """Whether a validation, the sanity check's too, or a test is run."""
-        return self.session.evaluating in ("validation", "test")
+        return self.state.stage is not None and self.state.stage.evaluating
 
     @property
     def lr_scheduler_configs(self) -> list[Scheduler]:
@@ -202,6 +198,56 @@ class Names:
     def fit_loop(self) -> FitLoop:
         """Where a fit ends, and how far it is."""
         return FitLoop(self.session)
+
+    @property
+    def validate_loop(self) -> EvaluationLoop:
+        """Of validate(): how much it runs. A fit's validation is ``fit_loop.epoch_loop.val_loop``."""
+        return EvaluationLoop(self.session, TrainerFn.VALIDATING)
+
+    @property
+    def test_loop(self) -> EvaluationLoop:
+        """Of test()."""
+        return EvaluationLoop(self.session, TrainerFn.TESTING)
+
+    @property
+    def predict_loop(self) -> EvaluationLoop:
+        """Of predict()."""
+        return EvaluationLoop(self.session, TrainerFn.PREDICTING)
+
+    num_sanity_val_batches = Of["list[int | float]"]("session")
+
+    @property
+    def num_test_batches(self) -> list[int | float]:
+        """Batches of the last test(), of each source."""
+        return self.test_loop.max_batches
+
+    @property
+    def num_predict_batches(self) -> list[int | float]:
+        """Batches of the last predict(), of each source."""
+        return self.predict_loop.max_batches
+
+    # -- where it runs --------------------------------------------------------------------------------------------------
+
+    @property
+    def strategy(self) -> Strategy:
+        """The one process that there is."""
+        return Strategy(self.session)
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """The kind of device."""
+        return self.strategy.accelerator
+
+    @property
+    def device_ids(self) -> list[int]:
+        """The number of the device."""
+        return [self.session.device.index or 0]
+
+    @contextmanager
+    def init_module(self, empty_init: bool | None = None) -> Iterator[None]:
+        """Modules made inside are on the Trainer's device, in its number format. ``empty_init`` is taken, and ignored."""
+        with self.session.device, made_in(self.session.config.precision):
+            yield
 
     # -- what it was told -----------------------------------------------------------------------------------------------
 
@@ -253,8 +299,7 @@ class Names:
     @property
     def num_sanity_val_steps(self) -> int | float:
         """As in the settings; infinite for -1, and 0 with fast_dev_run."""
-        most = 0 if self.session.fast_dev_run else self.session.config.num_sanity_val_steps
-        return math.inf if most < 0 else most
+        return self.session.num_sanity_val_steps
 
     @property
     def gradient_clip_val(self) -> float | None:

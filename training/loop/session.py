@@ -33,6 +33,7 @@ from training.loop.logged_metrics import MetricTensors, Results
 from training.loop.loggers import begin_loggers, finish_loggers, save_loggers
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.progress import FitProgress
+from training.loop.states import RunningStage, TrainerFn, TrainerState, TrainerStatus
 from training.loop.task import Task
 from training.loop.view import TrainerView
 
@@ -86,12 +87,20 @@ class Session:
         self.progress = FitProgress()
         self.optimizers: list[CountingOptimizer] = []
         self.schedulers: list[Scheduler] = []
+        self.status, self.fn = TrainerStatus.INITIALIZING, TrainerFn.FITTING
+        self.ckpt_path: str | None = None
+        """The file whose weights the last verb began with, if it loaded one."""
         self.fitting = self.sanity_checking = self.validates = self.accumulating = False
         self.evaluating = ""
         """The kind of evaluation that is run: "validation", "test" or "predict"; else ""."""
-        self.num_training_batches: int | float = 0
+        self.num_training_batches: int | float = math.inf
         """Of an epoch; infinite where it is only known once they are read."""
-        self.num_val_batches: int | float = 0
+        self.batches_of: dict[TrainerFn, list[int | float]] = {fn: [] for fn in TrainerFn}
+        """By verb: the batches that its evaluation runs, of each source."""
+        self.evaluated: dict[TrainerFn, list[int]] = {fn: [0, 0] for fn in TrainerFn}
+        """By verb: the evaluation batches begun, of the current pass and of all passes."""
+        self.batches_ready = 0
+        """The training batches of the epoch that were begun; once it is over, until the next begins, all of them."""
         self.validation_interval: int | float = 0
         self.attributes: Attributes | None = None
         """Of a fit: what users' code keeps in plain attributes."""
@@ -159,6 +168,31 @@ class Session:
     def has_task(self) -> bool:
         """Whether a task was ever run."""
         return self._task is not None
+
+    @contextmanager
+    def running(self, fn: str) -> Iterator[None]:
+        """The verb that runs; how it ends is noted."""
+        self.status, self.fn, self.ckpt_path = TrainerStatus.RUNNING, TrainerFn(fn), None
+        try:
+            yield
+        except BaseException:
+            self.status = TrainerStatus.INTERRUPTED
+            raise
+        self.status = TrainerStatus.FINISHED
+
+    @property
+    def state(self) -> TrainerState:
+        """What is being done."""
+        if self.status is TrainerStatus.INITIALIZING:
+            return TrainerState()
+        return TrainerState(self.status, self.fn, self._stage() if self.status is TrainerStatus.RUNNING else None)
+
+    def _stage(self) -> RunningStage:
+        if self.sanity_checking:
+            return RunningStage.SANITY_CHECKING
+        if self.evaluating == "validation":
+            return RunningStage.VALIDATING
+        return RunningStage.TRAINING if self.fn is TrainerFn.FITTING else RunningStage(self.fn.value)
 
     @contextmanager
     def attached(self, task: Task, stage: str, datamodule: DataModule | None = None) -> Iterator[None]:
@@ -369,6 +403,22 @@ class Session:
         epoch = self.progress.current_epoch
         return [cadence.limit_batches(limit, length(each.plan(epoch)), name) for each in sources]
 
+    @property
+    def num_val_batches(self) -> list[int | float]:
+        """Batches of a validation, of each source: of the last validate(), if that is what ran last, else of the fit's."""
+        return list(self.batches_of[TrainerFn.VALIDATING if self.fn is TrainerFn.VALIDATING else TrainerFn.FITTING])
+
+    @property
+    def num_sanity_val_steps(self) -> int | float:
+        """Batches of each source in the sanity check, at most; infinite for all."""
+        most = 0 if self.fast_dev_run else self.config.num_sanity_val_steps
+        return math.inf if most < 0 else most
+
+    @property
+    def num_sanity_val_batches(self) -> list[int | float]:
+        """Batches of the sanity check, of each source."""
+        return [min(self.num_sanity_val_steps, n) for n in self.batches_of[TrainerFn.FITTING]]
+
     def has_batch(self, batch_idx: int) -> bool:
         """Whether the epoch has a training batch of that number to run."""
         return batch_idx < self.num_training_batches and (self.plan is None or has(self.plan, batch_idx))
@@ -392,7 +442,7 @@ class Session:
     def validates_this_epoch(self) -> bool:
         """Whether there is a validation to run in the current epoch."""
         epoch = self.progress.current_epoch
-        return self.num_val_batches > 0 and cadence.validates_in(epoch, self.check_val_every_n_epoch)
+        return sum(self.num_val_batches) > 0 and cadence.validates_in(epoch, self.check_val_every_n_epoch)
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -35,8 +36,9 @@ from training.loop.names import Names, Of
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.schedulers import by_name
 from training.loop.session import MetricsLogger, Session
-from training.loop.snapshot import capture, capture_weights, load_weights, restore_weights
+from training.loop.snapshot import capture_weights, load_weights, restore_weights
 from training.loop.sources import Data
+from training.loop.states import TrainerFn
 from training.loop.step import configure_optimizers, take_step
 from training.loop.tables import results_table
 from training.loop.task import Task
@@ -176,6 +178,7 @@ class Trainer(Names):
             inference_mode=inference_mode,
         )  # fmt: skip
         self._checkpoint_dir = checkpoint_dir
+        self._ckpt_path: str | None = None
         self._unplaced = {
             each: copy.deepcopy(vars(each)) for each in self._own_callbacks
             if isinstance(each, ModelCheckpoint) and each.dirpath is None
@@ -218,19 +221,20 @@ class Trainer(Names):
             CheckpointError: for a state of another model, other data or other settings.
             Preempted: a signal came; the program, if it does not catch this, ends with exit code 75.
         """
-        if not self._keeps and self.run is None:
-            _check_kept(self.config)
-        data = Data(self.session, "fit", datamodule, train_dataloaders, val_dataloaders)
-        resume, state = self._state(model, ckpt_path, state)
-        if resume and (ended := finished(resume, self.config, model)):
-            self.run = ended
-            self.session.install(
-                self._own_callbacks, self._own_loggers, None, self._checkpoint_dir or ended.path / "checkpoints"
-            )
-            return
-        with self._placed(), self._kept_in_a_run(model, resume) as found:
-            fit(self.session, model, data, found if state is None else state)
-            self._note(model, self.session.metrics)
+        with self.session.running("fit"):
+            if not self._keeps and self.run is None:
+                _check_kept(self.config)
+            data = Data(self.session, "fit", datamodule, train_dataloaders, val_dataloaders)
+            resume, state = self._state(model, self._asked(ckpt_path), state)
+            if resume and (ended := finished(resume, self.config, model)):
+                self.run = ended
+                self.session.install(
+                    self._own_callbacks, self._own_loggers, None, self._checkpoint_dir or ended.path / "checkpoints"
+                )
+                return
+            with self._placed(), self._kept_in_a_run(model, resume) as found:
+                fit(self.session, model, data, found if state is None else state)
+                self._note(model, self.session.metrics)
 
     def validate(
         self,
@@ -281,8 +285,8 @@ class Trainer(Names):
 
         ``return_predictions`` False returns None, for those that a callback writes; the rest is as of ``test``.
         """
-        session, data = self.session, Data(self.session, "predict", datamodule, dataloaders)
-        with self._placed(), session.attached(self._chosen(model, "predict"), "predict", data.module):
+        session = self.session
+        with self._evaluating("predict", model, datamodule, dataloaders) as data:
             own = session.overrides("predict_step") or session.overrides("forward")
             if session.task.predict_step is None or not own:
                 name = type(session.task).__name__
@@ -290,7 +294,7 @@ class Trainer(Names):
             self._load_weights(ckpt_path, model)
             session.task.zero_grad()
             with data.sources() as (sources, _):
-                limits = session.batches_to_run("predict", sources)
+                limits = session.batches_of[TrainerFn.PREDICTING] = session.batches_to_run("predict", sources)
                 outputs = evaluate(session, "predict", sources, limits, keep=return_predictions is not False).outputs
         if return_predictions is False:
             return None
@@ -329,19 +333,30 @@ class Trainer(Names):
         verbose: bool,
         datamodule: Any,
     ) -> list[Metrics]:
-        session, data = self.session, Data(self.session, stage, datamodule, given)
-        split = stage[:3] if stage == "validate" else stage
-        with self._placed(), self._adding(), session.attached(self._chosen(task, stage), stage, data.module):
+        session, split = self.session, stage[:3] if stage == "validate" else stage
+        with self._evaluating(stage, task, datamodule, given) as data:
             if not session.overrides(f"{kind}_step"):
                 raise ConfigError(f"{stage}: expected {type(session.task).__name__} to have a {kind}_step, got none")
             self._load_weights(ckpt_path, task)
             session.task.zero_grad()
             with data.sources() as (sources, _):
-                metrics = evaluate(session, kind, sources, session.batches_to_run(split, sources)).metrics
+                limits = session.batches_of[TrainerFn(stage)] = session.batches_to_run(split, sources)
+                metrics = evaluate(session, kind, sources, limits).metrics
             self._note(session.task, {name: value for each in reversed(metrics) for name, value in each.items()})
         if verbose and any(metrics):
             print(results_table(metrics, stage))
         return metrics
+
+    @contextmanager
+    def _evaluating(self, stage: str, task: Task | None, datamodule: Any, given: Any) -> Iterator[Data]:
+        """All that is around an evaluation; yields where its batches come from."""
+        with self.session.running(stage), ExitStack() as stack:
+            data = Data(self.session, stage, datamodule, given)
+            stack.enter_context(self._placed())
+            if stage != "predict":
+                stack.enter_context(self._adding())
+            stack.enter_context(self.session.attached(self._chosen(task, stage), stage, data.module))
+            yield data
 
     def _chosen(self, task: Task | None, stage: str) -> Task:
         if task is None and not self.session.has_task:
@@ -350,12 +365,16 @@ class Trainer(Names):
 
     def _load_weights(self, ckpt_path: str | Path | None, task: Task | None) -> None:
         """Load the weights that are to be evaluated; without ``task`` and ``ckpt_path`` the best."""
+        ckpt_path = self._asked(ckpt_path)
         if ckpt_path is None and task is not None:
             return
+        if ckpt_path is None:
+            verb = self.session.fn.value
+            self.session.tell(f"{verb}: no model and no ckpt_path was given: the best weights of the last fit are loaded")
         path = checkpoint_path("best" if ckpt_path is None else ckpt_path, self.session.callbacks)
         if path is None:
             return
-        found = checkpoint.load(path)
+        self.session.ckpt_path, found = str(path), checkpoint.load(path)
         if self.session.datamodule is not None:
             self.session.datamodule.restore(found)
         load_weights(self.session, found)
@@ -415,6 +434,7 @@ class Trainer(Names):
             raise ConfigError("fit: expected ckpt_path or state, got both")
         kind = Path(self.default_root_dir) / type(task).__name__
         if self._keeps and (folder := to_go_on_with(ckpt_path, kind, self.config)):
+            self.session.ckpt_path = str(folder)
             return str(folder), None
         if Path(ckpt_path).is_dir():
             raise ConfigError(f"ckpt_path: expected a checkpoint, or the folder of a run that can go on, got {ckpt_path}")
@@ -422,13 +442,28 @@ class Trainer(Names):
             say(f"ckpt_path='last': {kind} has no run to go on with: a new one begins")
             return "", None
         path = checkpoint_path(ckpt_path, self.session.callbacks)
-        return "", None if path is None else checkpoint.load(path)
+        if path is None:
+            return "", None
+        self.session.ckpt_path = str(path)
+        return "", checkpoint.load(path)
+
+    @property
+    def ckpt_path(self) -> str | None:
+        """What the last verb loaded, or went on with. A path that is set here holds for each verb that is given none."""
+        return self._ckpt_path or self.session.ckpt_path
+
+    @ckpt_path.setter
+    def ckpt_path(self, path: str | Path | None) -> None:
+        self._ckpt_path, self.session.ckpt_path = None if path is None else str(path), None
+
+    def _asked(self, given: str | Path | None) -> str | Path | None:
+        """What a verb was given as ``ckpt_path``, else the one that was set."""
+        if given is not None and self._ckpt_path is not None:
+            warnings.warn(f"trainer.ckpt_path={self._ckpt_path!r} gives way to ckpt_path={str(given)!r}", stacklevel=4)
+            self._ckpt_path = None
+        return self._ckpt_path if given is None else given
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
-
-    def state(self) -> dict[str, Any]:
-        """All that is needed to go on from here: weights, optimizers, schedulers, counters, metrics, callbacks."""
-        return capture(self.session)
 
     def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
         """Write the state, or with ``weights_only`` the weights and counters alone.
@@ -482,7 +517,7 @@ class Trainer(Names):
     optimizers, schedulers = Of[list[CountingOptimizer]]("session"), Of[list[Scheduler]]("session")
     gradient_norm = Of[float]("session")
     fitting, sanity_checking, accumulating = Of[bool]("session"), Of[bool]("session"), Of[bool]("session")
-    num_training_batches, num_val_batches = Of[int]("session"), Of[int]("session")
+    num_training_batches, num_val_batches = Of[int]("session"), Of["list[int | float]"]("session")
     validates_this_epoch, validates_once_an_epoch = Of[bool]("session"), Of[bool]("session")
     resumed_from = Of["Path | None"]("session")
 

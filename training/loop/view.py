@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from training.config import TrainConfig
+from training.loop.states import TrainerState
 
 
 class TrainerView(Protocol):
@@ -99,8 +100,8 @@ class TrainerView(Protocol):
         """Whether the current training batch is the epoch's last."""
 
     @property
-    def num_val_batches(self) -> int:
-        """Batches of a validation, of all sources together."""
+    def num_val_batches(self) -> Sequence[int | float]:
+        """Batches of a validation, of each source; infinite where it is only known once they are read."""
 
     @property
     def resumed_from(self) -> Path | None:
@@ -205,8 +206,9 @@ class TrainerView(Protocol):
     def note_norm(self, norm: float) -> None:
         """The gradients' norm, found by clipping them."""
 
-    def state(self) -> dict[str, Any]:
-        """All that is needed to go on from here."""
+    @property
+    def state(self) -> TrainerState:
+        """What is being done; called, as ``state()``, all that is needed to go on from here."""
 
     def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
         """Write the state, or with ``weights_only`` the weights and counters alone."""

@@ -51,6 +51,7 @@ class Keeper:
         self.every_steps, self.every_seconds = interval(every, "checkpoint_every")
         self.limit = seconds(max_time, "max_time")
         self.reason = ""
+        self.received_sigterm = False
         self.trained = False
         """Whether a batch was trained on since the start: until then the time limit waits, for a validation to end."""
         self.started = self.last_time = time.monotonic()
@@ -96,6 +97,7 @@ class Keeper:
         def handle(number: int, frame: FrameType | None) -> None:
             if self.reason and number == signal.SIGINT:
                 raise KeyboardInterrupt
+            self.received_sigterm = self.received_sigterm or number == signal.SIGTERM
             self.stop(f"{signal.Signals(number).name} received")
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}

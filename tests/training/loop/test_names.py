@@ -98,4 +98,5 @@ def test_who_takes_part() -> None:
     assert trainer.early_stopping_callback is stopping
     assert trainer.checkpoint_callback is keeping
     bare = Trainer(max_epochs=1, logger=False, accelerator="cpu")
-    assert (bare.logger, bare.early_stopping_callback, bare.checkpoint_callback, bare.log_dir) == (None,) * 4
+    assert (bare.logger, bare.early_stopping_callback, bare.checkpoint_callback) == (None,) * 3
+    assert bare.log_dir == bare.default_root_dir
