@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipFile
 
-from training.errors import CheckpointError, DataError, DiskError, is_out_of_memory
+from training.errors import CheckpointError, CheckpointNotFoundError, DataError, DiskError, is_out_of_memory
 from training.files import atomic_path, atomic_write, fault_point, inside, is_inside, remove_partial, sha256_file
 from training.visible import short_digest, shortened
 
@@ -67,10 +67,10 @@ def _write(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read and verify a checkpoint onto the CPU. CheckpointError names what is wrong with it."""
+    """Read and verify a checkpoint onto the CPU. CheckpointError names what is wrong with it, or that there is none."""
     fault = verify(path)
     if fault:
-        raise CheckpointError(f"{path}: {fault}")
+        raise (CheckpointError if path.is_file() else CheckpointNotFoundError)(f"{path}: {fault}")
     found = Loaded(_read(path))
     found.path = path
     return found

@@ -46,6 +46,10 @@ class CheckpointError(SamebitsError):
     """A checkpoint or a run folder cannot be used."""
 
 
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """There is no file of this name."""
+
+
 class NonFiniteError(SamebitsError):
     """A loss or a gradient is NaN or infinite (see training/loop/nonfinite.py)."""
 
@@ -111,7 +115,7 @@ def known(error: BaseException) -> SamebitsError | None:
         asked = _ASKED.search(str(error))
         more = f": {_size(asked[1], asked[2])} more were asked for" if asked else ""
         return OutOfMemory(f"not enough memory{more}; make the work smaller (its batches or files), or give it more memory")
-    if not isinstance(error, OSError) or isinstance(error, BrokenPipeError):
+    if not isinstance(error, OSError) or isinstance(error, BrokenPipeError | SamebitsError):
         return None
     name = error.filename if isinstance(error.filename, str) else ""
     said = error.strerror or str(error) or type(error).__name__

@@ -137,6 +137,13 @@ def hyperparameters_to_log(*owners: HyperparametersMixin | None) -> dict[str, An
     return told
 
 
+def check_not_offered(hparams_file: Any, weights_only: bool | None) -> None:
+    """ConfigError for what ``load_from_checkpoint`` has in Lightning and not here."""
+    if hparams_file is not None or weights_only is False:
+        what = "hparams_file" if hparams_file is not None else "weights_only=False"
+        raise ConfigError(f"load_from_checkpoint: {what} is not offered; give what the checkpoint lacks by name")
+
+
 def rebuilt(cls: type[T], checkpoint: Mapping[str, Any], given: Mapping[str, Any], where: str) -> T:
     """An instance of ``cls`` from the hyperparameters in a checkpoint, and what is ``given`` in their place or beside them.
 

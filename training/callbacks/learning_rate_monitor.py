@@ -68,6 +68,8 @@ class LearningRateMonitor(Callback):
     def _log(self, trainer: TrainerView, interval: str) -> None:
         values = trainer.learning_rates(interval, momentum=self.log_momentum, weight_decay=self.log_weight_decay)
         for name in trainer.learning_rates(interval):
+            if name.endswith("/pg1") and (alone := name.removesuffix("/pg1")) in self.lrs:
+                self.lrs = {name if each == alone else each: rates for each, rates in self.lrs.items()}
             self.lrs.setdefault(name, []).append(values[name])
             if self.log_momentum:
                 self.last_momentum_values[f"{name}-momentum"] = values[f"{name}-momentum"]

@@ -32,8 +32,8 @@ class BasePredictionWriter(Callback):
         ...         print(batch_idx, prediction)
         >>> writer = Printed("batch")
 
-    What Lightning calls batch indices, the places of a batch's items in the data, is here what ``Task.batch_ids`` says of
-    the batch; None where it says nothing.
+    The batch indices are the places of a batch's items in the data set, as a DataLoader's sampler gave them, or what
+    ``Task.batch_ids`` says of the batch; None where neither says anything.
 
     Source: Lightning 2.6's ``BasePredictionWriter``.
     """
@@ -76,6 +76,7 @@ class BasePredictionWriter(Callback):
         self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         ids = task.batch_ids(batch)
+        ids = trainer.batch_indices if ids is None else ids
         if self.interval != "batch":
             kept = outputs if trainer.device.type == "cpu" else map_tensors(outputs, torch.Tensor.cpu)
             self._predictions.setdefault(dataloader_idx, []).append(kept)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from training import checkpoint
 from training.data.hooks import DataHooks
 from training.errors import ConfigError
-from training.hyperparameters import HyperparametersMixin, rebuilt
+from training.hyperparameters import HyperparametersMixin, check_not_offered, rebuilt
 
 ModuleT = TypeVar("ModuleT", bound="DataModule")
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader")
@@ -93,16 +93,23 @@ class DataModule(DataHooks, HyperparametersMixin):
 
     @classmethod
     def load_from_checkpoint(
-        cls: type[ModuleT], checkpoint_path: str | Path, map_location: Any = None, **kwargs: Any
+        cls: type[ModuleT],
+        checkpoint_path: str | Path,
+        map_location: Any = None,
+        hparams_file: None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
     ) -> ModuleT:
         """One from the hyperparameters and the state in a checkpoint; ``kwargs`` go before what is stored.
 
-        ``map_location`` is there since it is in Lightning: a data module has no device.
+        ``map_location`` is there since it is in Lightning: a data module has no device. ``hparams_file`` and
+        ``weights_only`` are as of ``Task.load_from_checkpoint``.
 
         Raises:
             CheckpointError: for a file that is damaged, and for arguments of ``__init__`` that it does not hold.
             ConfigError: for ``kwargs`` that ``__init__`` does not take.
         """
+        check_not_offered(hparams_file, weights_only)
         found = checkpoint.load(Path(checkpoint_path))
         made = rebuilt(cls, found, kwargs, str(checkpoint_path))
         made.restore(found)

@@ -18,6 +18,11 @@ TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_b
 class DataHooks:
     """Lightning 2.6's names and arguments. What a task and its data module both have is the data module's."""
 
+    prepare_data_per_node = True
+    """As in Lightning; there is one process, which prepares the data."""
+    allow_zero_length_dataloader_with_multiple_devices = False
+    """As in Lightning; there is one device."""
+
     def prepare_data(self) -> None:
         """Before ``setup``: download, unpack. Nothing that is assigned here is needed later, so that it can be left out."""
 

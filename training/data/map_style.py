@@ -105,6 +105,9 @@ class _Reading:
 class MapPlan(Plan):
     """An epoch's batches of a DataLoader over a data set that is indexed."""
 
+    batch_indices: list[Any] | None = None
+    """Which items of the data set are in the batch that was taken last."""
+
     def __init__(self, reading: _Reading, order: Order, epoch: int, again: int, batched: bool) -> None:
         self.epoch = (epoch, again)
         self.length, self.known = order.length, order.known
@@ -122,7 +125,8 @@ class MapPlan(Plan):
     def _take(self, k: int) -> Any:
         self._go_to(k)
         batch = self._reading.load()
-        self._next = k + 1
+        self._next, indices = k + 1, self._requests.handed.popleft().indices
+        self.batch_indices = list(indices) if self._batched else [indices]
         if self._next == self.length:
             self._reading.stop()
         return batch
@@ -155,9 +159,12 @@ class _Requests(Iterator[Request]):
 
     def __init__(self, requests: Iterator[Request], k: int) -> None:
         self._requests, self._ahead, self._drawn = requests, deque[Request](), k
+        self.handed = deque[Request]()
+        """Those that were handed on and whose batch was not taken yet."""
 
     def __next__(self) -> Request:
-        return self._ahead.popleft() if self._ahead else self._draw()
+        self.handed.append(self._ahead.popleft() if self._ahead else self._draw())
+        return self.handed[-1]
 
     def _draw(self) -> Request:
         request = next(self._requests)

@@ -45,6 +45,9 @@ class CSVLogger(FolderLogger):
     Source: Lightning 2.6's ``CSVLogger``.
     """
 
+    NAME_HPARAMS_FILE = "hparams.yaml"
+    NAME_METRICS_FILE = "metrics.csv"
+
     def __init__(
         self,
         save_dir: str | Path,
@@ -67,13 +70,13 @@ class CSVLogger(FolderLogger):
     @property
     def path(self) -> Path:
         """The table."""
-        return Path(self.log_dir) / "metrics.csv"
+        return Path(self.log_dir) / self.NAME_METRICS_FILE
 
     def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
         """Take hyperparameters, a dict or a Namespace, and write ``hparams.yaml``."""
         self.hparams.update(as_dict(params))
         Path(self.log_dir).mkdir(parents=True, exist_ok=True)
-        atomic_write(Path(self.log_dir) / "hparams.yaml", as_yaml(self.hparams))
+        atomic_write(Path(self.log_dir) / self.NAME_HPARAMS_FILE, as_yaml(self.hparams))
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         """Take scalars by name; without a step their line's number is the step."""

@@ -44,6 +44,8 @@ class TensorBoardLogger(FolderLogger):
     Source: Lightning 2.6's ``TensorBoardLogger``.
     """
 
+    NAME_HPARAMS_FILE = "hparams.yaml"
+
     def __init__(
         self,
         save_dir: str | Path,
@@ -107,7 +109,7 @@ class TensorBoardLogger(FolderLogger):
         """Bring it out; ``hparams.yaml`` once, where there is a folder."""
         if self._board is not None:
             self._board.flush()
-        path = Path(self.log_dir) / "hparams.yaml"
+        path = Path(self.log_dir) / self.NAME_HPARAMS_FILE
         if path.parent.is_dir() and not path.is_file():
             atomic_write(path, as_yaml(self.hparams))
 

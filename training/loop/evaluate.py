@@ -109,6 +109,7 @@ def _run_batches(
             session.boundary()
         session.seed(f"{kind} batch", session.progress.current_epoch, source, i)
         batch = session.place(plan[i], source)
+        session.batch_indices = getattr(plan, "batch_indices", None)
         session.evaluated[session.fn] = [n + 1 for n in session.evaluated[session.fn]]
         session.in_batch = True
         session.call(f"on_{kind}_batch_start", batch, i, *several)
@@ -121,7 +122,7 @@ def _run_batches(
             if session.loggers:
                 session.log_metrics(session.results.collect(on_step=True)["log"], step)
             session.eval_steps[source], session.progress.validated = step + 1, True
-    session.results.batch = None  # whose memory the next one may need
+    session.results.batch = session.batch_indices = None  # whose memory the next one may need
     session.collect()
     session.in_batch = False
     close(plan)

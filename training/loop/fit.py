@@ -51,6 +51,7 @@ def fit(session: Session, task: Task, data: Data, state: dict[str, Any] | None =
                 val = _measured(session, task, *stack.enter_context(data.sources()))
             if state is not None:
                 restore_model(session, state)  # before there are optimizers, as in Lightning
+                _check_epochs(session)
             configure_optimizers(session)
             session.attributes = Attributes(task, session.callbacks) if task.keeps_attributes else None
             if state is not None:
@@ -264,6 +265,16 @@ def _may_stop(session: Session) -> bool:
     # As in Lightning: min_steps alone also asks for a first epoch, so that a stop before it is not one.
     enough = session.progress.epochs_processed >= (min_epochs or bool(min_steps))
     return enough and session.progress.global_step >= min_steps
+
+
+def _check_epochs(session: Session) -> None:
+    """ConfigError for a state that has more epochs behind it than are asked for: nothing would be trained."""
+    behind = session.progress.current_epoch
+    if session.max_epochs != -1 and behind > session.max_epochs:
+        raise ConfigError(
+            f"max_epochs: expected {behind} or more, since the checkpoint has {behind} epochs behind it, got "
+            f"{session.max_epochs}"
+        )
 
 
 # -- going on from a state -------------------------------------------------------------------------------------------------

@@ -95,8 +95,8 @@ def _strictness(task: Any, strict: bool | None) -> bool:
 
 
 def _device(map_location: Any) -> torch.device:
-    if map_location is None:
-        return torch.device("cpu")
+    if map_location is None or isinstance(map_location, Mapping) or callable(map_location):
+        return torch.device("cpu")  # where the weights are read: torch.load's dicts and functions are of what was elsewhere
     if isinstance(map_location, str | torch.device | int):
         try:
             return torch.device(map_location)

@@ -6,7 +6,7 @@ They hold nothing: what they say is read off the session. Only ``fit_loop.max_ep
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from training.loop.fit import limit_reached
 from training.loop.progress import IN_BATCH
@@ -174,6 +174,11 @@ class EvaluationLoop:
     def num_dataloaders(self) -> int:
         """The sources of the last pass."""
         return len(self._session.batches_of[self._fn])
+
+    @property
+    def current_batch_indices(self) -> list[Any]:
+        """Which items of a DataLoader's data set are in the batch that is run; empty where that is not known."""
+        return self._session.batch_indices or []
 
     @property
     def skip(self) -> bool:

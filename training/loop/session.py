@@ -116,6 +116,8 @@ class Session:
         """Whether the task's code draws from the global generators, so that they are set before it runs."""
         self.own_gradients = False
         """Whether the task makes its gradients itself, and hands them out as ``ledger_tensors``."""
+        self.batch_indices: list[Any] | None = None
+        """Of the evaluation batch that is run: which items of the data set are in it, as far as a sampler says so."""
         self.modes: dict[nn.Module, bool] = {}
         """While an evaluation runs: whether each module was in train mode before."""
         self.resume_point: dict[str, Any] | None = None

@@ -91,10 +91,10 @@ def restore_weights(session: Session, checkpoint: dict[str, Any]) -> None:
 
 def restore_model(session: Session, checkpoint: dict[str, Any]) -> None:
     """Weights, counters and callbacks back to where ``capture`` was called; before there are optimizers, as in Lightning."""
-    if session.datamodule is not None:
-        session.datamodule.restore(checkpoint)
     with restoring():
         restore_weights(session, checkpoint)
+    if session.datamodule is not None:
+        session.datamodule.restore(checkpoint)
     with both_names(checkpoint):
         session.call_callbacks("on_load_checkpoint", checkpoint)
     with restoring():

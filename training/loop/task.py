@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from training.data.tensors import as_tensors
 from training.errors import ConfigError
-from training.hyperparameters import HyperparametersMixin
+from training.hyperparameters import HyperparametersMixin, check_not_offered
 from training.loop.finite import check_loss
 from training.loop.gradients import clip, clipping
 from training.loop.hooks import Hooks
@@ -202,7 +202,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
 
         Args:
             checkpoint_path: the file: of a ModelCheckpoint, of ``Trainer.save_checkpoint``, or in a run's folder.
-            map_location: the device that it is to be on; None for the CPU.
+            map_location: the device that it is to be on; None for the CPU, and so is a dict or a function of torch.load's.
             hparams_file: not offered: give the values as ``kwargs``.
             strict: whether all weights must be there, and no others; None for ``strict_loading``.
             weights_only: checkpoints are always read without running code; False is refused.
@@ -215,9 +215,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
             CheckpointError: for a file that is damaged, arguments that it does not hold, and weights of another model.
             ConfigError: for ``kwargs`` that ``__init__`` does not take.
         """
-        if hparams_file is not None or weights_only is False:
-            what = "hparams_file" if hparams_file is not None else "weights_only=False"
-            raise ConfigError(f"load_from_checkpoint: {what} is not offered; give what the checkpoint lacks by name")
+        check_not_offered(hparams_file, weights_only)
         return load_task(cls, checkpoint_path, map_location, strict, kwargs)
 
     def print(self, *args: Any, **kwargs: Any) -> None:

@@ -375,9 +375,9 @@ class Trainer(Names):
         if path is None:
             return
         self.session.ckpt_path, found = str(path), checkpoint.load(path)
+        load_weights(self.session, found)
         if self.session.datamodule is not None:
             self.session.datamodule.restore(found)
-        load_weights(self.session, found)
 
     # -- the run around a verb ------------------------------------------------------------------------------------------
 
@@ -520,6 +520,7 @@ class Trainer(Names):
     num_training_batches, num_val_batches = Of[int]("session"), Of["list[int | float]"]("session")
     validates_this_epoch, validates_once_an_epoch = Of[bool]("session"), Of[bool]("session")
     resumed_from = Of["Path | None"]("session")
+    batch_indices = Of["list[Any] | None"]("session")
 
     has_loggers, should_log = Of[bool]("session"), Of[bool]("session")
     metrics, progress_bar_metrics = Of[dict[str, float]]("session"), Of[dict[str, float]]("session")

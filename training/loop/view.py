@@ -100,6 +100,10 @@ class TrainerView(Protocol):
         """Whether the current training batch is the epoch's last."""
 
     @property
+    def batch_indices(self) -> list[Any] | None:
+        """Of the evaluation batch that is run: which items of a DataLoader's data set are in it, as far as that is known."""
+
+    @property
     def num_val_batches(self) -> Sequence[int | float]:
         """Batches of a validation, of each source; infinite where it is only known once they are read."""
 

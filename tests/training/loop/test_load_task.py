@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
         ),
         (other, {}, "Net needs hidden, which the checkpoint does not hold; pass hidden=…"),
         (path, {"hiden": 5}, "Net takes no hiden; it takes hidden, backbone, lr"),
-        (path, {"map_location": {"cuda": "cpu"}}, "map_location: expected a device"),
+        (path, {"map_location": 1.5}, "map_location: expected a device"),
         (path, {"map_location": "moon"}, "map_location: expected a device such as cpu or cuda, got 'moon'"),
         (path, {"weights_only": False}, "weights_only=False is not offered"),
         (path, {"hparams_file": "a.yaml"}, "hparams_file is not offered"),
