@@ -36,7 +36,8 @@ from training.files import sha256_file
 from training.loop.cadence import limits
 from training.loop.callback import Callback
 from training.loop.device import precision
-from training.loop.tables import ModelSummary, results_table
+from training.loop.model_summary import ModelSummary
+from training.loop.tables import results_table
 from training.loop.trainer import Trainer
 from training.run.experiment import Experiment, RunOptions, already_finished, open_run
 from training.run.folder import check_beside, newest_finished

@@ -76,6 +76,7 @@ SLOW = {
         "ner/test_linear_work.py",
         "training/callbacks/test_model_checkpoint.py::test_a_state_made_by_somebody_has_no_other_file_deleted",
         "training/loop/test_keywords.py",
+        "training/loop/test_model_summary.py",
         "training/loop/test_tables.py",
     ],
 }

@@ -3,12 +3,13 @@
     import training.lightning_names as pl
     from training.lightning_names import LightningDataModule, LightningModule, Trainer, seed_everything
 
-``pl.callbacks`` and ``pl.loggers`` are there, too. docs/lightning.md says what behaves otherwise.
+``pl.callbacks``, ``pl.loggers`` and ``pl.utilities`` are there, too. docs/lightning.md says what behaves otherwise.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import training
@@ -18,7 +19,9 @@ from training.loop.callback import Callback
 from training.loop.task import Task as LightningModule
 from training.loop.trainer import Trainer
 
-__all__ = ["Callback", "LightningDataModule", "LightningModule", "Trainer", "callbacks", "loggers", "seed_everything"]
+__all__ = [
+    "Callback", "LightningDataModule", "LightningModule", "Trainer", "callbacks", "loggers", "seed_everything", "utilities",
+]  # fmt: skip
 
 
 NOT_OFFERED = {
@@ -41,8 +44,27 @@ NOT_OFFERED = {
 """Names of Lightning that are not here, and what to do in their place."""
 
 
+OF_CALLBACKS, OF_LOGGERS = (
+    {name: home for name, home in training._HOMES.items() if home.startswith(f"training.{room}.")}
+    for room in ("callbacks", "loggers")
+)
+OF_UTILITIES = {
+    "AttributeDict": "training.hyperparameters",
+    "CombinedLoader": "training.data.combined",
+    "MisconfigurationException": "training.errors:ConfigError",
+    "ModelSummary": "training.loop.model_summary",
+    "grad_norm": "training.loop.gradients",
+    "move_data_to_device": "training.data.tensors:move",
+    "rank_zero_info": "training.loop.ranks",
+    "rank_zero_only": "training.loop.ranks",
+    "rank_zero_warn": "training.loop.ranks",
+    "summarize": "training.loop.model_summary",
+}
+"""Where the names are from; after a colon, what they are called there."""
+
+
 class Names:
-    """The public names of a room, as attributes.
+    """Names of a room of Lightning's, as attributes.
 
     Example:
         >>> import training.lightning_names as pl
@@ -51,19 +73,23 @@ class Names:
         True
     """
 
-    def __init__(self, room: str, *more: str) -> None:
-        self._room, self._more = room, more
+    def __init__(self, room: str, homes: Mapping[str, str]) -> None:
+        self._room, self._homes = room, homes
 
     def __dir__(self) -> list[str]:
-        return sorted({*self._more, *(name for name, home in training._HOMES.items() if home.startswith(f"{self._room}."))})
+        return sorted(self._homes)
 
     def __getattr__(self, name: str) -> Any:
         if name in NOT_OFFERED:
             raise AttributeError(f"{self._room}: {name} is not offered: {NOT_OFFERED[name]}")
-        if name not in dir(self):
-            raise AttributeError(f"{self._room} has no {name!r}; it has {', '.join(dir(self)) or 'nothing yet'}")
-        return getattr(importlib.import_module(training._HOMES[name]), name)
+        if name not in self._homes:
+            raise AttributeError(f"{self._room} has no {name!r}; it has {', '.join(dir(self))}")
+        home, _, own = self._homes[name].partition(":")
+        return getattr(importlib.import_module(home), own or name)
 
 
-callbacks = Names("training.callbacks", "Callback")
-loggers = Names("training.loggers")
+callbacks = Names(
+    "training.callbacks", {**OF_CALLBACKS, **dict.fromkeys(("Callback", "Checkpoint"), "training.loop.callback")}
+)
+loggers = Names("training.loggers", OF_LOGGERS)
+utilities = Names("utilities", OF_UTILITIES)

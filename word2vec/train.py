@@ -15,7 +15,7 @@ from training.leftovers import temporary_folder
 from training.loop.cadence import limit_batches, limits
 from training.loop.callback import Callback
 from training.loop.memory import keep_freed_memory
-from training.loop.tables import ModelSummary
+from training.loop.model_summary import ModelSummary
 from training.loop.task import Task
 from training.loop.trainer import Trainer
 from training.loop.view import TrainerView

@@ -237,6 +237,41 @@ def states_of_all_that_keep_one(pl: Any, folder: Path) -> Any:
     return seen, dict(loaded.hparams), loaded.prepare_data_per_node
 
 
+# -- the module, utilities --------------------------------------------------------------------------------------------
+
+
+@program
+def norms_of_gradients(pl: Any, folder: Path) -> Any:
+    seen: list[Any] = []
+
+    class Noted(model(pl)):  # type: ignore[misc]
+        def on_before_optimizer_step(self, optimizer: Any) -> None:
+            for norm in (2, "inf", 1.5):
+                seen.append(plain(pl.utilities.grad_norm(self, norm)))
+            seen.append(plain(pl.utilities.grad_norm(self.layer, 1, group_separator="_")))
+            self.log_dict(pl.utilities.grad_norm(self.layer, 2))
+
+    trainer = pl.Trainer(max_epochs=1, limit_train_batches=2, **ALONE)
+    trainer.fit(Noted())
+    refused = [checked(pl.utilities.grad_norm, nn.Linear(1, 1), norm) for norm in (0, -1, "x")]
+    return seen, sorted(trainer.callback_metrics), pl.utilities.grad_norm(nn.Linear(1, 1), 2), refused
+
+
+@program
+def what_the_first_process_does(pl: Any, folder: Path) -> Any:
+    def double(x: int) -> int:
+        """Twice."""
+        return 2 * x
+
+    double = pl.utilities.rank_zero_only(double)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pl.utilities.rank_zero_warn("careful", category=RuntimeWarning)
+    moved = pl.utilities.move_data_to_device({"a": [torch.ones(1)], "b": "text"}, torch.device("cpu"))
+    values = pl.utilities.AttributeDict(a=1)
+    return double(3), double.__doc__, [(str(each.message), each.category) for each in caught], moved["b"], values.a
+
+
 # -- data modules --------------------------------------------------------------------------------------------------------
 
 

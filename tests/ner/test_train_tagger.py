@@ -18,7 +18,7 @@ from ner.tagging.tagger import TrainedTagger
 from ner.train import train_tagger
 from training.errors import ConfigError, DataError, Preempted
 from training.files import sha256_file
-from training.loop.tables import human_count
+from training.loop.model_summary import human_count
 from training.run.experiment import RunOptions
 from training.run.folder import read_jsonl, read_manifest
 from word2vec.text.tokenize import TextRule

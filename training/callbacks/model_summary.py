@@ -5,7 +5,7 @@ from __future__ import annotations
 from training.bar import write
 from training.errors import ConfigError
 from training.loop.callback import Callback
-from training.loop.tables import ModelSummary as Summary
+from training.loop.model_summary import ModelSummary as Summary
 from training.loop.task import Task
 from training.loop.view import TrainerView
 from training.values import argument
@@ -13,6 +13,8 @@ from training.values import argument
 
 class ModelSummary(Callback):
     """Writes the model's layers, their types and their numbers of parameters to standard error when a fit begins.
+
+    With an ``example_input_array`` of the task the sizes of what goes in and comes out of them, too.
 
     Args:
         max_depth: 1 shows the task's own layers, 2 their layers too, -1 all; 0 shows nothing.

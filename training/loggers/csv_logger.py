@@ -68,6 +68,16 @@ class CSVLogger(FolderLogger):
         """Whether the file is this logger's: one that was there before is replaced."""
 
     @property
+    def experiment(self) -> CSVLogger:
+        """The logger itself, whose ``log_metrics``, ``save`` and ``metrics_file_path`` are those of Lightning's."""
+        return self
+
+    @property
+    def metrics_file_path(self) -> str:
+        """The table's path."""
+        return str(self.path)
+
+    @property
     def path(self) -> Path:
         """The table."""
         return Path(self.log_dir) / self.NAME_METRICS_FILE
