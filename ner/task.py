@@ -55,24 +55,38 @@ class TaggerTask(Task):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        c, epoch = self.config, self.current_epoch
-        words = replace_rare(batch, self.rare, c.unk_replace, UNKNOWN, c.seed, epoch, batch_idx)
+    def cut_batch(self, batch: Batch, shards: int) -> list[Batch | None]:
+        return batch.cut(shards)
+
+    def loss_count(self, batch: Batch) -> int:
+        return len(batch.labels)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        c, place = self.config, (self.current_epoch, batch_idx, *self.shard)
+        words = replace_rare(batch, self.rare, c.unk_replace, UNKNOWN, c.seed, *place)
         if c.word_dropout:
-            kept = keep_mask((len(words),), c.word_dropout, c.seed, "word dropout", epoch, batch_idx).to(words.device)
+            kept = keep_mask((len(words),), c.word_dropout, c.seed, "word dropout", *place).to(words.device)
             words = torch.where(kept > 0, words, UNKNOWN)
-        scores = self.model(batch, words, self._masks(epoch, batch_idx))
+        scores = self.model(batch, words, self._masks(place))
         loss = self.model.loss(scores, batch)
-        if c.train_f1:
-            with torch.no_grad():
-                self._count("train", batch, self.model.decode(scores.detach(), batch))
         self.log("train_loss", loss, batch_size=len(batch.labels), on_step=True, on_epoch=True, prog_bar=True)
+        if not c.train_f1:
+            return loss
+        with torch.no_grad():
+            labels = self.model.decode(scores.detach(), batch)
+        if self.shard:
+            return {"loss": loss, "labels": labels}  # counted in fold_shards, for the whole batch
+        self._count("train", batch, labels)
         return loss
 
-    def _masks(self, epoch: int, batch_idx: int) -> Masks:
-        """Dropout masks: pure functions of (seed, layer, epoch, batch)."""
+    def fold_shards(self, outputs: Any, batch: Batch) -> None:
+        if self.config.train_f1:
+            self._count("train", batch, outputs["labels"])
+
+    def _masks(self, place: tuple[int, ...]) -> Masks:
+        """Dropout masks: pure functions of (seed, layer, place)."""
         c = self.config
-        return lambda name, shape: keep_mask(shape, c.dropout, c.seed, f"dropout/{name}", epoch, batch_idx)
+        return lambda name, shape: keep_mask(shape, c.dropout, c.seed, f"dropout/{name}", *place)
 
     def on_train_epoch_start(self) -> None:
         self.counts["train"] = SpanCounts()

@@ -78,7 +78,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         True
     """
     options = options or RunOptions()
-    if finished := already_finished(options, "ner"):
+    if finished := already_finished(options, "ner", config.shards):
         return finished
     here, options = placed(config, options)
     read = resolve_vectors(here, options)
@@ -235,7 +235,7 @@ def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded
     folder = run.run.path / "checkpoints"
     checkpoint.save(folder / "last.ckpt", {"weights": dict(task.state_dict())})
     if config.test_weights == "best" and best.best_model_path:
-        task.load_state_dict(checkpoint.load_weights(Path(best.best_model_path)))
+        task.load_state_dict(trainer.session.group.first(lambda: checkpoint.load_weights(Path(best.best_model_path))))
     checkpoint.save(folder / "model.ckpt", {"weights": dict(task.state_dict())})
     return trainer, float(best.best_model_score or 0.0)
 

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training.run.tensorboard", "training.yaml"),
     ("training.loggers",),
     ("training.determinism",),
-    ("training.data",),
+    ("training.data", "training.parallel"),
     ("training.loop",),
     ("training.callbacks",),
     ("training.run",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from contextlib import suppress
@@ -124,6 +125,11 @@ class Bar:
             self.stream.flush()
 
 
+def is_first() -> bool:
+    """Whether this process speaks for all that work on a run together: torchrun, and our launcher, number them."""
+    return int(os.environ.get("WORLD_SIZE") or 1) < 2 or os.environ.get("RANK", "0") == "0"
+
+
 def end_line() -> None:
     """Leave the bar that the terminal's last line shows, if there is one, where it is."""
     if _drawn is not None:
@@ -131,8 +137,9 @@ def end_line() -> None:
 
 
 def say(line: str) -> None:
-    """A line to standard error, above a bar that is drawn there."""
-    write(one_line(line, LONGEST_LINE))
+    """A line to standard error, above a bar that is drawn there; of several processes the first says it."""
+    if is_first():
+        write(one_line(line, LONGEST_LINE))
 
 
 def write(text: str, end: str = "\n", stream: Any = None) -> None:

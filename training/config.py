@@ -88,6 +88,13 @@ class TrainConfig:
     threads: int = option(
         0, "Number of CPU threads; 0 for one per core, as torch does.", section=RUN, least=0, most=MOST_THREADS
     )
+    shards: int = option(
+        1,
+        "Cut each batch into this many parts, a power of two: any number of processes that divides it gives the same bits.",
+        section=TRAINING,
+        least=1,
+        most=1024,
+    )
     deterministic: bool = option(
         False, "Use only torch's deterministic algorithms; fail on an operation that has none.", section=COMMON
     )

@@ -31,6 +31,13 @@ class Characters:
     lengths: Tensor  # (U,) int64
     word: Tensor  # (N,) int64: which of the U words each token is
 
+    def part(self, begin: int, end: int) -> Characters:
+        """Of the tokens from ``begin`` to ``end``."""
+        kinds, word = torch.unique(self.word[begin:end], return_inverse=True)
+        starts, lengths = torch.cumsum(self.lengths, 0) - self.lengths, self.lengths[kinds]
+        ids = self.ids[torch.from_numpy(_ranges(starts[kinds].numpy(), lengths.numpy()))]
+        return Characters(ids, lengths, word)
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -38,6 +45,12 @@ class Surroundings:
 
     mention: Tensor  # (N,) int64, from 0: the same for the mentions of one word in one document
     document: Tensor  # (N,) int64, from 0: which of the batch's documents a token is in
+
+    def part(self, begin: int, end: int) -> Surroundings:
+        """Of the tokens from ``begin`` to ``end``, numbered from 0."""
+        return Surroundings(
+            *(torch.unique(each[begin:end], return_inverse=True)[1] for each in (self.mention, self.document))
+        )
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,37 @@ class Batch:
     characters: Characters | None
     features: Tensor | None = None  # (N, 3) int64
     surroundings: Surroundings | None = None
+
+    def cut(self, parts: int) -> list[Batch | None]:
+        """Neighboring sentences, where there are documents whole ones, with about as many tokens a part; None for none.
+
+        A part ends with the sentence whose end is nearest to its share of the tokens.
+        """
+        ends = np.cumsum(self.plain_lengths)
+        if self.surroundings is not None:
+            of = self.surroundings.document.numpy()[ends - 1]
+            ends = ends[np.append(np.flatnonzero(np.diff(of)), len(of) - 1)]
+        shares = ends[-1] * np.arange(1, parts) / parts
+        after = np.searchsorted(ends, shares).clip(max=len(ends) - 1)
+        before = (after - 1).clip(min=0)
+        nearest = np.where(shares - ends[before] < ends[after] - shares, before, after)
+        tokens = [0, *ends[nearest].tolist(), int(ends[-1])]
+        return [self._part(a, b) if b > a else None for a, b in pairwise(np.maximum.accumulate(tokens).tolist())]
+
+    def _part(self, begin: int, end: int) -> Batch:
+        """The sentences of the tokens from ``begin`` to ``end``."""
+        ends = np.cumsum(self.plain_lengths)
+        first, last = np.searchsorted(ends, begin, "right"), np.searchsorted(ends, end) + 1
+        return Batch(
+            sentences=self.sentences[first:last],
+            lengths=self.lengths[first:last],
+            plain_lengths=self.plain_lengths[first:last],
+            words=self.words[begin:end],
+            labels=self.labels[begin:end],
+            characters=None if self.characters is None else self.characters.part(begin, end),
+            features=None if self.features is None else self.features[begin:end],
+            surroundings=None if self.surroundings is None else self.surroundings.part(begin, end),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,14 +287,14 @@ class Plan(Sequence[Batch]):
         return (self[i] for i in range(len(self)))
 
 
-def replace_rare(batch: Batch, rare: Tensor, probability: float, unknown: int, seed: int, epoch: int, index: int) -> Tensor:
+def replace_rare(batch: Batch, rare: Tensor, probability: float, unknown: int, seed: int, *place: int) -> Tensor:
     """The batch's word ids with words for which ``rare[id]`` holds read as ``unknown`` now and then (Lample et al. 2016).
 
-    So the unknown word's vector is trained. A pure function of (seed, epoch, batch index).
+    So the unknown word's vector is trained. A pure function of (seed, place): the epoch, the batch's number, a shard's.
     """
     if probability <= 0.0:
         return batch.words
-    draw = torch.from_numpy(unit(len(batch.words), seed, "unk", epoch, index)).to(batch.words.device)
+    draw = torch.from_numpy(unit(len(batch.words), seed, "unk", *place)).to(batch.words.device)
     return torch.where(rare[batch.words] & (draw < probability), unknown, batch.words)
 
 

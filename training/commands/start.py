@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from training.bar import is_first
 from training.commands.door import kinds
 from training.commands.help import Option
 from training.config import COMMON, RUN
@@ -60,7 +61,7 @@ def run_settings(flags: RunFlags, progress: bool) -> RunOptions:
     from training.commands.progress import voice
     from training.run.experiment import RunOptions
 
-    tell, callbacks, progressing = voice(flags.voice, progress)
+    tell, callbacks, progressing = voice(flags.voice if is_first() else "quiet", progress and is_first())
     return RunOptions(
         path=flags.path,
         argv=tuple(sys.argv[1:]),

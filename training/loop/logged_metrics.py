@@ -81,17 +81,17 @@ class Logged:
 
     def update(self, value: Any, batch_size: int | None) -> None:
         """Take a step's value in; ``batch_size`` is given where it weighs."""
-        number = _number(self.name, value)
-        self.value, self.seen = number, True
+        taken = number(self.name, value)
+        self.value, self.seen = taken, True
         if not self.on_epoch:
             return
         reduce_fx = self.arguments[4]
         if reduce_fx == "mean":
             assert batch_size is not None
-            self.total = self.total + number * batch_size
+            self.total = self.total + taken * batch_size
             self.weight += batch_size
         else:
-            self.total = number if self.weight == 0 else _reduce(reduce_fx, self.total, number)
+            self.total = taken if self.weight == 0 else _reduce(reduce_fx, self.total, taken)
             self.weight = 1.0
 
     def of_step(self) -> float | None:
@@ -142,7 +142,7 @@ class LoggedMetric(Logged):
                 "forward, and the epoch's was not asked for: log it with on_epoch=True",
                 stacklevel=5,
             )
-        self.value = None if step is None or not self.on_step else _number(self.name, step)
+        self.value = None if step is None or not self.on_step else number(self.name, step)
         self.seen, self.computed = True, None
 
     def of_step(self) -> float | None:
@@ -153,7 +153,7 @@ class LoggedMetric(Logged):
         """What the metric computes."""
         if self.computed is None:
             source = f" from compute() of the metric {self.attribute!r}"
-            self.computed = float(_number(self.name, self.metric.compute(), source))
+            self.computed = float(number(self.name, self.metric.compute(), source))
         return self.computed
 
     def reset(self) -> None:
@@ -282,7 +282,7 @@ def reduction(reduce_fx: Any) -> Any:
         return reduce_fx
 
 
-def _number(name: str, value: Any, source: str = "") -> Any:
+def number(name: str, value: Any, source: str = "") -> Any:
     """A float; on another device a scalar float64 tensor, so that logging does not wait for it. ``source`` is for errors."""
     if isinstance(value, torch.Tensor):
         if value.numel() != 1:

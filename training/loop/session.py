@@ -36,6 +36,7 @@ from training.loop.progress import FitProgress
 from training.loop.states import RunningStage, TrainerFn, TrainerState, TrainerStatus
 from training.loop.task import Task
 from training.loop.view import TrainerView
+from training.parallel.group import join
 
 Chain = tuple[list[Callable[..., Any]], Callable[..., Any] | None, list[Callable[..., Any]]]
 
@@ -79,6 +80,10 @@ class Session:
         given = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
         self.install(given, loggers, keep_going, checkpoint_dir)
         self.device = choose_device(config.device)
+        self.group = join(config.shards)
+        """The processes that share the work."""
+        self.shard: int | None = None
+        """Which part of the batch is being run; None outside of one, and where a batch has one part."""
         self.datamodule: DataModule | None = None
         """Where the task's data comes from, if from one."""
 
@@ -312,6 +317,11 @@ class Session:
                 keys = self._keys[purpose] = Keys(self.config.seed, purpose)
             set_generators(keys(*counters))
 
+    @property
+    def cuts_batches(self) -> bool:
+        """Whether a training batch is run in parts."""
+        return self.group.shards > 1 and self.task.cuts_batches
+
     # -- steps --------------------------------------------------------------------------------------------------------
 
     def place(self, batch: Any, source: int = 0) -> Any:
@@ -381,6 +391,15 @@ class Session:
         """The gradients' norm, found by clipping them: it is the step's unless that is known."""
         if self._stepped is not None:
             self.progress.gradient_norm, self._stepped = norm, None
+
+    def tell_all(self, value: Any) -> list[Any]:
+        """What each process has to tell, by rank; stops that were asked for travel with it, so that all stop at once."""
+        keeper: Any = self.keep_going
+        word = keeper.word() if hasattr(keeper, "word") else None
+        told = self.group.gather((value, word))
+        if word is not None:
+            keeper.hear([each for _, each in told])
+        return [each for each, _ in told]
 
     def boundary(self) -> None:
         """A batch boundary of a fit: the one place where it may be left."""

@@ -13,6 +13,7 @@ from training.loop import nonfinite
 from training.loop.finite import check_loss
 from training.loop.optimizers import CountingOptimizer, configure
 from training.loop.session import Session
+from training.loop.shards import forward_backward
 
 
 def configure_optimizers(session: Session) -> None:
@@ -47,12 +48,14 @@ def automatic_step(session: Session, batch: Any, batch_idx: int) -> Any:
     def closure() -> torch.Tensor | None:
         """What the optimizer steps by: it may run it more than once, as LBFGS does."""
         nonlocal outputs
+        if session.cuts_batches:
+            loss, outputs = sharded(session, batch, batch_idx)
+            if accumulating:
+                nonfinite.check_gradients(session, wrapped.optimizer)
+            return loss
         # forward: the loss, already divided for the mean over the accumulation window
         loss, outputs = _forward(session, batch, batch_idx)
-        # clear the gradients, but within a window they add up
-        if batch_idx % session.accumulate_grad_batches == 0:
-            session.call("on_before_zero_grad", wrapped.optimizer)
-            session.call("optimizer_zero_grad", progress.current_epoch, batch_idx, wrapped.optimizer)
+        clear_gradients(session, batch_idx)
         if loss is not None:
             session.backward(loss)
             # a loss that is not finite must not reach the weights; after backward, since on a GPU it costs less to wait here
@@ -70,6 +73,20 @@ def automatic_step(session: Session, batch: Any, batch_idx: int) -> Any:
         raise ConfigError("optimizer_step: expected it to call optimizer.step(optimizer_closure), got no call")
     progress.global_step += 1
     return outputs
+
+
+def sharded(session: Session, batch: Any, batch_idx: int) -> tuple[torch.Tensor | None, Any]:
+    """zero_grad, then forward and backward of each of the batch's parts, whose sum the gradients become."""
+    clear_gradients(session, batch_idx)
+    return forward_backward(session, batch, batch_idx, lambda part: _forward(session, part, batch_idx))
+
+
+def clear_gradients(session: Session, batch_idx: int) -> None:
+    """Clear the gradients, but within an accumulation window they add up."""
+    if batch_idx % session.accumulate_grad_batches == 0:
+        optimizer = session.optimizers[0].optimizer
+        session.call("on_before_zero_grad", optimizer)
+        session.call("optimizer_zero_grad", session.progress.current_epoch, batch_idx, optimizer)
 
 
 def before_step(session: Session, optimizer: Optimizer) -> None:

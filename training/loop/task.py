@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from training.data.cut import count_examples, cut_evenly
 from training.data.tensors import as_tensors
 from training.errors import ConfigError
 from training.hyperparameters import HyperparametersMixin, check_not_offered
@@ -66,6 +67,8 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
     keeps_attributes = True
     """Whether plain attributes that change in training stand in checkpoints: lists of outputs, counters. One whose own hooks
     keep what it needs says no."""
+    cuts_batches = True
+    """Whether a training batch may be cut into shards; one that shares its work among processes in its own way says no."""
     unit = "examples"
     """What ``units`` counts, for the throughput display."""
 
@@ -102,6 +105,24 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         "strict": True, "name": …}.
         """
         return None
+
+    def cut_batch(self, batch: Any, shards: int) -> Sequence[Any]:
+        """``batch`` in so many parts, which are trained on apart; None for an empty one.
+
+        A function of the batch alone. By default it is cut evenly along the first dimension of its tensors.
+        """
+        return cut_evenly(batch, shards)
+
+    def fold_shards(self, outputs: dict[str, Any], batch: Any) -> None:
+        """After the last shard of ``batch``, and before the step: for what the task counts for itself.
+
+        In ``outputs`` is what training_step returned for the shards: "loss", that of the whole batch; tensors with a row an
+        example, put together; else a list with a value of each shard.
+        """
+
+    def loss_count(self, batch: Any) -> int:
+        """What the loss of ``batch``, or of a part of one, is a mean over: by default its examples."""
+        return count_examples(batch)
 
     def units(self, batch: Any) -> int:
         """How much work a batch is, in ``unit``."""
@@ -153,6 +174,12 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
     def global_rank(self) -> int:
         """The number of this process: there is one."""
         return 0
+
+    @property
+    def shard(self) -> tuple[int, ...]:
+        """The number of the batch's part that is being run, for what is drawn there; () where a batch has one part."""
+        number = self._trainer.shard if self._trainer else None
+        return () if number is None else (number,)
 
     @property
     def device(self) -> torch.device:

@@ -343,7 +343,7 @@ class Trainer(Names):
                 limits = session.batches_of[TrainerFn(stage)] = session.batches_to_run(split, sources)
                 metrics = evaluate(session, kind, sources, limits).metrics
             self._note(session.task, {name: value for each in reversed(metrics) for name, value in each.items()})
-        if verbose and any(metrics):
+        if verbose and any(metrics) and self.session.group.writes:
             print(results_table(metrics, stage))
         return metrics
 
@@ -371,10 +371,9 @@ class Trainer(Names):
         if ckpt_path is None:
             verb = self.session.fn.value
             self.session.tell(f"{verb}: no model and no ckpt_path was given: the best weights of the last fit are loaded")
-        path = checkpoint_path("best" if ckpt_path is None else ckpt_path, self.session.callbacks)
-        if path is None:
+        found = self._read("best" if ckpt_path is None else ckpt_path)
+        if found is None:
             return
-        self.session.ckpt_path, found = str(path), checkpoint.load(path)
         load_weights(self.session, found)
         if self.session.datamodule is not None:
             self.session.datamodule.restore(found)
@@ -441,11 +440,19 @@ class Trainer(Names):
         if self._keeps and ckpt_path == "last" and not any(each.dirpath for each in self.checkpoint_callbacks):
             say(f"ckpt_path='last': {kind} has no run to go on with: a new one begins")
             return "", None
-        path = checkpoint_path(ckpt_path, self.session.callbacks)
-        if path is None:
-            return "", None
-        self.session.ckpt_path = str(path)
-        return "", checkpoint.load(path)
+        return "", self._read(ckpt_path)
+
+    def _read(self, ckpt_path: str | Path) -> checkpoint.Checkpoint | None:
+        """The checkpoint, as process 0 finds it; None where that name stands for none."""
+
+        def read() -> checkpoint.Loaded | None:
+            path = checkpoint_path(ckpt_path, self.session.callbacks)
+            return None if path is None else checkpoint.load(path)
+
+        found = cast("checkpoint.Loaded | None", self.session.group.first(read))
+        if found is not None:
+            self.session.ckpt_path = str(found.path)
+        return found
 
     @property
     def ckpt_path(self) -> str | None:
@@ -473,7 +480,9 @@ class Trainer(Names):
             DiskError: where the disk does not take it.
         """
         self.check_weights()
-        checkpoint.save(Path(path), capture_weights(self.session) if weights_only else self.state())
+        state = capture_weights(self.session) if weights_only else self.state()
+        if self.session.group.writes:
+            checkpoint.save(Path(path), state)
 
     def check_weights(self) -> None:
         """NonFiniteError that names the weights, or running means of them, that are not finite."""
@@ -519,7 +528,7 @@ class Trainer(Names):
     fitting, sanity_checking, accumulating = Of[bool]("session"), Of[bool]("session"), Of[bool]("session")
     num_training_batches, num_val_batches = Of[int]("session"), Of["list[int | float]"]("session")
     validates_this_epoch, validates_once_an_epoch = Of[bool]("session"), Of[bool]("session")
-    resumed_from = Of["Path | None"]("session")
+    resumed_from, shard = Of["Path | None"]("session"), Of["int | None"]("session")
     batch_indices = Of["list[Any] | None"]("session")
 
     has_loggers, should_log = Of[bool]("session"), Of[bool]("session")

@@ -51,6 +51,10 @@ class TrainerView(Protocol):
         """The batch of the epoch that is being run, or comes next."""
 
     @property
+    def shard(self) -> int | None:
+        """The part of the training batch that is being run; None where it has one part."""
+
+    @property
     def total_batches(self) -> int:
         """Training batches run, over all epochs."""
 

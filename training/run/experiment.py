@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ from training.loop.callback import Callback
 from training.loop.device import choose_device
 from training.loop.session import MetricsLogger
 from training.loop.task import Task
+from training.parallel.group import Group, join
 from training.run import environment, manifest, seal
 from training.run.folder import Run
 from training.run.inputs import Inputs
@@ -40,6 +42,7 @@ from training.run.ledger import Ledger
 from training.run.lock import check_free
 from training.run.preemption import Keeper, Position, go_back
 from training.run.script import Script, own_code
+from training.run.shadow import shadow
 from training.run.throughput import Throughput
 from training.visible import one_line
 
@@ -95,7 +98,7 @@ class Experiment:
 
     def callbacks(self) -> list[Callback]:
         """What keeps the run's promises: times, the place in its files, the ledger; then those of the options."""
-        every = self.config.ledger_every
+        every = self.config.ledger_every if self.keeper.writes else 0
         own: list[Callback] = [Throughput(self.run), Position(self.run, self._loaded)]
         own += [Ledger(self.run, every)] if every else []
         return [*own, *self.options.callbacks]
@@ -153,18 +156,23 @@ def open_run(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs
 
     ReproducibilityError where a resumed run's inputs, settings, code or versions are not those it began with.
     """
-    device = choose_device(config.device)
+    device, group = choose_device(config.device), join(config.shards)
     with determinism(config) as level:
         described = environment.describe(inputs, device, level, options.folder, own_code(options.script))
         if options.script is not None:
             described["script"] = dataclasses.asdict(options.script)
         begun = manifest.digest([kind, config.settings(), _identity(described)])
-        with as_ours(), _folder(kind, config, options, {**described, "begun": begun}) as run:
+        check_alike(group, kind, config, described)
+        if not group.writes:
+            options = dataclasses.replace(options, tell=lambda line: None)
+        with as_ours(), _folder(kind, config, options, {**described, "begun": begun}, group) as run:
             opened = Experiment(run, config, options)
+            opened.keeper.alone, opened.keeper.writes = group.world == 1, group.writes
             run.scratch += [] if config.keep_checkpoints else ["checkpoints/resume-*"]
             if options.resume:
-                changes = _changes(run, config, described, options)
-                opened.checkpoint = go_back(run, opened.store, options.tell)
+                changes, opened.checkpoint = group.first(
+                    lambda: (_changes(run, config, described, options), go_back(run, opened.store, options.tell))
+                )
                 opened.keeper.last_step = opened.checkpoint["progress"]["global_step"] if opened.checkpoint else 0
                 opened.resumed = changes, described
             with _refused(opened), _status(run), opened.keeper.signals():
@@ -174,13 +182,31 @@ def open_run(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs
                 opened.store.clear()
 
 
+def check_alike(group: Group, kind: str, config: TrainConfig, described: Mapping[str, Any]) -> None:
+    """ReproducibilityError where a process has other settings, inputs, code or versions than the first."""
+    own = {"kind": kind, "settings": config.settings(), **_identity(described)}
+    (first, _), *others = group.gather((own, platform.node()))
+    for rank, (theirs, machine) in enumerate(others, 1):
+        if changed := [_line(*difference) for difference in manifest.differences(first, theirs)]:
+            raise ReproducibilityError(
+                f"process {rank} on {machine} works on something else than process 0 ({'; '.join(changed)}): give both the same"
+            )
+
+
 @contextmanager
-def _folder(kind: str, config: TrainConfig, options: RunOptions, described: dict[str, Any]) -> Iterator[Run]:
-    """The run's folder, a new one or the one to go on with, kept from other processes."""
-    if options.resume:
-        run = Run.take_up(Path(options.resume))
-    else:
-        run = Run.create(kind, config, path=options.path, root=options.root, argv=options.argv, facts=described)
+def _folder(kind: str, config: TrainConfig, options: RunOptions, described: dict[str, Any], group: Group) -> Iterator[Run]:
+    """The run's folder, a new one or the one to go on with, kept from other processes; process 0 alone writes there."""
+    made: list[Run] = []
+
+    def opened() -> None:
+        if options.resume:
+            made.append(Run.take_up(Path(options.resume)))
+        else:
+            folder = {"path": options.path, "root": options.root}
+            made.append(Run.create(kind, config, **folder, argv=options.argv, facts=described))
+
+    group.first(opened)
+    run = made[0] if made else shadow(kind, config, described)
     try:
         yield run
     finally:
@@ -228,10 +254,12 @@ def reopen(path: str, kind: str) -> Run:
     return run
 
 
-def already_finished(options: RunOptions, kind: str) -> Path | None:
+def already_finished(options: RunOptions, kind: str, shards: int = 1) -> Path | None:
     """The run to resume if it is finished, having said so; None if work is left. Errors as of ``reopen``."""
-    if not options.resume:
-        return None
+    return join(shards).first(lambda: _finished(options, kind)) if options.resume else None
+
+
+def _finished(options: RunOptions, kind: str) -> Path | None:
     run = reopen(options.resume, kind)
     if run.manifest["status"] != "finished":
         return None

@@ -116,7 +116,7 @@ def own_run(
     options = dataclasses.replace(options, script=script)
     if asked is not None and script is not None:
         config, options = asked.settled(config), _asked(asked, script, options)
-    if already_finished(options, name):
+    if already_finished(options, name, config.shards):
         raise SystemExit(0)  # as a command that resumes it does: there is nothing left to do
     try:
         with open_run(name, config, options, inputs) as run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -50,8 +50,15 @@ class Keeper:
         self.run, self.store = run, store
         self.every_steps, self.every_seconds = interval(every, "checkpoint_every")
         self.limit = seconds(max_time, "max_time")
-        self.reason = ""
         self.received_sigterm = False
+        self.asked = self.reason = ""
+        """Why to stop: as this process was asked, and as all of them know."""
+        self.due = False
+        """Whether the time for a checkpoint has come, by the clock of process 0."""
+        self.alone = True
+        """Whether this is the only process."""
+        self.writes = True
+        """Whether it is this process that writes checkpoints."""
         self.trained = False
         """Whether a batch was trained on since the start: until then the time limit waits, for a validation to end."""
         self.started = self.last_time = time.monotonic()
@@ -59,15 +66,26 @@ class Keeper:
 
     def stop(self, reason: str) -> None:
         """Ask for a stop."""
-        self.reason = self.reason or reason
+        self.asked = self.asked or reason
+
+    def word(self) -> tuple[str, bool]:
+        """What the other processes should know: why to stop, and whether a checkpoint is due by this one's clock."""
+        now = time.monotonic()
+        if self.limit is not None and self.trained and now - self.started >= self.limit:
+            self.stop(f"the time limit of {self.limit:g} s is reached")
+        return self.asked, self.every_seconds is not None and now - self.last_time >= self.every_seconds
+
+    def hear(self, words: Sequence[tuple[str, bool]]) -> None:
+        """The words of all processes, by rank: from the next boundary on they act as one."""
+        self.reason = self.reason or next((reason for reason, _ in words if reason), "")
+        self.due = words[0][1]
 
     def __call__(self, trainer: TrainerView) -> None:
         if trainer.stage == "end":
             return  # between an epoch's last batch and its metrics nothing is left or saved: the next boundary is near
-        now = time.monotonic()
         self.trained = self.trained or trainer.stage != "validate"
-        if self.limit is not None and self.trained and now - self.started >= self.limit:
-            self.stop(f"the time limit of {self.limit:g} s is reached")
+        if self.alone:
+            self.reason, self.due = self.word()
         if self.reason:
             self.save(trainer)
             raise Preempted(f"stopped at {trainer.where()}: {self.reason}")
@@ -75,17 +93,18 @@ class Keeper:
             return
         every = self.every_steps
         due = every is not None and trainer.global_step // every > self.last_step // every  # at multiples of it
-        if due or (self.every_seconds is not None and now - self.last_time >= self.every_seconds):
+        if due or self.due:
             self.save(trainer)
 
     def save(self, trainer: TrainerView) -> None:
         """Write a checkpoint of this moment. NonFiniteError where its weights are not finite: the one before stays."""
         trainer.check_weights()
-        fault_point("checkpoint:begin")
-        self.run.sync()
-        self.store.save(trainer.state())
-        fault_point("checkpoint:end")
-        self.last_step, self.last_time = trainer.global_step, time.monotonic()
+        if self.writes:
+            fault_point("checkpoint:begin")
+            self.run.sync()
+            self.store.save(trainer.state())
+            fault_point("checkpoint:end")
+        self.last_step, self.last_time, self.due = trainer.global_step, time.monotonic(), False
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -95,7 +114,7 @@ class Keeper:
             return
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self.reason and number == signal.SIGINT:
+            if self.asked and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.received_sigterm = self.received_sigterm or number == signal.SIGTERM
             self.stop(f"{signal.Signals(number).name} received")

@@ -1,0 +1,251 @@
+"""A batch's step in shards: each has a forward and a backward of its own, and all are added up over one fixed tree.
+
+The number of shards is a setting of the experiment. The number of processes that share them is not: a process runs its
+shards one after another, as one process would run all, and sums follow the tree (see training/parallel/tree.py). Users' code
+draws from generators that are set for each shard.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.data.tensors import first_dimensions, map_tensors
+from training.errors import ConfigError
+from training.loop.finite import check_loss
+from training.loop.logged_metrics import number, reduction
+from training.loop.session import Session
+from training.parallel.exchange import exchanged
+from training.parallel.group import Group
+from training.parallel.tree import Tree
+
+SMALL = 2**16
+"""Buffers of so many numbers or fewer are kept from before each shard; larger ones must not change."""
+
+
+@dataclass
+class Told:
+    """What a shard's step leaves behind beside its gradients, for all processes to know."""
+
+    shard: int
+    count: int = 0
+    """What its loss is a mean over."""
+    loss: float | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+    logged: list[tuple[str, str, float, float, Any]] = field(default_factory=list)
+    """(hook, name, value, weight, arguments) of each call of ``log``."""
+    gradients: list[bool] = field(default_factory=list)
+    """Which parameters got one."""
+    counters: dict[str, list[int]] = field(default_factory=dict)
+    """Whole-number buffers that it changed, such as the batches that a batch norm has seen."""
+    buffers: list[str] = field(default_factory=list)
+    """The others that it changed, such as running means."""
+    error: BaseException | None = None
+
+
+class ShardLog:
+    """In place of ``Session.results`` while a shard runs: keeps what is logged, to be folded with that of the others."""
+
+    def __init__(self, told: Told, batch: Any) -> None:
+        self.told, self.batch, self.batch_size = told, batch, None
+
+    def log(self, hook: str, name: str, value: Any, batch_size: int | None, arguments: Any) -> None:
+        """As of Results."""
+        if callable(getattr(value, "compute", None)):
+            raise ConfigError(
+                f"log({name!r}): with shards, expected a number or a scalar tensor from {hook}, got a metric object, which "
+                "would see a part of the batch; return what it needs, and update it in on_train_batch_end"
+            )
+        sizes = first_dimensions(self.batch)
+        weight = batch_size if batch_size is not None else sizes[0] if len(sizes) == 1 else self.told.count
+        self.told.logged.append((hook, name, float(number(name, value)), weight, arguments))
+
+
+def forward_backward(
+    session: Session, batch: Any, batch_idx: int, forward: Callable[[Any], tuple[Tensor | None, dict[str, Any]]]
+) -> tuple[Tensor | None, dict[str, Any]]:
+    """Gradients of the batch's mean loss, added to those that are there; returns the loss and the outputs for the hooks.
+
+    ``forward`` runs training_step on a part of the batch.
+    """
+    task, group, shards = session.task, session.group, session.group.shards
+    parts = cut(task, batch, shards)
+    counts = [0 if part is None else task.loss_count(part) for part in parts]
+    parameters = [p for p in task.parameters() if p.requires_grad]
+    held = [p.grad for p in parameters]
+    buffers, tree, told, results = Buffers(task), Tree(), list[Told](), session.results
+    try:
+        for shard in group.own:
+            for p in parameters:
+                p.grad = None
+            found = Told(shard, counts[shard])
+            told.append(found)
+            if parts[shard] is not None and not any(each.error for each in told):
+                _run(session, forward, parts[shard], batch_idx, found, found.count / max(1, sum(counts)))
+            found.gradients = [p.grad is not None for p in parameters]
+            tree.add([*(p.grad for p in parameters), *buffers.end(found)])
+    finally:
+        session.results, session.shard = results, None
+    told = [each for some in session.tell_all(told) for each in some]
+    for each in told:
+        if each.error is not None:
+            raise each.error
+    _set_gradients(group, parameters, rows_apart(task, parameters), held, tree.total(), told, buffers)
+    session.seed("shards", session.progress.current_epoch, batch_idx)
+    _log(session, told)
+    loss, outputs = _folded(session, told, sum(counts))
+    task.fold_shards(outputs, batch)
+    return loss, outputs
+
+
+def cut(task: Any, batch: Any, shards: int) -> list[Any]:
+    """The batch's parts, one a shard; None for an empty one. A batch that has nothing in it is the first part as it is."""
+    parts = list(task.cut_batch(batch, shards))
+    if len(parts) != shards:
+        raise ConfigError(f"cut_batch: expected {shards} parts, one a shard, got {len(parts)}")
+    return [batch, *parts[1:]] if all(part is None for part in parts) else parts
+
+
+def rows_apart(task: Any, parameters: list[torch.nn.Parameter]) -> set[int]:
+    """The numbers of the parameters that are tables, of which a batch touches a few rows: the others are not sent."""
+    tables = {id(m.weight) for m in task.modules() if isinstance(m, torch.nn.Embedding) or getattr(m, "is_table", False)}
+    return {i for i, p in enumerate(parameters) if id(p) in tables}
+
+
+def _run(session: Session, forward: Any, part: Any, batch_idx: int, told: Told, share: float) -> None:
+    """A shard's forward and backward; an error is told to the other processes before it is raised."""
+    progress = session.progress
+    session.seed("shard", progress.current_epoch, batch_idx, told.shard)
+    session.results, session.shard = ShardLog(told, part), told.shard  # type: ignore[assignment]
+    try:
+        loss, outputs = forward(part)
+        told.outputs = {k: map_tensors(v, lambda t: t.detach().cpu()) for k, v in outputs.items() if k != "loss"}
+        if loss is not None:
+            told.loss = float(outputs["loss"])
+            check_loss(loss, progress.where)
+            session.backward(loss * share)
+    except Exception as error:
+        told.error = error
+
+
+class Buffers:
+    """The task's buffers: each shard finds them as they were before the batch, and they become the mean of what it leaves.
+
+    Whole numbers, which count, become the largest.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self._all = dict(task.named_buffers())
+        self._kept = {name: each.clone() for name, each in self._all.items() if each.numel() <= SMALL}
+        self._versions = {name: each._version for name, each in self._all.items() if name not in self._kept}
+
+    def end(self, told: Told) -> list[Tensor | None]:
+        """After a shard: what it left of ``means``, and back to what was before."""
+        if lost := [name for name, version in self._versions.items() if self._all[name]._version != version]:
+            raise ConfigError(f"shards: the buffer {lost[0]} changes in training_step, and is too large to be kept for each")
+        left: list[Tensor | None] = []
+        for name, before in self._kept.items():
+            now = self._all[name]
+            changed = not torch.equal(now, before)  # torch's own batch norm does not count up a buffer's version
+            if now.is_floating_point():
+                left.append(now.clone())
+                told.buffers += [name] if changed else []
+            elif changed:
+                told.counters[name] = now.flatten().tolist()
+            if changed:
+                now.copy_(before)
+        return left
+
+    def mean(self, name: str, total: Tensor, shards: int) -> None:
+        """The buffer becomes the mean of what the shards left."""
+        self._all[name].copy_(total / shards)
+
+    def count(self, name: str, values: list[int]) -> None:
+        """Likewise of whole numbers."""
+        buffer = self._all[name]
+        buffer.copy_(torch.tensor(values, dtype=buffer.dtype).view(buffer.shape))
+
+    def buffer(self, name: str) -> Tensor:
+        """The buffer of that name."""
+        return self._all[name]
+
+    @property
+    def means(self) -> list[str]:
+        """The names of what ``end`` returns."""
+        return [name for name, each in self._kept.items() if each.is_floating_point()]
+
+
+def _set_gradients(
+    group: Group,
+    parameters: list[torch.nn.Parameter],
+    by_rows: set[int],
+    held: list[Tensor | None],
+    totals: list[Tensor | None],
+    told: list[Told],
+    buffers: Buffers,
+) -> None:
+    """What the shards of this process came to, added to what the others' came to."""
+    n = len(parameters)
+    present = [i for i in range(n) if any(each.gradients[i] for each in told)]
+    changed = {name for each in told for name in each.buffers}
+    means = {n + i: name for i, name in enumerate(buffers.means) if name in changed}
+    shapes: list[Tensor] = [*parameters, *(buffers.buffer(name) for name in buffers.means)]
+    summed = exchanged(group, {i: (totals[i], shapes[i], i in by_rows) for i in [*present, *means]})
+    for i, p in enumerate(parameters):
+        value, before = summed.get(i), held[i]
+        p.grad = before if value is None else value if before is None else before + value
+    for i, name in means.items():
+        buffers.mean(name, summed[i], group.shards)
+    for name in sorted({name for each in told for name in each.counters}):
+        found = [each.counters[name] for each in told if name in each.counters]
+        buffers.count(name, [max(column) for column in zip(*found, strict=True)])
+
+
+def _log(session: Session, told: list[Told]) -> None:
+    """``log`` once for each name, with what the shards logged, in their order."""
+    found: dict[tuple[str, str], list[tuple[float, float, Any]]] = {}
+    for each in told:
+        for hook, name, value, weight, arguments in each.logged:
+            found.setdefault((hook, name), []).append((value, weight, arguments))
+    before = session.hook
+    for (hook, name), values in found.items():
+        if len({arguments for _, _, arguments in values}) > 1:
+            raise ConfigError(f"log({name!r}) in {hook}: the same name was logged with other arguments in another shard")
+        session.hook, weights = hook, sum(weight for _, weight, _ in values)
+        folded = _reduced(reduction(values[0][2][4]), [(value, weight) for value, weight, _ in values])
+        session.log_value(name, folded, weights, values[0][2])  # type: ignore[arg-type]
+    session.hook = before
+
+
+def _reduced(how: str, values: Sequence[tuple[float, float]]) -> float:
+    if how == "sum":
+        return sum(value for value, _ in values)
+    if how in ("min", "max"):
+        return math.nan if any(math.isnan(v) for v, _ in values) else (min if how == "min" else max)(v for v, _ in values)
+    weights = sum(weight for _, weight in values)
+    if not weights:
+        return sum(value for value, _ in values) / len(values)
+    return sum(value * weight for value, weight in values if weight) / weights
+
+
+def _folded(session: Session, told: list[Told], count: int) -> tuple[Tensor | None, dict[str, Any]]:
+    """The batch's loss, and what its shards returned beside it."""
+    losses = [(each.loss, each.count) for each in told if each.loss is not None]
+    if not losses:
+        return None, {}
+    loss = torch.tensor(sum(value * n for value, n in losses) / max(1, count), device=session.device)
+    parts = [each.outputs for each in told if each.loss is not None]
+    extra = {name: joined([each[name] for each in parts if name in each]) for each in parts for name in each}
+    return loss, {"loss": loss, **extra}
+
+
+def joined(values: list[Any]) -> Any:
+    """What the shards returned under one name: tensors with a row an example become one, all else a list."""
+    if all(isinstance(each, Tensor) and each.dim() for each in values):
+        return torch.cat(values)
+    return values

@@ -1,0 +1,59 @@
+"""Sums over one fixed binary tree: the same bits however its leaves are dealt out.
+
+The leaves are the K shards of a batch, K a power of two. Floating-point sums depend on their order, so that local sums
+followed by an all_reduce give other bits for each number of processes; added level by level, neighbor by neighbor, they give
+the same for all. A process that has K/W neighboring shards adds up one subtree by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def added(parts: Tensor) -> Tensor:
+    """The sum of ``parts`` (n, …) over its first dimension, n a power of two: neighbors first."""
+    while len(parts) > 1:
+        parts = parts[0::2] + parts[1::2]
+    return parts[0]
+
+
+class Tree:
+    """Adds up lists of tensors that come one after another, a leaf each; holds as many as the tree is high.
+
+    A tensor that a leaf does not have is None. It counts as zeros where another leaf has it, so that −0.0 becomes 0.0.
+    """
+
+    def __init__(self) -> None:
+        self._open: list[tuple[int, list[Tensor | None]]] = []
+        """Sums that wait for their neighbor, with their height above the leaves; the highest first."""
+
+    def add(self, leaf: Sequence[Tensor | None]) -> None:
+        """One more leaf. Its tensors may be changed."""
+        height, values = 0, list(leaf)
+        while self._open and self._open[-1][0] == height:
+            values = _sum(self._open.pop()[1], values)
+            height += 1
+        self._open.append((height, values))
+
+    def total(self) -> list[Tensor | None]:
+        """The sum of the leaves, a power of two of them."""
+        ((_, values),) = self._open
+        return values
+
+
+def _sum(left: list[Tensor | None], right: list[Tensor | None]) -> list[Tensor | None]:
+    """``left`` + ``right``, in place where that is possible."""
+    total: list[Tensor | None] = [a if a is not None else b for a, b in zip(left, right, strict=True)]
+    both = [i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a is not None and b is not None]
+    dense = [i for i in both if not total[i].is_sparse]  # type: ignore[union-attr]
+    if dense:
+        torch._foreach_add_([total[i] for i in dense], [right[i] for i in dense])
+    for i in set(both).difference(dense):
+        total[i] = (left[i] + right[i]).coalesce()  # type: ignore[operator]
+    for i, value in enumerate(total):
+        if value is not None and (value.is_sparse or i not in both):
+            (value.coalesce()._values() if value.is_sparse else value).add_(0.0)
+    return total
