@@ -172,7 +172,8 @@ class Buffers:
 
     def buffer(self, name: str) -> Tensor:
         """The buffer of that name."""
-        return self._all[name]
+        found: Tensor = self._all[name]
+        return found
 
     @property
     def means(self) -> list[str]:

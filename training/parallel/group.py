@@ -87,9 +87,9 @@ class Group:
                 found = function(), None
             except Exception as error:
                 found = None, error
-        value, error = self.broadcast(found)
-        if error is not None:
-            raise error
+        value, raised = self.broadcast(found)
+        if raised is not None:
+            raise raised
         return value
 
     def share(self, tensors: Sequence[Tensor]) -> None:

@@ -46,14 +46,18 @@ class Tree:
 
 def _sum(left: list[Tensor | None], right: list[Tensor | None]) -> list[Tensor | None]:
     """``left`` + ``right``, in place where that is possible."""
-    total: list[Tensor | None] = [a if a is not None else b for a, b in zip(left, right, strict=True)]
-    both = [i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a is not None and b is not None]
-    dense = [i for i in both if not total[i].is_sparse]  # type: ignore[union-attr]
-    if dense:
-        torch._foreach_add_([total[i] for i in dense], [right[i] for i in dense])
-    for i in set(both).difference(dense):
-        total[i] = (left[i] + right[i]).coalesce()  # type: ignore[operator]
-    for i, value in enumerate(total):
-        if value is not None and (value.is_sparse or i not in both):
-            (value.coalesce()._values() if value.is_sparse else value).add_(0.0)
+    total, first, second = list[Tensor | None](), list[Tensor](), list[Tensor]()
+    for a, b in zip(left, right, strict=True):
+        value = a if b is None else b if a is None else a + b if a.is_sparse else a
+        if value is not None and value.is_sparse:
+            value = value.coalesce()
+            value._values().add_(0.0)  # of rows that the other does not have
+        elif a is None or b is None:
+            value = None if value is None else value.add_(0.0)
+        else:
+            first.append(a)
+            second.append(b)
+        total.append(value)
+    if first:
+        torch._foreach_add_(first, second)
     return total

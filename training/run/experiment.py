@@ -189,7 +189,7 @@ def check_alike(group: Group, kind: str, config: TrainConfig, described: Mapping
     for rank, (theirs, machine) in enumerate(others, 1):
         if changed := [_line(*difference) for difference in manifest.differences(first, theirs)]:
             raise ReproducibilityError(
-                f"process {rank} on {machine} works on something else than process 0 ({'; '.join(changed)}): give both the same"
+                f"process {rank} on {machine}: expected what process 0 has, got other things ({'; '.join(changed)})"
             )
 
 
