@@ -64,6 +64,6 @@ def _whole(part: Part, summed: Tensor, rows: Tensor | None) -> Tensor:
         return summed
     whole = torch.zeros_like(like) if own is None or own.is_sparse else own
     if own is not None and own.is_sparse:
-        return torch.sparse_coo_tensor(rows.unsqueeze(0), summed, like.shape, is_coalesced=True)
+        return torch.sparse_coo_tensor(rows.unsqueeze(0), summed, like.shape, is_coalesced=True, check_invariants=False)
     whole[rows] = summed  # what no process touched is 0.0 everywhere
     return whole
