@@ -66,7 +66,7 @@ def _write(checkpoint: Checkpoint, path: Path) -> None:
         raise
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: Path) -> Loaded:
     """Read and verify a checkpoint onto the CPU. CheckpointError names what is wrong with it, or that there is none."""
     fault = verify(path)
     if fault:
