@@ -60,7 +60,10 @@ SLOW = {
         "ner/tagging/test_flat_memory.py::test_no_word_sentence_or_line_takes_memory_as_it_is_long",
         "training/determinism/test_levels.py::"
         "test_a_portable_run_starts_itself_anew_and_gives_the_same_bits_with_other_code",
+        "training/determinism/test_levels.py::"
+        "test_a_users_portable_program_starts_itself_anew_and_gives_the_same_bits_with_other_code",
         "training/determinism/test_levels.py::test_without_portable_other_code_gives_other_bits",
+        "training/determinism/test_users_modules.py::test_spawned_workers_have_the_levels",
         "training/loop/test_memory.py",
     ],
     "walks all commands, pages or cases, or runs Lightning, too": [

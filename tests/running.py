@@ -96,10 +96,13 @@ def start(folder: Path, act: Callable[[], object]) -> int:
         os._exit(code)
 
 
-def begin(file: Path, folder: Path, *arguments: str, kill: Kill | None = None) -> int:
-    """Start a program in ``folder``; its PID."""
+def begin(
+    file: Path, folder: Path, *arguments: str, kill: Kill | None = None, first: Callable[[], object] = lambda: None
+) -> int:
+    """Start a program in ``folder``, after calling ``first``; its PID."""
 
     def act() -> None:
+        first()
         if kill is not None:
             _arm(kill)
         sys.argv, script._opened = [str(file), *arguments], 0
@@ -108,9 +111,11 @@ def begin(file: Path, folder: Path, *arguments: str, kill: Kill | None = None) -
     return start(folder, act)
 
 
-def program(file: Path, folder: Path, *arguments: str, kill: Kill | None = None) -> Done:
+def program(
+    file: Path, folder: Path, *arguments: str, kill: Kill | None = None, first: Callable[[], object] = lambda: None
+) -> Done:
     """Run a program to its end."""
-    child = begin(file, folder, *arguments, kill=kill)
+    child = begin(file, folder, *arguments, kill=kill, first=first)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return Done(code, (folder / "said.txt").read_text())
 

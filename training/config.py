@@ -99,7 +99,9 @@ class TrainConfig:
         False, "Use only torch's deterministic algorithms; fail on an operation that has none.", section=COMMON
     )
     any_threads: bool = option(
-        False, "Give the same bits with any number of CPU threads. Implies --deterministic.", section=DETERMINISM
+        False,
+        "Give the same bits with any number of CPU threads: only one computes. Implies --deterministic.",
+        section=DETERMINISM,
     )
     portable: bool = option(
         False,

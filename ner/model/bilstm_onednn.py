@@ -7,7 +7,7 @@ reverse direction has each sentence written backwards in its place.
 
 Bits: oneDNN's code for AVX-512 gives a row's states the same bits in whatever company (of at least two rows), at any step
 and with any number of threads. Its code for AVX2 does not: so ``serves`` asks for AVX-512. Gradients were the same with 1
-to 6 threads, and others with 8 and 16: runs with ``any_threads`` do each operation in one
+to 6 threads, and others with 8 and 16: runs with ``any_threads`` compute in one
 (training/determinism/any_threads.py).
 
 Shapes: N tokens, T steps, M rows, D inputs, H hidden units.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,9 @@ import pytest
 import seqeval.metrics  # noqa: F401  (which takes a second, once here and not in each program)
 import torch
 
+import training
 from tests.running import Done, Kill, manifest, program, results
+from training.config import TrainConfig
 from word2vec import WordVectors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +127,26 @@ def test_killed_in_the_test_it_ends_in_the_same_bits(example: Example, world: Pa
     assert example.go(tmp_path, kill=Kill(2, KILL, "on_test_batch_end")).code == -KILL
     assert example.go(tmp_path, *resumed(run)).code == 0
     assert results(run) == results(whole(example, world))
+
+
+@pytest.mark.parametrize("example", [each for each in EXAMPLES if each.name != "lecture"], ids=lambda each: each.name)
+def test_with_any_threads_their_number_changes_no_bit(example: Example, tmp_path: Path) -> None:
+    found = []
+    for threads in (1, 2, 4):
+        folder = tmp_path / str(threads)
+        folder.mkdir()
+        assert program(example.file, folder, *example.arguments, first=functools.partial(any_threads, threads)).code == 0
+        described = manifest(example.run(folder))
+        assert described["environment"]["level"] == "threads"
+        assert "unkept" not in described
+        found.append(results(example.run(folder)))
+    assert found[0] == found[1] == found[2]
+
+
+def any_threads(threads: int) -> None:
+    """As if the program had asked for it, where torch computes with so many threads."""
+    torch.set_num_threads(threads)
+    setattr(training, "TrainConfig", functools.partial(TrainConfig, any_threads=True))  # noqa: B010
 
 
 def resumed(run: Path) -> tuple[str, ...]:

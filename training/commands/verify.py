@@ -78,8 +78,7 @@ def _verified(
 
     described = replay.repeatable(source, kinds(), allow_changes=allow_changes)
     program = _program(source, described, script, allow_changes)
-    if program is None:
-        portable.begin(described["config"].get("portable", False))
+    portable.begin(described["config"].get("portable", False))  # a program that it starts has them from it
     if first is not None and last is not None and last <= first:
         raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
     if path and Path(path).exists():

@@ -17,6 +17,7 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, Te
 from torch.utils.data import _utils as torch_data
 
 from training.data.own_generators import get_own, own_generators, put_own, set_own
+from training.determinism import flags
 from training.generators import SETTERS, Key, Keys, State, get_generators, put_generators, set_generators, touched
 
 _ONLY_INDEXED = (TensorDataset, list, tuple, range, torch.Tensor)
@@ -183,6 +184,7 @@ class Start:
 
     def __init__(self, worker_init_fn: Callable[[int], Any] | None) -> None:
         self.worker_init_fn = worker_init_fn
+        self.in_force = flags.in_force()
         self.dtype, self.flags = torch.get_default_dtype(), _flags()
         self.fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
 
@@ -193,6 +195,7 @@ class Start:
         if self.flags != _flags():  # setting them takes a second
             torch.use_deterministic_algorithms(self.flags[0], warn_only=self.flags[1])
         torch.utils.deterministic.fill_uninitialized_memory = self.fill  # type: ignore[attr-defined]
+        flags.put_in_force(self.in_force)
         info: Any = get_worker_info()
         torch_data.worker._worker_info = dataclasses.replace(info, dataset=info.dataset.dataset)
         if self.worker_init_fn is not None:

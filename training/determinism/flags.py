@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from training.config import TrainConfig
-from training.determinism import portable
-from training.determinism.any_threads import AnyThreads
-from training.determinism.threads import use_threads
+from training.determinism import any_threads, portable
+from training.determinism.threads import begun_with, use_threads
+from training.determinism.unkept import Unkept
 from training.errors import ReproducibilityError
 from training.values import check_seed
 
@@ -66,8 +66,10 @@ def seed_everything(seed: int, workers: bool = False) -> int:
 
 
 @contextmanager
-def determinism(config: TrainConfig) -> Iterator[str]:
+def determinism(config: TrainConfig, unkept: Unkept | None = None) -> Iterator[str]:
     """Set the flags for a run, yield the name of the level obtained, and restore what was before.
+
+    ``unkept`` hears what of the level's promise the run does not keep.
 
     "seeded": random numbers depend on the seed alone. "run", with ``deterministic``: the same bits on the same machine with
     the same settings. "threads", with ``any_threads``: for any number of CPU threads (any_threads.py). "machines", with
@@ -75,6 +77,8 @@ def determinism(config: TrainConfig) -> Iterator[str]:
 
     What ``deterministic`` sets: torch's deterministic algorithms (an operation without one raises), cuDNN deterministic and
     without benchmarking, TF32 off, cuBLAS' workspace fixed to :16:8 (which suits cuDNN's LSTM too) unless the user set it.
+    Scripted code (torch.jit) is run as it stands: rewritten, as it is after a few calls, it would round otherwise, and the
+    first calls after a resume differ from those that they repeat.
     ReproducibilityError if CUDA has started without that workspace setting: it is then too late.
     ``fill_uninitialized_memory`` is off: filling torch.empty with NaN costs time and hides nothing from our tests.
     """
@@ -100,15 +104,45 @@ def determinism(config: TrainConfig) -> Iterator[str]:
         _set_flags(True, False, False, True, False, False, False)
     try:
         with ExitStack() as stack:
+            if config.deterministic:
+                stack.enter_context(_scripts_as_they_stand())
             if config.portable:
                 portable.check()
-                stack.enter_context(portable.Roots())  # type: ignore[no-untyped-call]
+                stack.enter_context(portable.portably(unkept or Unkept()))
             elif config.any_threads:
-                stack.enter_context(AnyThreads())  # type: ignore[no-untyped-call]
+                stack.enter_context(any_threads.one_thread(unkept or Unkept()))
             yield level(config)
     finally:
         _set_flags(*before)
         torch.set_num_threads(before_threads)
+
+
+@contextmanager
+def _scripts_as_they_stand() -> Iterator[None]:
+    """torch.jit's executor rewrites nothing, in this thread and in those that are started."""
+    before = torch._C._get_graph_executor_optimize()
+    torch._C._set_graph_executor_optimize(False)
+    try:
+        with begun_with(lambda: torch._C._set_graph_executor_optimize(False)):
+            yield
+    finally:
+        torch._C._set_graph_executor_optimize(before)
+
+
+def in_force() -> tuple[bool, bool]:
+    """What a process that is started anew does not inherit: whether one thread computes, and portably."""
+    return any_threads.in_force(), portable.in_force()
+
+
+def put_in_force(state: tuple[bool, bool]) -> None:
+    """What ``in_force`` said where this process was started, and torch's flags ask for; for good."""
+    threads, portably = state
+    if torch.are_deterministic_algorithms_enabled():
+        torch._C._set_graph_executor_optimize(False)
+    if threads:
+        any_threads.for_good()
+    if portably and not portable.in_force():
+        portable.Portable(Unkept()).enter()
 
 
 def level(config: TrainConfig) -> str:

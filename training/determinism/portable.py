@@ -2,24 +2,28 @@
 
 torch, MKL, oneDNN, NumPy, OpenBLAS and the C library each look at the CPU and choose among several versions of their
 code, which round differently (AVX-512, AVX2, SSE; fused multiply-add or not; Intel or AMD). They read these environment
-variables once, when the process starts: so the process starts itself anew. One function remains: torch's square root comes
-from MKL, and there from the CPU's approximate reciprocal root, which each maker builds otherwise; ``Roots`` puts the exactly
-rounded one in its place. The beginning of the list is FastSurfer's
-(pull request #892): there MKL_CBWR or ATEN_CPU_CAPABILITY alone left differences, together they did not.
+variables once, when the process starts: so the process starts itself anew. A few functions remain: torch's square roots,
+logarithms and inverse sines come from MKL, and there from the CPU's approximate reciprocals, which each maker builds
+otherwise; ``Portable`` puts NumPy's in their place. Which they are was found by running torch's functions under qemu as
+CPUs of two makers (benchmarks/portable_functions.py). The beginning of the list is FastSurfer's (pull request #892): there
+MKL_CBWR or ATEN_CPU_CAPABILITY alone left differences, together they did not.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
+from training.determinism.threads import begun_with
+from training.determinism.unkept import Unkept
 from training.errors import ReproducibilityError
 from training.visible import listed
 
@@ -47,8 +51,11 @@ def is_set(environment: Mapping[str, str] = os.environ) -> bool:
     return all(environment.get(name) == value for name, value in SETTINGS.items())
 
 
-def begin(asked: bool) -> None:
-    """Where a portable run is asked for: the same command in this process's place, with the settings in its environment."""
+def begin(asked: bool = True) -> None:
+    """Where a portable run is asked for: the same command in this process's place, with the settings in its environment.
+
+    A program of your own calls it first of all, since what came before it is done twice.
+    """
     if not asked or is_set():
         return
     sys.stdout.flush()
@@ -62,7 +69,8 @@ def check() -> None:
     if missing:
         raise ReproducibilityError(
             "portable: expected the process to be started with training.determinism.portable.SETTINGS in its environment, "
-            f"got none of {listed(missing, 1)}; the command line does that by itself"
+            f"got none of {listed(missing, 1)}; the command line does that by itself, a program of your own by "
+            "portable.begin() of training.determinism as its first step"
         )
     found = torch.backends.cpu.get_cpu_capability()
     if found != "DEFAULT" or torch.get_num_threads() != 1:
@@ -71,28 +79,93 @@ def check() -> None:
         )
 
 
-class Roots(TorchDispatchMode):
-    """While it is entered, square roots on the CPU are rounded as IEEE 754 asks, which is the same everywhere."""
+@contextmanager
+def portably(unkept: Unkept) -> Iterator[None]:
+    """Functions on the CPU are rounded alike everywhere meanwhile, in threads that are started, too.
+
+    ``unkept`` hears of operations for which nobody knows.
+    """
+    mode = Portable(unkept)
+    with mode, begun_with(mode.enter):
+        yield
+
+
+def in_force() -> bool:
+    """Whether ``portably`` is entered in this thread."""
+    return any(isinstance(mode, Portable) for mode in _get_current_dispatch_mode_stack())
+
+
+class Portable(TorchDispatchMode):
+    """While it is entered, functions that MKL computes from approximations are those of NumPy, which does not."""
+
+    def __init__(self, unkept: Unkept) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.unkept = unkept
+
+    def enter(self) -> None:
+        """Enter it for good, in a thread or a process that ends with its work."""
+        self.__enter__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        name = func.overloadpacket.__name__
-        if name not in ("sqrt", "sqrt_", "_foreach_sqrt", "_foreach_sqrt_"):
-            return func(*args, **(kwargs or {}))
-        given = args[0]
-        several = list(given) if name.startswith("_foreach") else [given]
-        target = [kwargs["out"]] if kwargs and "out" in kwargs else several if name.endswith("_") else None
-        found = [_root(each) for each in several]
-        if target is not None:
-            for old, new in zip(target, found, strict=True):
-                old.copy_(new)
-            found = target
-        return None if name == "_foreach_sqrt_" else found if name == "_foreach_sqrt" else found[0]
+        name, named = func.overloadpacket.__name__, kwargs or {}
+        if func.namespace not in _TORCHS:
+            self.unkept.add(f"portable is not kept by {func.namespace}.{name}: its code may ask the CPU itself what it has")
+            return func(*args, **named)
+        if name == "_euclidean_dist":  # its root would be MKL's; another kernel takes the exact one
+            return torch.ops.aten._cdist_forward(*args[:2], 2.0, 2)
+        stem = name.removeprefix("_foreach_").removesuffix("_")
+        if stem == "pow" and isinstance(args[1], float) and args[1] == 0.5:
+            stem = "sqrt"  # torch computes it as one
+        if stem not in _FUNCTIONS or not all(_is_computed(stem, x) for x in _several(args[0])):
+            return func(*args, **named)
+        return _replaced(_FUNCTIONS[stem], stem, name, args, named)
 
 
-def _root(x: Tensor) -> Tensor:
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
-        return x.sqrt()
-    with np.errstate(invalid="ignore"):
-        return torch.from_numpy(np.asarray(np.sqrt(x.detach().numpy())))
+def _several(given: Any) -> list[Tensor]:
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _is_computed(stem: str, x: Tensor) -> bool:
+    """Whether torch's function of such a tensor would be MKL's: half precision is not, nor are complex numbers."""
+    if x.device.type != "cpu" or x.layout is not torch.strided or x.is_complex():
+        return False
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    return dtype == torch.float64 or (dtype == torch.float32 and stem not in _ONLY_DOUBLE)
+
+
+def _replaced(function: Any, stem: str, name: str, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """What the operation ``name`` gives, or does in place, with ``function`` instead of torch's ``stem``."""
+    several = _several(args[0])
+    found = [_computed(function, stem, x, args[1:]) for x in several]
+    target = [named["out"]] if "out" in named else several if name.endswith("_") else None
+    if target is not None:
+        for old, new in zip(target, found, strict=True):
+            old.resize_(new.shape).copy_(new)
+        found = target
+    if name.startswith("_foreach"):
+        return None if name.endswith("_") else found
+    return found[0]
+
+
+def _computed(function: Any, stem: str, x: Tensor, more: Sequence[Any]) -> Tensor:
+    x = x.detach()
+    if not x.is_floating_point():
+        x = x.to(torch.get_default_dtype())
+    if stem == "logit" and more and more[0] is not None:
+        x = x.clamp(more[0], 1 - more[0])
+    with np.errstate(all="ignore"):
+        return torch.from_numpy(np.asarray(function(x.resolve_neg().numpy())))
+
+
+def _logit(x: Any) -> Any:
+    return np.log(x / (1 - x))
+
+
+_TORCHS = frozenset(("aten", "prims", "prim", "profiler", "c10d", "_c10d_functional", "debugprims"))
+_FUNCTIONS = {
+    "sqrt": np.sqrt, "log": np.log, "log10": np.log10, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
+    "atan": np.arctan, "logit": _logit,
+}  # fmt: skip
+_ONLY_DOUBLE = frozenset(("log", "logit"))  # those of float32 came out alike

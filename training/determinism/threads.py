@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import torch
 
@@ -36,3 +41,21 @@ def _try_threads(n: int) -> None:
         done.set()
         for thread in started:
             thread.join()
+
+
+@contextmanager
+def begun_with(act: Callable[[], object]) -> Iterator[None]:
+    """Each of Python's threads that is started meanwhile begins with ``act``: torch keeps settings for each thread."""
+    before = threading.getprofile()
+
+    def begin(frame: FrameType, event: Any, argument: Any) -> None:
+        act()
+        sys.setprofile(before)
+        if before is not None:  # which may be what another of these had begun
+            before(frame, event, argument)
+
+    threading.setprofile(begin)
+    try:
+        yield
+    finally:
+        threading.setprofile(before)

@@ -23,6 +23,7 @@ from training.callbacks.timer import Timer
 from training.config import TrainConfig
 from training.determinism import flags
 from training.determinism.flags import determinism
+from training.determinism.unkept import Unkept
 from training.errors import ConfigError, NonFiniteError
 from training.generators import kept_generators
 from training.intervals import seconds
@@ -385,7 +386,7 @@ class Trainer(Names):
         """torch's flags, as the settings say; an experiment has set them."""
         with ExitStack() as stack:
             if self.run is None or self._keeps:
-                stack.enter_context(determinism(self.config))
+                stack.enter_context(determinism(self.config, Unkept(self.session.tell)))
             if self.detect_anomaly:
                 stack.enter_context(torch.autograd.set_detect_anomaly(True))
             yield

@@ -17,6 +17,7 @@ from training import checkpoint
 from training.checkpoint import Checkpoint, ResumeStore
 from training.config import TrainConfig
 from training.determinism.flags import determinism
+from training.determinism.unkept import Unkept
 from training.digest import weights_sha256
 from training.errors import (
     CheckpointError,
@@ -75,8 +76,13 @@ class Experiment:
     ``Trainer(run)`` trains in it.
     """
 
-    def __init__(self, run: Run, config: TrainConfig, options: RunOptions) -> None:
+    def __init__(self, run: Run, config: TrainConfig, options: RunOptions, unkept: Unkept | None = None) -> None:
         self.run, self.config, self.options = run, config, options
+        self.unkept = unkept or Unkept(options.tell)
+        """What of its level's promise the run does not keep; the manifest has it, too."""
+        self.unkept.changed = self._keep_unkept
+        if self.unkept.lines:
+            self._keep_unkept()
         self.store = ResumeStore(inside(run.path, "checkpoints"), keep=config.keep_checkpoints)
         self.keeper = Keeper(run, self.store, every=config.checkpoint_every, max_time=config.max_time)
         self.checkpoint: Checkpoint | None = None
@@ -136,6 +142,12 @@ class Experiment:
             self.options.tell(f"results that are not finite are not kept: {', '.join(odd)}")
         return finite
 
+    def _keep_unkept(self) -> None:
+        """At once, as a run that is killed may not come there again."""
+        before = self.run.manifest.get("unkept", [])
+        self.run.manifest["unkept"] = [*before, *(line for line in self.unkept.lines if line not in before)]
+        self.run.write_manifest()
+
     def _loaded(self) -> None:
         """The manifest of a run that goes on: as things are now, with what has changed and at which step."""
         if self.resumed is None:
@@ -157,7 +169,8 @@ def open_run(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs
     ReproducibilityError where a resumed run's inputs, settings, code or versions are not those it began with.
     """
     device, group = choose_device(config.device), join(config.shards)
-    with determinism(config) as level:
+    unkept = Unkept(options.tell if group.writes else lambda line: None)
+    with determinism(config, unkept) as level:
         described = environment.describe(inputs, device, level, options.folder, own_code(options.script))
         if options.script is not None:
             described["script"] = dataclasses.asdict(options.script)
@@ -166,7 +179,7 @@ def open_run(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs
         if not group.writes:
             options = dataclasses.replace(options, tell=lambda line: None)
         with as_ours(), _folder(kind, config, options, {**described, "begun": begun}, group) as run:
-            opened = Experiment(run, config, options)
+            opened = Experiment(run, config, options, unkept)
             opened.keeper.alone, opened.keeper.writes = group.world == 1, group.writes
             run.scratch += [] if config.keep_checkpoints else ["checkpoints/resume-*"]
             if options.resume:

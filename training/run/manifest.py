@@ -17,7 +17,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "kind": str, "status": str, "config": dict, "inputs": dict, "code": dict, "environment": dict, "outputs": dict,
     "metrics": dict, "weights_sha256": str, "changes": list, "argv": list, "begun": str,
     "seconds": (int, float), "files": dict, "seal": str, "format": int,
-    "unsealed": list, "script": dict,
+    "unsealed": list, "script": dict, "unkept": list,
 }  # fmt: skip
 _INSIDE: dict[str, type | tuple[type, ...]] = {"inputs": dict, "outputs": str, "files": str, "metrics": (int, float)}
 
@@ -45,6 +45,8 @@ def wrong_entry(described: Any) -> str | None:
                 return shortened(f"{table}: {name!r}", 100)
     if not all(isinstance(name, str) for name in described.get("unsealed", [])):
         return "unsealed"
+    if not all(isinstance(line, str) for line in described.get("unkept", [])):
+        return "unkept"
     if not all(isinstance(word, str) and "\0" not in word for word in described.get("argv", [])):
         return "argv"
     if "script" in described and not all(

@@ -44,7 +44,7 @@ def _run_row(path: Path, kinds: Kinds) -> dict[str, str]:
         kinds,
         _settings(described["config"], described["kind"], kinds),
         {column: f"{metrics[name]:.4f}" for column, name in _scores(kinds).items() if name in metrics},
-        level=str(environment.get("level", "")),
+        level=f"{environment.get('level', '')}{' (not kept)' if described.get('unkept') else ''}",
         threads=str(environment.get("threads", "")),
         weights=described.get("weights_sha256", "")[:12],
     )

@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,9 @@ from tests import forked
 from tests.conftest import SAMPLE, head
 from training.config import TrainConfig
 from training.determinism import portable
-from training.determinism.any_threads import AnyThreads
+from training.determinism.any_threads import one_thread
 from training.determinism.flags import determinism
+from training.determinism.unkept import Unkept
 from training.errors import ConfigError, ReproducibilityError
 from training.run.experiment import RunOptions
 from word2vec.config import Word2VecConfig
@@ -85,30 +86,26 @@ OPERATIONS: dict[str, Callable[[], Tensor]] = {
 }
 
 
-def bits_by_threads(operation: Callable[[], Tensor]) -> list[bool]:
+def bits_by_threads(operation: Callable[[], Tensor], level: Callable[[], AbstractContextManager[Any]]) -> list[bool]:
     """For each number of threads, whether the result equals that of one thread."""
     found = []
     for threads in THREADS:
         torch.set_num_threads(threads)
-        assert torch.get_num_threads() == threads
-        found.append(operation())
+        with level():
+            found.append(operation())
         assert torch.get_num_threads() == threads
     return [torch.equal(found[0], each) for each in found]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_any_threads_gives_the_same_bits(name: str) -> None:
-    torch.set_num_threads(1)
-    alone = OPERATIONS[name]()
-    with AnyThreads():  # type: ignore[no-untyped-call]
-        assert all(bits_by_threads(OPERATIONS[name]))
-        assert torch.equal(OPERATIONS[name](), alone)
+    assert all(bits_by_threads(OPERATIONS[name], lambda: one_thread(Unkept())))
 
 
 def test_without_it_some_of_them_differ() -> None:
     """Else the test above could not fail."""
     if torch.backends.mkl.is_available():
-        assert not all(all(bits_by_threads(operation)) for operation in OPERATIONS.values())
+        assert not all(all(bits_by_threads(operation, nullcontext)) for operation in OPERATIONS.values())
 
 
 def manifest(run: Path) -> dict[str, Any]:
@@ -127,8 +124,8 @@ def test_a_tagger_trained_with_any_threads(small_data: Path, tmp_path: Path, pre
     config = TaggerConfig(data=str(small_data), vectors="none", word_dim=30, hidden_size=25, batch_size=7, max_epochs=1,
                           any_threads=True, progress=False, **preset)  # fmt: skip
     runs = [train_tagger(replace(config, threads=n), RunOptions(path=str(tmp_path / str(n)))) for n in (1, 2, 4)]
-    for n, run in zip((1, 2, 4), runs, strict=True):
-        assert manifest(run)["environment"]["threads"] == n
+    for run in runs:
+        assert manifest(run)["environment"]["threads"] == 1
         assert manifest(run)["environment"]["level"] == "threads"
         same_results(runs[0], run)
 
@@ -222,22 +219,17 @@ def test_a_portable_run_starts_itself_anew_and_gives_the_same_bits_with_other_co
     same_results(tmp_path / "first", tmp_path / "second")
 
 
-def test_portable_square_roots_are_rounded_as_ieee_asks() -> None:
-    for dtype in (torch.float32, torch.float64):
-        x = uniform(100, 103).to(dtype).abs()
-        exact = torch.from_numpy(np.sqrt(x.numpy()))
-        with portable.Roots():  # type: ignore[no-untyped-call]
-            assert torch.equal(x.sqrt(), exact)
-            assert torch.equal(x.t()[:50].sqrt(), exact.t()[:50])
-            assert torch.equal(x.clone().sqrt_(), exact)
-            assert torch.equal(torch.sqrt(x, out=torch.empty_like(x)), exact)
-            assert all(torch.equal(each, exact) for each in torch._foreach_sqrt([x, x]))
-            inplace = [x.clone(), x.clone()]
-            torch._foreach_sqrt_(inplace)
-            assert all(torch.equal(each, exact) for each in inplace)
-            assert (-x).sqrt().isnan().all()
-        weight = x.clone().requires_grad_()
-        with portable.Roots():  # type: ignore[no-untyped-call]
-            weight.sqrt().sum().backward()
-        assert weight.grad is not None
-        assert torch.allclose(weight.grad, 0.5 / exact)
+def test_a_users_portable_program_starts_itself_anew_and_gives_the_same_bits_with_other_code(tmp_path: Path) -> None:
+    for name, outside in (("first", portable.SETTINGS), ("second", HIDDEN)):
+        (tmp_path / name).mkdir()
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "tests" / "programs" / "portable_program.py")], cwd=tmp_path / name,
+            env={**os.environ, **outside, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "(determinism: machines)" in done.stderr
+        unkept = "portable is not kept by of_a_program.twice: its code may ask the CPU itself what it has"
+        assert done.stderr.count(unkept) == 1
+        described = manifest(tmp_path / name / "runs" / "many" / "version_0")
+        assert described["unkept"] == [unkept]
+    same_results(*(tmp_path / name / "runs" / "many" / "version_0" for name in ("first", "second")))
