@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipFile
 
+from training.bar import say
 from training.errors import CheckpointError, CheckpointNotFoundError, DataError, DiskError, is_out_of_memory
 from training.files import atomic_path, atomic_write, fault_point, inside, is_inside, remove_partial, sha256_file
 from training.visible import short_digest, shortened
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = "samebits-checkpoint-1"
+NAMES = {"state_dict": "weights", "optimizer_states": "optimizers", "lr_schedulers": "schedulers"}
+"""Lightning's name of a part, and the one here: a checkpoint that a Trainer wrote has both."""
 Checkpoint = dict[str, Any]
 
 
@@ -72,8 +75,35 @@ def load(path: Path) -> Loaded:
     if fault:
         raise (CheckpointError if path.is_file() else CheckpointNotFoundError)(f"{path}: {fault}")
     found = Loaded(_read(path))
+    _unify(found, path)
     found.path = path
     return found
+
+
+def _unify(found: Checkpoint, path: Path) -> None:
+    """One part under both of its names, so that who changes it changes it under both."""
+    for name, own in NAMES.items():
+        if name in found and own in found and not _same(found[name], found[own]):
+            say(f"{path}: {name} holds other values than {own}, which counts; change {own} too, or delete it")
+            found[name] = found[own]
+        elif name in found:
+            found[own] = found[name]
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values of a checkpoint are equal; tensors are where they lie in the same memory, or in their bits."""
+    import torch
+
+    from training.digest import weights_sha256
+
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        laid = [(each.data_ptr(), each.shape, each.stride(), each.dtype) for each in (a, b)]
+        return laid[0] == laid[1] or weights_sha256({"": a}) == weights_sha256({"": b})
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return repr(a) == repr(b)
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -121,7 +151,10 @@ def verify(path: Path) -> str:
     if path.stat().st_size == 0:
         return "the checkpoint is empty"
     if not digest_path(path).is_file():
-        return f"expected its digest in {digest_path(path).name} beside it, got none"
+        return (
+            f"expected its digest in {digest_path(path).name} beside it, got none; change a checkpoint by "
+            "training.checkpoint's load and save, not by torch's"
+        )
     with open(digest_path(path), encoding="ascii", errors="replace") as stream:
         expected = stream.read(2 * 64).strip()
     found = sha256_file(path)

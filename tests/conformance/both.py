@@ -83,10 +83,10 @@ class OurTrainer(Trainer):
 
     record: Record
 
-    def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
-        note_saved(self.record, path, self.global_step)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).touch()
+    def save_checkpoint(self, filepath: str | Path, weights_only: bool | None = None) -> None:
+        note_saved(self.record, filepath, self.global_step)
+        Path(filepath).parent.mkdir(parents=True, exist_ok=True)
+        Path(filepath).touch()
 
 
 def note_saved(record: Record, path: Any, step: int) -> None:

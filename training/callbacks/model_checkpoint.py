@@ -40,7 +40,8 @@ class ModelCheckpoint(Checkpoint):
     """Saves after each validation, or where validation runs just once an epoch, at the epoch's end.
 
     Args:
-        dirpath: the folder; None takes the Trainer's ``checkpoint_dir``, or a folder beside what its first logger writes.
+        dirpath: the folder; None takes the Trainer's ``checkpoint_dir``, else a folder beside what its first logger writes,
+            else ``checkpoints`` in its ``default_root_dir``.
         filename: a template such as ``"{epoch:02d}-{val_loss:.3f}"``; None is ``"{epoch}-{step}"``.
         monitor: the logged metric that says which are best; None keeps the newest.
         verbose: say in a line to standard error what is saved, and what is not among the best.
@@ -143,12 +144,10 @@ class ModelCheckpoint(Checkpoint):
 
     def setup(self, trainer: TrainerView, task: Task, stage: str) -> None:
         if self.dirpath is None:
-            folder = trainer.checkpoint_dir or checkpoint_folder(trainer.loggers)
-            if folder is None:
-                if stage != "fit":
-                    return  # nothing is written
-                raise ConfigError("ModelCheckpoint: expected dirpath=…, or a Trainer with checkpoint_dir=…, got neither")
-            self.dirpath = Path(folder).resolve()
+            beside = trainer.checkpoint_dir or checkpoint_folder(trainer.loggers)
+            if beside is None and stage != "fit":
+                return  # nothing is written
+            self.dirpath = Path(beside or Path(trainer.default_root_dir) / "checkpoints").resolve()
         self._training, self._due_since = False, None
         if stage == "fit" and not trainer.fast_dev_run:
             there = {str(path) for path in self.dirpath.rglob(f"*{self.FILE_EXTENSION}")}

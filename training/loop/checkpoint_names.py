@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-NAMES = {"state_dict": "weights", "optimizer_states": "optimizers", "lr_schedulers": "schedulers"}
-"""Lightning's name, and the one here."""
+from training.checkpoint import NAMES
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training import checkpoint
+from training.bar import say
 from training.errors import ConfigError
 from training.loop.callback import Callback
 
@@ -37,6 +38,8 @@ def checkpoint_path(name: str | Path, callbacks: Sequence[Callback]) -> Path | N
             raise ConfigError("ckpt_path='best': expected a ModelCheckpoint among the callbacks, got none")
         if not keeping[0].best_model_path:
             raise ConfigError("ckpt_path='best': expected the ModelCheckpoint to have saved a file, it has not")
+        if len(keeping) > 1:
+            say(f"ckpt_path='best': of {len(keeping)} ModelCheckpoints the first one's best is taken")
         return Path(keeping[0].best_model_path)
     paths = sorted({path for callback in keeping for path in _last(callback)})
     if not paths:  # as in Lightning no error, so that it can be asked for before there is one

@@ -336,6 +336,16 @@ def _check_task(session: Session, task: Task) -> None:
     session.may_skip = overridden(task, "on_train_batch_start", Task)
 
 
+def _tell_of_data(session: Session, task: Task, val: list[Batches], has_step: bool) -> None:
+    """A validation that somebody may expect, and that is not; where nothing is logged, nobody does."""
+    if session.limits["val"][1] == 0 or not session.loggers:
+        return
+    if has_step and not val:
+        session.tell(f"fit: {type(task).__name__} has a validation_step, but there is no data for it: no validation")
+    elif session.validates and sum(session.num_val_batches) == 0:
+        session.tell("fit: the data to validate on has no batches: no validation")
+
+
 def _measured(session: Session, task: Task, sources: list[Batches], val: list[Batches]) -> list[Batches]:
     """The sources to validate on, once their numbers of batches, and the interval between validations, are known."""
     has_step = overridden(task, "validation_step", Task)
@@ -351,6 +361,7 @@ def _measured(session: Session, task: Task, sources: list[Batches], val: list[Ba
     n = session.num_training_batches = session.batches_to_run("train", [train])[0]
     session.validates = bool(val) and session.limits["val"][1] > 0 and has_step
     session.batches_of[TrainerFn.FITTING] = session.batches_to_run("val", val) if session.validates else []
+    _tell_of_data(session, task, val, has_step)
     if n and session.limits["val"][1]:
         every = session.check_val_every_n_epoch
         session.validation_interval = cadence.validation_interval(session.val_check_interval, n, every)

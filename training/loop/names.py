@@ -25,6 +25,7 @@ from training.loop.task import Task
 
 if TYPE_CHECKING:
     from training.data.data_module import DataModule
+    from training.run.experiment import Experiment
 
 
 V = TypeVar("V")
@@ -55,6 +56,9 @@ class Names:
 
     session: Session
     default_root_dir: str
+    run: Experiment | None
+    _keeps: bool
+    _own_loggers: list[MetricsLogger]
 
     world_size = num_nodes = num_devices = 1
     global_rank = local_rank = node_rank = 0
@@ -80,6 +84,22 @@ class Names:
     def logger(self) -> MetricsLogger | None:
         """The first logger; None where there is none."""
         return next(iter(self.session.loggers), None)
+
+    @logger.setter
+    def logger(self, logger: MetricsLogger | None) -> None:
+        self.loggers = [] if logger is None else [logger]
+
+    @property
+    def loggers(self) -> list[MetricsLogger]:
+        """All of them. They may be set between two verbs, but where a run's folder keeps its own."""
+        return self.session.loggers
+
+    @loggers.setter
+    def loggers(self, loggers: list[MetricsLogger]) -> None:
+        if self._keeps or self.run is not None:
+            raise ConfigError("Trainer: a run's folder keeps its logger; give others as logger=[…] when it is made")
+        self._own_loggers, session = list(loggers), self.session
+        session.install(session.callbacks, self._own_loggers, session.keep_going, session.checkpoint_dir)
 
     @property
     def checkpoint_callbacks(self) -> list[ModelCheckpoint]:

@@ -63,9 +63,9 @@ def check_weights(session: Session) -> None:
 def keep(session: Session, batch: Any, error: NonFiniteError) -> None:
     """Give the error the batch and its ids, and where there is a folder for checkpoints, write FILE into it."""
     error.batch, error.ids = batch, session.task.batch_ids(batch)
-    if session.checkpoint_dir is None:
+    if (folder := session.view.checkpoint_dir) is None:
         return
-    path = Path(session.checkpoint_dir) / FILE
+    path = Path(folder) / FILE
     kept = {
         **capture_weights(session),
         "reason": str(error),

@@ -162,6 +162,13 @@ class Session:
         self.loggers = [] if self.fast_dev_run else list(loggers)
         self.keep_going, self.checkpoint_dir = keep_going, checkpoint_dir
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is at no work: what a fit makes anew, or has open, is not in it."""
+        made: dict[str, Any] = {"plan": None, "attributes": None, "resume_point": None, "_stepped": None, "_transfers": None}
+        made |= {name: [] for name in ("sources", "optimizers", "schedulers")}
+        made |= {name: {} for name in ("loaders", "modes", "_chains", "_indexed", "_keys")}
+        return {**vars(self), **made}
+
     # -- task and hooks -----------------------------------------------------------------------------------------------
 
     @property

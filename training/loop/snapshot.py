@@ -95,6 +95,8 @@ def restore_model(session: Session, checkpoint: dict[str, Any]) -> None:
         restore_weights(session, checkpoint)
     if session.datamodule is not None:
         session.datamodule.restore(checkpoint)
+    for key in _unclaimed(session, checkpoint):
+        session.tell(f"the checkpoint has the state of {key}, which is none of the callbacks: it is left out")
     with both_names(checkpoint):
         session.call_callbacks("on_load_checkpoint", checkpoint)
     with restoring():
@@ -141,6 +143,12 @@ def restore_attributes(session: Session, checkpoint: dict[str, Any]) -> None:
         gone = _restore_generators(session, checkpoint.get("generators", {}))
     for name in sorted(gone):
         session.tell(f"{name}: it is a generator that was made after the fit began; a resume does not find it as it was")
+
+
+def _unclaimed(session: Session, checkpoint: dict[str, Any]) -> list[str]:
+    """The callbacks whose state is in the checkpoint, and who are not there."""
+    own = {key_of(callback) for callback in session.callbacks}
+    return sorted(key for key, state in checkpoint["callbacks"].items() if state and key not in own)
 
 
 @contextmanager

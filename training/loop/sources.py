@@ -62,6 +62,9 @@ class Data:
         if source is None:
             source = self._from_hook(split)
         self.session.loaders[split] = source
+        if source is None and self.stage != "fit" and self.session.limits[split][1]:
+            task = type(self.session.task).__name__
+            raise ConfigError(f"{self.stage}: expected batches, or {task} to have a {split}_dataloader, got neither")
         if source is None:
             return []
         config, session = self.session.config, self.session

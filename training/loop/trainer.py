@@ -33,6 +33,7 @@ from training.loop.ckpt_path import checkpoint_path
 from training.loop.evaluate import Metrics, evaluate
 from training.loop.fit import fit
 from training.loop.keywords import refuse, settings
+from training.loop.loggers import checkpoint_folder
 from training.loop.names import Names, Of
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.schedulers import by_name
@@ -46,6 +47,7 @@ from training.loop.task import Task
 from training.run.experiment import Experiment, RunOptions
 from training.run.inputs import Inputs
 from training.run.own import adding, finished, own_run, to_go_on_with
+from training.values import shown
 
 
 class Trainer(Names):
@@ -155,6 +157,8 @@ class Trainer(Names):
         given = {name: value for name, value in locals().items() if name in KEYWORDS}
         refuse(others)
         run = config if isinstance(config, Experiment) else None
+        if not isinstance(config, TrainConfig | Experiment | None):
+            raise ConfigError(f"Trainer: expected settings or an experiment, got {shown(config)}; give keywords by name")
         if run is not None:
             changed = [name for name in CONFIGURED if given[name] != DEFAULTS[name]]
             if changed:
@@ -164,7 +168,7 @@ class Trainer(Names):
             settled = settings(cast("TrainConfig | None", config), {**given, "seed": _seed(seed, config)})
         self.run = run
         """The run that is trained in; a Trainer without an experiment has one from its first fit on."""
-        self.default_root_dir = str(default_root_dir or "runs")
+        self.default_root_dir, self._has_root = str(default_root_dir or "runs"), default_root_dir is not None
         self._keeps = run is None and logger in (None, True) and keep_going is None and not settled.fast_dev_run
         self._own_loggers = [] if logger is None or isinstance(logger, bool) else _listed(logger)
         self._own_callbacks = _callbacks(callbacks, run, settled, given, keeps=run is not None or self._keeps)
@@ -174,11 +178,12 @@ class Trainer(Names):
             callbacks=[*(run.callbacks() if run else ()), *self._own_callbacks],
             loggers=[*(run.loggers() if run else ()), *self._own_loggers],
             keep_going=run.keeper if run else keep_going,
-            checkpoint_dir=_folder(run, checkpoint_dir, default_root_dir),
+            checkpoint_dir=run.path / "checkpoints" if run is not None and checkpoint_dir is None else checkpoint_dir,
             limit_predict_batches=limit_predict_batches,
             inference_mode=inference_mode,
         )  # fmt: skip
         self._checkpoint_dir = checkpoint_dir
+        self._keep_going = keep_going
         self._ckpt_path: str | None = None
         self._unplaced = {
             each: copy.deepcopy(vars(each)) for each in self._own_callbacks
@@ -188,6 +193,22 @@ class Trainer(Names):
         self.session.tell = say if run is None else run.options.tell
         self.progress = self.session.progress
         # Called at each step, so without a detour.
+        self.log_value, self.backward = self.session.log_value, self.session.backward
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, and what pickle writes, has counters, settings, callbacks and the task; a fit of it is a new run.
+
+        ConfigError for the Trainer of an experiment, since a run has one.
+        """
+        if self.run is not None and not self._keeps:
+            raise ConfigError(f"{self.run.path}: expected one Trainer for the run; make another one in place of a copy")
+        session = copy.copy(self.session)
+        session.install(self._own_callbacks, self._own_loggers, self._keep_going, self._checkpoint_dir)
+        kept = {name: value for name, value in vars(self).items() if name not in ("log_value", "backward")}
+        return {**kept, "run": None, "session": session}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
         self.log_value, self.backward = self.session.log_value, self.session.backward
 
     # -- the four verbs -----------------------------------------------------------------------------------------------
@@ -225,6 +246,7 @@ class Trainer(Names):
         with self.session.running("fit"):
             if not self._keeps and self.run is None:
                 _check_kept(self.config)
+            model = self._chosen(model, "fit")
             data = Data(self.session, "fit", datamodule, train_dataloaders, val_dataloaders)
             resume, state = self._state(model, self._asked(ckpt_path), state)
             if resume and (ended := finished(resume, self.config, model)):
@@ -362,7 +384,11 @@ class Trainer(Names):
     def _chosen(self, task: Task | None, stage: str) -> Task:
         if task is None and not self.session.has_task:
             raise ConfigError(f"{stage}: expected a task, since none was run before; got None")
-        return task or self.session.task
+        if task is not None and not isinstance(task, Task):
+            compiled = isinstance(getattr(task, "_orig_mod", None), Task)
+            remedy = "; give the task itself, and compile the modules in it" if compiled else ""
+            raise ConfigError(f"{stage}: expected a Task, got {type(task).__name__}{remedy}")
+        return self.session.task if task is None else task
 
     def _load_weights(self, ckpt_path: str | Path | None, task: Task | None) -> None:
         """Load the weights that are to be evaluated; without ``task`` and ``ckpt_path`` the best."""
@@ -473,17 +499,27 @@ class Trainer(Names):
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
-    def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
+    def save_checkpoint(self, filepath: str | Path, weights_only: bool | None = None) -> None:
         """Write the state, or with ``weights_only`` the weights and counters alone.
 
         Raises:
             NonFiniteError: for weights that are not finite; nothing is written.
             DiskError: where the disk does not take it.
+            ConfigError: before there is a task.
         """
+        if not self.session.has_task:
+            raise ConfigError("save_checkpoint: expected a task, since none was run before: call fit first")
         self.check_weights()
         state = capture_weights(self.session) if weights_only else self.state()
         if self.session.group.writes:
-            checkpoint.save(Path(path), state)
+            checkpoint.save(Path(filepath), state)
+
+    @property
+    def checkpoint_dir(self) -> str | Path | None:
+        """Where a ModelCheckpoint without a folder of its own writes; None where nobody said so."""
+        if self.session.checkpoint_dir is not None or not self._has_root:
+            return self.session.checkpoint_dir
+        return checkpoint_folder(self.session.loggers) or Path(self.default_root_dir) / "checkpoints"
 
     def check_weights(self) -> None:
         """NonFiniteError that names the weights, or running means of them, that are not finite."""
@@ -516,9 +552,8 @@ class Trainer(Names):
     should_stop, validated = Of[bool]("progress"), Of[bool]("progress")
 
     config, device = Of[TrainConfig]("session"), Of[torch.device]("session")
-    callbacks, loggers = Of[list[Callback]]("session"), Of[list[MetricsLogger]]("session")
+    callbacks = Of[list[Callback]]("session")
     keep_going = Of["Callable[..., None] | None"]("session")
-    checkpoint_dir = Of["str | Path | None"]("session")
     max_epochs, max_steps = Of[int]("session"), Of[int]("session")
     fast_dev_run, accumulate_grad_batches = Of[int]("session"), Of[int]("session")
     check_val_every_n_epoch = Of["int | None"]("session")
@@ -571,8 +606,7 @@ def _callbacks(
     if wanted is False and checkpoints:
         raise ConfigError("enable_checkpointing: expected True, since there is a ModelCheckpoint, got False")
     if not checkpoints and (wanted or (wanted is None and keeps)):
-        alone = not keeps and keywords["logger"] is False
-        found.append(ModelCheckpoint(Path(keywords["default_root_dir"] or "runs") / "checkpoints" if alone else None))
+        found.append(ModelCheckpoint())
     if run is not None and not run.is_own:
         return found  # a command shows its progress itself
     if config.progress and not any(isinstance(each, ProgressBar) for each in found):
@@ -583,15 +617,6 @@ def _callbacks(
     if config.max_time and run is None and not keeps:
         found.append(Timer(timedelta(seconds=seconds(config.max_time, "max_time") or 0)))
     return found
-
-
-def _folder(run: Experiment | None, given: str | Path | None, root: str | Path | None) -> str | Path | None:
-    """Where checkpoints go."""
-    if given is not None:
-        return given
-    if run is not None:
-        return run.path / "checkpoints"
-    return Path(root) / "checkpoints" if root is not None else None
 
 
 def _check_kept(config: TrainConfig) -> None:

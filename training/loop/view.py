@@ -154,6 +154,10 @@ class TrainerView(Protocol):
         """The Euclidean norm of the last step's gradients, before they were clipped."""
 
     @property
+    def default_root_dir(self) -> str:
+        """Where runs are kept, and checkpoints where there is no other place."""
+
+    @property
     def checkpoint_dir(self) -> str | Path | None:
         """Where a ModelCheckpoint without a folder of its own writes."""
 
@@ -218,7 +222,7 @@ class TrainerView(Protocol):
     def state(self) -> TrainerState:
         """What is being done; called, as ``state()``, all that is needed to go on from here."""
 
-    def save_checkpoint(self, path: str | Path, weights_only: bool = False) -> None:
+    def save_checkpoint(self, filepath: str | Path, weights_only: bool | None = None) -> None:
         """Write the state, or with ``weights_only`` the weights and counters alone."""
 
     def check_weights(self) -> None:

@@ -80,11 +80,12 @@ def test_no_monitor_keeps_the_newest(tmp_path: Path) -> None:
     assert names(tmp_path) == ["epoch=2-step=6.ckpt"]
 
 
-def test_the_trainers_folder_is_the_default(tmp_path: Path) -> None:
+def test_the_trainers_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer(ModelCheckpoint(), checkpoint_dir=tmp_path / "checkpoints", max_epochs=1).fit(Line(), fixed(2))
     assert names(tmp_path / "checkpoints") == ["epoch=0-step=2.ckpt"]
-    with pytest.raises(ConfigError, match="expected dirpath=…, or a Trainer with checkpoint_dir"):
-        trainer(ModelCheckpoint(), max_epochs=1).fit(Line(), fixed(2))
+    monkeypatch.chdir(tmp_path)
+    trainer(ModelCheckpoint(), max_epochs=1).fit(Line(), fixed(2))
+    assert names(tmp_path / "runs" / "checkpoints") == ["epoch=0-step=2.ckpt"]
 
 
 @pytest.mark.parametrize(
