@@ -156,6 +156,9 @@ class _Passes:
 class CombinedPlan(Plan):
     """An epoch's batches of several sources, combined."""
 
+    batch_indices: list[Any] | None = None
+    """Of each source, which items are in the batch that was taken last, and None where that is not known."""
+
     def __init__(self, parts: Sequence[Batches], loader: CombinedLoader, epoch: int) -> None:
         self.epoch = epoch
         self._passes = [_Passes(part, epoch) for part in parts]
@@ -184,7 +187,21 @@ class CombinedPlan(Plan):
         return _filled(self._form, iter(self._taken(k)))
 
     def _taken(self, k: int) -> list[Any]:
-        return [each.take(k) for each in self._passes]
+        """The batches of the sources, None for those that have ended."""
+        read = [self._is_read(each, k) for each in self._passes]
+        batches = [each.take(k) if is_read else None for each, is_read in zip(self._passes, read, strict=True)]
+        self._note(read)
+        return batches
+
+    def _is_read(self, passes: _Passes, k: int) -> bool:
+        """Whether a batch of this source is in batch k."""
+        return True
+
+    def _note(self, read: Sequence[bool]) -> None:
+        """Which items are in the batch, of the sources that were read for it."""
+        pairs = zip(self._passes, read, strict=True)
+        found = [getattr(each.plan, "batch_indices", None) if is_read else None for each, is_read in pairs]
+        self.batch_indices = None if all(each is None for each in found) else found
 
     def _fail(self) -> None:
         for each in self._passes:
@@ -211,8 +228,8 @@ class _MaxSize(CombinedPlan):
     def _has(self, k: int) -> bool:
         return any(has(each.plan, k) for each in self._passes)
 
-    def _taken(self, k: int) -> list[Any]:
-        return [each.take(k) if has(each.plan, k) else None for each in self._passes]
+    def _is_read(self, passes: _Passes, k: int) -> bool:
+        return has(passes.plan, k)
 
 
 class _MaxSizeCycle(_MaxSize):
@@ -228,8 +245,8 @@ class _MaxSizeCycle(_MaxSize):
                 each.start(each.again + 1, end)
         return bool(ended)
 
-    def _taken(self, k: int) -> list[Any]:
-        return CombinedPlan._taken(self, k)
+    def _is_read(self, passes: _Passes, k: int) -> bool:
+        return True
 
 
 class _Sequential(CombinedPlan):
@@ -256,7 +273,9 @@ class _Sequential(CombinedPlan):
     def _take(self, k: int) -> Any:
         if not self.has(k):
             raise StopIteration
-        return self._passes[self._at].take(k)
+        batch = self._passes[self._at].take(k)
+        self._note([i == self._at for i in range(len(self._passes))])
+        return batch
 
     def state(self) -> State:
         return {**super().state(), "at": self._at, "end": self._end}

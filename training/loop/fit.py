@@ -131,7 +131,9 @@ def _run_batch(session: Session, plan: Any, val: list[Batches]) -> None:
     progress = session.progress
     if progress.stage == "batch":
         session.seed("batch", progress.current_epoch, progress.batch_idx)  # before the batch is made, which may draw, too
-        _train_batch(session, plan[progress.batch_idx])
+        batch = plan[progress.batch_idx]
+        session.batch_indices = getattr(plan, "batch_indices", None)  # now, since to ask for the next batch may change it
+        _train_batch(session, batch)
     if progress.stage == "stepped":
         if session.loggers and not session.accumulating and session.should_log:  # one line a step, not one a batch
             session.log_metrics(session.collect())

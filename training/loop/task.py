@@ -129,7 +129,10 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         return 1
 
     def batch_ids(self, batch: Any) -> Any:
-        """The ids of what is in the batch (an integer tensor or array), for the ledger; None where there are none."""
+        """The ids of what is in the batch (an integer tensor or array), for the ledger; None where there are none.
+
+        The ledger then has the indices of the batch's items, where a DataLoader of an indexed data set made it.
+        """
         return None
 
     def ledger_tensors(self) -> Mapping[str, torch.Tensor]:

@@ -105,7 +105,7 @@ class TrainerView(Protocol):
 
     @property
     def batch_indices(self) -> list[Any] | None:
-        """Of the evaluation batch that is run: which items of a DataLoader's data set are in it, as far as that is known."""
+        """Of the batch that is run: which items of a DataLoader's data set are in it, as far as that is known."""
 
     @property
     def num_val_batches(self) -> Sequence[int | float]:

@@ -52,7 +52,8 @@ class Ledger(Callback):
             self._gradients = _checksums(task)
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         line: dict[str, Any] = {"epoch": trainer.current_epoch, "batch": batch_idx, "step": trainer.global_step}
-        line["ids"] = _ids(task.batch_ids(batch))
+        ids = task.batch_ids(batch)
+        line["ids"] = ids_digest(trainer.batch_indices if ids is None else ids)
         line["loss"] = float(loss).hex() if loss is not None else None
         line["gradients"] = self._gradients
         self._gradients = {}
@@ -77,8 +78,43 @@ def _checksums(task: Task) -> dict[str, str]:
     return {name: f"{checksum(tensor):016x}" for name, tensor in task.ledger_tensors().items()}
 
 
-def _ids(ids: Any) -> str | None:
+def ids_digest(ids: Any) -> str | None:
+    """16 hexadecimal digits that stand for what is in a batch.
+
+    Args:
+        ids: what ``Task.batch_ids`` gives; or the indices of a batch's items, which a sampler of the user's may make of any
+            plain values.
+
+    Returns:
+        The digest; None where nothing is known, or what is known is written otherwise in each process.
+    """
     if ids is None:
         return None
-    array = ids.cpu().numpy() if isinstance(ids, torch.Tensor) else np.asarray(ids)
-    return hashlib.sha256(np.ascontiguousarray(array).astype("<i8").tobytes()).hexdigest()[:16]
+    array = ids.cpu().numpy() if isinstance(ids, torch.Tensor) else _whole_numbers(ids)
+    if array is None:
+        text = _as_text(ids)
+        return None if text is None else _digest(text.encode())
+    return _digest(np.ascontiguousarray(array).astype("<i8").tobytes())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _whole_numbers(ids: Any) -> Any:
+    """An array of whole numbers, as it is given or of a list of them; None for other values."""
+    try:
+        array = np.asarray(ids)
+    except (ValueError, TypeError, RuntimeError):  # lists of several lengths, tensors on a device
+        return None
+    return array if array.dtype.kind in "iu" and (array.ndim < 2 or array is ids) else None
+
+
+def _as_text(value: Any) -> str | None:
+    """Plain values as they are written; None where an object among them is not plain."""
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        parts = [_as_text(each) for each in value]
+        return None if None in parts else f"[{', '.join(map(str, parts))}]"
+    return repr(value) if isinstance(value, str | bytes | int | float | complex | None) else None

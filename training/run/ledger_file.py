@@ -1,8 +1,8 @@
 """The ledger: one line a step, chained by hash, that says what went in and what came out, bit for bit.
 
-A line holds the digest of the batch's ids, the loss as the hexadecimal form of its exact value, and per gradient a
-checksum that does not depend on the order of summation. ``chain`` is SHA-256 over the previous line's chain and this
-line, so that two ledgers with equal last lines are equal throughout.
+A line holds the digest of the batch's ids (those of the task, or the indices of a DataLoader's items), the loss as the
+hexadecimal form of its exact value, and per gradient a checksum that does not depend on the order of summation. ``chain`` is
+SHA-256 over the previous line's chain and this line, so that two ledgers with equal last lines are equal throughout.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def _difference(x: dict[str, Any], y: dict[str, Any], different: list[str]) -> I
     yield f"first difference {_where(x)}"
     for name in different:
         if name != "gradients":
-            yield f"{name}: {plain(x.get(name))} and {plain(y.get(name))}"
+            called = "ids of what is in the batch" if name == "ids" else name
+            yield f"{called}: {plain(x.get(name))} and {plain(y.get(name))}"
     ours, theirs = (found if isinstance(found := each.get("gradients"), dict) else {} for each in (x, y))
     if tensors := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
         yield f"gradients that differ: {', '.join(tensors)}"
