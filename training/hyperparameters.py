@@ -8,7 +8,7 @@ import inspect
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from training.errors import CheckpointError, ConfigError
+from training.yaml import read_yaml
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 STAR, STARS = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
@@ -137,11 +138,16 @@ def hyperparameters_to_log(*owners: HyperparametersMixin | None) -> dict[str, An
     return told
 
 
-def check_not_offered(hparams_file: Any, weights_only: bool | None) -> None:
+def check_not_offered(weights_only: bool | None) -> None:
     """ConfigError for what ``load_from_checkpoint`` has in Lightning and not here."""
-    if hparams_file is not None or weights_only is False:
-        what = "hparams_file" if hparams_file is not None else "weights_only=False"
-        raise ConfigError(f"load_from_checkpoint: {what} is not offered; give what the checkpoint lacks by name")
+    if weights_only is False:
+        raise ConfigError("load_from_checkpoint: weights_only=False is not offered; give what the checkpoint lacks by name")
+
+
+def put_hyperparameters(cls: Any, checkpoint: dict[str, Any], hparams_file: str | Path | None) -> None:
+    """Those of a file of a logger's in place of the checkpoint's, as in Lightning, where there is one."""
+    if hparams_file is not None:
+        checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY] = read_yaml(Path(hparams_file))
 
 
 def rebuilt(cls: type[T], checkpoint: Mapping[str, Any], given: Mapping[str, Any], where: str) -> T:

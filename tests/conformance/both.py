@@ -83,7 +83,7 @@ class OurTrainer(Trainer):
 
     record: Record
 
-    def save_checkpoint(self, filepath: str | Path, weights_only: bool | None = None) -> None:
+    def save_checkpoint(self, filepath: Any, weights_only: bool | None = None, storage_options: Any = None) -> None:
         note_saved(self.record, filepath, self.global_step)
         Path(filepath).parent.mkdir(parents=True, exist_ok=True)
         Path(filepath).touch()

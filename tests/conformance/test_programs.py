@@ -237,6 +237,35 @@ def states_of_all_that_keep_one(pl: Any, folder: Path) -> Any:
     return seen, dict(loaded.hparams), loaded.prepare_data_per_node
 
 
+@program
+def hyperparameters_of_a_loggers_file(pl: Any, folder: Path) -> Any:
+    class Keeps(model(pl)):  # type: ignore[misc]
+        def __init__(self, width: int = 3, lr: float = 1e-5, name: str = "a b", sizes: Any = None) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+
+    class Data(pl.LightningDataModule):  # type: ignore[misc]
+        def __init__(self, size: int = 2) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+
+        def train_dataloader(self) -> Any:
+            return loader(self.hparams.size)
+
+    logger = pl.loggers.CSVLogger(folder, name="first")
+    settings = {**QUIET, "enable_checkpointing": False, "limit_val_batches": 0}
+    pl.Trainer(max_epochs=1, logger=logger, **settings).fit(Keeps(4, name="c", sizes=None), datamodule=Data(4))
+    trainer = pl.Trainer(max_epochs=1, **ALONE)
+    trainer.fit(Keeps(5), datamodule=Data(3))
+    trainer.save_checkpoint(filepath=folder / "a.ckpt", weights_only=False, storage_options=None)
+    found, given = [], Path(logger.log_dir) / "hparams.yaml"
+    for kind in (Keeps, Data):
+        found.append(dict(kind.load_from_checkpoint(folder / "a.ckpt").hparams))
+        found.append(dict(kind.load_from_checkpoint(folder / "a.ckpt", hparams_file=given).hparams))
+    found.append(dict(Keeps.load_from_checkpoint(folder / "a.ckpt", hparams_file=str(given), width=6).hparams))
+    return found
+
+
 # -- the module, utilities --------------------------------------------------------------------------------------------
 
 

@@ -333,3 +333,13 @@ def test_hooks_of_lightning_1_are_refused_where_it_refuses_them(verb: str, hook:
         except (NotImplementedError, ConfigError) as error:
             refused.append(hook in str(error))
     assert refused[1] == refused[0]
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+def test_a_step_that_reads_its_batches_itself_is_refused(verb: str) -> None:
+    step = {"fit": "training", "validate": "validation"}.get(verb, verb)
+    task = type("Reads", (Task,), {f"{step}_step": lambda self, dataloader_iter: None})()
+    quietly: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+    trainer = Trainer(max_epochs=1, accelerator="cpu", **quietly)
+    with pytest.raises(ConfigError, match=rf"^Reads.{step}_step: expected \(batch, batch_idx\), got dataloader_iter"):
+        getattr(trainer, verb)(task, FixedBatches(batches(1)))

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from training import checkpoint
 from training.data.hooks import DataHooks
 from training.errors import ConfigError
-from training.hyperparameters import HyperparametersMixin, check_not_offered, rebuilt
+from training.hyperparameters import HyperparametersMixin, check_not_offered, put_hyperparameters, rebuilt
 
 ModuleT = TypeVar("ModuleT", bound="DataModule")
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader")
@@ -96,7 +96,7 @@ class DataModule(DataHooks, HyperparametersMixin):
         cls: type[ModuleT],
         checkpoint_path: str | Path,
         map_location: Any = None,
-        hparams_file: None = None,
+        hparams_file: str | Path | None = None,
         weights_only: bool | None = None,
         **kwargs: Any,
     ) -> ModuleT:
@@ -109,8 +109,9 @@ class DataModule(DataHooks, HyperparametersMixin):
             CheckpointError: for a file that is damaged, and for arguments of ``__init__`` that it does not hold.
             ConfigError: for ``kwargs`` that ``__init__`` does not take.
         """
-        check_not_offered(hparams_file, weights_only)
+        check_not_offered(weights_only)
         found = checkpoint.load(Path(checkpoint_path))
+        put_hyperparameters(cls, found, hparams_file)
         made = rebuilt(cls, found, kwargs, str(checkpoint_path))
         made.restore(found)
         return made

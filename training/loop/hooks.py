@@ -69,6 +69,16 @@ def refuse_old_hooks(task: object, stage: str) -> None:
             )
 
 
+def refuse_iterators(task: object) -> None:
+    """ConfigError for a step that reads its batches itself: which it takes would hang on more than the plan."""
+    for step in ("training_step", "validation_step", "test_step", "predict_step"):
+        code = getattr(original(getattr(task, step, None)), "__code__", None)
+        if code is not None and "dataloader_iter" in code.co_varnames[: code.co_argcount]:
+            raise ConfigError(
+                f"{type(task).__name__}.{step}: expected (batch, batch_idx), got dataloader_iter, which is not offered"
+            )
+
+
 class Hooks(DataHooks):
     """What a Task can override beside its steps."""
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from training import checkpoint
 from training.errors import CheckpointError, ConfigError
-from training.hyperparameters import rebuilt
+from training.hyperparameters import put_hyperparameters, rebuilt
 from training.loop.checkpoint_names import both_names
 from training.visible import listed
 
@@ -39,12 +39,20 @@ class ClassOnly:
         return refused
 
 
-def load_task(cls: type[V], path: str | Path, map_location: Any, strict: bool | None, given: Mapping[str, Any]) -> V:
+def load_task(
+    cls: type[V],
+    path: str | Path,
+    map_location: Any,
+    strict: bool | None,
+    given: Mapping[str, Any],
+    hparams_file: str | Path | None,
+) -> V:
     """``Task.load_from_checkpoint``."""
     found = checkpoint.load(Path(path))
     weights = found.get("weights")
     if not isinstance(weights, dict):
         raise CheckpointError(f"{path}: expected weights, tensors by name, got none")
+    put_hyperparameters(cls, found, hparams_file)
     made: Any = rebuilt(cls, found, given, str(path))
     strict = _strictness(made, strict)
     if callable(made.configure_model):

@@ -28,7 +28,7 @@ from training.loop.attributes import Attributes
 from training.loop.callback import Callback, check_keys, with_own
 from training.loop.device import choose_device, convert, made_in, precision
 from training.loop.gradients import gradient_norm, gradients
-from training.loop.hooks import Hooks, original, overridden, refuse_old_hooks, takes_index
+from training.loop.hooks import Hooks, original, overridden, refuse_iterators, refuse_old_hooks, takes_index
 from training.loop.logged_metrics import MetricTensors, Results
 from training.loop.loggers import begin_loggers, finish_loggers, save_loggers
 from training.loop.optimizers import CountingOptimizer, Scheduler
@@ -212,6 +212,7 @@ class Session:
     def attached(self, task: Task, stage: str, datamodule: DataModule | None = None) -> Iterator[None]:
         """Set the task and its data module up, the task on the device; callbacks hear of errors; tear down."""
         refuse_old_hooks(task, stage)
+        refuse_iterators(task)
         task.check_hyperparameters()
         task.trainer, self._task, self.datamodule, self.hook = self.view, task, datamodule, ""
         self.forget_hooks()

@@ -223,7 +223,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         cls: type[TaskT],  # noqa: N805
         checkpoint_path: str | Path,
         map_location: Any = None,
-        hparams_file: None = None,
+        hparams_file: str | Path | None = None,
         strict: bool | None = None,
         weights_only: bool | None = None,
         **kwargs: Any,
@@ -233,7 +233,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         Args:
             checkpoint_path: the file: of a ModelCheckpoint, of ``Trainer.save_checkpoint``, or in a run's folder.
             map_location: the device that it is to be on; None for the CPU, and so is a dict or a function of torch.load's.
-            hparams_file: not offered: give the values as ``kwargs``.
+            hparams_file: a logger's ``hparams.yaml``, whose values take the place of those in the checkpoint.
             strict: whether all weights must be there, and no others; None for ``strict_loading``.
             weights_only: checkpoints are always read without running code; False is refused.
             kwargs: arguments of ``__init__``, in place of those that ``save_hyperparameters`` kept, or beside them.
@@ -245,8 +245,8 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
             CheckpointError: for a file that is damaged, arguments that it does not hold, and weights of another model.
             ConfigError: for ``kwargs`` that ``__init__`` does not take.
         """
-        check_not_offered(hparams_file, weights_only)
-        return load_task(cls, checkpoint_path, map_location, strict, kwargs)
+        check_not_offered(weights_only)
+        return load_task(cls, checkpoint_path, map_location, strict, kwargs, hparams_file)
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """``print``, above the progress bar where there is one."""

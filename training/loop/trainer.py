@@ -499,14 +499,16 @@ class Trainer(Names):
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
-    def save_checkpoint(self, filepath: str | Path, weights_only: bool | None = None) -> None:
-        """Write the state, or with ``weights_only`` the weights and counters alone.
+    def save_checkpoint(self, filepath: str | Path, weights_only: bool | None = None, storage_options: Any = None) -> None:
+        """Write the state, or with ``weights_only`` the weights and counters alone; ``storage_options`` are not offered.
 
         Raises:
             NonFiniteError: for weights that are not finite; nothing is written.
             DiskError: where the disk does not take it.
-            ConfigError: before there is a task.
+            ConfigError: before there is a task, and for ``storage_options``.
         """
+        if storage_options is not None:
+            raise ConfigError("save_checkpoint: storage_options: expected None, since files go to the disk; leave it out")
         if not self.session.has_task:
             raise ConfigError("save_checkpoint: expected a task, since none was run before: call fit first")
         self.check_weights()
