@@ -28,7 +28,7 @@ VALUES = st.recursive(
     SCALARS, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=4), each, max_size=3), max_leaves=6
 )
 NAMES = st.text("abcXYZ_09.", min_size=1, max_size=6) | st.text(min_size=1, max_size=4)
-FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def same(first: Any, second: Any) -> bool:
