@@ -14,6 +14,8 @@ class WordTable(nn.Module):
 
     fixed: Tensor
     extra: Tensor
+    by_rows = False
+    """Whether the gradient is a sparse tensor of the batch's words alone: for the parts of a batch that is cut."""
 
     def __init__(self, matrix: Tensor, *, freeze: bool = False, tuned: int | None = None) -> None:
         super().__init__()
@@ -37,8 +39,8 @@ class WordTable(nn.Module):
         place = ids - trained
         known = place < 0
         if fixed + len(self.extra) == 0 or bool(known.all()):
-            return nn.functional.embedding(ids, self.weight)
-        vectors = nn.functional.embedding(torch.where(known, ids, 1), self.weight)
+            return nn.functional.embedding(ids, self.weight, sparse=self.by_rows)
+        vectors = nn.functional.embedding(torch.where(known, ids, 1), self.weight, sparse=self.by_rows)
         for table, first in ((self.fixed, 0), (self.extra, fixed)):
             here = (place >= first) & (place < first + len(table))
             if bool(here.any()):

@@ -24,6 +24,7 @@ from training.parallel.exchange import exchanged
 from training.parallel.group import Group
 from training.parallel.tree import Tree
 
+NONE, DENSE, SPARSE = range(3)
 SMALL = 2**16
 """Buffers of so many numbers or fewer are kept from before each shard; larger ones must not change."""
 
@@ -39,8 +40,8 @@ class Told:
     outputs: dict[str, Any] = field(default_factory=dict)
     logged: list[tuple[str, str, float, float, Any]] = field(default_factory=list)
     """(hook, name, value, weight, arguments) of each call of ``log``."""
-    gradients: list[bool] = field(default_factory=list)
-    """Which parameters got one."""
+    gradients: list[int] = field(default_factory=list)
+    """What each parameter got: NONE, DENSE or SPARSE."""
     counters: dict[str, list[int]] = field(default_factory=dict)
     """Whole-number buffers that it changed, such as the batches that a batch norm has seen."""
     buffers: list[str] = field(default_factory=list)
@@ -87,7 +88,7 @@ def forward_backward(
             told.append(found)
             if parts[shard] is not None and not any(each.error for each in told):
                 _run(session, forward, parts[shard], batch_idx, found, found.count / max(1, sum(counts)))
-            found.gradients = [p.grad is not None for p in parameters]
+            found.gradients = [NONE if p.grad is None else SPARSE if p.grad.is_sparse else DENSE for p in parameters]
             tree.add([*(p.grad for p in parameters), *buffers.end(found)])
     finally:
         session.results, session.shard = results, None
@@ -95,7 +96,7 @@ def forward_backward(
     for each in told:
         if each.error is not None:
             raise each.error
-    _set_gradients(group, parameters, rows_apart(task, parameters), held, tree.total(), told, buffers)
+    _set_gradients(group, parameters, tables(task, parameters), held, tree.total(), told, buffers)
     session.seed("shards", session.progress.current_epoch, batch_idx)
     _log(session, told)
     loss, outputs = _folded(session, told, sum(counts))
@@ -111,10 +112,17 @@ def cut(task: Any, batch: Any, shards: int) -> list[Any]:
     return [batch, *parts[1:]] if all(part is None for part in parts) else parts
 
 
-def rows_apart(task: Any, parameters: list[torch.nn.Parameter]) -> set[int]:
-    """The numbers of the parameters that are tables, of which a batch touches a few rows: the others are not sent."""
-    tables = {id(m.weight) for m in task.modules() if isinstance(m, torch.nn.Embedding) or getattr(m, "is_table", False)}
-    return {i for i, p in enumerate(parameters) if id(p) in tables}
+def tables(task: Any, parameters: list[torch.nn.Parameter]) -> dict[int, bool]:
+    """The numbers of the parameters that are tables, of which a batch touches a few rows; whether their sum is made dense.
+
+    It is for tables with a ``by_rows``, whose gradients are sparse in a part of a batch alone.
+    """
+    made = {
+        id(m.weight): hasattr(m, "by_rows")
+        for m in task.modules()
+        if isinstance(m, torch.nn.Embedding) or hasattr(m, "by_rows")
+    }
+    return {i: made[id(p)] for i, p in enumerate(parameters) if id(p) in made}
 
 
 def _run(session: Session, forward: Any, part: Any, batch_idx: int, told: Told, share: float) -> None:
@@ -184,7 +192,7 @@ class Buffers:
 def _set_gradients(
     group: Group,
     parameters: list[torch.nn.Parameter],
-    by_rows: set[int],
+    by_rows: dict[int, bool],
     held: list[Tensor | None],
     totals: list[Tensor | None],
     told: list[Told],
@@ -192,13 +200,16 @@ def _set_gradients(
 ) -> None:
     """What the shards of this process came to, added to what the others' came to."""
     n = len(parameters)
-    present = [i for i in range(n) if any(each.gradients[i] for each in told)]
+    present = [i for i in range(n) if any(each.gradients[i] != NONE for each in told)]
     changed = {name for each in told for name in each.buffers}
     means = {n + i: name for i, name in enumerate(buffers.means) if name in changed}
     shapes: list[Tensor] = [*parameters, *(buffers.buffer(name) for name in buffers.means)]
-    summed = exchanged(group, {i: (totals[i], shapes[i], i in by_rows) for i in [*present, *means]})
+    sparse = {i for each in told for i, kind in enumerate(each.gradients) if kind == SPARSE}
+    summed = exchanged(group, {i: (totals[i], shapes[i], i in by_rows or i in sparse) for i in [*present, *means]})
     for i, p in enumerate(parameters):
         value, before = summed.get(i), held[i]
+        if value is not None and value.is_sparse and by_rows.get(i):
+            value = value.to_dense()
         p.grad = before if value is None else value if before is None else before + value
     for i, name in means.items():
         buffers.mean(name, summed[i], group.shards)

@@ -32,7 +32,9 @@ class Tree:
 
     def add(self, leaf: Sequence[Tensor | None]) -> None:
         """One more leaf. Its tensors may be changed."""
-        height, values = 0, list(leaf)
+        height = 0
+        # a row that is there several times has one sum of its own, before it meets the neighbor's
+        values = [each.coalesce() if each is not None and each.is_sparse else each for each in leaf]
         while self._open and self._open[-1][0] == height:
             values = _sum(self._open.pop()[1], values)
             height += 1

@@ -16,10 +16,9 @@ def leaves(shards: int, seed: int) -> list[list[Tensor | None]]:
     for _ in range(shards):
         dense = torch.randn(5, 3, generator=generator) * 10.0 ** torch.randint(-6, 6, (5, 1), generator=generator)
         zero = torch.where(torch.rand(4, generator=generator) < 0.5, -0.0, 0.0)
-        rows = torch.randint(0, 6, (3,), generator=generator)
-        sparse = torch.sparse_coo_tensor(
-            rows[None], torch.randn(3, 2, generator=generator), (6, 2), check_invariants=False
-        ).coalesce()
+        rows = torch.randint(0, 6, (9,), generator=generator)
+        values = torch.randn(9, 2, generator=generator)
+        sparse = torch.sparse_coo_tensor(rows[None], values, (6, 2), check_invariants=False)  # with rows several times
         found.append([dense, zero if torch.rand(1, generator=generator) < 0.6 else None, None, sparse])
     return found
 
