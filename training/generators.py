@@ -28,6 +28,7 @@ GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, rando
 State = tuple[list[torch.Tensor], Any, Twister]
 """torch's states (CUDA's, too), NumPy's and Python's."""
 NUMPY, PYTHON = NumPyGenerator(), PythonGenerator()
+_CUDA = torch.backends.cuda.is_built()
 
 
 def key_of(seed: int, purpose: str, *counters: int) -> int:
@@ -112,7 +113,7 @@ def set_generators(key: Key) -> None:
 def set_torch(key: Key) -> None:
     """Set torch's, which takes the key's lower half on the CPU."""
     torch.default_generator.manual_seed(key.bits)
-    if torch.cuda.is_initialized():
+    if _CUDA and torch.cuda.is_initialized():
         for generator in torch.cuda.default_generators:
             generator.manual_seed(key.bits)
 
@@ -194,7 +195,7 @@ class Carried:
 
 
 def _torch_states() -> list[torch.Tensor]:
-    on_cuda = [each.get_state() for each in torch.cuda.default_generators] if torch.cuda.is_initialized() else []
+    on_cuda = [each.get_state() for each in torch.cuda.default_generators] if _CUDA and torch.cuda.is_initialized() else []
     return [torch.default_generator.get_state(), *on_cuda]
 
 

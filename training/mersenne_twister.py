@@ -62,7 +62,9 @@ class NumPyGenerator:
 
     def begin(self, words: bytes) -> None:
         """Let it stand before the first number that these words give."""
-        if self._lies_in_memory():
+        if np.random.get_bit_generator() is not self._bits:  # type: ignore[attr-defined]
+            self._look_at(np.random.get_bit_generator())  # type: ignore[attr-defined]
+        if self._words:
             self._words[:], self._position[0], self._has_normal[0] = words, WORDS, 0
         elif type(np.random.get_bit_generator()) is np.random.MT19937:  # type: ignore[attr-defined]
             self.put((words, WORDS, None))
@@ -73,7 +75,7 @@ class NumPyGenerator:
         bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
         if bits is not self._bits:
             self._look_at(bits)
-        return len(self._words) > 0
+        return bool(self._words)
 
     def _look_at(self, bits: Any) -> None:
         holder, at = np.random.mtrand._rand, _numpy_normal_at()

@@ -29,7 +29,10 @@ def is_finite(tensor: Tensor) -> bool:
 
 def all_finite(tensors: list[Tensor]) -> bool:
     """Whether no number of them is NaN or infinite: exact, and read once. All on one device."""
-    tensors = [t for t in tensors if t.numel() < LARGE or not _sum_is_finite(t)]
+    for tensor in tensors:
+        if tensor.numel() >= LARGE:
+            tensors = [t for t in tensors if t.numel() < LARGE or not _sum_is_finite(t)]
+            break
     if not tensors:
         return True
     found, one = _buffers(tensors[0].device)

@@ -122,7 +122,7 @@ def _run_epoch(session: Session, val: list[Batches]) -> None:
 
 def _plan_epoch(session: Session) -> Any:
     """The training batches of the current epoch."""
-    session.plan = session.sources[0].plan(0 if session.config.overfit_batches else session.progress.current_epoch)
+    session.begin_plan(session.sources[0].plan(0 if session.config.overfit_batches else session.progress.current_epoch))
     return session.plan
 
 
@@ -166,7 +166,9 @@ def _train_batch(session: Session, batch: Any) -> None:
     session.accumulating = session.accumulate_grad_batches > 1 and session.accumulates()
     outputs: Any = None
     if batch is not None:  # a batch that is None is skipped, but counted
-        if session.call("on_train_batch_start", batch, progress.batch_idx) == SKIP_EPOCH:
+        if session.chains["on_train_batch_start"] and (
+            session.call("on_train_batch_start", batch, progress.batch_idx) == SKIP_EPOCH
+        ):
             _skip_rest(session)
             return
         try:

@@ -48,10 +48,10 @@ class CountingOptimizer:
         self,
         optimizer: Optimizer,
         before: Callable[[Optimizer], None],
-        after: Callable[[], None],
+        after: Callable[[], None] | None,
         toggled: Callable[[Any], AbstractContextManager[None]] | None = None,
     ) -> None:
-        """``before`` is called with the optimizer just before its step, ``after`` after each."""
+        """``before`` is called with the optimizer just before its step, ``after``, if any, after each."""
         self.optimizer, self._before, self._after, self._toggled = optimizer, before, after, toggled
         self._calls_first = type(optimizer) in CALLS_FIRST or not _takes_closure(optimizer)
         self._made_with = members(optimizer)
@@ -71,7 +71,8 @@ class CountingOptimizer:
             self.optimizer.step(**named)
         else:
             result = self.optimizer.step(closure=lambda: self._evaluate(closure), **named)
-        self._after()
+        if self._after is not None:
+            self._after()
         return result
 
     @property

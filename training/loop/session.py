@@ -39,6 +39,8 @@ from training.loop.view import TrainerView
 from training.parallel.group import join
 
 Chain = tuple[list[Callable[..., Any]], Callable[..., Any] | None, list[Callable[..., Any]]]
+BY_THE_LOOP = ("optimizer_step", "optimizer_zero_grad", "backward")
+"""What the loop does itself where a task does not do it in another way: each call less counts in a short step."""
 
 
 class MetricsLogger(Protocol):
@@ -47,6 +49,17 @@ class MetricsLogger(Protocol):
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Scalars by name, at a global step."""
         ...
+
+
+class _Chains(dict[str, Chain | tuple[()]]):
+    """The functions of each hook by its name, looked up once."""
+
+    def __init__(self, find: Callable[[str], Chain | tuple[()]]) -> None:
+        self._find = find
+
+    def __missing__(self, hook: str) -> Chain | tuple[()]:
+        found = self[hook] = self._find(hook)
+        return found
 
 
 class Session:
@@ -113,12 +126,16 @@ class Session:
         """Of a fit: where its batches come from, training's first."""
         self.plan: Any = None
         """The epoch's training batches, from its beginning on."""
+        self.surely: int | float = 0
+        """How many of them there are at least."""
         self.may_skip = False
         """Whether the task has an on_train_batch_start, which may skip batches."""
         self.eval_steps: dict[int, int] = {}
         """Evaluation batches run so far, by source: the step at which their metrics are logged."""
         self.uses_generators = True
         """Whether the task's code draws from the global generators, so that they are set before it runs."""
+        self.automatic = True
+        """Whether the loop steps the optimizer; else the task's training_step does."""
         self.own_gradients = False
         """Whether the task makes its gradients itself, and hands them out as ``ledger_tensors``."""
         self.batch_indices: list[Any] | None = None
@@ -143,10 +160,13 @@ class Session:
         self._stepped: Optimizer | None = None
         """The optimizer whose gradients' norm was not asked for yet."""
         self._task: Task | None = None
-        self._chains: dict[str, Chain | tuple[()]] = {}
+        self.chains = _Chains(self._chain)
+        """The functions of each hook; () where there are none, so that there is nothing to call."""
         self._indexed: dict[str, bool] = {}
         self._keys: dict[str, Keys] = {}
         self._transfers: dict[str, Callable[..., Any]] | None = None
+        self._stays = False
+        """Whether batches need nothing done before the loop has them."""
 
     def install(
         self,
@@ -166,8 +186,13 @@ class Session:
         """A copy is at no work: what a fit makes anew, or has open, is not in it."""
         made: dict[str, Any] = {"plan": None, "attributes": None, "resume_point": None, "_stepped": None, "_transfers": None}
         made |= {name: [] for name in ("sources", "optimizers", "schedulers")}
-        made |= {name: {} for name in ("loaders", "modes", "_chains", "_indexed", "_keys")}
-        return {**vars(self), **made}
+        made |= {name: {} for name in ("loaders", "modes", "_indexed", "_keys")}
+        return {name: value for name, value in {**vars(self), **made}.items() if name != "chains"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Hooks are looked up anew."""
+        vars(self).update(state)
+        self.chains = _Chains(self._chain)
 
     # -- task and hooks -----------------------------------------------------------------------------------------------
 
@@ -216,6 +241,7 @@ class Session:
         task.check_hyperparameters()
         task.trainer, self._task, self.datamodule, self.hook = self.view, task, datamodule, ""
         self.forget_hooks()
+        self.begin_plan(None)
         self.eval_steps, self.resume_point, self.modes = {}, None, {}
         self.results, self.in_batch, self.uncollected = self.train_results, False, False
         self.callbacks = with_own(self.callbacks, self.call_own("configure_callbacks"))
@@ -263,16 +289,15 @@ class Session:
 
     def forget_hooks(self) -> None:
         """Look the hooks up anew: one that was set on a task or a callback meanwhile counts from here on."""
-        self._chains, self._indexed, self._transfers = {}, {}, None
+        self.chains.clear()
+        self._indexed, self._transfers = {}, None
 
     def call(self, hook: str, *arguments: Any, **named: Any) -> Any:
         """Run a hook: the callbacks' first, then the task's, whose result is returned.
 
         At on_train_epoch_end the callbacks that monitor come after the task, to see what it logged there.
         """
-        chain = self._chains.get(hook)
-        if chain is None:
-            chain = self._chains[hook] = self._chain(hook)
+        chain = self.chains[hook]
         if not chain:
             return None
         first, own, last = chain
@@ -305,8 +330,11 @@ class Session:
         """The functions of a hook; those that are not overridden, or None, are left out: () where there are none."""
         own = getattr(self.task, hook, None) if hasattr(Task, hook) else None
         function = original(own)
+        if hook == "backward" and own is None:
+            raise ConfigError("backward: expected a method, got None: nothing would be trained")
         unclipped = function is Task.configure_gradient_clipping and self.config.gradient_clip_val == 0
-        if not callable(own) or unclipped or function is getattr(Hooks, hook, None):
+        by_the_loop = hook in BY_THE_LOOP and function is getattr(Task, hook)
+        if not callable(own) or unclipped or by_the_loop or function is getattr(Hooks, hook, None):
             own = None
         callbacks = [c for c in self.callbacks if hasattr(Callback, hook) and overridden(c, hook, Callback)]
         late = [c for c in callbacks if c.monitors and hook == "on_train_epoch_end"]
@@ -336,14 +364,16 @@ class Session:
         """The batch on the device, in the configured precision, as the hooks around that want it. It is the current one."""
         if self._transfers is None:
             self._transfers = transfer_hooks(self.task, self.datamodule)
-        if self.config.precision == "64-true":
-            batch = convert(batch)
-        if self._transfers:
-            batch = self._transferred(batch, source, self._transfers)
-        elif self.device.type != "cpu":
-            batch = move(batch, self.device)
+            self._stays = not self._transfers and self.device.type == "cpu" and self.config.precision != "64-true"
+        if not self._stays:
+            batch = self._placed(batch, source, self._transfers)
         self.results.batch, self.results.batch_size = batch, None
         return batch
+
+    def _placed(self, batch: Any, source: int, hooks: dict[str, Callable[..., Any]]) -> Any:
+        if self.config.precision == "64-true":
+            batch = convert(batch)
+        return self._transferred(batch, source, hooks) if hooks else move(batch, self.device)
 
     def _transferred(self, batch: Any, source: int, hooks: dict[str, Callable[..., Any]]) -> Any:
         before = self.hook
@@ -374,11 +404,15 @@ class Session:
 
     def backward(self, loss: torch.Tensor, *arguments: Any, **named: Any) -> None:
         """Backward with its hooks; the rest is for ``Tensor.backward``."""
-        if self.task.backward is None:
-            raise ConfigError("backward: expected a method, got None: nothing would be trained")
-        self.call("on_before_backward", loss)
-        self.call("backward", loss, *arguments, **named)
-        self.call("on_after_backward")
+        chains = self.chains
+        if chains["on_before_backward"]:
+            self.call("on_before_backward", loss)
+        if chains["backward"]:
+            self.call("backward", loss, *arguments, **named)
+        else:
+            loss.backward(*arguments, **named)
+        if chains["on_after_backward"]:
+            self.call("on_after_backward")
 
     @property
     def gradient_norm(self) -> float:
@@ -448,8 +482,16 @@ class Session:
         """Batches of the sanity check, of each source."""
         return [min(self.num_sanity_val_steps, n) for n in self.batches_of[TrainerFn.FITTING]]
 
+    def begin_plan(self, plan: Any) -> None:
+        """The epoch's training batches are those of ``plan``; with None it is not known yet which they are."""
+        self.plan = plan
+        is_known = plan is not None and getattr(plan, "known", not hasattr(plan, "has"))
+        self.surely = min(self.num_training_batches, len(plan)) if is_known else 0
+
     def has_batch(self, batch_idx: int) -> bool:
         """Whether the epoch has a training batch of that number to run."""
+        if batch_idx < self.surely:
+            return True
         return batch_idx < self.num_training_batches and (self.plan is None or has(self.plan, batch_idx))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,23 +19,22 @@ from training.loop.shards import forward_backward
 
 def configure_optimizers(session: Session) -> None:
     """Make the task's optimizers and schedulers, so that each step runs the hooks and is counted."""
-    automatic = session.task.automatic_optimization
+    automatic = session.automatic = session.task.automatic_optimization
     given = session.call("configure_optimizers")
     optimizers, session.schedulers = configure(given, automatic, own_step=session.overrides("lr_scheduler_step"))
 
     def count() -> None:
-        if not automatic:  # else automatic_step counts: the task's optimizer_step may step as often as it likes
-            session.progress.global_step += 1
+        session.progress.global_step += 1
 
+    after = None if automatic else count  # automatic_step counts: the task's optimizer_step may step as often as it likes
     session.optimizers = [
-        CountingOptimizer(each, lambda o: before_step(session, o), count, session.task.toggled_optimizer)
-        for each in optimizers
+        CountingOptimizer(each, partial(before_step, session), after, session.task.toggled_optimizer) for each in optimizers
     ]
 
 
 def take_step(session: Session, batch: Any, batch_idx: int) -> Any:
     """The batch's step. Returns its outputs, for the hooks."""
-    if session.task.automatic_optimization:
+    if session.automatic:
         return automatic_step(session, batch, batch_idx)
     return manual_step(session, batch, batch_idx)
 
@@ -68,7 +68,12 @@ def automatic_step(session: Session, batch: Any, batch_idx: int) -> Any:
         closure()  # gradients only: the step is taken at the window's end
         return outputs
     # optimizer.step(closure), in which before_step runs between the closure and the step
-    session.call("optimizer_step", progress.current_epoch, batch_idx, wrapped, closure)
+    if session.chains["optimizer_step"]:
+        session.call("optimizer_step", progress.current_epoch, batch_idx, wrapped, closure)
+    else:
+        session.hook = "optimizer_step"
+        wrapped.step(closure)
+        session.hook = ""
     if outputs is None:
         raise ConfigError("optimizer_step: expected it to call optimizer.step(optimizer_closure), got no call")
     progress.global_step += 1
@@ -84,17 +89,22 @@ def sharded(session: Session, batch: Any, batch_idx: int) -> tuple[torch.Tensor 
 def clear_gradients(session: Session, batch_idx: int) -> None:
     """Clear the gradients, but within an accumulation window they add up."""
     if batch_idx % session.accumulate_grad_batches == 0:
-        optimizer = session.optimizers[0].optimizer
-        session.call("on_before_zero_grad", optimizer)
-        session.call("optimizer_zero_grad", session.progress.current_epoch, batch_idx, optimizer)
+        optimizer, chains = session.optimizers[0].optimizer, session.chains
+        if chains["on_before_zero_grad"]:
+            session.call("on_before_zero_grad", optimizer)
+        if chains["optimizer_zero_grad"]:
+            session.call("optimizer_zero_grad", session.progress.current_epoch, batch_idx, optimizer)
+        else:
+            optimizer.zero_grad()
 
 
 def before_step(session: Session, optimizer: Optimizer) -> None:
     """Between the gradients and the optimizer's step."""
-    session.call("on_before_optimizer_step", optimizer)
+    if session.chains["on_before_optimizer_step"]:
+        session.call("on_before_optimizer_step", optimizer)
     nonfinite.check_gradients(session, optimizer)  # what is not finite must not reach the weights
     session.forget_norm(optimizer)  # the norm is that of these gradients, before they are clipped
-    if session.task.automatic_optimization:
+    if session.automatic and session.chains["configure_gradient_clipping"]:
         session.call(
             "configure_gradient_clipping",
             optimizer,
@@ -108,12 +118,13 @@ def _forward(session: Session, batch: Any, batch_idx: int) -> tuple[torch.Tensor
     result = session.step("training_step", batch, batch_idx)
     if result is None:
         return None, {}
-    loss = result.get("loss") if isinstance(result, Mapping) else result
+    loss, extra = result, {}
+    if not isinstance(result, torch.Tensor) and isinstance(result, Mapping):
+        loss, extra = result.get("loss"), {k: v for k, v in result.items() if k != "loss"}
     if not isinstance(loss, torch.Tensor):
         raise ConfigError(f"training_step: expected a loss tensor, a dict with 'loss' or None, got {type(result).__name__}")
     if session.accumulate_grad_batches > 1:
         loss = loss / session.accumulate_grad_batches
-    extra = {k: v for k, v in result.items() if k != "loss"} if isinstance(result, Mapping) else {}
     return loss, {"loss": loss.detach(), **extra}
 
 

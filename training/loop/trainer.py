@@ -333,7 +333,7 @@ class Trainer(Names):
         with session.attached(task, "fit"), torch.enable_grad(), kept_generators():
             configure_optimizers(session)
             restore_weights(session, found)
-            session.num_training_batches, session.plan = found["num_training_batches"], None
+            session.num_training_batches = found["num_training_batches"]
             session.call("on_fit_start")
             session.accumulating = session.accumulates()  # by what on_fit_start may have set
             task.zero_grad()

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.training.toytask import Line, Shuffled, fixed, trainer
+from tests.training.toytask import POINTS, Kept, Line, Shuffled, fixed, trainer
+from training.data.batches import FixedBatches
 from training.digest import weights_sha256
 from training.errors import ConfigError
+from training.loop.callback import Callback
 from training.loop.gradients import SMALL, gradient_norm
 from training.loop.optimizers import Scheduler, configure
 from training.loop.schedulers import group_names, optimizer_names
@@ -292,3 +294,65 @@ def test_a_plateau_without_its_metric_is_an_error_or_a_warning() -> None:
     Waiting.strict = False
     with pytest.warns(RuntimeWarning, match="the learning rate stays"):
         trainer(max_epochs=1).fit(Waiting(), fixed(2))
+
+
+# -- what the loop does itself where the task does not do it in another way ------------------------------------------------
+
+
+def own_way(names: frozenset[str], callback_hooks: frozenset[str]) -> tuple[str, Any]:
+    """Weights, and what was logged, of a task that overrides ``names`` to do what is done by default."""
+
+    def override(name: str) -> Callable[..., Any]:
+        return lambda self, *arguments, **named: getattr(Line, name)(self, *arguments, **named)
+
+    task = type("Own", (Line,), {name: override(name) for name in names})()
+    watch = type("Watch", (Callback,), {name: lambda *_: None for name in callback_hooks})()
+    log = Kept()
+    made = trainer(watch, accumulate_grad_batches=2, logger=log)
+    made.fit(task, Shuffled())
+    return weights_sha256(task), (log.lines, made.global_step)
+
+
+STEPS = ("optimizer_step", "optimizer_zero_grad", "backward", "configure_gradient_clipping")
+AROUND = (
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_start",
+)
+
+
+@given(st.frozensets(st.sampled_from(STEPS)), st.frozensets(st.sampled_from(AROUND)))
+@settings(max_examples=15, deadline=None)
+def test_overridden_to_do_the_same_it_comes_to_the_same(names: Any, callback_hooks: Any) -> None:
+    assert own_way(names, callback_hooks) == own_way(frozenset(), frozenset())
+
+
+class Planned(list[Tensor]):
+    """An epoch's batches that say of themselves what plans may say: whether there are just as many."""
+
+    def __init__(self, says: str) -> None:
+        super().__init__(POINTS.split(5))
+        if says != "nothing":
+            self.has = lambda k: k < 4
+        if says in ("known", "at most"):
+            self.known = says == "known"
+
+
+@given(st.sampled_from(["nothing", "has", "known", "at most"]), st.sampled_from([1.0, 0.5, 3, 9]), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_the_last_batch_is_known_as_such(says: str, limit: Any, second: bool) -> None:
+    class Asks(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            last.append(trainer.is_last_batch)
+
+    last: list[bool] = []
+    made = trainer(Asks(), limit_train_batches=limit)
+    if second:  # nothing of a fit before counts
+        made.fit(Line(), fixed(6))
+        made.session.max_epochs, last[:] = 4, []
+    made.fit(Line(), FixedBatches(Planned(says)))
+    n = 4 if limit in (1.0, 9) else 2 if limit == 0.5 else 3
+    assert last == [*[False] * (n - 1), True] * (len(last) // n)
+    assert last
