@@ -339,3 +339,75 @@ def test_a_checkpoint_of_torchs_save_is_refused_with_what_to_do(tmp_path: Path) 
     for verb in ("fit", "test"):
         with pytest.raises(CheckpointError, match=r"change a checkpoint by training\.checkpoint's load and save"):
             getattr(trainer(ours), verb)(module(ours), loader(), ckpt_path=tmp_path / "b.ckpt")
+
+
+@SIDES
+def test_hyperparameters_are_logged_before_the_fit(side: Any, tmp_path: Path) -> None:
+    fitted = trainer(side, logger=True, default_root_dir=tmp_path)
+    for logger in fitted.loggers:
+        logger.log_hyperparams({"lr": 0.25, "sizes": [3, 1]})
+    fitted.fit(module(side), loader())
+    kept = "hparams.yaml" if side is pl else "manifest.json"
+    text = (Path(fitted.logger.log_dir) / kept).read_text()
+    assert "0.25" in text
+    assert "sizes" in text
+
+
+def test_before_the_fit_a_runs_logger_says_that_it_is_early(tmp_path: Path) -> None:
+    fitted = trainer(ours, logger=True, default_root_dir=tmp_path)
+    with pytest.raises(AttributeError, match="begins with the fit"):
+        _ = fitted.logger.log_dir
+    with pytest.raises(ConfigError, match="begins with the fit"):
+        fitted.logger.log_metrics({"a": 1.0}, 0)
+    assert fitted.test(module(ours), loader(), verbose=False)[0]["loss"] >= 0
+    copy.deepcopy(fitted).fit(module(ours), loader())
+
+
+@SIDES
+@pytest.mark.parametrize("given", ["default", "one", "none"])
+def test_in_a_try_what_hooks_write_to_the_logger_goes_nowhere(side: Any, given: str, tmp_path: Path) -> None:
+    def writes(self: Any, batch: Any, batch_idx: int) -> Any:
+        for logger in self.loggers:
+            logger.experiment.add_histogram("weights", self.layer.weight, global_step=self.global_step)
+            logger.log_metrics({"a": 1.0}, 0)
+            logger.log_hyperparams({"b": 1})
+        return self.layer(batch).square().mean()
+
+    chosen = {"default": True, "one": side.loggers.TensorBoardLogger(tmp_path), "none": False}
+    fitted = trainer(side, fast_dev_run=True, logger=chosen[given], default_root_dir=tmp_path)
+    fitted.fit(module(side, training_step=writes), loader())
+    assert (len(fitted.loggers), fitted.logger is None) == ((0, True) if given == "none" else (1, False))
+    assert list(tmp_path.iterdir()) == []
+
+
+@SIDES
+def test_other_loggers_take_the_default_ones_place(side: Any, tmp_path: Path) -> None:
+    fitted = trainer(side, logger=True, default_root_dir=tmp_path / "root")
+    assert fitted.loggers == [fitted.logger]
+    fitted.loggers = [side.loggers.CSVLogger(tmp_path, version=version) for version in range(2)]
+    fitted.test(module(side), loader(), verbose=False)
+    assert len(list(tmp_path.rglob("metrics.csv"))) == 2
+    fitted.loggers = None
+    assert (fitted.loggers, fitted.logger) == ([], None)
+    fitted.fit(module(side), loader())
+    assert not (tmp_path / "root").exists()
+
+
+@SIDES
+def test_a_path_is_told_as_it_was_given(side: Any, tmp_path: Path) -> None:
+    saving = side.callbacks.ModelCheckpoint(tmp_path, save_last=True)
+    fitted = trainer(side, callbacks=[saving], enable_checkpointing=True)
+    fitted.fit(module(side), loader())
+    path = Path(saving.best_model_path)
+    for given, told in ((path, path), (str(path), str(path)), ("best", str(path)), ("last", saving.last_model_path)):
+        fitted.test(module(side), loader(), ckpt_path=given, verbose=False)
+        assert fitted.ckpt_path == told
+
+
+def test_a_run_that_has_begun_keeps_its_logger(tmp_path: Path) -> None:
+    fitted = trainer(ours, logger=True, default_root_dir=tmp_path)
+    fitted.fit(module(ours), loader())
+    with pytest.raises(ConfigError, match="before the run began"):
+        fitted.logger = None
+    with pytest.raises(ConfigError, match="max_time"):
+        trainer(ours, logger=True, max_time="00:00:01:00").loggers = []

@@ -10,6 +10,40 @@ from training.bar import say
 from training.errors import Preempted
 
 
+class Silent:
+    """Whatever is called on it does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *args: Any, **named: Any) -> None:
+        """Nothing."""
+
+
+class DummyLogger:
+    """In the place of a logger in a try (fast_dev_run): what a hook writes to it, or to its ``experiment``, goes nowhere."""
+
+    name = version = ""
+    save_dir = log_dir = root_dir = None
+
+    def __init__(self) -> None:
+        self.experiment = Silent()
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Nothing."""
+
+    def log_hyperparams(self, params: Any, *args: Any, **named: Any) -> None:
+        """Nothing."""
+
+    def save(self) -> None:
+        """Nothing."""
+
+    def finalize(self, status: str) -> None:
+        """Nothing."""
+
+
 def begin_loggers(loggers: Sequence[Any], task: Any, hyperparameters: Mapping[str, Any] | None = None) -> None:
     """Before a fit, a validation, a test or a prediction runs: hyperparameters, if there are any, and the model's graph."""
     for logger in loggers:

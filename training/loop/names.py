@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from training.callbacks.early_stopping import EarlyStopping
 from training.callbacks.model_checkpoint import ModelCheckpoint
@@ -26,6 +26,7 @@ from training.loop.task import Task
 if TYPE_CHECKING:
     from training.data.data_module import DataModule
     from training.run.experiment import Experiment
+    from training.run.own import Ahead
 
 
 V = TypeVar("V")
@@ -58,7 +59,9 @@ class Names:
     default_root_dir: str
     run: Experiment | None
     _keeps: bool
+    _ahead: Ahead
     _own_loggers: list[MetricsLogger]
+    _dummies: list[MetricsLogger]
 
     world_size = num_nodes = num_devices = 1
     global_rank = local_rank = node_rank = 0
@@ -82,23 +85,33 @@ class Names:
 
     @property
     def logger(self) -> MetricsLogger | None:
-        """The first logger; None where there is none."""
-        return next(iter(self.session.loggers), None)
+        """The first logger; None where there is none. Before a run's first fit it takes hyperparameters alone.
+
+        In a try (fast_dev_run) it is one that writes nothing.
+        """
+        return next(iter(self.loggers), None)
 
     @logger.setter
-    def logger(self, logger: MetricsLogger | None) -> None:
-        self.loggers = [] if logger is None else [logger]
+    def logger(self, logger: MetricsLogger | Literal[False] | None) -> None:
+        self.loggers = [logger] if logger else []
 
     @property
     def loggers(self) -> list[MetricsLogger]:
-        """All of them. They may be set between two verbs, but where a run's folder keeps its own."""
-        return self.session.loggers
+        """All of them. They may be set between two verbs, until a run has begun: then there is none, as with ``logger=``."""
+        if self._keeps and self.run is None:
+            return [cast("MetricsLogger", self._ahead), *self.session.loggers]
+        return self._dummies or self.session.loggers
 
     @loggers.setter
-    def loggers(self, loggers: list[MetricsLogger]) -> None:
-        if self._keeps or self.run is not None:
-            raise ConfigError("Trainer: a run's folder keeps its logger; give others as logger=[…] when it is made")
-        self._own_loggers, session = list(loggers), self.session
+    def loggers(self, loggers: Iterable[MetricsLogger] | None) -> None:
+        if self.run is not None:
+            raise ConfigError(
+                "loggers: expected them before the run began, which has its own; give logger=[…] to the Trainer"
+            )
+        if self._keeps and self.session.config.max_time:
+            raise ConfigError("loggers: expected logger=[…] given to the Trainer, since max_time stops a run by its folder")
+        self._keeps, self._dummies, session = False, [], self.session
+        self._own_loggers = list(loggers or ())
         session.install(session.callbacks, self._own_loggers, session.keep_going, session.checkpoint_dir)
 
     @property

@@ -106,7 +106,7 @@ class Session:
         self.optimizers: list[CountingOptimizer] = []
         self.schedulers: list[Scheduler] = []
         self.status, self.fn = TrainerStatus.INITIALIZING, TrainerFn.FITTING
-        self.ckpt_path: str | None = None
+        self.ckpt_path: str | Path | None = None
         """The file whose weights the last verb began with, if it loaded one."""
         self.fitting = self.sanity_checking = self.validates = self.accumulating = False
         self.evaluating = ""

@@ -33,7 +33,7 @@ from training.loop.ckpt_path import checkpoint_path
 from training.loop.evaluate import Metrics, evaluate
 from training.loop.fit import fit
 from training.loop.keywords import refuse, settings
-from training.loop.loggers import checkpoint_folder
+from training.loop.loggers import DummyLogger, checkpoint_folder
 from training.loop.names import Names, Of
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.schedulers import by_name
@@ -46,7 +46,7 @@ from training.loop.tables import results_table
 from training.loop.task import Task
 from training.run.experiment import Experiment, RunOptions
 from training.run.inputs import Inputs
-from training.run.own import adding, finished, own_run, to_go_on_with
+from training.run.own import Ahead, adding, finished, own_run, to_go_on_with
 from training.values import shown
 
 
@@ -170,7 +170,10 @@ class Trainer(Names):
         """The run that is trained in; a Trainer without an experiment has one from its first fit on."""
         self.default_root_dir, self._has_root = str(default_root_dir or "runs"), default_root_dir is not None
         self._keeps = run is None and logger in (None, True) and keep_going is None and not settled.fast_dev_run
+        self._ahead, self._dummies = Ahead(), []
         self._own_loggers = [] if logger is None or isinstance(logger, bool) else _listed(logger)
+        if settled.fast_dev_run and logger is not False:
+            self._dummies = [DummyLogger() for _ in range(len(self._own_loggers) or 1)]
         self._own_callbacks = _callbacks(callbacks, run, settled, given, keeps=run is not None or self._keeps)
         self.detect_anomaly = detect_anomaly
         self.session = Session(
@@ -184,7 +187,7 @@ class Trainer(Names):
         )  # fmt: skip
         self._checkpoint_dir = checkpoint_dir
         self._keep_going = keep_going
-        self._ckpt_path: str | None = None
+        self._ckpt_path: str | Path | None = None
         self._unplaced = {
             each: copy.deepcopy(vars(each)) for each in self._own_callbacks
             if isinstance(each, ModelCheckpoint) and each.dirpath is None
@@ -426,6 +429,8 @@ class Trainer(Names):
         options = RunOptions(root=self.default_root_dir, resume=resume, argv=tuple(sys.argv), tell=say)
         with own_run(type(task).__name__, self.config, options, Inputs(), "ckpt_path") as run:
             self.run = run
+            for params in self._ahead.kept:
+                run.run.log_hyperparams(params)
             for callback, before in self._unplaced.items():
                 vars(callback).update(copy.deepcopy(before))
             self.session.install(
@@ -478,17 +483,17 @@ class Trainer(Names):
 
         found = cast("checkpoint.Loaded | None", self.session.group.first(read))
         if found is not None:
-            self.session.ckpt_path = str(found.path)
+            self.session.ckpt_path = str(found.path) if ckpt_path in ("best", "last") else ckpt_path
         return found
 
     @property
-    def ckpt_path(self) -> str | None:
+    def ckpt_path(self) -> str | Path | None:
         """What the last verb loaded, or went on with. A path that is set here holds for each verb that is given none."""
         return self._ckpt_path or self.session.ckpt_path
 
     @ckpt_path.setter
     def ckpt_path(self, path: str | Path | None) -> None:
-        self._ckpt_path, self.session.ckpt_path = None if path is None else str(path), None
+        self._ckpt_path, self.session.ckpt_path = path or None, None
 
     def _asked(self, given: str | Path | None) -> str | Path | None:
         """What a verb was given as ``ckpt_path``, else the one that was set."""

@@ -184,6 +184,24 @@ class _Later:
         self.lines.append((metrics, step))
 
 
+class Ahead:
+    """A run's logger before there is a run: it keeps hyperparameters for that."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"logger.{name}: expected a run, which begins with the fit; ask in a hook, or after the fit")
+
+    def log_hyperparams(self, params: Any, *_: Any) -> None:
+        """As of the run, once there is one."""
+        self.kept.append(params)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """ConfigError: what is logged belongs to a run."""
+        raise ConfigError("log_metrics: expected a run, which begins with the fit; log in a hook, or after the fit")
+
+
 def finished(path: str, config: TrainConfig, task: Task) -> Experiment | None:
     """A run that has ended already, its weights loaded into ``task``: there is nothing to train, but results may be added.
 
