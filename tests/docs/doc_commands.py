@@ -179,7 +179,7 @@ class Playground:
         for words in said:
             self.must(f"python cli.py {words}")
         for epochs in ("1", "2"):
-            self.must(f"python examples/digits.py --epochs {epochs} --images 64 --workers 0")
+            self.must(f"python examples/digits.py --epochs {epochs} --workers 0")
         self.must("python cli.py export runs/ner/version_0 bundle")
         assert self.run("python cli.py train-ner --max-time 0s --run runs/ner/stopped")[0] == 75
         for name in ("bin", "txt"):

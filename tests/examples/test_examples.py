@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import signal
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import seqeval.metrics  # noqa: F401  (which takes a second, once here and not in each program)
 import torch
 
-import training
-from tests.running import Done, Kill, manifest, program, results
-from training.config import TrainConfig
+from tests.running import Done, Kill, manifest, program, results, set_config
 from word2vec import WordVectors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,12 +20,13 @@ EVERY = ("--checkpoint-every", "2")
 
 
 class Example(NamedTuple):
-    """A program, its arguments for a few batches, the name of its runs, and what it logs."""
+    """A program, its arguments and settings for a few batches, the name of its runs, and what it logs."""
 
     name: str
     arguments: tuple[str, ...]
     kind: str
     logs: tuple[str, ...]
+    settings: Mapping[str, Any] = {}
 
     @property
     def file(self) -> Path:
@@ -36,12 +35,20 @@ class Example(NamedTuple):
     def run(self, folder: Path) -> Path:
         return folder / "runs" / self.kind / "version_0"
 
-    def go(self, folder: Path, *more: str, kill: Kill | None = None) -> Done:
-        return program(self.file, folder, *self.arguments, *more, kill=kill)
+    def go(self, folder: Path, *more: str, kill: Kill | None = None, threads: int = 1, **settings: Any) -> Done:
+        def first() -> None:
+            torch.set_num_threads(threads)
+            set_config({**self.settings, **settings})
+
+        return program(self.file, folder, *self.arguments, *more, kill=kill, first=first)
 
 
 DIGITS = Example(
-    "digits", ("--epochs", "2", "--images", "160", *EVERY), "digits", ("train_accuracy", "val_loss", "test_loss")
+    "digits",
+    ("--epochs", "2"),
+    "digits",
+    ("train_accuracy", "val_loss"),
+    {"limit_train_batches": 5, "checkpoint_every": "2"},
 )
 EXAMPLES = [
     DIGITS,
@@ -135,18 +142,12 @@ def test_with_any_threads_their_number_changes_no_bit(example: Example, tmp_path
     for threads in (1, 2, 4):
         folder = tmp_path / str(threads)
         folder.mkdir()
-        assert program(example.file, folder, *example.arguments, first=functools.partial(any_threads, threads)).code == 0
+        assert example.go(folder, threads=threads, any_threads=True).code == 0
         described = manifest(example.run(folder))
         assert described["environment"]["level"] == "threads"
         assert "unkept" not in described
         found.append(results(example.run(folder)))
     assert found[0] == found[1] == found[2]
-
-
-def any_threads(threads: int) -> None:
-    """As if the program had asked for it, where torch computes with so many threads."""
-    torch.set_num_threads(threads)
-    setattr(training, "TrainConfig", functools.partial(TrainConfig, any_threads=True))  # noqa: B010
 
 
 def resumed(run: Path) -> tuple[str, ...]:

@@ -36,12 +36,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tests.running import Kill, KillAt, begin, results, start
+from tests.running import Kill, KillAt, begin, results, set_config, start
 from training.digest import weights_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS: dict[str, tuple[str, ...]] = {
-    "digits": ("--epochs", "3", "--images", "640"),
+    "digits": ("--epochs", "3"),
     "gan": ("--epochs", "4", "--points", "960"),
     "autoencoder": ("--epochs", "6", "--waves", "500"),
     "transformer": ("--steps", "24", "--sums", "250", "--validate-every", "7"),
@@ -85,8 +85,9 @@ def ours(name: str) -> Program:
     def begun(folder: Path, kill: Kill | None, draw: random.Random | None) -> int:
         resume = ["--resume", str(run)] if (folder / run).exists() else []
         every = draw.choice(["1", "2", "5", "never"]) if draw else "5"  # how often it saves is its own affair
-        arguments = [*PROGRAMS[name], "--checkpoint-every", every, *resume]
-        return begin(ROOT / "examples" / f"{name}.py", folder, *arguments, kill=kill)
+        settings = {"checkpoint_every": every, **({"limit_train_batches": 20} if name == "digits" else {})}
+        file = ROOT / "examples" / f"{name}.py"
+        return begin(file, folder, *PROGRAMS[name], *resume, kill=kill, first=lambda: set_config(settings))
 
     return Program(name, begun, lambda folder: results(folder / run))
 
@@ -150,8 +151,8 @@ def lightning_digits(kill: Kill | None) -> None:
     from torch.utils.data import DataLoader
 
     made = on_lightning("digits")
-    train = DataLoader(made["Digits"](640, seed=1, augment=True), batch_size=32, shuffle=True, num_workers=2)
-    val = DataLoader(made["Digits"](500, seed=2), batch_size=100)
+    train = DataLoader(made["digits"](640, seed=1), 32, shuffle=True, num_workers=2, collate_fn=made["augmented"])
+    val = DataLoader(made["digits"](500, seed=2), 100)
     lightning_fit(kill, made["Classifier"], [made["EarlyStopping"]("val_loss", patience=3)], 3, train, val)
 
 
