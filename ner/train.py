@@ -78,7 +78,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         True
     """
     options = options or RunOptions()
-    if finished := already_finished(options, "ner", config.shards):
+    if finished := already_finished(options, "ner", config):
         return finished
     here, options = placed(config, options)
     read = resolve_vectors(here, options)

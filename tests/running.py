@@ -20,6 +20,7 @@ import torch
 import training
 from training.config import TrainConfig
 from training.loop.callback import Callback
+from training.parallel.group import leave
 from training.run import script
 from training.run.experiment import Experiment
 
@@ -67,8 +68,8 @@ def warm_up() -> None:
     importlib.import_module("torch.utils.tensorboard")
 
 
-def start(folder: Path, act: Callable[[], object]) -> int:
-    """Call ``act`` in a process forked from this one, in ``folder``; its PID. What it says goes to said.txt there."""
+def start(folder: Path, act: Callable[[], object], said: str = "said.txt") -> int:
+    """Call ``act`` in a process forked from this one, in ``folder``; its PID. What it says goes to ``said`` there."""
     warm_up()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
@@ -78,7 +79,7 @@ def start(folder: Path, act: Callable[[], object]) -> int:
     code = 70
     try:
         os.chdir(folder)
-        out = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
         os.dup2(out, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
@@ -93,6 +94,7 @@ def start(folder: Path, act: Callable[[], object]) -> int:
     except BaseException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     finally:
+        leave()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -120,6 +120,8 @@ class Bar:
         return f"{hours:02}:{minutes:02}:{seconds:02}"
 
     def _write(self, text: str) -> None:
+        if not is_first():
+            return
         with suppress(OSError, ValueError):  # a terminal that went away stops no work
             self.stream.write(text)
             self.stream.flush()
@@ -136,15 +138,20 @@ def end_line() -> None:
         _drawn.close()
 
 
-def say(line: str) -> None:
-    """A line to standard error, above a bar that is drawn there; of several processes the first says it."""
-    if is_first():
-        write(one_line(line, LONGEST_LINE))
+def say(line: str, *, by_any: bool = False) -> None:
+    """A line to standard error, above a bar that is drawn there; of several processes the first says it, or ``by_any``."""
+    if by_any or is_first():
+        write(one_line(line, LONGEST_LINE), by_any=True)
 
 
-def write(text: str, end: str = "\n", stream: Any = None) -> None:
-    """Text to a stream, standard error if none is given, above a bar that is drawn; the bar comes again below it."""
+def write(text: str, end: str = "\n", stream: Any = None, *, by_any: bool = False) -> None:
+    """Text to a stream, standard error if none is given, above a bar that is drawn; the bar comes again below it.
+
+    Of several processes the first writes, or ``by_any``.
+    """
     global _drawn
+    if not (by_any or is_first()):
+        return
     bar, stream = _drawn, stream or sys.stderr
     if bar is not None:
         bar.clear()

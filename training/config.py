@@ -86,7 +86,26 @@ class TrainConfig:
         "auto", "Device to compute on; auto uses CUDA if there is one.", section=RUN, choices=("auto", "cpu", "cuda")
     )
     threads: int = option(
-        0, "Number of CPU threads; 0 for one per core, as torch does.", section=RUN, least=0, most=MOST_THREADS
+        0,
+        "Number of CPU threads; 0 for one per core, as torch does, or with --shards above 1 for one a process.",
+        section=RUN,
+        least=0,
+        most=MOST_THREADS,
+    )
+    devices: int = option(
+        1,
+        "Start this many processes, which share the shards of each batch: the same bits with any number of them.",
+        section=RUN,
+        numbers=False,
+        least=1,
+        most=1024,
+    )
+    max_restarts: int = option(
+        0,
+        "Where one of --devices processes is lost, start all again from the last checkpoint, at most N times.",
+        section=RUN,
+        numbers=False,
+        least=0,
     )
     shards: int = option(
         1,

@@ -25,6 +25,8 @@ class SamebitsError(Exception):
     """The kind of that run, as its manifest names it."""
     go_on = ""
     """The command that goes on with it, from the command line."""
+    silent = False
+    """Whether another process of the run says it."""
 
     def __str__(self) -> str:
         return one_line(super().__str__())

@@ -72,7 +72,7 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
         (5, 8, 'the')
     """
     options = options or RunOptions()
-    if finished := already_finished(options, "w2v", config.shards):
+    if finished := already_finished(options, "w2v", config):
         for name in (f"{IDS}.json", IDS):  # where it was killed before it did that itself
             (finished / name).unlink(missing_ok=True)
         return finished

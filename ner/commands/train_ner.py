@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 def train_ner(preset: str, seeds: int | None, jobs: int, flags: RunFlags, **typed: Any) -> None:
     """Train a tagger, test it and write a report. With --seeds, train a group of runs, in runs/ner/group_N."""
     from training.determinism import portable
+    from training.parallel import launch
 
     resume = Path(flags.resume) if flags.resume else None
     if seeds is None and jobs > 1 and not (resume and is_group(resume)):
@@ -54,6 +55,7 @@ def train_ner(preset: str, seeds: int | None, jobs: int, flags: RunFlags, **type
         return
     config = make_config(TaggerConfig, typed, resumed_config(flags, KIND), PRESETS[preset])
     portable.begin(config.portable)
+    launch.begin(config)
     options = run_settings(flags, config.progress)
     if seeds is not None:
         train_group(open_group(KIND, share_cores(config, jobs), seeds, flags.path, options.root), jobs, options)

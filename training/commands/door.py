@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import signal
 import sys
 import threading
@@ -24,8 +25,10 @@ from typing import Any, NoReturn
 
 import click
 
+from training.bar import is_first
 from training.commands.help import Group, program
 from training.errors import Preempted, SamebitsError, StreamError, known
+from training.parallel.loss import heard
 from training.run.kinds import Kinds
 from training.visible import encodable, one_line, shell_words, visible
 
@@ -53,7 +56,7 @@ class Commands(Group):
         """Run a command and end the process; without ``standalone_mode`` errors come out as they are."""
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
-        with _streams(), _signals():
+        with _streams(), _signals(), heard(_end):
             try:
                 code = super().main(args, prog_name, standalone_mode=False, **extra)
                 sys.stdout.flush()
@@ -63,17 +66,23 @@ class Commands(Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with heard(lambda lost: _go_on(ctx, lost)):
+                return super().invoke(ctx)
         except KeyboardInterrupt as stopped:  # before click makes an Abort of it
             raise _Stopped(stopped.number if isinstance(stopped, Terminated) else signal.SIGINT) from None
         except (SamebitsError, OSError, MemoryError, RuntimeError) as error:
             ours = error if isinstance(error, SamebitsError) else known(error)
             if ours is None:
                 raise
-            kind = (ctx.obj or {}).get(ours.kind)
-            if ours.run and kind is not None:
-                ours.go_on = resume_command(kind.command, ours.run)
+            _go_on(ctx, ours)
             raise ours from error
+
+
+def _go_on(ctx: click.Context, error: SamebitsError) -> None:
+    """Let the error say which command goes on with its run."""
+    kind = (ctx.obj or {}).get(error.kind)
+    if error.run and kind is not None:
+        error.go_on = resume_command(kind.command, error.run)
 
 
 def kinds() -> Kinds:
@@ -93,6 +102,8 @@ def _end(error: BaseException) -> int:
         return 128 + int(number)
     if isinstance(error, click.Abort):  # an interrupt while the options are read
         return 128 + signal.SIGINT
+    if isinstance(error, SamebitsError) and error.silent:
+        return error.exit_code
     if isinstance(error, Preempted):
         _say(f"{error}\ngo on with: {error.go_on}" if error.go_on else str(error))
         return error.exit_code
@@ -105,7 +116,8 @@ def _end(error: BaseException) -> int:
     ours = error if isinstance(error, SamebitsError) else known(error)
     if ours is None:
         raise error
-    _say(f"error: {ours}; go on with: {ours.go_on}" if ours.go_on else f"error: {ours}")
+    said = f"error: {ours}; go on with: {ours.go_on}" if ours.go_on else f"error: {ours}"
+    _say(said if is_first() else f"process {os.environ['RANK']} on {platform.node()}: {said}")
     return ours.exit_code
 
 

@@ -62,7 +62,7 @@ def run_settings(flags: RunFlags, progress: bool) -> RunOptions:
     from training.run.experiment import RunOptions
 
     tell, callbacks, progressing = voice(flags.voice if is_first() else "quiet", progress and is_first())
-    return RunOptions(
+    options = RunOptions(
         path=flags.path,
         argv=tuple(sys.argv[1:]),
         resume=flags.resume,
@@ -71,6 +71,7 @@ def run_settings(flags: RunFlags, progress: bool) -> RunOptions:
         tell=tell,
         progress=progressing,
     )
+    return options.restarted()
 
 
 def resumed_config(flags: RunFlags, kind: str) -> str | None:

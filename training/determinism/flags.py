@@ -83,8 +83,8 @@ def determinism(config: TrainConfig, unkept: Unkept | None = None) -> Iterator[s
     ``fill_uninitialized_memory`` is off: filling torch.empty with NaN costs time and hides nothing from our tests.
     """
     before_threads = torch.get_num_threads()
-    if config.threads:
-        use_threads(config.threads)
+    if threads := chosen_threads(config):
+        use_threads(threads)
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -143,6 +143,14 @@ def put_in_force(state: tuple[bool, bool]) -> None:
         any_threads.for_good()
     if portably and not portable.in_force():
         portable.Portable(Unkept()).enter()
+
+
+def chosen_threads(config: TrainConfig) -> int:
+    """The CPU threads of each process; 0 for torch's own choice.
+
+    With shards it is one, however many processes share them: with several, bits would depend on the cores of a machine.
+    """
+    return config.threads or (1 if config.shards > 1 else 0)
 
 
 def level(config: TrainConfig) -> str:

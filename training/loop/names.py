@@ -347,5 +347,6 @@ class Names:
     # -- what it may do -------------------------------------------------------------------------------------------------
 
     def print(self, *words: Any, **named: Any) -> None:
-        """Print, as the one process there is."""
-        print(*words, **named)
+        """Print, in the first of the processes."""
+        if self.session.group.writes:
+            print(*words, **named)

@@ -93,7 +93,7 @@ class Session:
         given = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
         self.install(given, loggers, keep_going, checkpoint_dir)
         self.device = choose_device(config.device)
-        self.group = join(config.shards)
+        self.group = join(config)
         """The processes that share the work."""
         self.shard: int | None = None
         """Which part of the batch is being run; None outside of one, and where a batch has one part."""

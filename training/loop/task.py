@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from training.bar import is_first
 from training.data.cut import count_examples, cut_evenly
 from training.data.tensors import as_tensors
 from training.errors import ConfigError
@@ -249,8 +250,10 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         return load_task(cls, checkpoint_path, map_location, strict, kwargs, hparams_file)
 
     def print(self, *args: Any, **kwargs: Any) -> None:
-        """``print``, above the progress bar where there is one."""
+        """``print`` in the first of the processes, above the progress bar where there is one."""
         bar: Any = getattr(self._trainer, "progress_bar_callback", None)
+        if not is_first():
+            return
         (bar.print if getattr(bar, "is_enabled", False) else print)(*args, **kwargs)
 
     def freeze(self: TaskT) -> TaskT:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import os
 import pickle
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,11 +19,19 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
-from training.errors import ConfigError
+from training.config import TrainConfig
+from training.errors import ConfigError, SamebitsError
+from training.parallel import launch, loss
+from training.parallel.launch import check_shards
+from training.parallel.pulse import Pulse, connection
 from training.parallel.tree import added
+from training.values import shown
 
-TIMEOUT = timedelta(minutes=30)
+TIMEOUT = timedelta(days=7)
+"""For the bytes of others: one may compute that long. Whether it still does, its signs of life tell."""
+_BROKEN = re.compile("gloo|nccl|connection|socket|peer|timed out|timeout|broken pipe", re.IGNORECASE)
 SLOT = 2048
 """Bytes of a message that go without its length being told first."""
 HEADER = 8
@@ -66,7 +76,8 @@ class Group:
         fits = bytearray(framed[:size])
         sent[: len(fits)] = torch.frombuffer(fits, dtype=torch.uint8)
         received = torch.empty(self.world, size, dtype=torch.uint8)
-        dist.all_gather(list(received.unbind()), sent)
+        with _exchange():
+            dist.all_gather(list(received.unbind()), sent)
         return [each.numpy().tobytes() for each in received]
 
     def broadcast(self, value: Any) -> Any:
@@ -74,7 +85,8 @@ class Group:
         if self.world == 1:
             return value
         box = [value if self.writes else None]
-        dist.broadcast_object_list(box, src=0)
+        with _exchange():
+            dist.broadcast_object_list(box, src=0)
         return box[0]
 
     def first(self, function: Callable[[], Any]) -> Any:
@@ -89,19 +101,29 @@ class Group:
                 found = None, error
         value, raised = self.broadcast(found)
         if raised is not None:
-            raise raised
+            raise self.shared(raised)
         return value
+
+    def shared(self, error: Exception) -> Exception:
+        """An error that all processes raise: process 0 says it, the others end in silence."""
+        if isinstance(error, SamebitsError) and not self.writes:
+            error.silent = True
+        return error
 
     def share(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite ``tensors`` with those of process 0."""
         if self.world > 1:
-            for each in tensors:
-                dist.broadcast(each.contiguous().view(-1) if each.is_contiguous() else each, src=0)
+            with _exchange():
+                for each in tensors:
+                    dist.broadcast(each.contiguous().view(-1) if each.is_contiguous() else each, src=0)
+                _wait_for_gpu(tensors)
 
     def largest(self, tensor: Tensor) -> Tensor:
         """The largest of the processes' numbers, place by place."""
         if self.world > 1:
-            dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+            with _exchange():
+                dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+                _wait_for_gpu([tensor])
         return tensor
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -128,9 +150,11 @@ class Group:
         sent = tensors[0].new_zeros(self.world * width)
         torch.cat([each.reshape(-1) for each in tensors], out=sent[:size])
         received = torch.empty_like(sent)
-        dist.all_to_all_single(_bytes(received), _bytes(sent))
-        part = added(received.view(self.world, width)).contiguous()
-        dist.all_gather([_bytes(each) for each in sent.view(self.world, width).unbind()], _bytes(part))
+        with _exchange():
+            dist.all_to_all_single(_bytes(received), _bytes(sent))
+            part = added(received.view(self.world, width)).contiguous()
+            dist.all_gather([_bytes(each) for each in sent.view(self.world, width).unbind()], _bytes(part))
+            _wait_for_gpu([sent])
         return sent[:size]
 
 
@@ -139,45 +163,100 @@ def _bytes(tensor: Tensor) -> Tensor:
     return tensor.view(torch.uint8)
 
 
-_joined: Group | None = None
+_pulse: Pulse | None = None
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """Around all that waits for other processes. Lost where one of them is, whatever it was that broke."""
+    if _pulse is None:
+        yield
+        return
+    _pulse.begin()
+    try:
+        yield
+    except RuntimeError as error:
+        if not _BROKEN.search(str(error)):
+            raise
+        raise _pulse.broken() from None
+    finally:
+        _pulse.end()
+
+
+def _wait_for_gpu(tensors: Sequence[Tensor]) -> None:
+    """What NCCL does goes on after its call: here it is waited for, so that a loss is noticed in the exchange."""
+    if any(each.is_cuda for each in tensors):
+        torch.cuda.synchronize()
 
 
 def in_group() -> bool:
     """Whether torchrun or a launcher of ours started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return _number("WORLD_SIZE", 1) > 1
 
 
-def join(shards: int) -> Group:
+def _number(name: str, without: int | None = None) -> int:
+    given = os.environ.get(name, without)
+    try:
+        return int(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        got = "none" if given is None else shown(given)
+        raise ConfigError(f"{name}: expected a number in the environment, as torchrun puts it there, got {got}") from None
+
+
+def join(config: TrainConfig) -> Group:
     """The group of this process: itself alone, or that which its launcher tells of in the environment.
 
-    Args:
-        shards: into how many parts a batch is cut.
+    Where several ``devices`` are asked for and no launcher started this process, it starts them, and ends with them.
 
     Raises:
-        ConfigError: where the shards can't be dealt out evenly.
+        ConfigError: where the shards can't be dealt out evenly, or the processes can't meet.
+        Lost: where not all processes come.
     """
-    global _joined
-    if shards < 1 or shards & (shards - 1):
-        raise ConfigError(f"shards: expected a power of two (1, 2, 4, 8, …), got {shards}")
     if not in_group():
-        return Group(0, 1, shards)
-    world, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
-    if shards % world:
-        raise ConfigError(
-            f"shards: expected a multiple of the {world} processes, got {shards}; give a power of two that {world} divides, "
-            "or another number of processes"
-        )
-    if _joined is None:
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=TIMEOUT)
-        atexit.register(leave)
-        _joined = Group(rank, world, shards)
-    return Group(rank, world, shards)
+        check_shards(config.shards)
+        launch.begin(config)
+        return Group(0, 1, config.shards)
+    group = Group(_number("RANK"), _number("WORLD_SIZE"), config.shards)
+    try:
+        check_shards(config.shards, group.world)
+    except ConfigError as error:
+        raise group.shared(error) from None
+    if _pulse is None:
+        _meet(group)
+    return group
+
+
+def _meet(group: Group) -> None:
+    """Come together with the other processes."""
+    global _pulse
+    if torch.cuda.is_available() and _number("LOCAL_RANK", 0) < torch.cuda.device_count():
+        torch.cuda.set_device(_number("LOCAL_RANK", 0))
+    try:
+        store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=loss.seconds.meeting)))
+        _pulse = Pulse(group.rank, group.world, lambda: connection(loss.seconds.meeting))
+    except (dist.DistNetworkError, ValueError) as error:
+        raise _unmet(error) from None
+    atexit.register(leave)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    with _exchange():
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+
+
+def _unmet(error: Exception) -> ConfigError:
+    address, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
+    if re.search("in use|EADDRINUSE", str(error)):
+        return ConfigError(f"MASTER_PORT: expected a free port, got {port}, which another program has; give another")
+    return ConfigError(
+        f"expected the other processes to be met at MASTER_ADDR {address!r}, MASTER_PORT {port!r}, got no answer there; "
+        "start all of them, with the address and a free port of the first one's host"
+    )
 
 
 def leave() -> None:
-    """Close the connections to the other processes."""
-    global _joined
-    if _joined is not None:
-        _joined = None
-        dist.destroy_process_group()
+    """Tell the other processes that this one has done its part, and close the connections to them."""
+    global _pulse
+    if _pulse is not None:
+        _pulse.leave()
+        _pulse = None
+        if dist.is_initialized():
+            dist.destroy_process_group()

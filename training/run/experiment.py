@@ -36,6 +36,8 @@ from training.loop.device import choose_device
 from training.loop.session import MetricsLogger
 from training.loop.task import Task
 from training.parallel.group import Group, join
+from training.parallel.launch import begun, note
+from training.parallel.loss import heard
 from training.run import environment, manifest, seal
 from training.run.folder import Run
 from training.run.inputs import Inputs
@@ -68,6 +70,16 @@ class RunOptions:
     """Called by long work outside of training: (what, done, total)."""
     script: Script | None = None
     """The user's program that makes the run, for ``verify``."""
+
+    @property
+    def number(self) -> int:
+        """The how-manieth run of its program it is; 0 for a command's."""
+        return 0 if self.script is None else self.script.number
+
+    def restarted(self) -> RunOptions:
+        """As they are; once lost processes were started again, they go on with the run that was begun."""
+        found = "" if self.resume else begun(self.number, self.path)
+        return dataclasses.replace(self, resume=found, path="") if found else self
 
 
 class Experiment:
@@ -168,7 +180,8 @@ def open_run(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs
 
     ReproducibilityError where a resumed run's inputs, settings, code or versions are not those it began with.
     """
-    device, group = choose_device(config.device), join(config.shards)
+    group = join(config)
+    device = choose_device(config.device)
     unkept = Unkept(options.tell if group.writes else lambda line: None)
     with determinism(config, unkept) as level:
         described = environment.describe(inputs, device, level, options.folder, own_code(options.script))
@@ -201,8 +214,10 @@ def check_alike(group: Group, kind: str, config: TrainConfig, described: Mapping
     (first, _), *others = group.gather((own, platform.node()))
     for rank, (theirs, machine) in enumerate(others, 1):
         if changed := [_line(*difference) for difference in manifest.differences(first, theirs)]:
-            raise ReproducibilityError(
-                f"process {rank} on {machine}: expected what process 0 has, got other things ({'; '.join(changed)})"
+            raise group.shared(
+                ReproducibilityError(
+                    f"process {rank} on {machine}: expected what process 0 has, got other things ({'; '.join(changed)})"
+                )
             )
 
 
@@ -220,6 +235,8 @@ def _folder(kind: str, config: TrainConfig, options: RunOptions, described: dict
 
     group.first(opened)
     run = made[0] if made else shadow(kind, config, described)
+    if made:
+        note(options.number, run.path)
     try:
         yield run
     finally:
@@ -241,18 +258,23 @@ def _refused(opened: Experiment) -> Iterator[None]:
 def _status(run: Run) -> Iterator[None]:
     """Leave a true status behind, as far as the disk takes one, and the files closed."""
     try:
-        with as_ours():
+        with as_ours(), heard(lambda lost: _leave(run, lost)):
             yield
     except BaseException as error:
-        if isinstance(error, Preempted | DiskError | OutOfMemory | StreamError):
-            error.run, error.kind = str(run.path), str(run.manifest["kind"])
-        if run.manifest["status"] != "finished":
-            with suppress(OSError):
-                run.set_status("stopped" if isinstance(error, Preempted) else "failed")
+        _leave(run, error)
         with suppress(OSError):
             run.close()
         raise
     run.close()
+
+
+def _leave(run: Run, error: BaseException) -> None:
+    """Leave a true status behind, and let the error say which run it is."""
+    if isinstance(error, Preempted | DiskError | OutOfMemory | StreamError):
+        error.run, error.kind = str(run.path), str(run.manifest["kind"])
+    if run.manifest["status"] != "finished":
+        with suppress(OSError):
+            run.set_status("stopped" if isinstance(error, Preempted) else "failed")
 
 
 def reopen(path: str, kind: str) -> Run:
@@ -267,9 +289,9 @@ def reopen(path: str, kind: str) -> Run:
     return run
 
 
-def already_finished(options: RunOptions, kind: str, shards: int = 1) -> Path | None:
+def already_finished(options: RunOptions, kind: str, config: TrainConfig) -> Path | None:
     """The run to resume if it is finished, having said so; None if work is left. Errors as of ``reopen``."""
-    return join(shards).first(lambda: _finished(options, kind)) if options.resume else None
+    return join(config).first(lambda: _finished(options, kind)) if options.resume else None
 
 
 def _finished(options: RunOptions, kind: str) -> Path | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training import checkpoint
-from training.bar import say
+from training.bar import is_first, say
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
 from training.determinism import flags
@@ -21,6 +21,7 @@ from training.generators import kept_generators
 from training.loop.callback import Callback
 from training.loop.session import MetricsLogger
 from training.loop.task import Task
+from training.parallel.loss import heard
 from training.run import seal
 from training.run.experiment import Experiment, RunOptions, already_finished, open_run, reopen
 from training.run.folder import Run, has_finished, read_manifest
@@ -113,21 +114,28 @@ def own_run(
     ``argument`` is what the program goes on by.
     """
     script, asked = opened(), repetition()
-    options = dataclasses.replace(options, script=script)
+    options = dataclasses.replace(options, script=script).restarted()
     if asked is not None and script is not None:
         config, options = asked.settled(config), _asked(asked, script, options)
-    if already_finished(options, name, config.shards):
+    if already_finished(options, name, config):
         raise SystemExit(0)  # as a command that resumes it does: there is nothing left to do
     try:
-        with open_run(name, config, options, inputs) as run:
+        with heard(lambda lost: _tell(lost, options, argument)), open_run(name, config, options, inputs) as run:
             run.is_own = True
             yield run
             if run.task is None:
                 raise ConfigError(f"experiment({name!r}): expected a Trainer to be run in it, got none")
             run.finish(run.task, run.results)
     except Preempted as error:
-        options.tell(f"{error}; go on with {argument}={error.run!r}")
+        _tell(error, options, argument)
         raise
+
+
+def _tell(error: Preempted, options: RunOptions, argument: str) -> None:
+    """How to go on: said once, by the first of the processes that are left."""
+    if not error.silent:
+        line = f"{error}; go on with {argument}={error.run!r}"
+        options.tell(line) if is_first() else say(line, by_any=True)
 
 
 def _asked(asked: Repetition, script: Script, options: RunOptions) -> RunOptions:

@@ -88,7 +88,9 @@ class Keeper:
             self.reason, self.due = self.word()
         if self.reason:
             self.save(trainer)
-            raise Preempted(f"stopped at {trainer.where()}: {self.reason}")
+            stopped = Preempted(f"stopped at {trainer.where()}: {self.reason}")
+            stopped.silent = not self.writes
+            raise stopped
         if trainer.stage == "validate":
             return
         every = self.every_steps

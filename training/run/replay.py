@@ -23,7 +23,7 @@ from training.values import shown
 from training.visible import listed
 
 # Settings in which a repetition differs: it writes no checkpoints, has no time limit, and is told what was found out then.
-REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "device", "progress")
+REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "device", "devices", "max_restarts", "progress")
 
 
 def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[str, Any]:
@@ -76,6 +76,8 @@ def place_settings(described: dict[str, Any]) -> dict[str, Any]:
         "max_time": "",
         "checkpoint_every": "never",
         "keep_checkpoints": False,
+        "devices": 1,
+        "max_restarts": 0,
         "threads": environment.get("threads", described["config"]["threads"]),
         "device": str(environment.get("device", described["config"]["device"])).partition(":")[0],
     }

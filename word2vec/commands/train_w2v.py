@@ -25,9 +25,11 @@ WITHOUT = (
 def train_w2v(flags: RunFlags, **typed: Any) -> None:
     """Train word vectors on text."""
     from training.determinism import portable
+    from training.parallel import launch
     from word2vec.train import train_word2vec
 
     config = make_config(Word2VecConfig, typed, resumed_config(flags, KIND), {})
     portable.begin(config.portable)
+    launch.begin(config)
     options = run_settings(flags, config.progress)
     options.tell(one_line(f"finished: {train_word2vec(config, options)}"))

@@ -1,0 +1,69 @@
+"""A fit in several processes: the same bits as in one, one voice, and what is said where they can't work together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests import processes, running
+from training import FixedBatches, Task, TrainConfig, Trainer, experiment
+
+
+class Line(Task):
+    """Fits a plane to a few points."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+
+    def training_step(self, batch: Any) -> torch.Tensor:
+        x, y = batch
+        loss: torch.Tensor = (torch.dropout(self.layer(x), 0.25, True) - y).square().mean()
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=0.05)
+
+
+def batches(count: int = 6) -> FixedBatches:
+    draw = torch.Generator().manual_seed(0)
+    return FixedBatches([(torch.randn(8, 3, generator=draw), torch.randn(8, 2, generator=draw)) for _ in range(count)])
+
+
+def fit(run: str, resume: bool = False, **changes: Any) -> Callable[[], None]:
+    settings = {"shards": 4, "max_epochs": 2, "device": "cpu", "progress": False, "log_every_n_steps": 1, **changes}
+
+    def act() -> None:
+        new, old = ("", run) if resume else (run, "")
+        with experiment("line", TrainConfig(**settings), run=new, resume=old) as opened:
+            Trainer(opened).fit(Line(), batches())
+
+    return act
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_a_fit_has_the_same_bits_and_one_voice(tmp_path: Path, world: int) -> None:
+    alone = processes.run(tmp_path, 1, fit("alone"))
+    several = processes.run(tmp_path, world, fit("several"))
+    assert [done.code for done in [*alone, *several]] == [0] * (1 + world), several
+    assert running.results(tmp_path / "several") == running.results(tmp_path / "alone")
+    assert [done.said for done in several[1:]] == [""] * (world - 1)
+    assert several[0].said.count("\n") == alone[0].said.count("\n")
+    assert running.manifest(tmp_path / "several")["environment"]["threads"] == 1
+
+
+@pytest.mark.parametrize(("world", "shards", "expected"), [
+    (2, 1, "shards: expected a multiple of the 2 processes, got 1; give 2 shards"),
+    (3, 4, "shards: expected a multiple of the 3 processes, got 4; give 2, 4, 8, … processes"),
+    (2, 6, "shards: expected a power of two (1, 2, 4, 8, …), got 6"),
+])  # fmt: skip
+def test_shards_that_cannot_be_dealt_out_are_refused(tmp_path: Path, world: int, shards: int, expected: str) -> None:
+    for done in processes.run(tmp_path, world, fit("run", shards=shards)):
+        assert done.code == 70
+        assert expected in done.said
+    assert not (tmp_path / "run").exists()
