@@ -34,7 +34,7 @@ class TaggerTask(Task):
         self.rare = rare
         self.counts = {"train": SpanCounts(), "val": SpanCounts(), "test": SpanCounts()}
         self.predicted: dict[int, list[int]] = {}
-        """Sentence number → label ids, filled by test_step."""
+        """Sentence number → label ids, filled as the test goes on."""
         self.type_probabilities: dict[int, Tensor] = {}
         """Sentence number → (words, types): how probable it is that a word is part of an entity of each of ``types``."""
         kinds = [parse_tag(label)[1] if label != "O" else None for label in self.labels]
@@ -107,8 +107,11 @@ class TaggerTask(Task):
     def on_validation_epoch_start(self) -> None:
         self.counts["val"] = SpanCounts()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._evaluate("val", batch)[1]
+
+    def on_validation_batch_end(self, outputs: Tensor, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._count("val", batch, outputs)
 
     def on_validation_epoch_end(self) -> None:
         self._log_f1("val")
@@ -117,10 +120,16 @@ class TaggerTask(Task):
         self.counts["test"] = SpanCounts()
         self.predicted, self.type_probabilities = {}, {}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         scores, labels = self._evaluate("test", batch)
+        return labels, self._of_types(scores, batch)
+
+    def on_test_batch_end(
+        self, outputs: tuple[Tensor, Tensor], batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._count("test", batch, outputs[0])
         lengths = batch.lengths.tolist()
-        parts = (torch.split(each.cpu(), lengths) for each in (labels, self._of_types(scores, batch)))
+        parts = (torch.split(each.cpu(), lengths) for each in outputs)
         for number, part, probabilities in zip(batch.sentences.tolist(), *parts, strict=True):
             self.predicted[number] = part.tolist()
             self.type_probabilities[number] = probabilities
@@ -136,7 +145,6 @@ class TaggerTask(Task):
     def _evaluate(self, split: str, batch: Batch) -> tuple[Tensor, Tensor]:
         scores = self.model(batch)
         labels = self.model.decode(scores, batch)
-        self._count(split, batch, labels)
         self.log(f"{split}_loss", self.model.loss(scores, batch), batch_size=len(batch.labels), prog_bar=split == "val")
         return scores, labels
 

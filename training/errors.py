@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import pickle
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,6 +137,20 @@ def as_ours() -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+
+
+def portable(error: Exception, rank: int, world: int) -> Exception:
+    """``error``, to be raised in all of ``world`` processes: with its place in process ``rank``, and as pickle takes it."""
+    if world == 1:
+        return error
+    if not isinstance(error, SamebitsError) and not getattr(error, "__notes__", None):
+        lines = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+        error.__notes__ = [f"in process {rank}:\n{lines}"]  # type: ignore[attr-defined]
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # as of a class whose __init__ takes other arguments
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _size(number: str, unit: str) -> str:

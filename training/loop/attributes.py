@@ -34,8 +34,8 @@ class Attributes:
     """The attributes of a task and of users' callbacks, as they were when the fit began."""
 
     def __init__(self, task: Task, callbacks: list[Callback]) -> None:
-        self._task, self._holders = task, dict(_holders(task, callbacks))
-        self._before = {name: {key: mark(value) for key, value in _values(each)} for name, each in self._holders.items()}
+        self._task, self._holders = task, dict(holders(task, callbacks))
+        self._before = {name: {key: mark(value) for key, value in values_of(each)} for name, each in self._holders.items()}
         self._told: set[str] = set()
 
     def changed(self) -> dict[str, dict[str, Any]]:
@@ -49,7 +49,7 @@ class Attributes:
         return {name: values for name, values in found.items() if values}
 
     def _changed_in(self, name: str, holder: Any, weights: set[int]) -> dict[str, Any]:
-        before, values = self._before[name], dict(_values(holder))
+        before, values = self._before[name], dict(values_of(holder))
         changed = {key: value for key, value in values.items() if before.get(key) != mark(value)}
         return {key: copied(value) for key, value in changed.items() if not _holds(value, weights)}
 
@@ -106,7 +106,8 @@ def _holds(value: Any, tensors: set[int], depth: int = 0) -> bool:
     return depth < DEEPEST and any(_holds(each, tensors, depth + 1) for each in parts)
 
 
-def _holders(task: Task, callbacks: list[Callback]) -> Iterator[tuple[str, Any]]:
+def holders(task: Task, callbacks: list[Callback]) -> Iterator[tuple[str, Any]]:
+    """By name, what may keep something in attributes: the modules, and users' callbacks without a state of their own."""
     for name, module in task.named_modules():
         yield f"task.{name}".rstrip("."), module
     for i, callback in enumerate(callbacks):
@@ -114,7 +115,7 @@ def _holders(task: Task, callbacks: list[Callback]) -> Iterator[tuple[str, Any]]
             yield f"{key_of(callback)} {i}", callback
 
 
-def _values(holder: Any) -> Iterator[tuple[str, Any]]:
+def values_of(holder: Any) -> Iterator[tuple[str, Any]]:
     """Attributes that may be state: no modules, functions, generators, or what the loop itself sets."""
     for key, value in vars(holder).items():
         if key in _OWN or key in ("log", "log_dict") or isinstance(value, LEFT_OUT):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from training.data.batches import Batches, close, has
-from training.data.tensors import map_tensors
+from training.data.batches import Batches, close
 from training.errors import ConfigError
 from training.generators import kept_generators
+from training.loop.evaluation_batches import run_batches
 from training.loop.hooks import takes, takes_index
 from training.loop.session import Session
 
@@ -103,25 +101,7 @@ def _pass(
 def _run_batches(
     session: Session, kind: str, plan: Sequence[Any], n: int | float, several: tuple[int, ...], keep: bool
 ) -> list[Any]:
-    outputs, source = [], several[0] if several else 0
-    for i in itertools.takewhile(lambda i: has(plan, i), itertools.count()) if math.isinf(n) else range(int(n)):
-        if session.fitting and not session.sanity_checking:
-            session.boundary()
-        session.seed(f"{kind} batch", session.progress.current_epoch, source, i)
-        batch = session.place(plan[i], source)
-        session.batch_indices = getattr(plan, "batch_indices", None)
-        session.evaluated[session.fn] = [n + 1 for n in session.evaluated[session.fn]]
-        session.in_batch = True
-        session.call(f"on_{kind}_batch_start", batch, i, *several)
-        output = session.step(f"{kind}_step", batch, i, *several)
-        session.call(f"on_{kind}_batch_end", output, batch, i, *several)
-        if kind == "predict" and keep:
-            outputs.append(output if session.device.type == "cpu" else map_tensors(output, torch.Tensor.cpu))
-        if not session.sanity_checking:
-            step = session.eval_steps.get(source, 0)
-            if session.loggers:
-                session.log_metrics(session.results.collect(on_step=True)["log"], step)
-            session.eval_steps[source], session.progress.validated = step + 1, True
+    outputs = run_batches(session, kind, plan, n, several, keep)
     session.results.batch = session.batch_indices = None  # whose memory the next one may need
     session.collect()
     session.in_batch = False

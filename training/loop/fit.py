@@ -38,7 +38,7 @@ SKIP_EPOCH = -1
 
 def fit(session: Session, task: Task, data: Data, state: dict[str, Any] | None = None) -> None:
     """Train ``task`` on the sources of ``data``; with ``state`` go on exactly where that was taken."""
-    session.fitting, session.progress.should_stop, session.cut = True, False, None
+    session.fitting, session.progress.should_stop, session.cut, session.watched = True, False, None, 0
     session.resumed_from = Path(state.path).resolve() if isinstance(state, checkpoint.Loaded) else None
     try:
         _check_task(session, task)

@@ -89,8 +89,13 @@ def _look(value: Any, name: str, found: dict[str, Any], seen: set[int]) -> None:
 # -- the state of one ----------------------------------------------------------------------------------------------------
 
 
+def state_of_metric(metric: Any) -> Any:
+    """The state of one, not copied."""
+    return metric.state_dict() if _has_own_state(metric) else _attributes(metric)
+
+
 def _state(metric: Any, name: str) -> Any:
-    state = metric.state_dict() if _has_own_state(metric) else _attributes(metric)
+    state = state_of_metric(metric)
     if not _can_be_stored(state):
         raise ConfigError(_refusal(metric, name, state))
     return copied(state)

@@ -98,6 +98,7 @@ class Names:
     @property
     def loggers(self) -> list[MetricsLogger]:
         """All of them. They may be set between two verbs, until a run has begun: then there is none, as with ``logger=``."""
+        self.session.loggers_asked += 1
         if self._keeps and self.run is None:
             return [cast("MetricsLogger", self._ahead), *self.session.loggers]
         return self._dummies or self.session.loggers

@@ -91,10 +91,15 @@ class Session:
         self.check_val_every_n_epoch = 1 if quick else config.check_val_every_n_epoch
         self.accumulate_grad_batches = config.accumulate_grad_batches
         given = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
-        self.install(given, loggers, keep_going, checkpoint_dir)
-        self.device = choose_device(config.device)
         self.group = join(config)
         """The processes that share the work."""
+        self.loggers_asked = 0
+        """How often a task or a callback asked for the loggers."""
+        self.watched = 0
+        """The batches of the fit whose shards were watched (see training/loop/kept.py)."""
+        self._told: set[str] = set()
+        self.install(given, loggers, keep_going, checkpoint_dir)
+        self.device = choose_device(config.device)
         self.shard: int | None = None
         """Which part of the batch is being run; None outside of one, and where a batch has one part."""
         self.datamodule: DataModule | None = None
@@ -341,6 +346,10 @@ class Session:
         first = [getattr(c, hook) for c in callbacks if c not in late]
         return (first, own, [getattr(c, hook) for c in late]) if own is not None or callbacks else ()
 
+    def has_hook(self, hook: str) -> bool:
+        """Whether the task or a callback does something there."""
+        return bool(self.chains[hook])
+
     def overrides(self, name: str) -> bool:
         """Whether the task has a ``name`` of its own, by its class or set on itself; one that is None is none."""
         return overridden(self.task, name, Task)
@@ -442,6 +451,12 @@ class Session:
         if word is not None:
             keeper.hear([each for _, each in told])
         return [each for each, _ in told]
+
+    def tell_once(self, line: str) -> None:
+        """``tell``, but a line that was said before is not said again."""
+        if line not in self._told:
+            self._told.add(line)
+            self.tell(line)
 
     def boundary(self) -> None:
         """A batch boundary of a fit: the one place where it may be left."""

@@ -8,6 +8,7 @@ draws from generators that are set for each shard.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +17,9 @@ import torch
 from torch import Tensor
 
 from training.data.tensors import first_dimensions, map_tensors
-from training.errors import ConfigError
+from training.errors import ConfigError, portable
 from training.loop.finite import check_loss
+from training.loop.kept import Watch
 from training.loop.logged_metrics import number, reduction
 from training.loop.session import Session
 from training.parallel.exchange import exchanged
@@ -46,14 +48,22 @@ class Told:
     """Whole-number buffers that it changed, such as the batches that a batch norm has seen."""
     buffers: list[str] = field(default_factory=list)
     """The others that it changed, such as running means."""
-    error: BaseException | None = None
+    attributes: list[str] = field(default_factory=list)
+    """Those of the task that it set."""
+    error: Exception | None = None
 
 
 class ShardLog:
-    """In place of ``Session.results`` while a shard runs: keeps what is logged, to be folded with that of the others."""
+    """In place of ``Session.results`` while a shard runs: keeps what is logged, to be folded with that of the others.
 
-    def __init__(self, told: Told, batch: Any) -> None:
-        self.told, self.batch, self.batch_size = told, batch, None
+    Else it is as they are.
+    """
+
+    def __init__(self, results: Any, told: Told, batch: Any) -> None:
+        self.results, self.told, self.batch, self.batch_size = results, told, batch, None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.results, name)
 
     def log(self, hook: str, name: str, value: Any, batch_size: int | None, arguments: Any) -> None:
         """As of Results."""
@@ -79,29 +89,37 @@ def forward_backward(
     counts = [0 if part is None else task.loss_count(part) for part in parts]
     parameters = [p for p in task.parameters() if p.requires_grad]
     held = [p.grad for p in parameters]
-    buffers, tree, told, results = Buffers(task), Tree(), list[Told](), session.results
-    try:
-        for shard in group.own:
-            for p in parameters:
-                p.grad = None
-            found = Told(shard, counts[shard])
-            told.append(found)
-            if parts[shard] is not None and not any(each.error for each in told):
-                _run(session, forward, parts[shard], batch_idx, found, found.count / max(1, sum(counts)))
-            found.gradients = [NONE if p.grad is None else SPARSE if p.grad.is_sparse else DENSE for p in parameters]
-            tree.add([*(p.grad for p in parameters), *buffers.end(found)])
-    finally:
-        session.results, session.shard = results, None
-    told = [each for some in session.tell_all(told) for each in some]
-    for each in told:
-        if each.error is not None:
-            raise each.error
+    buffers, tree, told, watch = Buffers(task), Tree(), list[Told](), Watch(session)
+    for shard in group.own:
+        for p in parameters:
+            p.grad = None
+        found = Told(shard, counts[shard])
+        told.append(found)
+        if parts[shard] is not None and not any(each.error for each in told):
+            _run(session, forward, parts[shard], batch_idx, found, found.count / max(1, sum(counts)), watch)
+        found.gradients = [NONE if p.grad is None else SPARSE if p.grad.is_sparse else DENSE for p in parameters]
+        tree.add([*(p.grad for p in parameters), *buffers.end(found)])
+    told = all_told(session, told)
     _set_gradients(group, parameters, tables(task, parameters), held, tree.total(), told, buffers)
     session.seed("shards", session.progress.current_epoch, batch_idx)
     _log(session, told)
     loss, outputs = _folded(session, told, sum(counts))
     task.fold_shards(outputs, batch)
     return loss, outputs
+
+
+def all_told(session: Session, told: list[Told]) -> list[Told]:
+    """What the shards of all processes tell, in their order; the first error is raised."""
+    told = [each for some in session.tell_all(told) for each in some]
+    for each in told:
+        if each.error is not None:
+            raise each.error
+    for name in dict.fromkeys(name for each in told for name in each.attributes):
+        session.tell_once(
+            f"training_step sets {name}: with shards that holds for the shard alone; what is to stay, return from "
+            "training_step, and take it in on_train_batch_end"
+        )
+    return told
 
 
 def cut(task: Any, batch: Any, shards: int) -> list[Any]:
@@ -125,11 +143,12 @@ def tables(task: Any, parameters: list[torch.nn.Parameter]) -> dict[int, bool]:
     return {i: made[id(p)] for i, p in enumerate(parameters) if id(p) in made}
 
 
-def _run(session: Session, forward: Any, part: Any, batch_idx: int, told: Told, share: float) -> None:
+def _run(session: Session, forward: Any, part: Any, batch_idx: int, told: Told, share: float, watch: Watch) -> None:
     """A shard's forward and backward; an error is told to the other processes before it is raised."""
     progress = session.progress
     session.seed("shard", progress.current_epoch, batch_idx, told.shard)
-    session.results, session.shard = ShardLog(told, part), told.shard  # type: ignore[assignment]
+    results = session.results
+    session.results, session.shard = ShardLog(results, told, part), told.shard  # type: ignore[assignment]
     try:
         loss, outputs = forward(part)
         told.outputs = {k: map_tensors(v, lambda t: t.detach().cpu()) for k, v in outputs.items() if k != "loss"}
@@ -137,8 +156,11 @@ def _run(session: Session, forward: Any, part: Any, batch_idx: int, told: Told, 
             told.loss = float(outputs["loss"])
             check_loss(loss, progress.where)
             session.backward(loss * share)
+        told.attributes = watch.names(watch.take())
     except Exception as error:
-        told.error = error
+        told.error = portable(error, session.group.rank, session.group.world)
+    finally:
+        session.results, session.shard = results, None
 
 
 class Buffers:
@@ -219,13 +241,15 @@ def _set_gradients(
 
 
 def _log(session: Session, told: list[Told]) -> None:
-    """``log`` once for each name, with what the shards logged, in their order."""
-    found: dict[tuple[str, str], list[tuple[float, float, Any]]] = {}
+    """``log`` with what the shards logged, in their order: their first calls for a name are one, and so on."""
+    found: dict[tuple[str, str, int], list[tuple[float, float, Any]]] = {}
     for each in told:
+        calls: Counter[tuple[str, str]] = Counter()
         for hook, name, value, weight, arguments in each.logged:
-            found.setdefault((hook, name), []).append((value, weight, arguments))
+            found.setdefault((hook, name, calls[hook, name]), []).append((value, weight, arguments))
+            calls[hook, name] += 1
     before = session.hook
-    for (hook, name), values in found.items():
+    for (hook, name, _), values in found.items():
         if len({arguments for _, _, arguments in values}) > 1:
             raise ConfigError(f"log({name!r}) in {hook}: the same name was logged with other arguments in another shard")
         session.hook, weights = hook, sum(weight for _, weight, _ in values)

@@ -50,7 +50,7 @@ def capture(session: Session) -> dict[str, Any]:
     steps = [max(0, session.progress.batches_that_stepped - 1), *(session.eval_steps.values() or [0])]
     if any(states := logger_states(session.loggers, min(steps))):
         checkpoint["loggers"] = states
-    if generators := {name: state_of(each) for name, each in _generators(session).items()}:
+    if generators := {name: state_of(each) for name, each in held_generators(session).items()}:
         checkpoint["generators"] = generators
     if attributes := _attributes(session):
         checkpoint["attributes"] = attributes
@@ -187,7 +187,7 @@ def _kept_sources(session: Session) -> Iterator[tuple[int, Any]]:
             yield i, source
 
 
-def _generators(session: Session) -> dict[str, Any]:
+def held_generators(session: Session) -> dict[str, Any]:
     """The generator objects that the task, its optimizers, the data module and the callbacks hold, by name."""
     holders: dict[str, Any] = {"task": session.task, "datamodule": session.datamodule}
     holders |= {f"optimizers.{i}": each.optimizer for i, each in enumerate(session.optimizers)}
@@ -198,7 +198,7 @@ def _generators(session: Session) -> dict[str, Any]:
 
 def _restore_generators(session: Session, states: dict[str, Any]) -> set[str]:
     """Those that are there go on as in ``states``; returns the names of the others."""
-    there = _generators(session)
+    there = held_generators(session)
     for name in there.keys() & states.keys():
         put_state(there[name], states[name])
     return states.keys() - there.keys()
