@@ -142,6 +142,17 @@ def test_the_fit_loop_takes_more_epochs(side: Any) -> None:
 
 
 @SIDES
+@pytest.mark.parametrize("more", [10, 7, -1])
+def test_the_fit_loop_takes_more_steps(side: Any, more: int) -> None:
+    made, fitted = module(side), trainer(side, max_epochs=3, max_steps=5)
+    fitted.fit(made, loader())
+    fitted.fit_loop.epoch_loop.max_steps = more
+    assert (fitted.max_steps, fitted.fit_loop.max_steps) == (more, more)
+    fitted.fit(made, loader())
+    assert fitted.global_step == (15 if more == -1 else more)
+
+
+@SIDES
 def test_an_optimizer_toggles_the_module(side: Any) -> None:
     seen: list[bool] = []
 

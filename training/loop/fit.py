@@ -6,6 +6,7 @@ It is the only owner of ``stage``, which says where in an epoch the fit is, so t
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from contextlib import ExitStack
@@ -330,7 +331,9 @@ def _check_task(session: Session, task: Task) -> None:
     if not overridden(task, "training_step", Task):
         raise ConfigError(f"fit: expected {type(task).__name__} to have a training_step, got none")
     if not takes(task.training_step, 2 if takes_index(task.training_step) else 1):
-        raise ConfigError(f"training_step of {type(task).__name__}: expected (batch, batch_idx) or (batch)")
+        old = "optimizer_idx" in inspect.signature(task.training_step).parameters
+        remedy = "; with several optimizers set automatic_optimization = False and step each yourself" if old else ""
+        raise ConfigError(f"training_step of {type(task).__name__}: expected (batch, batch_idx) or (batch){remedy}")
     config = session.config
     if not task.automatic_optimization and (config.gradient_clip_val > 0 or config.accumulate_grad_batches != 1):
         raise ConfigError(

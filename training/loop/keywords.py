@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from training.config import TrainConfig
 from training.errors import ConfigError
 from training.intervals import as_timedelta
-from training.values import shown
+from training.values import checked, field_types, shown
 
 DEVICES = {"auto": "auto", "cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
 PRECISIONS: dict[Any, str] = {
@@ -65,6 +66,15 @@ def settings(config: TrainConfig | None, given: Mapping[str, Any]) -> TrainConfi
     if given["seed"] is not None:
         values["seed"] = given["seed"]
     return type(config or TrainConfig()).from_dict(values, "Trainer")
+
+
+def predict_limit(given: Any) -> int | float:
+    """``limit_predict_batches``, which stands in no TrainConfig, held to what ``limit_test_batches`` is held to."""
+    if given is None:
+        return 1.0
+    alike = next(each for each in dataclasses.fields(TrainConfig) if each.name == "limit_test_batches")
+    limit: int | float = checked(given, field_types(TrainConfig)[alike.name], alike, "Trainer: limit_predict_batches")
+    return limit
 
 
 def refuse(others: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Lightning's loops, as far as programs read them: how many batches there are, and how many of them are done.
 
-They hold nothing: what they say is read off the session. Only ``fit_loop.max_epochs`` can be set.
+They hold nothing: what they say is read off the session. ``fit_loop.max_epochs`` and ``epoch_loop.max_steps`` can be set.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ class BatchProgress(NamedTuple):
 
 
 class TrainingEpochLoop:
-    """Lightning's ``trainer.fit_loop.epoch_loop``: the training batches, and in ``val_loop`` the validation's."""
+    """Lightning's ``trainer.fit_loop.epoch_loop``: the training batches, and in ``val_loop`` the validation's.
+
+    ``max_steps`` may be set between two fits, for a second one with more steps.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -83,6 +86,10 @@ class TrainingEpochLoop:
     def max_steps(self) -> int:
         """Optimizer steps after which a fit ends; -1 for no limit."""
         return self._session.max_steps
+
+    @max_steps.setter
+    def max_steps(self, steps: int) -> None:
+        self._session.max_steps, self._session.step_limit = steps, math.inf if steps == -1 else steps
 
     @property
     def min_steps(self) -> int | None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from training.errors import ConfigError
 from training.loop.parameter_groups import members
 
 # Optimizers of torch that call a closure once, before all else: so it is called here, without what they do around it.
 CALLS_FIRST = {torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.SGD}
+
+OF_OPTIMIZERS = ("optimizer", "lr_scheduler", "monitor")
+OF_SCHEDULERS = ("scheduler", "interval", "frequency", "monitor", "strict", "name", "reduce_on_plateau")
+OF_AUTOMATIC = ("monitor", "strict", "reduce_on_plateau")
+"""Keys of the dicts that ``configure_optimizers`` returns; of a scheduler's, those that say how the Trainer steps it."""
 
 
 @dataclass
@@ -29,13 +35,19 @@ class Scheduler:
     monitor: str | None = None
     strict: bool = True
     name: str | None = None
-    reduce_on_plateau: bool | None = None
+    reduce_on_plateau: bool = False
+    """Whether it steps by a monitored value."""
 
-    @property
-    def on_plateau(self) -> bool:
-        """Whether it needs a monitored value."""
-        plateau = self.reduce_on_plateau
-        return isinstance(self.scheduler, ReduceLROnPlateau) if plateau is None else plateau
+
+class NoOptimizer(Optimizer):
+    """In the place of an optimizer where ``configure_optimizers`` returns None: all runs as ever, and nothing is trained."""
+
+    def __init__(self) -> None:
+        super().__init__([{"params": []}], {"lr": 0.0})
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """The closure alone."""
+        return None if closure is None else closure()
 
 
 class CountingOptimizer:
@@ -140,6 +152,7 @@ def _parse(configured: Any) -> tuple[list[Optimizer], list[Any], str | None]:
     if isinstance(configured, Optimizer):
         return [configured], [], None
     if isinstance(configured, dict) and "optimizer" in configured:
+        _tell_unknown(configured, OF_OPTIMIZERS, "configure_optimizers")
         found = [configured["lr_scheduler"]] if "lr_scheduler" in configured else []
         return [configured["optimizer"]], found, configured.get("monitor")
     if isinstance(configured, tuple | list):
@@ -147,6 +160,8 @@ def _parse(configured: Any) -> tuple[list[Optimizer], list[Any], str | None]:
             second = configured[1]
             return list(configured[0]), list(second) if isinstance(second, list) else [second], None
         if all(isinstance(each, dict) and "optimizer" in each for each in configured):
+            for each in configured:
+                _tell_unknown(each, OF_OPTIMIZERS, "configure_optimizers")
             found = [each["lr_scheduler"] for each in configured if "lr_scheduler" in each]
             return [each["optimizer"] for each in configured], found, None
         if all(isinstance(each, Optimizer) for each in configured):
@@ -174,15 +189,29 @@ def _check_scheduler(scheduler: Any, steps: bool) -> None:
 
 def _scheduler(given: Any, monitor: str | None, automatic: bool) -> Scheduler:
     if not isinstance(given, dict):
-        made = Scheduler(given, monitor=monitor if isinstance(given, ReduceLROnPlateau) else None)
-    else:
-        unknown = set(given) - set(Scheduler.__dataclass_fields__)
-        if unknown or "scheduler" not in given:
-            what = f"unknown keys {', '.join(sorted(unknown))}" if unknown else "expected the key 'scheduler', got none"
-            raise ConfigError(f"lr_scheduler: {what}")
-        made = Scheduler(**given)
+        given = {"scheduler": given, **({"monitor": monitor} if automatic and isinstance(given, ReduceLROnPlateau) else {})}
+    if "scheduler" not in given:
+        raise ConfigError("lr_scheduler: expected the key 'scheduler', got none")
+    _tell_unknown(given, OF_SCHEDULERS, "lr_scheduler")
+    ignored = [] if automatic else [key for key in given if key in OF_AUTOMATIC]
+    if ignored:
+        _tell(f"lr_scheduler: without automatic optimization nothing is done for {', '.join(ignored)}: step it yourself")
+    kept = {key: given[key] for key in OF_SCHEDULERS if key in given and key not in ignored}
+    made = Scheduler(**{"reduce_on_plateau": automatic and isinstance(given["scheduler"], ReduceLROnPlateau), **kept})
     if made.interval not in ("step", "epoch"):
         raise ConfigError(f"lr_scheduler: interval: expected step or epoch, got {made.interval!r}")
-    if automatic and made.on_plateau and made.monitor is None:
+    if made.reduce_on_plateau and made.monitor is None:
         raise ConfigError("lr_scheduler: ReduceLROnPlateau needs monitor=…, the name of a logged metric")
+    if automatic and isinstance(made.scheduler, OneCycleLR) and made.interval == "epoch":
+        _tell("lr_scheduler: OneCycleLR steps once an epoch; to let it step with each batch, set interval to step")
     return made
+
+
+def _tell_unknown(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    unknown = [str(key) for key in given if key not in known]
+    if unknown:
+        _tell(f"{where}: nothing is done for the unknown {', '.join(unknown)}; known are {', '.join(known)}")
+
+
+def _tell(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -23,10 +23,10 @@ def step_schedulers(session: Session, interval: str, on_plateau: bool, last: boo
         return
     count = 1 + (session.progress.batch_idx if interval == "step" else session.progress.current_epoch)
     for each in session.schedulers:
-        if each.on_plateau != on_plateau or each.interval != interval or count % each.frequency != 0:
+        if each.reduce_on_plateau != on_plateau or each.interval != interval or count % each.frequency != 0:
             continue
         metric = None
-        if each.on_plateau:
+        if each.reduce_on_plateau:
             metric = session.metrics.get(each.monitor or "")
             if metric is None:
                 known = ", ".join(session.metrics) or "none"

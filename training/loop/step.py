@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from torch.optim import Optimizer
 from training.errors import ConfigError
 from training.loop import nonfinite
 from training.loop.finite import check_loss
-from training.loop.optimizers import CountingOptimizer, configure
+from training.loop.optimizers import CountingOptimizer, NoOptimizer, configure
 from training.loop.session import Session
 from training.loop.shards import forward_backward
 
@@ -21,6 +22,9 @@ def configure_optimizers(session: Session) -> None:
     """Make the task's optimizers and schedulers, so that each step runs the hooks and is counted."""
     automatic = session.automatic = session.task.automatic_optimization
     given = session.call("configure_optimizers")
+    if given is None and automatic and session.overrides("configure_optimizers"):
+        warnings.warn("configure_optimizers: it returned None, so nothing is trained", stacklevel=2)
+        given = NoOptimizer()
     optimizers, session.schedulers = configure(given, automatic, own_step=session.overrides("lr_scheduler_step"))
 
     def count() -> None:

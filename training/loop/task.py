@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -300,9 +301,12 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         checkpoints.
 
         The arguments are Lightning's, in its order; with one process, and values without a graph, there is nothing to do
-        for those not named here.
+        for those not named here. Without a Trainer the value goes nowhere, and a line says so.
         """
-        trainer = self._trainer or self.trainer
+        trainer = self._trainer
+        if trainer is None:  # a step that its author tries by hand
+            warnings.warn(f"log({name!r}): {type(self).__name__} has no Trainer, so the value goes nowhere", stacklevel=2)
+            return
         if metric_attribute is not None:
             self._check_attribute(name, value, metric_attribute)
         if reduce_fx not in REDUCTIONS:

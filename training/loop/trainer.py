@@ -32,7 +32,7 @@ from training.loop.callback import Callback
 from training.loop.ckpt_path import checkpoint_path
 from training.loop.evaluate import Metrics, evaluate
 from training.loop.fit import fit
-from training.loop.keywords import refuse, settings
+from training.loop.keywords import predict_limit, refuse, settings
 from training.loop.loggers import DummyLogger, checkpoint_folder
 from training.loop.names import Names, Of
 from training.loop.optimizers import CountingOptimizer, Scheduler
@@ -182,7 +182,7 @@ class Trainer(Names):
             loggers=[*(run.loggers() if run else ()), *self._own_loggers],
             keep_going=run.keeper if run else keep_going,
             checkpoint_dir=run.path / "checkpoints" if run is not None and checkpoint_dir is None else checkpoint_dir,
-            limit_predict_batches=limit_predict_batches,
+            limit_predict_batches=predict_limit(limit_predict_batches),
             inference_mode=inference_mode,
         )  # fmt: skip
         self._checkpoint_dir = checkpoint_dir

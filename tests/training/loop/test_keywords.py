@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import inspect
+import math
 import warnings
 from typing import Any
 
@@ -89,6 +90,13 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"benchmark": True}, "is not offered"),
     ({"enable_checkpointing": False, "callbacks": [ModelCheckpoint()]}, "enable_checkpointing: expected True"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test", "predict"])
+@pytest.mark.parametrize("value", [-1, -0.1, 1.2, "a", True, math.nan, [1]], ids=str)
+def test_a_limit_is_a_number_of_batches_or_a_share(split: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"Trainer: limit_{split}_batches: expected"):
+        Trainer(max_epochs=1, logger=False, **{f"limit_{split}_batches": value})
 
 
 @pytest.mark.parametrize(
