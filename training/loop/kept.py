@@ -67,6 +67,11 @@ class Bindings:
     def __init__(self, session: Session) -> None:
         task = session.task
         self._holders = [(name, each) for name, each in holders(task, []) if task.keeps_attributes]
+        self._before: list[dict[str, Any]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """From here on."""
         self._before = [dict(values_of(each)) for _, each in self._holders]
 
     def swap(self) -> list[dict[str, Any]]:
@@ -107,6 +112,12 @@ class Watch:
         self._kept = Kept(session, tensors=False) if n & (n - 1) == 0 else None
         self._first = n == 0
         self._before = {} if self._kept is None else self._kept.marks()
+
+    def begin(self) -> None:
+        """Before a shard goes on: what hooks have changed meanwhile stays."""
+        self._bindings.begin()
+        if self._kept is not None:
+            self._before = self._kept.marks()
 
     def take(self) -> list[dict[str, Any]]:
         """What a shard has set, which is taken away. ConfigError for changes in place."""

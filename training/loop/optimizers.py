@@ -62,8 +62,13 @@ class CountingOptimizer:
         before: Callable[[Optimizer], None],
         after: Callable[[], None] | None,
         toggled: Callable[[Any], AbstractContextManager[None]] | None = None,
+        turns: Callable[[], Any] | None = None,
     ) -> None:
-        """``before`` is called with the optimizer just before its step, ``after``, if any, after each."""
+        """``before`` is called with the optimizer just before its step, ``after``, if any, after each.
+
+        ``turns`` gives what a part of a batch waits by for the others, None outside of one (see training/loop/turns.py).
+        """
+        self._turns = turns
         self.optimizer, self._before, self._after, self._toggled = optimizer, before, after, toggled
         self._calls_first = type(optimizer) in CALLS_FIRST or not _takes_closure(optimizer)
         self._made_with = members(optimizer)
@@ -75,6 +80,8 @@ class CountingOptimizer:
         """
         if closure is not None and not callable(closure):
             raise ConfigError(f"optimizer.step: expected a closure that can be called, got {type(closure).__name__}")
+        if self._turns is not None and (turns := self._turns()) is not None:
+            return turns.step(self, closure, named)
         if closure is None:  # not one of our own to be called by it: the guard must not hang on that
             self._before(self.optimizer)
             result = self.optimizer.step(**named)

@@ -102,6 +102,8 @@ class Session:
         self.device = choose_device(config.device)
         self.shard: int | None = None
         """Which part of the batch is being run; None outside of one, and where a batch has one part."""
+        self.turns: Any = None
+        """Of a batch that is run with manual optimization: its shards at work (see training/loop/turns.py)."""
         self.datamodule: DataModule | None = None
         """Where the task's data comes from, if from one."""
 
@@ -366,6 +368,11 @@ class Session:
     def cuts_batches(self) -> bool:
         """Whether a training batch is run in parts."""
         return self.group.shards > 1 and self.task.cuts_batches
+
+    @property
+    def turn(self) -> Any:
+        """What a part of a batch waits by for the others, with manual optimization; None outside of one."""
+        return self.turns if self.shard is not None else None
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

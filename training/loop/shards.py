@@ -102,10 +102,16 @@ def forward_backward(
     told = all_told(session, told)
     _set_gradients(group, parameters, tables(task, parameters), held, tree.total(), told, buffers)
     session.seed("shards", session.progress.current_epoch, batch_idx)
+    outputs = finish(session, told, sum(counts), batch)
+    return outputs.get("loss"), outputs
+
+
+def finish(session: Session, told: list[Told], count: int, batch: Any) -> dict[str, Any]:
+    """Take in what the shards of ``batch`` logged and returned; returns the outputs for the hooks."""
     _log(session, told)
-    loss, outputs = _folded(session, told, sum(counts))
-    task.fold_shards(outputs, batch)
-    return loss, outputs
+    outputs = _folded(session, told, count)
+    session.task.fold_shards(outputs, batch)
+    return outputs
 
 
 def all_told(session: Session, told: list[Told]) -> list[Told]:
@@ -191,6 +197,13 @@ class Buffers:
                 now.copy_(before)
         return left
 
+    def swap(self) -> dict[str, Tensor]:
+        """What has changed, and back to what was before."""
+        found = {name: now.clone() for name, before in self._kept.items() if not torch.equal(now := self._all[name], before)}
+        for name in found:
+            self._all[name].copy_(self._kept[name])
+        return found
+
     def mean(self, name: str, total: Tensor, shards: int) -> None:
         """The buffer becomes the mean of what the shards left."""
         self._all[name].copy_(total / shards)
@@ -235,6 +248,20 @@ def _set_gradients(
         p.grad = before if value is None else value if before is None else before + value
     for i, name in means.items():
         buffers.mean(name, summed[i], group.shards)
+    _count(told, buffers)
+
+
+def set_buffers(group: Group, totals: list[Tensor | None], told: list[Told], buffers: Buffers) -> None:
+    """The buffers alone: ``totals`` are the sums of what this process's shards left."""
+    changed = {name for each in told for name in each.buffers}
+    means = {i: name for i, name in enumerate(buffers.means) if name in changed}
+    summed = exchanged(group, {i: (totals[i], buffers.buffer(name), False) for i, name in means.items()})
+    for i, name in means.items():
+        buffers.mean(name, summed[i], group.shards)
+    _count(told, buffers)
+
+
+def _count(told: list[Told], buffers: Buffers) -> None:
     for name in sorted({name for each in told for name in each.counters}):
         found = [each.counters[name] for each in told if name in each.counters]
         buffers.count(name, [max(column) for column in zip(*found, strict=True)])
@@ -269,15 +296,14 @@ def _reduced(how: str, values: Sequence[tuple[float, float]]) -> float:
     return sum(value * weight for value, weight in values if weight) / weights
 
 
-def _folded(session: Session, told: list[Told], count: int) -> tuple[Tensor | None, dict[str, Any]]:
+def _folded(session: Session, told: list[Told], count: int) -> dict[str, Any]:
     """The batch's loss, and what its shards returned beside it."""
     losses = [(each.loss, each.count) for each in told if each.loss is not None]
-    if not losses:
-        return None, {}
-    loss = torch.tensor(sum(value * n for value, n in losses) / max(1, count), device=session.device)
-    parts = [each.outputs for each in told if each.loss is not None]
+    parts = [each.outputs for each in told]
     extra = {name: joined([each[name] for each in parts if name in each]) for each in parts for name in each}
-    return loss, {"loss": loss, **extra}
+    if not losses:
+        return extra
+    return {"loss": torch.tensor(sum(value * n for value, n in losses) / max(1, count), device=session.device), **extra}
 
 
 def joined(values: list[Any]) -> Any:

@@ -16,6 +16,7 @@ from training.loop.finite import check_loss
 from training.loop.optimizers import CountingOptimizer, NoOptimizer, configure
 from training.loop.session import Session
 from training.loop.shards import forward_backward
+from training.loop.turns import Turns
 
 
 def configure_optimizers(session: Session) -> None:
@@ -31,8 +32,10 @@ def configure_optimizers(session: Session) -> None:
         session.progress.global_step += 1
 
     after = None if automatic else count  # automatic_step counts: the task's optimizer_step may step as often as it likes
+    turns = (lambda: session.turn) if session.cuts_batches and not automatic else None
     session.optimizers = [
-        CountingOptimizer(each, partial(before_step, session), after, session.task.toggled_optimizer) for each in optimizers
+        CountingOptimizer(each, partial(before_step, session), after, session.task.toggled_optimizer, turns)
+        for each in optimizers
     ]
 
 
@@ -40,6 +43,8 @@ def take_step(session: Session, batch: Any, batch_idx: int) -> Any:
     """The batch's step. Returns its outputs, for the hooks."""
     if session.automatic:
         return automatic_step(session, batch, batch_idx)
+    if session.cuts_batches:
+        return Turns(session, batch, batch_idx, lambda part: manual_step(session, part, batch_idx)).run()
     return manual_step(session, batch, batch_idx)
 
 

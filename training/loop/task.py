@@ -335,7 +335,8 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
 
     def lr_schedulers(self) -> Any:
         """The scheduler, or the list of them, or None."""
-        found = [each.scheduler for each in self.trainer.schedulers]
+        turn = self.trainer.turn
+        found = [each.scheduler if turn is None else turn.scheduler(i) for i, each in enumerate(self.trainer.schedulers)]
         return found[0] if len(found) == 1 else found or None
 
     def manual_backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
@@ -345,7 +346,8 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         """
         if self.automatic_optimization:
             raise ConfigError("manual_backward: expected automatic_optimization = False; else the Trainer calls backward")
-        self.trainer.backward(loss, *args, **kwargs)
+        turn = self.trainer.turn
+        self.trainer.backward(loss if turn is None else turn.weighed(loss), *args, **kwargs)
         self.check_finite(loss)
 
     def toggle_optimizer(self, optimizer: Any) -> None:
@@ -409,7 +411,8 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clips by norm or by value; 0 does nothing. Left out, both are the Trainer's, which must not be contradicted."""
-        norm = clip(optimizer, *clipping(self.trainer.config, gradient_clip_val, gradient_clip_algorithm))
+        how, turn = clipping(self.trainer.config, gradient_clip_val, gradient_clip_algorithm), self.trainer.turn
+        norm = clip(optimizer, *how) if turn is None else turn.clip(optimizer, *how)
         if norm is not None:
             self.trainer.note_norm(norm)
 

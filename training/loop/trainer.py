@@ -571,6 +571,7 @@ class Trainer(Names):
     fitting, sanity_checking, accumulating = Of[bool]("session"), Of[bool]("session"), Of[bool]("session")
     num_training_batches, num_val_batches = Of[int]("session"), Of["list[int | float]"]("session")
     validates_this_epoch, validates_once_an_epoch = Of[bool]("session"), Of[bool]("session")
+    turn = Of[Any]("session")
     resumed_from, shard = Of["Path | None"]("session"), Of["int | None"]("session")
     batch_indices = Of["list[Any] | None"]("session")
 

@@ -55,6 +55,10 @@ class TrainerView(Protocol):
         """The part of the training batch that is being run; None where it has one part."""
 
     @property
+    def turn(self) -> Any:
+        """What a part of a batch waits by for the others, with manual optimization; None outside of one."""
+
+    @property
     def total_batches(self) -> int:
         """Training batches run, over all epochs."""
 
