@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from mmap import MAP_PRIVATE, MAP_SHARED
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, ZipFile
@@ -69,12 +70,16 @@ def _write(checkpoint: Checkpoint, path: Path) -> None:
         raise
 
 
-def load(path: Path) -> Loaded:
-    """Read and verify a checkpoint onto the CPU. CheckpointError names what is wrong with it, or that there is none."""
+def load(path: Path, *, mapped: bool = False) -> Loaded:
+    """Read and verify a checkpoint onto the CPU. CheckpointError names what is wrong with it, or that there is none.
+
+    ``mapped``: its tensors are the file's pages, which the system reads as they are used, and must not be changed.
+    """
     fault = verify(path)
     if fault:
         raise (CheckpointError if path.is_file() else CheckpointNotFoundError)(f"{path}: {fault}")
-    found = Loaded(_read(path))
+    # Of a private mapping the system sets memory aside for each page, should it change.
+    found = Loaded(_read(path, MAP_SHARED if mapped else 0))
     _unify(found, path)
     found.path = path
     return found
@@ -116,15 +121,17 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _read(path: Path, mmap: bool = False) -> Checkpoint:
+def _read(path: Path, mmap: int = 0) -> Checkpoint:
     import torch
+    from torch.serialization import set_default_mmap_options
 
     from training.storable import decode
 
     try:
         with ZipFile(path) as archive:
             check_stored(archive)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        with set_default_mmap_options(mmap or MAP_PRIVATE):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=bool(mmap))
     except Exception as error:  # pickle, zip and torch errors alike: the file is not one of ours
         if is_out_of_memory(error):
             raise
@@ -163,7 +170,7 @@ def verify(path: Path) -> str:
 
 def written_at(path: Path) -> int:
     """The optimizer step that a Trainer wrote a checkpoint at; its tensors are not read. CheckpointError for other files."""
-    progress = _read(path, mmap=True).get("progress")
+    progress = _read(path, MAP_PRIVATE).get("progress")
     step = progress.get("global_step") if isinstance(progress, dict) else None
     if type(step) is not int:
         raise CheckpointError(f"{path}: expected a checkpoint with counters, got none")
@@ -207,6 +214,8 @@ class ResumeStore:
 
     def __init__(self, folder: Path, keep: bool = False) -> None:
         self.folder, self.keep = folder, keep
+        self.mapped = False
+        """Whether tensors are not read, but mapped into memory: who uses them must not change them."""
 
     def paths(self) -> list[Path]:
         """All of them, newest first."""
@@ -267,7 +276,7 @@ class ResumeStore:
         """
         for path in self.paths():
             try:
-                return path, dict(load(path))
+                return path, dict(load(path, mapped=self.mapped))
             except CheckpointError as error:
                 tell(f"{error}; trying the one before it")
         return None

@@ -30,7 +30,10 @@ CONFIGS = (TrainConfig, TaggerConfig, Word2VecConfig)
 NO_NUMBERS: tuple[Any, ...] = (
     math.nan, math.inf, -math.inf, 1e39, 10**400, -(10**5000), "3", "", "nan", True, False, [1], {}, b"1", 1j
 )  # fmt: skip
-BOUND_TO_OTHERS = {(Word2VecConfig, "noise_words")}  # a multiple of block
+BOUND_TO_OTHERS = {
+    (Word2VecConfig, "noise_words"),  # a multiple of block
+    (Word2VecConfig, "shards"),  # dim at most
+}
 TYPED = ("nan", "-inf", "inf", "1e400", "9" * 30, "9" * 5000, "-" + "9" * 30, "three", "", "0x10", "1,5", "true", "--", "1e")
 
 

@@ -34,11 +34,24 @@ FILE = "nonfinite.ckpt"
 
 def check_gradients(session: Session, optimizer: Optimizer) -> None:
     """NonFiniteError that names the gradients that are not finite; of a task that makes its own, of those."""
-    if all_finite([*session.task.ledger_tensors().values()] if session.own_gradients else gradients(optimizer)):
-        return
+    finite = all_finite([*session.task.ledger_tensors().values()] if session.own_gradients else gradients(optimizer))
+    bad = [] if finite else _bad_gradients(session)
+    if names := in_all(session, bad):
+        raise NonFiniteError(
+            f"{session.progress.where()}: the gradient of {', '.join(names)} is not finite; no step was taken"
+        )
+
+
+def _bad_gradients(session: Session) -> list[str]:
     bad = [name for name, tensor in session.task.ledger_tensors().items() if not bool(tensor.isfinite().all())]
-    names = ", ".join(bad) or "a parameter that is not the task's"
-    raise NonFiniteError(f"{session.progress.where()}: the gradient of {names} is not finite; no step was taken")
+    return bad or ["a parameter that is not the task's"]
+
+
+def in_all(session: Session, names: list[str]) -> list[str]:
+    """The names found in all processes, where the task has a part of its weights in each; else those found here."""
+    if session.group.world == 1 or session.task.cuts_batches:
+        return names
+    return list(dict.fromkeys(name for told in session.group.gather(names) for name in told))
 
 
 def check_weights(session: Session) -> None:
@@ -49,11 +62,12 @@ def check_weights(session: Session) -> None:
     }  # fmt: skip
     for callback in session.callbacks:
         found |= callback.weights_to_check()
-    bad = [name for name, tensor in found.items() if not is_finite(tensor)]
-    if bad:
-        raise NonFiniteError(
-            f"{session.progress.where()}: the weights are not finite ({listed(bad, 3)}), so that they are not kept; "
-            "begin anew with a lower learning rate, or clip the gradients"
+    if bad := in_all(session, [name for name, tensor in found.items() if not is_finite(tensor)]):
+        raise session.group.shared(
+            NonFiniteError(
+                f"{session.progress.where()}: the weights are not finite ({listed(bad, 3)}), so that they are not kept; "
+                "begin anew with a lower learning rate, or clip the gradients"
+            )
         )
 
 
@@ -62,6 +76,7 @@ def check_weights(session: Session) -> None:
 
 def keep(session: Session, batch: Any, error: NonFiniteError) -> None:
     """Give the error the batch and its ids, and where there is a folder for checkpoints, write FILE into it."""
+    session.group.shared(error)  # they have all found it
     error.batch, error.ids = batch, session.task.batch_ids(batch)
     if (folder := session.view.checkpoint_dir) is None:
         return

@@ -42,10 +42,14 @@ def configure_optimizers(session: Session) -> None:
 def take_step(session: Session, batch: Any, batch_idx: int) -> Any:
     """The batch's step. Returns its outputs, for the hooks."""
     if session.automatic:
-        return automatic_step(session, batch, batch_idx)
-    if session.cuts_batches:
-        return Turns(session, batch, batch_idx, lambda part: manual_step(session, part, batch_idx)).run()
-    return manual_step(session, batch, batch_idx)
+        outputs = automatic_step(session, batch, batch_idx)
+    elif session.cuts_batches:
+        outputs = Turns(session, batch, batch_idx, lambda part: manual_step(session, part, batch_idx)).run()
+    else:
+        outputs = manual_step(session, batch, batch_idx)
+    if session.group.world > 1 and not session.task.cuts_batches:
+        session.tell_all(None)  # stops that were asked for: of batches that are cut, the shards tell
+    return outputs
 
 
 def automatic_step(session: Session, batch: Any, batch_idx: int) -> Any:

@@ -52,14 +52,15 @@ class CUDAAccelerator(Accelerator):
 
 
 class Strategy:
-    """The processes that share the work. What one of them knows outside of a step, the others know, too."""
+    """One process: there is nobody to wait for, or to exchange tensors with."""
 
+    world_size = num_nodes = 1
+    global_rank = local_rank = node_rank = 0
+    is_global_zero = True
     launcher = None
 
     def __init__(self, session: Session) -> None:
-        self._session, group = session, session.group
-        self.world_size, self.num_nodes, self.is_global_zero = group.world, group.nodes, group.writes
-        self.global_rank, self.local_rank, self.node_rank = group.rank, group.local_rank, group.node_rank
+        self._session = session
 
     @property
     def root_device(self) -> torch.device:
@@ -89,23 +90,20 @@ class Strategy:
         return self._session.schedulers
 
     def barrier(self, name: str | None = None) -> None:
-        """Wait for the other processes."""
-        self._session.group.gather(None)
+        """Wait for the other processes, of which there are none."""
 
     def broadcast(self, obj: V, src: int = 0) -> V:
-        """What a process has, the first one if no other is named."""
-        found: V = self._session.group.gather(obj)[src]
-        return found
+        """What the first process has."""
+        return obj
 
     def reduce(self, tensor: V, *args: Any, **kwargs: Any) -> V:
-        """As it is: a step's values are added up over its parts already."""
+        """The mean, or the sum, over all processes."""
         return tensor
 
     def all_gather(self, tensor: V, group: Any = None, sync_grads: bool = False) -> V:
-        """As it is, since all processes have the same."""
+        """The tensors of all processes; of a single one as it is."""
         return tensor
 
     def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
         """Whether all processes, or any, say so."""
-        said = [bool(each) for each in self._session.group.gather(decision)]
-        return False not in said if all else True in said
+        return decision

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from training.bar import is_first
 from training.data.cut import count_examples, cut_evenly
 from training.data.tensors import as_tensors
+from training.digest import checksum, weights_sha256
 from training.errors import ConfigError
 from training.hyperparameters import HyperparametersMixin, check_not_offered
 from training.loop.finite import check_loss
@@ -144,6 +145,14 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         """
         return {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
 
+    def ledger_digests(self) -> Mapping[str, str]:
+        """The checksums of ``ledger_tensors``, by name. One with parts of them in several processes tells of the whole."""
+        return {name: f"{checksum(tensor):016x}" for name, tensor in self.ledger_tensors().items()}
+
+    def weights_digest(self) -> str:
+        """The SHA-256 of the weights. One with parts of them in several processes tells of the whole."""
+        return weights_sha256(self)
+
     # -- what the trainer offers --------------------------------------------------------------------------------------
 
     @property
@@ -172,13 +181,13 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
 
     @property
     def local_rank(self) -> int:
-        """The number of this process on its machine."""
-        return self._trainer.local_rank if self._trainer else 0
+        """The number of this process on its machine: there is one."""
+        return 0
 
     @property
     def global_rank(self) -> int:
-        """The number of this process among those that share the work."""
-        return self._trainer.global_rank if self._trainer else 0
+        """The number of this process: there is one."""
+        return 0
 
     @property
     def shard(self) -> tuple[int, ...]:
@@ -268,7 +277,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         return self.train()
 
     def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
-        """``data``, its numbers as tensors: what one process knows outside of a step, the others know, too."""
+        """What the processes have, together. With one process: ``data``, its numbers as tensors."""
         return as_tensors(data, self.device)
 
     def log(

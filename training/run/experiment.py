@@ -116,9 +116,9 @@ class Experiment:
 
     def callbacks(self) -> list[Callback]:
         """What keeps the run's promises: times, the place in its files, the ledger; then those of the options."""
-        every = self.config.ledger_every if self.keeper.writes else 0
+        every = self.config.ledger_every
         own: list[Callback] = [Throughput(self.run), Position(self.run, self._loaded)]
-        own += [Ledger(self.run, every)] if every else []
+        own += [Ledger(self.run, every, writes=self.keeper.writes)] if every else []
         return [*own, *self.options.callbacks]
 
     def loggers(self) -> list[MetricsLogger]:
@@ -175,9 +175,13 @@ class Experiment:
 
 
 @contextmanager
-def open_run(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs) -> Iterator[Experiment]:
+def open_run(
+    kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs, *, weights_apart: bool = False
+) -> Iterator[Experiment]:
     """Set torch's flags, open the run's folder (or go on with one), and leave a true status behind however it ends.
 
+    ``weights_apart``: each process has a part of the weights; a checkpoint's are mapped into memory in process 0 alone, and
+    the task deals them out.
     ReproducibilityError where a resumed run's inputs, settings, code or versions are not those it began with.
     """
     group = join(config)
@@ -196,9 +200,8 @@ def open_run(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs
             opened.keeper.alone, opened.keeper.writes = group.world == 1, group.writes
             run.scratch += [] if config.keep_checkpoints else ["checkpoints/resume-*"]
             if options.resume:
-                changes, opened.checkpoint = group.first(
-                    lambda: (_changes(run, config, described, options), go_back(run, opened.store, options.tell))
-                )
+                opened.store.mapped = weights_apart
+                changes, opened.checkpoint = _gone_back(opened, described, group)
                 opened.keeper.last_step = opened.checkpoint["progress"]["global_step"] if opened.checkpoint else 0
                 opened.resumed = changes, described
             with _refused(opened), _status(run), opened.keeper.signals():
@@ -206,6 +209,22 @@ def open_run(kind: str, config: TrainConfig, options: RunOptions, inputs: Inputs
                 yield opened
             if run.manifest["status"] == "finished":
                 opened.store.clear()
+
+
+def _gone_back(opened: Experiment, described: dict[str, Any], group: Group) -> tuple[list[str], Checkpoint | None]:
+    """What has changed, and the checkpoint to go on from, whose weights process 0 alone has if they are apart."""
+    found: list[Checkpoint | None] = []
+
+    def look() -> tuple[list[str], Checkpoint | None]:
+        changes = _changes(opened.run, opened.config, described, opened.options)
+        found.append(go_back(opened.run, opened.store, opened.options.tell))
+        checkpoint = found[0]
+        if checkpoint is not None and opened.store.mapped:
+            checkpoint = {**checkpoint, **{name: {} for name in ("weights", "state_dict") if name in checkpoint}}
+        return changes, checkpoint
+
+    changes, told = group.first(look)
+    return changes, found[0] if found else told
 
 
 def check_alike(group: Group, kind: str, config: TrainConfig, described: Mapping[str, Any]) -> None:

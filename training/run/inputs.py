@@ -48,6 +48,18 @@ class Inputs:
         return {"path": path, "sha256": digest, "bytes": before.st_size}
 
 
+class DescribedInputs(Inputs):
+    """What another process has read: ``described`` gives what it found."""
+
+    def __init__(self, described: dict[str, dict[str, Any]]) -> None:
+        super().__init__()
+        self._described = described
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """Place, digest and size of each."""
+        return self._described
+
+
 def _written(found: os.stat_result) -> tuple[int, ...]:
     """What changes with each write to a file, or where another file takes its place."""
     return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev

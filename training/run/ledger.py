@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from training.digest import checksum, weights_sha256
 from training.errors import DataError
 from training.files import append_line
 from training.loop.callback import Callback
@@ -23,11 +23,11 @@ class Ledger(Callback):
 
     last = True
 
-    def __init__(self, run: Run, every: int = 1) -> None:
-        self.run, self.every = run, every
+    def __init__(self, run: Run, every: int = 1, *, writes: bool = True) -> None:
+        self.run, self.every, self.writes = run, every, writes
         lines = read_jsonl(run.path / LEDGER)  # those of a resumed run, cut back to its checkpoint
         self.chain = str(lines[-1].get("chain")) if lines else START
-        self._gradients: dict[str, str] = {}
+        self._gradients: Mapping[str, str] = {}
 
     def state_dict(self) -> dict[str, Any]:
         return {"chain": self.chain}
@@ -42,14 +42,14 @@ class Ledger(Callback):
             )
 
     def on_before_optimizer_step(self, trainer: TrainerView, task: Task, optimizer: Any) -> None:
-        if task.automatic_optimization and self._due(trainer):
-            self._gradients = _checksums(task)
+        if task.automatic_optimization and self._due(trainer, task):
+            self._gradients = task.ledger_digests()
 
     def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if not self._due(trainer):
+        if not self._due(trainer, task):
             return
         if not task.automatic_optimization:
-            self._gradients = _checksums(task)
+            self._gradients = task.ledger_digests()
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         line: dict[str, Any] = {"epoch": trainer.current_epoch, "batch": batch_idx, "step": trainer.global_step}
         ids = task.batch_ids(batch)
@@ -60,22 +60,25 @@ class Ledger(Callback):
         self._write(line)
 
     def on_validation_end(self, trainer: TrainerView, task: Task) -> None:
-        if trainer.fitting and not trainer.sanity_checking:
-            self._write({"epoch": trainer.current_epoch, "step": trainer.global_step, "weights": weights_sha256(task)})
+        if self._watches(task) and trainer.fitting and not trainer.sanity_checking:
+            self._write({"epoch": trainer.current_epoch, "step": trainer.global_step, "weights": task.weights_digest()})
 
     def on_train_end(self, trainer: TrainerView, task: Task) -> None:
-        self._write({"end": True, "step": trainer.global_step, "weights": weights_sha256(task)})
+        if self._watches(task):
+            self._write({"end": True, "step": trainer.global_step, "weights": task.weights_digest()})
 
-    def _due(self, trainer: TrainerView) -> bool:
-        return trainer.total_batches % self.every == 0
+    def _due(self, trainer: TrainerView, task: Task) -> bool:
+        return trainer.total_batches % self.every == 0 and self._watches(task)
+
+    def _watches(self, task: Task) -> bool:
+        """Whether this process takes part: the one that writes, and where each has a part of the weights all of them."""
+        return self.writes or not task.cuts_batches
 
     def _write(self, line: dict[str, Any]) -> None:
+        if not self.writes:
+            return
         self.chain = chained(self.chain, line)
         append_line(self.run.path / LEDGER, {**line, "chain": self.chain})
-
-
-def _checksums(task: Task) -> dict[str, str]:
-    return {name: f"{checksum(tensor):016x}" for name, tensor in task.ledger_tensors().items()}
 
 
 def ids_digest(ids: Any) -> str | None:

@@ -101,10 +101,11 @@ class Keeper:
     def save(self, trainer: TrainerView) -> None:
         """Write a checkpoint of this moment. NonFiniteError where its weights are not finite: the one before stays."""
         trainer.check_weights()
+        state = trainer.state()  # in all processes: a task may have a part of its weights in each
         if self.writes:
             fault_point("checkpoint:begin")
             self.run.sync()
-            self.store.save(trainer.state())
+            self.store.save(state)
             fault_point("checkpoint:end")
         self.last_step, self.last_time, self.due = trainer.global_step, time.monotonic(), False
 
