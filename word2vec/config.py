@@ -54,6 +54,13 @@ class Word2VecConfig(TrainConfig):
         section=MODEL,
         choices=("negative", "softmax", "hierarchical"),
     )
+    shards: int = option(
+        1,
+        "Cut vectors into this many parts, a power of two: any number of processes that divides it gives the same bits.",
+        section=TRAINING,
+        least=1,
+        most=1024,
+    )
     dim: int = option(100, "Size of the word vectors.", section=COMMON, least=1, most=LARGEST_SIZE)
     window: int = option(
         5,
@@ -116,6 +123,8 @@ class Word2VecConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.shards > self.dim:
+            raise ConfigError(f"shards: expected at most as many as vectors have numbers, {self.dim}, got {self.shards}")
         if self.noise_words % self.block:
             raise ConfigError(f"block: expected a divisor of noise_words, {self.noise_words}, got {self.block}")
         if self.loss == "negative" and self.noise_words < 2:

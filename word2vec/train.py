@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from training.digest import weights_sha256
+from torch import Tensor
+
 from training.errors import ConfigError, DataError
 from training.files import inside
 from training.leftovers import temporary_folder
@@ -19,15 +21,17 @@ from training.loop.model_summary import ModelSummary
 from training.loop.task import Task
 from training.loop.trainer import Trainer
 from training.loop.view import TrainerView
+from training.parallel.group import Group, join
 from training.run.experiment import Experiment, RunOptions, already_finished, open_run
 from training.run.folder import Run
-from training.run.inputs import Inputs
+from training.run.inputs import DescribedInputs, Inputs
 from training.run.places import placed
 from training.visible import counted, one_line
 from word2vec.config import Word2VecConfig
 from word2vec.task import Word2VecTask
 from word2vec.text.batches import TextBatches
 from word2vec.text.corpus import Corpus, encode
+from word2vec.text.shared import local
 from word2vec.text.tokenize import TextRule
 from word2vec.text.vocab import Vocab
 from word2vec.vectors.evaluate import AnalogySet, SimilaritySet, as_metrics, evaluate, read_set
@@ -77,28 +81,60 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
             (finished / name).unlink(missing_ok=True)
         return finished
     here, options = placed(config, options)
-    check_sources(here, options)
-    inputs = Inputs({f"corpus {i}": path for i, path in enumerate(here.corpus) if path != "-"})  # before they are read
-    sets = [_read_set(path, inputs) for path in here.evaluate]
-    with _reading_place(options) as place:
-        text = None if options.resume else read_text(here, place, options)
-        if text is not None:
-            check_contexts(config, *text)
-        with open_run("w2v", config, options, inputs) as run:
-            vocab, corpus = _keep_text(run, here, place, text)
-            options.tell(
-                f"text: {counted(corpus.read, 'word')} in {counted(corpus.sentences, 'sentence')}; "
-                f"vocabulary: {counted(len(vocab), 'word')} seen {counted(config.min_count, 'time')} or more, "
-                f"{corpus.words / corpus.read:.1%} of the text"
-            )
-            batches = TextBatches(corpus, vocab, config)
-            task = Word2VecTask(vocab, config, batches.batches_per_epoch)
-            options.tell(str(ModelSummary(task, max_depth=2)))
-            trainer = Trainer(run, callbacks=[Progress(run.run, vocab, config, sets)], enable_checkpointing=False)
-            keep_freed_memory(LARGEST_KEPT)
-            trainer.fit(task, batches)
-            _finish(run, config, task, vocab, corpus, trainer)
+    group = join(config)
+    with (
+        _inputs_read(here, config, options, group) as read,
+        open_run("w2v", config, options, read.inputs, weights_apart=config.shards > 1) as run,
+    ):
+        vocab, corpus = group.first(lambda: _keep_text(run, here, read))
+        corpus = local(corpus, run.run.path, group)
+        run.options.tell(
+            f"text: {counted(corpus.read, 'word')} in {counted(corpus.sentences, 'sentence')}; "
+            f"vocabulary: {counted(len(vocab), 'word')} seen {counted(config.min_count, 'time')} or more, "
+            f"{corpus.words / corpus.read:.1%} of the text"
+        )
+        batches = TextBatches(corpus, vocab, config)
+        task = Word2VecTask(vocab, config, batches.batches_per_epoch, run.run.path)
+        run.options.tell(str(ModelSummary(task, max_depth=2)))
+        trainer = Trainer(run, callbacks=[Progress(run.run, vocab, config, read.sets)], enable_checkpointing=False)
+        keep_freed_memory(LARGEST_KEPT)
+        trainer.fit(task, batches)
+        _finish(run, config, task, vocab, corpus, trainer)
     return run.run.path
+
+
+class Read(NamedTuple):
+    """What process 0 has read; the others hear of the inputs alone."""
+
+    inputs: Inputs
+    sets: Sequence[SimilaritySet | AnalogySet] = ()
+    place: Path = Path()
+    """Where the encoded text is."""
+    text: tuple[Vocab, Corpus] | None = None
+    """None where a run is resumed."""
+
+
+@contextmanager
+def _inputs_read(here: Word2VecConfig, config: Word2VecConfig, options: RunOptions, group: Group) -> Iterator[Read]:
+    """The text, read by process 0 before there is a run's folder; what is wrong with it is raised in all processes."""
+    with ExitStack() as stack:
+        found: list[Read] = []
+
+        def read() -> dict[str, dict[str, Any]]:
+            check_sources(here, options)
+            inputs = Inputs(
+                {f"corpus {i}": path for i, path in enumerate(here.corpus) if path != "-"}
+            )  # before they are read
+            sets = [_read_set(path, inputs) for path in here.evaluate]
+            place = stack.enter_context(_reading_place(options))
+            text = None if options.resume else read_text(here, place, options)
+            if text is not None:
+                check_contexts(config, *text)
+            found.append(Read(inputs, sets, place, text))
+            return inputs.described() if group.world > 1 else {}
+
+        described = group.first(read)
+        yield found[0] if found else Read(DescribedInputs(described))
 
 
 def _read_set(path: str, inputs: Inputs) -> SimilaritySet | AnalogySet:
@@ -167,11 +203,9 @@ def _reading_place(options: RunOptions) -> Iterator[Path]:
         yield place
 
 
-def _keep_text(
-    run: Experiment, config: Word2VecConfig, place: Path, text: tuple[Vocab, Corpus] | None
-) -> tuple[Vocab, Corpus]:
+def _keep_text(run: Experiment, config: Word2VecConfig, read: Read) -> tuple[Vocab, Corpus]:
     """The encoded text, moved into the run's folder; that of a resumed run is there, or is read again."""
-    folder, manifest = run.run.path, run.run.manifest
+    folder, manifest, text = run.run.path, run.run.manifest, read.text
     ids, described, vocabulary = (inside(folder, name) for name in (IDS, f"{IDS}.json", VOCAB))
     if text is None and described.is_file() and vocabulary.is_file():
         vocab, corpus = Vocab.load(vocabulary), Corpus.load(ids)
@@ -181,7 +215,7 @@ def _keep_text(
                 raise DataError(f"{folder}: the text came from stdin and is not kept there any more; begin a new run")
             text = read_text(config, folder, run.options)
         else:
-            os.replace(place / IDS, ids)
+            os.replace(read.place / IDS, ids)
         vocab, corpus = text[0], text[1].moved(ids)
         vocab.save(vocabulary)
         corpus.save()  # last: what it describes is there
@@ -197,6 +231,7 @@ class Progress(Callback):
         self, run: Run, vocab: Vocab, config: Word2VecConfig, sets: Sequence[SimilaritySet | AnalogySet] = ()
     ) -> None:
         self.run, self.vocab, self.rule, self.sets = run, vocab, text_rule(config), sets
+        self.evaluates = bool(config.evaluate)
         probes = config.probes or [w for w in vocab if w.isalpha() and len(w) > 3][: 4 * PROBES : 4]
         self.probes = [self.rule.word(word) for word in probes]
         place = vocab.ids()
@@ -207,35 +242,47 @@ class Progress(Callback):
 
     def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
         assert isinstance(task, Word2VecTask)
-        matrix = task.model.input.detach().cpu()
+        whole = task.tables("input", rows=None if self.evaluates else self.shown)
+        for name, score in task.model.columns.group.first(lambda: self._judged(whole["input"], trainer.global_step)):
+            task.log(f"evaluate/{name}", score)
+
+    def _judged(self, matrix: Tensor, step: int) -> list[tuple[str, float]]:
+        """Show neighbors; the scores on the sets, with their names."""
         vectors = WordVectors(list(self.vocab.words[: self.shown]), matrix[: self.shown], self.rule)
         lines = [f"- **{w}**: {', '.join(near for near, _ in vectors.nearest(w, NEIGHBORS))}" for w in self.probes]
-        self.run.board.text("neighbours", "\n".join(lines) or "no probe words", trainer.global_step)
+        self.run.board.text("neighbours", "\n".join(lines) or "no probe words", step)
+        scores: list[tuple[str, float]] = []
         if self.sets:
             vectors = WordVectors(list(self.vocab), matrix, self.rule)
         for questions in self.sets:
             restrict = ANALOGY_WORDS if isinstance(questions, AnalogySet) else None
-            for name, score in as_metrics([evaluate(vectors, questions, restrict=restrict)]).items():
-                task.log(f"evaluate/{name}", score)
+            scores += as_metrics([evaluate(vectors, questions, restrict=restrict)]).items()
+        return scores
 
 
 def _finish(
     run: Experiment, config: Word2VecConfig, task: Word2VecTask, vocab: Vocab, corpus: Corpus, trainer: Trainer
 ) -> None:
     """Write the vectors, fill TensorBoard's projector, and the manifest last; then the encoded text may go."""
-    folder, matrix = run.run.path, task.model.input.detach().cpu()
-    vectors = WordVectors(list(vocab), matrix, text_rule(config))
-    for name, form in (("vectors.txt", "text"), ("vectors.bin", "binary")):
-        vectors.save(folder / name, form)
-    run.run.board.embedding("words", matrix[:IN_PROJECTOR], vocab.words[:IN_PROJECTOR], trainer.global_step)
+    folder, group, whole = run.run.path, task.model.columns.group, task.tables("input")
+
+    def write() -> None:
+        matrix = whole["input"]
+        vectors = WordVectors(list(vocab), matrix, text_rule(config))
+        for name, form in (("vectors.txt", "text"), ("vectors.bin", "binary")):
+            vectors.save(folder / name, form)
+        run.run.board.embedding("words", matrix[:IN_PROJECTOR], vocab.words[:IN_PROJECTOR], trainer.global_step)
+
+    group.first(write)
     results = {"train_loss": float(trainer.metrics["train_loss_epoch"])}
     if not math.isfinite(results["train_loss"]):
         raise DataError(f"{folder}: nothing to train on: in the last epoch no word had another one in its window")
     run.run.board.hyperparameters(config.to_dict(), results, trainer.global_step, MAIN)
-    digest = weights_sha256(task)
+    digest = task.weights_digest()
     run.run.scratch.append(f"{IDS}*")
     seal = run.run.finish(digest, results)
-    corpus.delete()
+    if group.writes:
+        corpus.delete()
     run.options.tell(f"vectors: {folder / 'vectors.txt'} and vectors.bin, {len(vocab):,} words of {config.dim} numbers")
     run.options.tell(f"weights: SHA-256 {digest}")
     run.options.tell(f"seal: SHA-256 {seal}")

@@ -13,7 +13,8 @@ to one. Of L = −log p(w | h) the derivative by the score u_n(w,j)·h is g_j = 
     ∂L/∂h = Σ_j g_j u_n(w,j),    ∂L/∂u_n(w,j) = g_j h.
 
 Shapes: P positions, w the largest reach of a window, W = 2w + 1, V words, L inner nodes on the longest way, d numbers.
-Gradients are of the loss summed over positions.
+Gradients are of the loss summed over positions. What has d columns comes and goes as the chunks of this process (see
+columns.py), (…, c) each.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from word2vec.model.columns import Chunks, Columns
 from word2vec.model.negative import halo, total
 from word2vec.model.windows import turned
 
@@ -80,8 +82,8 @@ def huffman(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.N
 
 
 def skipgram(
-    x: Tensor, table: Tensor, tree: HuffmanTree, words: Tensor, inside: Tensor
-) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+    x: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, inside: Tensor, columns: Columns
+) -> tuple[Chunks, tuple[Tensor, Chunks], Tensor]:
     """Each word predicts the words in its window: −Σ log p(w_j | x_i) over i and the j in i's window.
 
     ``x`` (P + 2w, d): input rows between margins; ``table`` (V−1, d): the nodes' vectors; ``words`` (P,); ``inside``
@@ -92,31 +94,34 @@ def skipgram(
     window = width // 2
     # Each word is predicted by the positions around it, so that its way is looked up once. ``inside`` says which words a
     # position predicts; turned, which positions predict its word.
-    d_around, output, loss = predict(halo(x, window, 1), table, tree, words, turned(inside))  # d_around: shape (P, W, d)
-    dx = torch.zeros_like(x)
-    for place in range(width):  # position q's place j is the row q + j between margins
-        dx[place : place + p] += d_around[:, place]
-    return dx[window : window + p], output, loss
+    hidden = [halo(chunk, window, 1) for chunk in x]
+    d_around, output, loss = predict(hidden, table, tree, words, turned(inside), columns)  # d_around: shape (P, W, c)
+    dx = [torch.zeros_like(chunk) for chunk in x]
+    for dx_c, d_around_c in zip(dx, d_around, strict=True):
+        for place in range(width):  # position q's place j is the row q + j between margins
+            dx_c[place : place + p] += d_around_c[:, place]
+    return [chunk[window : window + p] for chunk in dx], output, loss
 
 
 def predict(
-    h: Tensor, table: Tensor, tree: HuffmanTree, words: Tensor, counted: Tensor
-) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+    h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, counted: Tensor, columns: Columns
+) -> tuple[Chunks, tuple[Tensor, Chunks], Tensor]:
     """Each of m hidden vectors predicts the position's word: ``h`` (P, m, d), ``words`` (P,), ``counted`` (P, m) 1 or 0.
 
     Returns the gradient for ``h`` (P, m, d), (nodes (r,), gradients (r, d)), and the mean loss of a prediction.
     """
     nodes, sign = tree.nodes.index_select(0, words), tree.sign.index_select(0, words)
     longest = int(sign.count_nonzero(1).max())  # of these words; from here on it is L
-    nodes, sign = nodes[:, :longest], sign[:, :longest].to(h.dtype)  # shape: (P, L)
-    u = table.index_select(0, nodes.flatten()).view(len(words), longest, -1)  # shape: (P, L, d)
-    score = torch.bmm(h, u.transpose(1, 2))  # shape: (P, m, L)
+    nodes, sign = nodes[:, :longest], sign[:, :longest].to(h[0].dtype)  # shape: (P, L)
+    at = nodes.flatten()
+    u = [chunk.index_select(0, at).view(len(words), longest, -1) for chunk in table]  # shape: (P, L, c)
+    (score,) = columns.add((torch.bmm(h_c, u_c.transpose(1, 2)),) for h_c, u_c in zip(h, u, strict=True))  # shape: (P, m, L)
     p_turn = score.mul_(sign.unsqueeze(1)).sigmoid_()  # σ(s_j u_n(w,j)·h): that the way turns as it does
     used = sign.abs().unsqueeze(1) * counted.unsqueeze(2)  # shape: (P, m, L), 1 or 0
     tiny = torch.finfo(p_turn.dtype).tiny
     loss = -total(p_turn.clamp(min=tiny).log_().mul_(used)) / counted.sum().clamp(min=1.0)
     g = p_turn.sub_(1.0).mul_(used).mul_(sign.unsqueeze(1))  # ∂L/∂score
-    du = torch.bmm(g.transpose(1, 2), h)  # shape: (P, L, d)
     on_way = (sign != 0).flatten().nonzero().squeeze(1)  # shape: (r,), of the P·L
-    dtable = nodes.flatten().index_select(0, on_way).long(), du.flatten(0, 1).index_select(0, on_way)
-    return torch.bmm(g, u), dtable, loss
+    du = [torch.bmm(g.transpose(1, 2), chunk).flatten(0, 1).index_select(0, on_way) for chunk in h]  # shape: (r, c)
+    dtable = at.index_select(0, on_way).long(), du
+    return [torch.bmm(g, chunk) for chunk in u], dtable, loss

@@ -20,7 +20,8 @@ Shapes: P positions = n blocks of B = m groups of M; w the largest reach of a wi
 the window's reach on both sides (its halo); d numbers. P is a multiple of M, and M of B. B is a matter of speed alone. What
 is around a position, and the margins beside the positions, are those of word2vec/model/windows.py.
 All functions return gradients of the loss (to be minimized), summed over positions, for every position's row. What a row
-is to be scaled by is multiplied into its g, which are few, and not into d numbers.
+is to be scaled by is multiplied into its g, which are few, and not into d numbers. What has d columns comes and goes as the
+chunks of this process (see columns.py), (…, c) each.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from word2vec.model.columns import Chunks, Columns
 from word2vec.model.windows import around, turned, weighted_sum
 
 LOSS_WORDS = 256
@@ -44,9 +46,9 @@ SMALL = 8
 
 
 def skipgram(
-    x: Tensor, u: Tensor, places: Tensor, inside: Tensor, omega: Tensor, scale: tuple[Tensor, Tensor],
-    *, negative: int, group: int, block: int,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    x: Chunks, u: Chunks, places: Tensor, inside: Tensor, omega: Tensor, scale: tuple[Tensor, Tensor],
+    *, columns: Columns, negative: int, group: int, block: int,
+) -> tuple[Chunks, Chunks, Tensor]:  # fmt: skip
     """Each word predicts the words in its window; the other words of its group of M (``grouped``) are its noise.
 
     A position's h is its own input row, and each of its predictions has k noise words: with c predictions, a word of the
@@ -59,6 +61,7 @@ def skipgram(
         inside: 1 for those that its window holds, else 0, (P, W).
         omega: P(n)/Q(n) of each position's word as noise, 0 for padding, (P,).
         scale: what the gradients of the positions' input rows and output rows are to be multiplied by, (P,) each.
+        columns: adds up scores over the chunks.
         negative: k.
         group: M.
         block: B.
@@ -67,15 +70,21 @@ def skipgram(
         The gradients, so scaled, for the input rows and the output rows, (P, d) each, and the mean loss of a prediction.
     """
     p, window = len(places), places.shape[1] // 2
-    own_x, own_u = x[window : window + p], u[window : window + p]  # shape: (P, d)
-    group_x, group_u = grouped(own_x, group), grouped(own_u, group)  # shape: (m, M, d)
+    own_x = [chunk[window : window + p] for chunk in x]  # shape: (P, c)
+    group_x = [grouped(chunk, group) for chunk in own_x]  # shape: (m, M, c)
+    group_u = [grouped(chunk[window : window + p], group) for chunk in u]
     omega = grouped(omega, group).unsqueeze(1)  # shape: (m, 1, M)
     draws = grouped(inside.sum(1) * (negative / (group - 1)), group).unsqueeze(2)  # shape: (m, M, 1), c·k/(M − 1)
     scale_x, scale_u = scale
 
     # σ(u·h) of each position (row) for the words around it, and for those of its group (columns).
-    context = scores(own_x, u, window, block).sigmoid_()  # shape: (P, W)
-    noise = torch.bmm(group_x, group_u.transpose(1, 2)).sigmoid_()  # shape: (m, M, M)
+    chunks = zip(own_x, u, group_x, group_u, strict=True)
+    context, noise = columns.add(
+        (scores(x_c, u_c, window, block), torch.bmm(group_x_c, group_u_c.transpose(1, 2)))
+        for x_c, u_c, group_x_c, group_u_c in chunks
+    )
+    context.sigmoid_()  # shape: (P, W)
+    noise.sigmoid_()  # shape: (m, M, M)
     noise.diagonal(dim1=1, dim2=2).zero_()  # a word is not its own noise
     loss = _skipgram_loss(context, inside, noise, draws, omega)
 
@@ -84,12 +93,20 @@ def skipgram(
     noise.mul_(draws).mul_(omega)
 
     # ∂L/∂h = Σ g u over a row, ∂L/∂u = Σ g h over a column.
-    dx = weighted_sum(u, places, context * scale_x.unsqueeze(1))
-    grouped(dx, group).add_(torch.bmm(noise * grouped(scale_x, group).unsqueeze(2), group_u))
-    du = weighted_sum(x, places, turned(context).mul_(scale_u.unsqueeze(1)))
+    pull = context * scale_x.unsqueeze(1)
+    dx = [weighted_sum(chunk, places, pull) for chunk in u]
+    _add_grouped(dx, noise * grouped(scale_x, group).unsqueeze(2), group_u)
+    pull = turned(context).mul_(scale_u.unsqueeze(1))
+    du = [weighted_sum(chunk, places, pull) for chunk in x]
     noise.mul_(grouped(scale_u, group).unsqueeze(1))
-    grouped(du, group).add_(torch.bmm(noise.transpose(1, 2), group_x))
+    _add_grouped(du, noise.transpose(1, 2), group_x)
     return dx, du, loss
+
+
+def _add_grouped(totals: Chunks, weights: Tensor, rows: Chunks) -> None:
+    """Σ_j weights[g, i, j] · rows[g, j], added to ``totals`` (P, c): ``weights`` (m, M, M), ``rows`` (m, M, c)."""
+    for total_c, rows_c in zip(totals, rows, strict=True):
+        grouped(total_c, weights.shape[1]).add_(torch.bmm(weights, rows_c))
 
 
 def _skipgram_loss(context: Tensor, inside: Tensor, noise: Tensor, draws: Tensor, omega: Tensor) -> Tensor:
@@ -129,8 +146,8 @@ def scores(x: Tensor, u: Tensor, window: int, block: int) -> Tensor:
 
 
 def cbow(
-    h: Tensor, u: Tensor, counted: Tensor, omega: Tensor, scale: Callable[[], Tensor], *, negative: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    h: Chunks, u: Chunks, counted: Tensor, omega: Tensor, scale: Callable[[], Tensor], *, columns: Columns, negative: int
+) -> tuple[Chunks, Chunks, Tensor]:
     """Each position's hidden vector predicts its word; the other words of its group of M are its noise.
 
     So one product has all scores of a group: on the diagonal those of the words to predict, beside it those of the noise.
@@ -143,21 +160,24 @@ def cbow(
         omega: P(n)/Q(n) of each position's word as noise, (m, M).
         scale: makes what the gradients of the output rows, and of those alone, are to be multiplied by, (P,), in the order
             of ``arranged``.
+        columns: adds up scores over the chunks.
         negative: k.
 
     Returns:
         The gradients for ``h`` and, scaled, for ``u``, (m, M, d) each, and the mean loss of a prediction.
     """
-    g = torch.bmm(h, u.transpose(1, 2)).sigmoid_()  # shape: (m, M, M), σ(u·h) of each position (row) for each word (column)
+    (g,) = columns.add((torch.bmm(h_c, u_c.transpose(1, 2)),) for h_c, u_c in zip(h, u, strict=True))
+    g.sigmoid_()  # shape: (m, M, M), σ(u·h) of each position (row) for each word (column)
     # The small operations stand together here, since each stretch of them lets the other threads fall asleep.
-    draws = (omega * (negative / (h.shape[1] - 1))).unsqueeze(1)  # shape: (m, 1, M), ω·k/(M − 1)
+    draws = (omega * (negative / (g.shape[1] - 1))).unsqueeze(1)  # shape: (m, 1, M), ω·k/(M − 1)
     loss = _cbow_loss(g, counted, draws)
     own = g.diagonal(dim1=1, dim2=2)  # shape: (m, M), a view
     own_g, scale_u = own - 1.0, scale().view(omega.shape).unsqueeze(1)  # shapes: (m, M), (m, 1, M)
     g.mul_(draws)
     own.copy_(own_g)
-    dh = combined(g, u)
-    du = combined(g.mul_(scale_u).transpose(1, 2), h)
+    dh = [combined(g, chunk) for chunk in u]
+    g.mul_(scale_u)
+    du = [combined(g.transpose(1, 2), chunk) for chunk in h]
     return dh, du, loss
 
 

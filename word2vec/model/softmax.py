@@ -10,6 +10,7 @@ so that of L = −log p(w | h) the derivative by the score u_v·h is g_v = p(v |
 
 The cost of a step grows with the vocabulary: this is for small ones.
 Shapes: P positions, w the largest reach of a window, V words, d numbers. Gradients are of the loss summed over positions.
+What has d columns comes and goes as the chunks of this process (see columns.py), (…, c) each.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from word2vec.model.columns import Chunks, Columns
 from word2vec.model.negative import total
 
 LOGITS = 1 << 22
@@ -24,8 +26,8 @@ LOGITS = 1 << 22
 
 
 def skipgram(
-    x: Tensor, table: Tensor, words: Tensor, left: Tensor, right: Tensor, window: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    x: Chunks, table: Chunks, words: Tensor, left: Tensor, right: Tensor, window: int, columns: Columns
+) -> tuple[Chunks, Chunks, Tensor]:
     """Each word predicts the words in its window: −Σ log p(w_j | x_i) over i and the j in i's window.
 
     ``x`` (P, d): input rows; ``table`` (V, d): output vectors; ``words`` (P,); ``left`` and ``right`` (P,): windows.
@@ -34,23 +36,26 @@ def skipgram(
     offset = torch.cat([torch.arange(-window, 0), torch.arange(1, window + 1)]).to(words.device)  # shape: (2w,)
     inside = (offset >= -left.unsqueeze(1)) & (offset <= right.unsqueeze(1))  # shape: (P, 2w)
     at = (torch.arange(len(words), device=words.device).unsqueeze(1) + offset).clamp_(0, len(words) - 1)
-    return predict(x, table, words[at], inside.to(x.dtype))
+    return predict(x, table, words[at], inside.to(x[0].dtype), columns)
 
 
-def predict(h: Tensor, table: Tensor, targets: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def predict(h: Chunks, table: Chunks, targets: Tensor, counted: Tensor, columns: Columns) -> tuple[Chunks, Chunks, Tensor]:
     """Each hidden vector predicts its targets: ``h`` (P, d), ``targets`` (P, m) word ids, ``counted`` (P, m) 1 or 0.
 
     Returns the gradients for ``h`` (P, d) and ``table`` (V, d), and the mean loss of a prediction.
     """
-    dh, dtable = torch.zeros_like(h), torch.zeros_like(table)
-    loss = h.new_zeros(())
-    rows = max(1, LOGITS // len(table))
-    for at in range(0, len(h), rows):  # so many positions at a time: R of them
-        h_part, target, one = h[at : at + rows], targets[at : at + rows], counted[at : at + rows]
+    dh, dtable = [torch.zeros_like(chunk) for chunk in h], [torch.zeros_like(chunk) for chunk in table]
+    loss = h[0].new_zeros(())
+    rows = max(1, LOGITS // len(table[0]))
+    for at in range(0, len(targets), rows):  # so many positions at a time: R of them
+        h_part = [chunk[at : at + rows] for chunk in h]
+        target, one = targets[at : at + rows], counted[at : at + rows]
         predictions = one.sum(1, keepdim=True)  # shape: (R, 1)
-        log_p = torch.log_softmax(h_part @ table.T, 1)  # shape: (R, V)
+        scores = ((h_c @ table_c.T,) for h_c, table_c in zip(h_part, table, strict=True))
+        log_p = torch.log_softmax(columns.add(scores)[0], 1)  # shape: (R, V)
         loss -= total(log_p.gather(1, target) * one)
         g = log_p.exp_().mul_(predictions).scatter_add_(1, target, -one)  # shape: (R, V), summed over a position's targets
-        torch.mm(g, table, out=dh[at : at + rows])
-        dtable.addmm_(g.T, h_part)
+        for dh_c, dtable_c, h_c, table_c in zip(dh, dtable, h_part, table, strict=True):
+            torch.mm(g, table_c, out=dh_c[at : at + rows])
+            dtable_c.addmm_(g.T, h_c)
     return dh, dtable, loss / counted.sum().clamp(min=1.0)

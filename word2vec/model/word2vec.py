@@ -7,12 +7,13 @@ word2vec/model/softmax.py) or the hierarchical softmax (2013b, eq. 3; word2vec/m
 Of the papers' names, h is the vector that predicts, x are input vectors (the paper's v), u output vectors (its v'); dh, dx
 and du are the gradients of the loss, which is summed over the batch's predictions.
 Shapes: P positions of a batch, ``batch.n`` words and then padding; w the largest reach of a window, W = 2w + 1 places around
-a position; V words; d numbers.
+a position; V words; d numbers. Of these a process has chunks of c columns, which stand in lists; mostly there is one, of all
+(see word2vec/model/columns.py).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,10 @@ from torch.nn.functional import pad
 from torch.optim import Optimizer
 
 from training import randomness
+from training.parallel.group import Group, join
 from word2vec.config import Word2VecConfig
 from word2vec.model import hierarchical, negative, softmax, windows
+from word2vec.model.columns import Chunks, Columns
 from word2vec.text.batches import Batch
 from word2vec.text.vocab import Vocab
 
@@ -31,10 +34,17 @@ SAMPLE = 1 << 14  # numbers that stand for all where a mean length is needed; a 
 
 
 class RowGradient(NamedTuple):
-    """The gradient of some rows of a table, scaled by each row's rate. A row may be there several times: they add up."""
+    """The gradient of some rows of a parameter, scaled by each row's rate. A row may be there several times: they add up."""
 
     rows: Tensor  # int64 (r,)
-    values: Tensor  # float32 (r, d)
+    values: Tensor  # float32 (r, c)
+
+
+class TableGradient(NamedTuple):
+    """That of all chunks of a table."""
+
+    rows: Tensor  # int64 (r,)
+    values: Chunks  # float32 (r, c) each
 
 
 class Rate(Protocol):
@@ -63,8 +73,8 @@ class Contexts(NamedTuple):
 class Prediction(NamedTuple):
     """What came of predicting words from h: its gradient, that of the output table's rows, the mean loss of a prediction."""
 
-    dh: Tensor
-    output: RowGradient
+    dh: Chunks
+    output: TableGradient
     loss: Tensor
 
 
@@ -73,10 +83,12 @@ class Word2Vec(nn.Module):
 
     Input vectors begin uniform in ±1/(2d), from (seed, "init"), output vectors as zeros, as in word2vec.c. ``output`` is
     (V, d), of hierarchical softmax (V − 1, d). There is no ``forward``: ``step`` makes ``gradients``, which RowSGD adds.
+    With ``config.shards`` the columns are cut into chunks, parameters ``input_0``, ``input_1``, …; each process has some.
 
     Args:
         vocab: the V words with their counts, from which come the noise distribution and the Huffman tree.
         config: the architecture, the loss and their sizes.
+        group: the processes that share the columns; None for those that were started together.
 
     Source: Mikolov et al. 2013a, section 3; 2013b, equations 2 to 4; Levy & Goldberg 2014, section 2; Morin & Bengio 2005.
 
@@ -101,24 +113,23 @@ class Word2Vec(nn.Module):
         ((3, 4), (3, 4))
     """
 
-    input: nn.Parameter
+    input: nn.Parameter  # where it is not cut
     output: nn.Parameter
     noise_weight: Tensor  # (V,): P(n)/Q(n)
     masks: Tensor  # ((w + 1)², W): which places each possible window holds
     sizes: Tensor  # ((w + 1)²,): how many these are
     means: Tensor  # ((w + 1)², W): 1 / size at these places
 
-    def __init__(self, vocab: Vocab, config: Word2VecConfig) -> None:
+    def __init__(self, vocab: Vocab, config: Word2VecConfig, group: Group | None = None) -> None:
         super().__init__()
-        self.config = config
-        size, d = len(vocab), config.dim
-        start = torch.empty(size, d)
-        for i in range(-(-size // INIT_ROWS)):  # the random words of all rows at once would be as large as several tables
-            rows = start[i * INIT_ROWS : (i + 1) * INIT_ROWS]
-            rows.copy_(randomness.uniform((len(rows), d), -0.5 / d, 0.5 / d, config.seed, "init", i))
+        self.config, self.vocab_size = config, len(vocab)
+        self.columns = Columns(config.dim, group or join(config))
         self.tree = hierarchical.HuffmanTree(vocab.counts) if config.loss == "hierarchical" else None
-        self.input = nn.Parameter(start)
-        self.output = nn.Parameter(torch.zeros(size - 1 if self.tree else size, d))
+        for name, chunk in zip(self.columns.names("input"), initial_chunks(len(vocab), config, self.columns), strict=True):
+            self.register_parameter(name, nn.Parameter(chunk))
+        size = len(vocab) - 1 if self.tree else len(vocab)
+        for name, own in zip(self.columns.names("output"), self.columns.own, strict=True):
+            self.register_parameter(name, nn.Parameter(torch.zeros(size, own.stop - own.start)))
         weight = noise_weights(vocab, config) if config.loss == "negative" else torch.zeros(0)
         masks = windows.masks(config.window)
         sizes = masks.sum(1)
@@ -144,40 +155,58 @@ class Word2Vec(nn.Module):
             return self._skipgram(batch, rate)
         return self._cbow(batch, rate)
 
+    def chunks(self, table: str) -> Chunks:
+        """The chunks of "input" or "output" that this process has; the whole table, if it is not cut."""
+        return [self.get_parameter(name) for name in self.columns.names(table)]
+
+    def _note_gradients(self, **tables: TableGradient) -> None:
+        self.gradients = {
+            name: RowGradient(found.rows, values)
+            for table, found in tables.items()
+            for name, values in zip(self.columns.names(table), found.values, strict=True)
+        }
+
     # -- skip-gram: h is a word's own input vector, and predicts the words of its window
 
     def _skipgram(self, batch: Batch, rate: Rate) -> Tensor:
         window, words = self.config.window, batch.words
-        x = windows.margined(self.input, words, window)  # shape: (P + 2w, d)
-        own = x[window : window + len(words)]  # shape: (P, d)
-        size = (batch.left + batch.right).to(x.dtype).sum() / max(1, batch.n)  # of a window: so many predictions has a word
-        curvature = size * mean_square(own)  # of output rows
-        seen = self._seen(words[: batch.n], words, len(self.input))  # shape: (P,)
-        if self.config.loss == "negative":
-            dx, output, loss = self._skipgram_negative(batch, x, rate, seen, size, curvature)
-        else:
-            if self.tree is not None:
-                dx, (nodes, du), loss = hierarchical.skipgram(x, self.output, self.tree, words, self._inside(batch))
-                output, sampled = self._node_rows(nodes, du, rate, curvature), nodes
-            else:
-                dx, dtable, loss = softmax.skipgram(own, self.output, words, batch.left, batch.right, window)
-                output, sampled = self._all_rows(batch, dtable, rate, curvature), None
-            dx *= rate(seen, size * self._output_square(sampled)).unsqueeze(1)
-        self.gradients = {"input": RowGradient(words[: batch.n], dx[: batch.n]), "output": output}
+        x = [windows.margined(chunk, words, window) for chunk in self.chunks("input")]  # shape: (P + 2w, c)
+        size = (batch.left + batch.right).to(x[0].dtype).sum() / max(
+            1, batch.n
+        )  # of a window: so many predictions has a word
+        seen = self._seen(words[: batch.n], words)  # shape: (P,)
+        predict = self._skipgram_negative if self.config.loss == "negative" else self._skipgram_softmax
+        dx, output, loss = predict(batch, x, rate, seen, size)
+        self._note_gradients(input=TableGradient(words[: batch.n], [chunk[: batch.n] for chunk in dx]), output=output)
         return loss
 
-    def _skipgram_negative(
-        self, batch: Batch, x: Tensor, rate: Rate, seen: Tensor, size: Tensor, curvature: Tensor
-    ) -> Prediction:
+    def _skipgram_negative(self, batch: Batch, x: Chunks, rate: Rate, seen: Tensor, size: Tensor) -> Prediction:
         """The gradients come scaled from negative.skipgram, which has fewer numbers to multiply."""
         config, words, window = self.config, batch.words, self.config.window
-        u = windows.margined(self.output, words, window)  # shape: (P + 2w, d)
-        scale = rate(seen, size * mean_square(u[window : window + len(words)])), rate(seen, curvature)
+        u = [windows.margined(chunk, words, window) for chunk in self.chunks("output")]  # shape: (P + 2w, c)
+        square_x, square_u = self._mean_squares(
+            *([chunk[window : window + len(words)] for chunk in each] for each in (x, u))
+        )
         dx, du, loss = negative.skipgram(
-            x, u, self._places(len(words)), self._inside(batch), self._omega(batch), scale,
-            negative=config.negative, group=config.noise_words, block=config.block,
+            x, u, self._places(len(words)), self._inside(batch), self._omega(batch),
+            (rate(seen, size * square_u), rate(seen, size * square_x)),
+            columns=self.columns, negative=config.negative, group=config.noise_words, block=config.block,
         )  # fmt: skip
-        return Prediction(dx, RowGradient(words[: batch.n], du[: batch.n]), loss)
+        return Prediction(dx, TableGradient(words[: batch.n], [chunk[: batch.n] for chunk in du]), loss)
+
+    def _skipgram_softmax(self, batch: Batch, x: Chunks, rate: Rate, seen: Tensor, size: Tensor) -> Prediction:
+        window, words, table = self.config.window, batch.words, self.chunks("output")
+        own = [chunk[window : window + len(words)] for chunk in x]  # shape: (P, c)
+        curvature = size * self._mean_squares(own)[0]  # of output rows
+        if self.tree is not None:
+            inside = self._inside(batch)
+            dx, (nodes, du), loss = hierarchical.skipgram(x, table, self.tree, words, inside, self.columns)
+            output, sampled = self._node_rows(nodes, du, rate, curvature), nodes
+        else:
+            dx, dtable, loss = softmax.skipgram(own, table, words, batch.left, batch.right, window, self.columns)
+            output, sampled = self._all_rows(batch, dtable, rate, curvature), None
+        scale = rate(seen, size * self._output_square(sampled)).unsqueeze(1)
+        return Prediction([chunk.mul_(scale) for chunk in dx], output, loss)
 
     def _inside(self, batch: Batch) -> Tensor:
         """Which of the places around each position its window holds, 1 or 0: (P, W)."""
@@ -185,8 +214,8 @@ class Word2Vec(nn.Module):
 
     def _places(self, positions: int) -> Tensor:
         """The rows around each position between margins: int64 (P, W)."""
-        if len(self._around) < positions or self._around.device != self.input.device:
-            place = torch.arange(positions + 2 * self.config.window, device=self.input.device)
+        if len(self._around) < positions or self._around.device != self.masks.device:
+            place = torch.arange(positions + 2 * self.config.window, device=self.masks.device)
             self._around = windows.around(place, self.config.window).contiguous()
         return self._around[:positions]
 
@@ -194,16 +223,18 @@ class Word2Vec(nn.Module):
 
     def _cbow(self, batch: Batch, rate: Rate) -> Tensor:
         contexts = self._contexts(batch)
-        h = windows.weighted_sum(self.input, contexts.around, self.means.index_select(0, contexts.masks))  # shape: (P, d)
+        means = self.means.index_select(0, contexts.masks)
+        h = [windows.weighted_sum(chunk, contexts.around, means) for chunk in self.chunks("input")]  # shape: (P, c)
         if self.config.loss == "negative":
             dh, output, loss = self._cbow_negative(batch, contexts, h, rate)
         elif self.tree is not None:
             dh, output, loss = self._cbow_hierarchical(self.tree, contexts, h, rate)
         else:
             dh, output, loss = self._cbow_softmax(batch, contexts, h, rate)
-        positions = negative.neighbors(len(h), self._cbow_group, self.config.window, h.device)  # shape: (P, W)
-        dx = windows.weighted_sum(dh, positions, contexts.given)  # a word gets its part of dh from each window that it is in
-        self.gradients = {"input": RowGradient(contexts.words, dx), "output": output}
+        positions = negative.neighbors(len(means), self._cbow_group, self.config.window, means.device)  # shape: (P, W)
+        # A word gets its part of dh from each window that it is in.
+        dx = [windows.weighted_sum(chunk, positions, contexts.given) for chunk in dh]
+        self._note_gradients(input=TableGradient(contexts.words, dx), output=output)
         return loss
 
     @property
@@ -217,7 +248,7 @@ class Word2Vec(nn.Module):
         margins = (window, window)
         in_order = windows.mask_rows(batch.left, batch.right, window)  # shape: (P,)
         words, masks = negative.arranged(batch.words, group), negative.arranged(in_order, group)
-        seen, size = self._seen(batch.words[: batch.n], words, len(self.input)), self.sizes.index_select(0, masks)
+        seen, size = self._seen(batch.words[: batch.n], words), self.sizes.index_select(0, masks)
         counted, mean_size = (size > 0).to(size.dtype), size.sum() / max(1, batch.n)
         around = negative.arranged(windows.around(pad(batch.words.int(), margins), window), group)
         # h is a mean, so that of dh each word gets 1/size (corrected); word2vec.c gives it the whole. The margins' windows
@@ -235,52 +266,66 @@ class Word2Vec(nn.Module):
         curvature = square if self.config.cbow_gradient == "corrected" else contexts.size * square
         contexts.given.mul_(rate(contexts.seen, curvature).unsqueeze(1))
 
-    def _cbow_negative(self, batch: Batch, contexts: Contexts, h: Tensor, rate: Rate) -> Prediction:
-        group = self._cbow_group
-        omega, u = negative.arranged(self._omega(batch), group), self.output.index_select(0, contexts.words)
+    def _cbow_negative(self, batch: Batch, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
+        group, columns = self._cbow_group, self.columns
+        omega = negative.arranged(self._omega(batch), group)
+        u = [chunk.index_select(0, contexts.words) for chunk in self.chunks("output")]
+        square_h, square_u = self._mean_squares(h, u)
         # Scaled here, since the products are twice as fast (0.7 and 1.4 ms, Zen 4) right after a shared operation on
         # numbers in their order; after sums over windows or gathers they take as long as on one thread.
-        self._scale_given(contexts, rate, mean_square(u))
-        h_groups, u_groups = h.view(-1, group, h.shape[1]), u.view(-1, group, h.shape[1])  # shape: (m, M, d)
+        self._scale_given(contexts, rate, square_u)
+        h_groups, u_groups = ([chunk.view(-1, group, chunk.shape[1]) for chunk in each] for each in (h, u))  # (m, M, c)
         dh, du, loss = negative.cbow(
             h_groups, u_groups, contexts.counted.view(-1, group), omega.view(-1, group),
-            lambda: rate(contexts.seen, mean_square(h)), negative=self.config.negative,
+            lambda: rate(contexts.seen, square_h), columns=columns, negative=self.config.negative,
         )  # fmt: skip
-        return Prediction(dh.flatten(0, 1), RowGradient(contexts.words, du.flatten(0, 1)), loss)
+        output = TableGradient(contexts.words, [chunk.flatten(0, 1) for chunk in du])
+        return Prediction([chunk.flatten(0, 1) for chunk in dh], output, loss)
 
-    def _cbow_hierarchical(self, tree: hierarchical.HuffmanTree, contexts: Contexts, h: Tensor, rate: Rate) -> Prediction:
-        one_each = h.unsqueeze(1), contexts.counted.unsqueeze(1)  # a word is predicted by one h: shapes (P, 1, d), (P, 1)
-        dh, (nodes, du), loss = hierarchical.predict(one_each[0], self.output, tree, contexts.words, one_each[1])
+    def _cbow_hierarchical(self, tree: hierarchical.HuffmanTree, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
+        # A word is predicted by one h: shapes (P, 1, c), (P, 1).
+        one_each, counted = [chunk.unsqueeze(1) for chunk in h], contexts.counted.unsqueeze(1)
+        table = self.chunks("output")
+        dh, (nodes, du), loss = hierarchical.predict(one_each, table, tree, contexts.words, counted, self.columns)
         self._scale_given(contexts, rate, self._output_square(nodes))
-        return Prediction(dh.squeeze(1), self._node_rows(nodes, du, rate, mean_square(h)), loss)
+        output = self._node_rows(nodes, du, rate, self._mean_squares(h)[0])
+        return Prediction([chunk.squeeze(1) for chunk in dh], output, loss)
 
-    def _cbow_softmax(self, batch: Batch, contexts: Contexts, h: Tensor, rate: Rate) -> Prediction:
+    def _cbow_softmax(self, batch: Batch, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
         words, counted = contexts.words.unsqueeze(1), contexts.counted.unsqueeze(1)  # shape: (P, 1)
-        dh, dtable, loss = softmax.predict(h, self.output, words, counted)
+        dh, dtable, loss = softmax.predict(h, self.chunks("output"), words, counted, self.columns)
         self._scale_given(contexts, rate, self._output_square(None))
-        return Prediction(dh, self._all_rows(batch, dtable, rate, mean_square(h)), loss)
+        return Prediction(dh, self._all_rows(batch, dtable, rate, self._mean_squares(h)[0]), loss)
 
     # -- rows of the output table, and what their rates need
 
-    def _node_rows(self, nodes: Tensor, du: Tensor, rate: Rate, curvature: Tensor) -> RowGradient:
-        """Of the rows ``nodes`` (r,), with their gradients (r, d), which are scaled in place."""
-        scale = rate(self._seen(nodes, nodes, len(self.output)), curvature)
-        return RowGradient(nodes, du.mul_(scale.unsqueeze(1)))
+    def _node_rows(self, nodes: Tensor, du: Chunks, rate: Rate, curvature: Tensor) -> TableGradient:
+        """Of the rows ``nodes`` (r,), with their gradients (r, c), which are scaled in place."""
+        scale = rate(self._seen(nodes, nodes), curvature).unsqueeze(1)
+        return TableGradient(nodes, [chunk.mul_(scale) for chunk in du])
 
-    def _all_rows(self, batch: Batch, dtable: Tensor, rate: Rate, curvature: Tensor) -> RowGradient:
-        """Of the whole output table, with its gradient (V, d), which is scaled in place."""
-        seen = dtable.new_zeros(len(dtable)).index_add_(0, batch.words[: batch.n], dtable.new_ones(batch.n))
-        rows = torch.arange(len(dtable), device=dtable.device)
-        return RowGradient(rows, dtable.mul_(rate(seen, curvature).unsqueeze(1)))
+    def _all_rows(self, batch: Batch, dtable: Chunks, rate: Rate, curvature: Tensor) -> TableGradient:
+        """Of the whole output table, with its gradient (V, c), which is scaled in place."""
+        first = dtable[0]
+        seen = first.new_zeros(len(first)).index_add_(0, batch.words[: batch.n], first.new_ones(batch.n))
+        rows, scale = torch.arange(len(first), device=first.device), rate(seen, curvature).unsqueeze(1)
+        return TableGradient(rows, [chunk.mul_(scale) for chunk in dtable])
 
     def _output_square(self, rows: Tensor | None) -> Tensor:
         """The mean squared length of some of these rows of the output table, or of any."""
-        return mean_square(self.output if rows is None else self.output.index_select(0, rows[:SAMPLE]))
+        table = self.chunks("output")
+        return self._mean_squares(table if rows is None else [chunk.index_select(0, rows[:SAMPLE]) for chunk in table])[0]
 
-    def _seen(self, counted: Tensor, rows: Tensor, size: int) -> Tensor:
-        """How often each of ``rows`` (r,), of a table of ``size`` rows, is among those ``counted``: float32 (r,)."""
-        if len(self._zeros) < size or self._zeros.device != rows.device:
-            self._zeros = torch.zeros(size, device=rows.device)
+    def _mean_squares(self, *rows: Chunks) -> list[Tensor]:
+        """Of each of these the mean squared length of its first rows: scalars."""
+        first = [[chunk[: max(1, SAMPLE // self.config.dim)] for chunk in each] for each in rows]
+        squares = self.columns.add([chunk.square().sum() for chunk in chunks] for chunks in zip(*first, strict=True))
+        return [square.mul_(1.0 / max(1, len(each[0]))) for square, each in zip(squares, first, strict=True)]
+
+    def _seen(self, counted: Tensor, rows: Tensor) -> Tensor:
+        """How often each of ``rows`` (r,) of a table is among those ``counted``: float32 (r,)."""
+        if len(self._zeros) < self.vocab_size or self._zeros.device != rows.device:
+            self._zeros = torch.zeros(self.vocab_size, device=rows.device)
         self._zeros.index_add_(0, counted, self._zeros.new_ones(len(counted)))  # whole numbers: exact in any order
         count = self._zeros.index_select(0, rows)
         self._zeros.index_fill_(0, counted, 0.0)
@@ -293,10 +338,16 @@ class Word2Vec(nn.Module):
         return omega
 
 
-def mean_square(rows: Tensor) -> Tensor:
-    """The mean squared length of the first rows: a scalar."""
-    first = rows[: max(1, SAMPLE // rows.shape[1])]
-    return first.square().sum().mul_(1.0 / max(1, len(first)))
+def initial_chunks(size: int, config: Word2VecConfig, columns: Columns) -> Chunks:
+    """Of the input table (V, d), as training begins, this process's chunks: uniform in ±1/(2d), from (seed, "init")."""
+    d = config.dim
+    chunks = [torch.empty(size, own.stop - own.start) for own in columns.own]
+    for i in range(-(-size // INIT_ROWS)):  # the random words of all rows at once would be as large as several tables
+        at = slice(i * INIT_ROWS, min(size, (i + 1) * INIT_ROWS))
+        rows = randomness.uniform((at.stop - at.start, d), -0.5 / d, 0.5 / d, config.seed, "init", i)
+        for chunk, own in zip(chunks, columns.own, strict=True):
+            chunk[at].copy_(rows[:, own])
+    return chunks
 
 
 def noise_weights(vocab: Vocab, config: Word2VecConfig) -> Tensor:
@@ -349,10 +400,23 @@ class RowSGD(Optimizer):
         rate: Tensor = (seen - 1.0).clamp_(min=0.0).mul_(curvature * (lr * self.damping)).add_(1.0).reciprocal_().mul_(-lr)
         return rate
 
+    def state_dict(self) -> dict[str, Any]:
+        """The learning rate, of both tables: in how many chunks a process has them is no part of the state."""
+        state = super().state_dict()
+        state["param_groups"][0]["params"] = [0, 1]
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Back from ``state_dict``."""
+        chunks = list(range(len(self.param_groups[0]["params"])))
+        groups = [{**group, "params": chunks} for group in state_dict["param_groups"]]
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
     @torch.no_grad()
     def step(self, closure: object = None) -> None:  # type: ignore[override]
         """Add the model's ``gradients``, which ``rate`` has made into moves."""
-        self.model.gradients["input"].values.clamp_(-LARGEST, LARGEST)
+        for name in self.model.columns.names("input"):
+            self.model.gradients[name].values.clamp_(-LARGEST, LARGEST)
         for name, (rows, values) in self.model.gradients.items():
             table = self.model.get_parameter(name)
             if table.is_cuda:  # sorts the rows, and so adds them up in a fixed order
