@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,18 +69,25 @@ def start(
 
     ``settings`` gives what more stands in the environment of each; ``attempt`` is the launcher's count of restarts.
     """
-    store = TCPStore("127.0.0.1", 0, is_master=True, timeout=timedelta(seconds=60), wait_for_workers=False)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=world)
+    port = listening.getsockname()[1]
 
     def begun(rank: int) -> None:
+        listening.close()
         loss.seconds = loss.Seconds(lost)
         os.environ.update(
             RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
-            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(store.port), TORCHELASTIC_USE_AGENT_STORE="True",
+            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
             TORCHELASTIC_RESTART_COUNT=str(attempt), **settings(rank),
         )  # fmt: skip
         act()
 
     pids = [start_one(folder, lambda rank=rank: begun(rank), f"said-{rank}.txt") for rank in range(world)]  # type: ignore[misc]
+    # after the forks, since a thread of its own serves it, which may hold a lock that a fork would hold for ever
+    store = TCPStore(
+        "127.0.0.1", port, is_master=True, timeout=timedelta(seconds=60), wait_for_workers=False,
+        master_listen_fd=listening.detach(),
+    )  # fmt: skip
     return Started(folder, pids, store)
 
 
