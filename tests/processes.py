@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from tests.running import Done
+from tests.running import Done, Kill, arm
 from tests.running import start as start_one
 from training.parallel import loss
 
-LOST = 3.0
+LOST = 5.0
 """Seconds after which a process counts as lost here."""
 
 
@@ -32,27 +32,36 @@ class Started:
 
     folder: Path
     pids: list[int]
-    store: TCPStore
+    store: TCPStore | None
 
     def signal(self, number: signal.Signals, rank: int) -> None:
         """Send one of them a signal."""
         os.kill(self.pids[rank], number)
 
-    def wait(self, seconds: float = 120) -> list[Done]:
-        """How each ended, by rank; those that have not after so many seconds are killed, which fails the test."""
+    def wait(self, seconds: float = 120, without: Collection[int] = ()) -> list[Done]:
+        """How each ended, by rank; those that have not after so many seconds are killed, which fails the test.
+
+        Those ``without`` whom it goes are killed once the others have ended.
+        """
         codes: dict[int, int] = {}
         deadline = time.monotonic() + seconds
-        while len(codes) < len(self.pids) and time.monotonic() < deadline:
-            for rank in set(range(len(self.pids))) - set(codes):
+        while len(codes) < len(self.pids) - len(without) and time.monotonic() < deadline:
+            for rank in set(range(len(self.pids))) - {*codes, *without}:
                 ended, status = os.waitpid(self.pids[rank], os.WNOHANG)
                 if ended:
                     codes[rank] = os.waitstatus_to_exitcode(status)
             time.sleep(0.01)
-        hung = sorted(set(range(len(self.pids))) - set(codes))
-        self.kill(hung)
+        hung = sorted(set(range(len(self.pids))) - {*codes, *without})
+        self.kill([*hung, *without])
+        codes.update(dict.fromkeys(without, -signal.SIGKILL))
+        self.store = None  # its thread ends here, not beside the next fork
         said = [(self.folder / f"said-{rank}.txt").read_text() for rank in range(len(self.pids))]
         assert not hung, f"processes {hung} have not ended after {seconds} s: {said}"
         return [Done(codes[rank], said[rank]) for rank in range(len(self.pids))]
+
+    def wait_until_stopped(self, rank: int) -> None:
+        """Wait for the SIGSTOP that a process sends itself."""
+        os.waitid(os.P_PID, self.pids[rank], os.WSTOPPED | os.WNOWAIT)
 
     def kill(self, ranks: list[int]) -> None:
         """End those processes."""
@@ -63,31 +72,33 @@ class Started:
 
 def start(
     folder: Path, world: int, act: Callable[[], object], *, attempt: int = 0, lost: float = LOST,
-    settings: Callable[[int], dict[str, str]] = lambda rank: {},
+    settings: Callable[[int], dict[str, str]] = lambda rank: {}, kills: Mapping[int, Kill] = MappingProxyType({}),
 ) -> Started:  # fmt: skip
     """Call ``act`` in ``world`` processes that are one group. What they say goes to said-RANK.txt in ``folder``.
 
-    ``settings`` gives what more stands in the environment of each; ``attempt`` is the launcher's count of restarts.
+    ``settings`` gives what more stands in the environment of each, ``kills`` which signal one sends itself, and when;
+    ``attempt`` is the launcher's count of restarts.
     """
-    listening = socket.create_server(("127.0.0.1", 0), backlog=world)
-    port = listening.getsockname()[1]
+    store = TCPStore("127.0.0.1", 0, is_master=True, timeout=timedelta(seconds=60), wait_for_workers=False)
+
+    ready, go = os.pipe()
 
     def begun(rank: int) -> None:
-        listening.close()
+        os.close(go)
+        os.read(ready, 1)  # a lock that the store's thread held in a fork would be held there forever
         loss.seconds = loss.Seconds(lost)
         os.environ.update(
             RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
-            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
+            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(store.port), TORCHELASTIC_USE_AGENT_STORE="True",
             TORCHELASTIC_RESTART_COUNT=str(attempt), **settings(rank),
         )  # fmt: skip
+        if rank in kills:
+            arm(kills[rank])
         act()
 
     pids = [start_one(folder, lambda rank=rank: begun(rank), f"said-{rank}.txt") for rank in range(world)]  # type: ignore[misc]
-    # after the forks, since a thread of its own serves it, which may hold a lock that a fork would hold for ever
-    store = TCPStore(
-        "127.0.0.1", port, is_master=True, timeout=timedelta(seconds=60), wait_for_workers=False,
-        master_listen_fd=listening.detach(),
-    )  # fmt: skip
+    for each in (go, ready):
+        os.close(each)
     return Started(folder, pids, store)
 
 

@@ -108,7 +108,7 @@ def begin(
     def act() -> None:
         first()
         if kill is not None:
-            _arm(kill)
+            arm(kill)
         sys.argv, script._opened = [str(file), *arguments], 0
         runpy.run_path(str(file), run_name="__main__")
 
@@ -146,7 +146,7 @@ def results(run: Path) -> dict[str, Any]:
     return {**{name: described[name] for name in ("status", "weights_sha256", "metrics")}, **files, "checkpoints": kept}
 
 
-def _arm(kill: Kill) -> None:
+def arm(kill: Kill) -> None:
     """Put the callback into the run that this process opens."""
     own = Experiment.callbacks
 

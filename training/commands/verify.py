@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from training.bar import is_first
 from training.commands.diff import report
 from training.commands.door import kinds
 from training.commands.help import Command
@@ -20,7 +21,8 @@ from training.run.groups import group_extras, group_faults, group_seal, is_group
 from training.visible import one_line
 
 if TYPE_CHECKING:
-    from training.run.script import Script
+    from training.config import TrainConfig
+    from training.run.script import Repetition, Script
 
 
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-changes", is_flag=True, help="Repeat the run even if inputs have changed, to see the effect.")
 @click.option("--script", default="", metavar="FILE", help="Run this program again: the one that made the run.")
-def verify(run: str, first: int | None, last: int | None, path: str, allow_changes: bool, script: str) -> None:
+@click.option("--devices", type=whole(1, 1024), default=1, show_default=True,
+              help="Repeat it in this many processes, which must give the same bits.")  # fmt: skip
+def verify(run: str, first: int | None, last: int | None, path: str, allow_changes: bool, script: str, devices: int) -> None:
     """Repeat a finished run, or all runs of a group, from its own settings and compare step by step.
 
     Says "same bits" and ends with 0, or names the first step that differs, in it the first tensors, and what differs in
@@ -44,37 +48,43 @@ def verify(run: str, first: int | None, last: int | None, path: str, allow_chang
     A run of your own program is repeated by that program, in a process of its own with the arguments of then: name it with
     --script. It must be what it was when it made the run, as must the modules beside it.
     """
-    source = Path(run)
+    from training.run.script import repetition
+
+    source, asked = Path(run), repetition()
+    if asked is not None:
+        _take_part(read_manifest(source), source, asked)
+        return
     if is_group(source):
         if first is not None or last is not None or path:
             raise ConfigError(f"verify: {run} is a group: expected --from, --to-step and --to with one of its runs alone")
-        comparison, sealed, span = _verified_group(source, allow_changes), group_seal(source), " in all runs"
+        comparison, sealed, span = _verified_group(source, allow_changes, devices), group_seal(source), " in all runs"
     else:
-        comparison, span = _verified(source, first, last, path, allow_changes, script)
+        comparison, span = _verified(source, first, last, path, allow_changes, script, devices)
         sealed = str(read_manifest(source).get("seal", ""))
     if comparison.same_bits:
         click.echo(f"seal: SHA-256 {sealed}" if sealed else one_line(f"{run}: {seal.NO_SEAL}"))
     report(comparison, f"verified: same bits{span}")
 
 
-def _verified_group(group: Path, allow_changes: bool) -> Comparison:
+def _verified_group(group: Path, allow_changes: bool, devices: int) -> Comparison:
     """What is found wrong in the group's own files, and in each of its runs."""
     results, causes = group_faults(group, whole=False) + group_extras(group), list[str]()
     for seed in seeds_of(group):
         click.echo(one_line(f"seed {seed}: {group / f'seed_{seed}'}"))
-        comparison, _ = _verified(group / f"seed_{seed}", None, None, "", allow_changes, "")
+        comparison, _ = _verified(group / f"seed_{seed}", None, None, "", allow_changes, "", devices)
         results += comparison.results
         causes += [line for line in comparison.causes if line not in causes]
     return Comparison(results, causes)
 
 
 def _verified(
-    source: Path, first: int | None, last: int | None, path: str, allow_changes: bool, script: str
+    source: Path, first: int | None, last: int | None, path: str, allow_changes: bool, script: str, devices: int
 ) -> tuple[Comparison, str]:
     """Repeat a run and compare; with which steps were repeated, in words, where not all were."""
     from training.determinism import portable
     from training.run import replay
     from training.run.places import start_folder
+    from training.run.script import Repetition
 
     described = replay.repeatable(source, kinds(), allow_changes=allow_changes)
     program = _program(source, described, script, allow_changes)
@@ -91,10 +101,16 @@ def _verified(
             begin = replay.prepare(source, described, again, first, click.echo).step
             click.echo(f"replaying from the checkpoint at step {begin}")
         folder = str(start_folder(source, described))
-        if program is None:
-            complete = _repeat(described, again, first is not None, last, folder)
+        asked = Repetition(
+            0 if program is None else program.number, str(again.absolute()), replay.place_settings(described, devices),
+            first is not None, last,
+        )  # fmt: skip
+        if program is not None:
+            complete = _run_again(program, described, folder, asked)
+        elif devices > 1:
+            complete = _repeat_together(described, asked)
         else:
-            complete = _run_again(program, described, again, first is not None, last, folder)
+            complete = _repeat(described, folder, asked)
         found = compare(source, again, partial=not complete, repeated=True, without=replay.REPEATED, kinds=kinds())
     span = "" if first is None and complete else f", steps {begin + 1} to {last if last and not complete else 'the end'}"
     return Comparison([*files, *found.results], found.causes), span
@@ -111,55 +127,79 @@ def _program(source: Path, described: dict[str, Any], named: str, allow_changes:
     return check_script(source, described, named, allow_changes=allow_changes)
 
 
-def _run_again(
-    program: Script, described: dict[str, Any], again: Path, prepared: bool, last: int | None, folder: str
-) -> bool:
-    """Have the program repeat the run into ``again``; whether it came to its end, which ``last`` may forestall."""
-    from training.run import replay
-    from training.run.script import Repetition, run_again
+def _run_again(program: Script, described: dict[str, Any], folder: str, asked: Repetition) -> bool:
+    """Have the program repeat the run; whether it came to its end, which ``asked.last`` may forestall."""
+    from training.run.script import run_again
 
-    asked = Repetition(program.number, str(again.absolute()), replay.place_settings(described), prepared, last)
     code = run_again(program, described.get("argv", [])[1:], folder, asked)
-    if not (again / "manifest.json").is_file():
-        raise DataError(f"{program.path}: expected it to make the run again, got exit code {code} and no run")
-    if code == Preempted.exit_code and last is not None:
+    return _is_complete(code, asked, str(program.path))
+
+
+def _repeat_together(described: dict[str, Any], asked: Repetition) -> bool:
+    """Have several processes repeat the run, each with this command; whether it came to its end."""
+    from training.parallel import launch
+    from training.run.script import REPEAT
+
+    code = launch.start(_config(described, asked), {REPEAT: asked.to_json()})
+    if code == Preempted.exit_code and asked.last is None:
+        raise Preempted("the repetition is not complete, run verify again")
+    return _is_complete(code, asked, "the processes")
+
+
+def _is_complete(code: int, asked: Repetition, who: str) -> bool:
+    if not Path(asked.folder, "manifest.json").is_file():
+        raise DataError(f"{who}: expected to have the run made again, got exit code {code} and no run")
+    if code == Preempted.exit_code and asked.last is not None:
         return False
     if code:
         click.echo(f"error: the repetition ended early, with exit code {code}", err=True)
     return True
 
 
+def _take_part(described: dict[str, Any], source: Path, asked: Repetition) -> None:
+    """As one of several processes: repeat the run, and leave the rest to the one that started them."""
+    from training.run.places import start_folder
+
+    if not _repeat(described, str(start_folder(source, described)), asked):
+        raise SystemExit(Preempted.exit_code)
+
+
+def _config(described: dict[str, Any], asked: Repetition) -> TrainConfig:
+    kind = kinds()[described["kind"]]
+    return kind.config_class().from_dict({**described["config"], **asked.settings}, "manifest.json: config")
+
+
 def _tell(line: str) -> None:
     """What the repetition says, but for its own seal: the one to be quoted is that of the run."""
-    if not line.startswith("seal: "):
+    if is_first() and not line.startswith("seal: "):
         click.echo(line)
 
 
-def _repeat(described: dict[str, Any], again: Path, prepared: bool, last: int | None, folder: str) -> bool:
-    """Train the settings of ``described`` into ``again``; whether it came to its end, which ``last`` may forestall.
+def _repeat(described: dict[str, Any], folder: str, asked: Repetition) -> bool:
+    """Train the settings of ``described`` anew; whether it came to its end, which ``asked.last`` may forestall.
 
     An error ends the repetition only: what it wrote until then is compared all the same.
     """
     from training.commands.progress import progress_bar
-    from training.run import replay
     from training.run.experiment import RunOptions
     from training.run.preemption import StopAt
 
-    kind = kinds()[described["kind"]]
-    config = kind.config_class().from_dict(replay.repeated_settings(described), "manifest.json: config")
-    stop = StopAt(last) if last is not None else None
+    stop = StopAt(asked.last) if asked.last is not None else None
     callbacks = (progress_bar(), *([stop] if stop else []))
-    path, resume = ("", str(again)) if prepared else (str(again), "")
+    path, resume = ("", asked.folder) if asked.resume else (asked.folder, "")
     options = RunOptions(path=path, resume=resume, folder=folder, tell=_tell, callbacks=callbacks)
     try:
-        kind.train_function()(config, options)
+        kinds()[described["kind"]].train_function()(_config(described, asked), options)
     except Preempted as stopped:
         if stop is None or not stop.done:
-            raise Preempted(f"{stopped}; the repetition is not complete, run verify again") from None
+            more = Preempted(f"{stopped}; the repetition is not complete, run verify again")
+            more.silent = stopped.silent
+            raise more from None
         return False
     except SamebitsError as error:
-        if not (again / "manifest.json").is_file():
+        if not Path(asked.folder, "manifest.json").is_file():
             error.run = ""  # there is nothing to go on with
             raise
-        click.echo(f"error: the repetition ended early: {error}", err=True)
+        if is_first():
+            click.echo(f"error: the repetition ended early: {error}", err=True)
     return True

@@ -20,18 +20,18 @@ PRECISIONS: dict[Any, str] = {
 }
 SAME = (
     "min_epochs", "min_steps", "limit_train_batches", "limit_val_batches", "limit_test_batches", "val_check_interval",
-    "num_sanity_val_steps", "log_every_n_steps", "gradient_clip_val", "gradient_clip_algorithm",
+    "num_sanity_val_steps", "shards", "log_every_n_steps", "gradient_clip_val", "gradient_clip_algorithm",
 )  # fmt: skip
 """Keywords of the settings' own names, which are None where they are not given."""
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
-    "strategy": (("auto",), "a Trainer runs in one process; leave it out"),
-    "num_nodes": ((1,), "a Trainer runs in one process; leave it out"),
+    "strategy": (("auto",), "processes share the shards of a batch: give devices and shards"),
+    "num_nodes": ((1,), "start the program on each host with torchrun"),
     "benchmark": ((None, False), "what cuDNN finds fastest differs from run to run; leave it out"),
     "use_distributed_sampler": ((True, False), ""),
     "profiler": ((None,), "profile the program with torch.profiler, or with python -m cProfile"),
     "barebones": ((False,), "leave out loggers, checkpoints and callbacks one by one"),
     "plugins": ((None, []), "precision and device have keywords of their own"),
-    "sync_batchnorm": ((False,), "there is one process to take means in; leave it out"),
+    "sync_batchnorm": ((False,), "with shards, the running means are the means of the shards'; leave it out"),
     "reload_dataloaders_every_n_epochs": (
         (0,),
         "an epoch's batches are planned from (seed, epoch); draw new data in a sampler",
@@ -54,7 +54,8 @@ def settings(config: TrainConfig | None, given: Mapping[str, Any]) -> TrainConfi
         values["fast_dev_run"] = int(given["fast_dev_run"]) if given["fast_dev_run"] is True else given["fast_dev_run"]
     if given["accelerator"] != "auto" or config is None:
         values["device"] = _device(given["accelerator"])
-    _check_devices(given["devices"])
+    if (devices := _devices(given["devices"])) is not None:
+        values["devices"] = devices
     if given["precision"] is not None:
         values["precision"] = _precision(given["precision"])
     if given["deterministic"] is not None:
@@ -111,10 +112,17 @@ def _device(accelerator: Any) -> str:
     return DEVICES[accelerator]
 
 
-def _check_devices(devices: Any) -> None:
-    one = (1, "1", "auto", -1, "-1", [0], [1], "0", "0,")
-    if isinstance(devices, bool) or devices not in one:
-        raise ConfigError(f"devices: expected 1, since a Trainer runs on one, got {shown(devices)}")
+def _devices(devices: Any) -> int | None:
+    """How many processes; None for as many as the settings say. A list of one number is one device."""
+    if devices in ("auto", -1, "-1") and not isinstance(devices, bool):
+        return None
+    if devices in ([0], [1], "0", "0,"):
+        return 1
+    if isinstance(devices, int) and not isinstance(devices, bool) and devices > 0:
+        return devices
+    if isinstance(devices, str) and devices.isdecimal():
+        return int(devices)
+    raise ConfigError(f"devices: expected a number of processes, got {shown(devices)}; which ones they get can't be chosen")
 
 
 def _precision(given: Any) -> str:

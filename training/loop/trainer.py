@@ -56,7 +56,10 @@ class Trainer(Names):
     Args:
         config: an experiment's run, to train in it; or a TrainConfig (the keywords below then change it); or None.
         accelerator: "auto" (CUDA if there is some), "cpu", "gpu" or "cuda".
-        devices: 1.
+        devices: so many processes on this machine share the work on the ``shards`` of each batch; "auto" and 1 are one. The
+            program is started anew in each.
+        shards: cut each batch into so many parts, a power of two; 1 by default. Any number of processes that divides it
+            gives the same bits.
         precision: "32-true", "64-true" or "bf16-mixed".
         logger: True: a fit is a run of its own, in the folder ``default_root_dir/Task's name/version_N``: metrics,
             TensorBoard, ledger, manifest, checkpoints; killed or told to stop, it goes on with ``ckpt_path="last"``. False:
@@ -121,6 +124,7 @@ class Trainer(Names):
         *,
         accelerator: str = "auto",
         devices: Any = "auto",
+        shards: int | None = None,
         precision: Any = None,
         logger: MetricsLogger | Iterable[MetricsLogger] | bool | None = None,
         callbacks: Sequence[Callback] | Callback | None = None,
@@ -321,7 +325,6 @@ class Trainer(Names):
             session.task.zero_grad()
             with data.sources() as (sources, _):
                 limits = session.batches_of[TrainerFn.PREDICTING] = session.batches_to_run("predict", sources)
-                self._tell_of_none("predict", "predict", limits)
                 outputs = evaluate(session, "predict", sources, limits, keep=return_predictions is not False).outputs
         if return_predictions is False:
             return None
@@ -368,7 +371,6 @@ class Trainer(Names):
             session.task.zero_grad()
             with data.sources() as (sources, _):
                 limits = session.batches_of[TrainerFn(stage)] = session.batches_to_run(split, sources)
-                self._tell_of_none(stage, split, limits)
                 metrics = evaluate(session, kind, sources, limits).metrics
             self._note(session.task, {name: value for each in reversed(metrics) for name, value in each.items()})
         if verbose and any(metrics) and self.session.group.writes:
@@ -385,10 +387,6 @@ class Trainer(Names):
                 stack.enter_context(self._adding())
             stack.enter_context(self.session.attached(self._chosen(task, stage), stage, data.module))
             yield data
-
-    def _tell_of_none(self, stage: str, split: str, limits: list[int | float]) -> None:
-        if sum(limits) == 0 and self.session.limits[split][1]:
-            self.session.tell(f"{stage}: the data have no batches: nothing is run")
 
     def _chosen(self, task: Task | None, stage: str) -> Task:
         if task is None and not self.session.has_task:

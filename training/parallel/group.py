@@ -25,7 +25,7 @@ from training.config import TrainConfig
 from training.errors import ConfigError, SamebitsError
 from training.parallel import launch, loss
 from training.parallel.launch import check_shards
-from training.parallel.pulse import Pulse, connection
+from training.parallel.pulse import Pulse, connection, is_kept_by_launcher, own_part
 from training.parallel.tree import added
 from training.values import shown
 
@@ -182,13 +182,13 @@ def _exchange() -> Iterator[None]:
     if _pulse is None:
         yield
         return
-    _pulse.begin()
     try:
+        _pulse.begin()
         yield
     except RuntimeError as error:
         if not _BROKEN.search(str(error)):
             raise
-        raise _pulse.broken() from None
+        raise loss.announce(_pulse.broken()) from None
     finally:
         _pulse.end()
 
@@ -220,7 +220,6 @@ def join(config: TrainConfig) -> Group:
 
     Raises:
         ConfigError: where the shards can't be dealt out evenly, or the processes can't meet.
-        Lost: where not all processes come.
     """
     if not in_group():
         check_shards(config.shards)
@@ -242,14 +241,20 @@ def _meet(group: Group) -> None:
     if torch.cuda.is_available() and _number("LOCAL_RANK", 0) < torch.cuda.device_count():
         torch.cuda.set_device(_number("LOCAL_RANK", 0))
     try:
-        store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=loss.seconds.meeting)))
-        _pulse = Pulse(group.rank, group.world, lambda: connection(loss.seconds.meeting))
+        store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=_to_connect())))
+        store.set_timeout(timedelta(seconds=loss.seconds.meeting))
+        _pulse = Pulse(group.rank, group.world, connection(loss.seconds.meeting))
     except (dist.DistNetworkError, ValueError) as error:
         raise _unmet(error) from None
     atexit.register(leave)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _exchange():
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+        dist.init_process_group(backend, store=own_part(store), rank=rank, world_size=world, timeout=TIMEOUT)
+
+
+def _to_connect() -> float:
+    """Seconds for the store to be there: that of a launcher is from the beginning, that of process 0 once it has come."""
+    return loss.seconds.lost if is_kept_by_launcher() else loss.seconds.meeting
 
 
 def _unmet(error: Exception) -> ConfigError:

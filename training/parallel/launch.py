@@ -55,9 +55,16 @@ def begin(config: TrainConfig) -> None:
         ConfigError: where the shards can't be dealt out, there are fewer GPUs, or the program is no file.
         SystemExit: with their exit code.
     """
+    if config.devices > 1 and not is_started():
+        raise SystemExit(start(config))
+
+
+def start(config: TrainConfig, settings: Mapping[str, str] | None = None) -> int:
+    """This program in ``config.devices`` processes; their exit code. ``settings`` go into their environment.
+
+    ConfigError as of ``begin``.
+    """
     devices = config.devices
-    if devices == 1 or is_started():
-        return
     check_shards(config.shards, devices)
     _check_gpus(devices, config.device)
     main = sys.modules.get("__main__")
@@ -68,7 +75,7 @@ def begin(config: TrainConfig) -> None:
         )
     sys.stdout.flush()
     sys.stderr.flush()
-    raise SystemExit(run([sys.executable, *sys.orig_argv[1:]], devices, config.max_restarts))
+    return run([sys.executable, *sys.orig_argv[1:]], devices, config.max_restarts, settings)
 
 
 def _check_gpus(devices: int, device: str) -> None:
@@ -81,11 +88,11 @@ def _check_gpus(devices: int, device: str) -> None:
         raise ConfigError(f"devices: expected {devices} GPUs, one a process, got {there}; give fewer, or --device cpu")
 
 
-def run(command: list[str], devices: int, restarts: int = 0) -> int:
+def run(command: list[str], devices: int, restarts: int = 0, settings: Mapping[str, str] | None = None) -> int:
     """Run ``command`` in so many processes; the exit code of all of them. Those that are lost are started again."""
     runs: dict[str, str] = {}
     for attempt in range(restarts + 1):
-        ended = _Processes(command, devices, attempt, runs).run()
+        ended = _Processes(command, devices, attempt, runs, settings or {}).run()
         if not ended.lost or attempt == restarts:
             break
         say(f"starting again, {attempt + 1} of {counted(restarts, 'time')}")
@@ -101,6 +108,8 @@ class _Processes:
     attempt: int
     runs: dict[str, str]
     """The runs that process 0 has opened."""
+    settings: Mapping[str, str]
+    """What more stands in their environment."""
     codes: dict[int, int] = field(default_factory=dict)
     """By rank: how those ended that have, minus the signal if it was one."""
     signals: list[int] = field(default_factory=list)
@@ -110,30 +119,32 @@ class _Processes:
         """Start them, and wait for their ends."""
         from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std, start_processes
 
-        store = _store(self.devices)
+        port, store = _store(self.attempt)
         with temporary_folder("samebits-process-") as logs, self._passing() as processes:
             specs = DefaultLogsSpecs(log_dir=str(logs), redirects=dict.fromkeys(range(1, self.devices), Std.ALL))
             ranks = range(self.devices)
             arguments: dict[int, tuple[Any, ...]] = {i: tuple(self.command[1:]) for i in ranks}
-            environments = {i: self._environment(i, store.port) for i in ranks}
+            environments = {i: self._environment(i, port) for i in ranks}
             context: Any = start_processes("samebits", self.command[0], arguments, environments, specs)
             processes.update({i: each.proc for i, each in context.subprocess_handlers.items()})
             for number in list(self.signals):  # those that came meanwhile
                 _send(processes, number)
             self._wait(processes, store)
-            for line in self._unsaid(logs, context.stderrs):
-                say(line)
-        with suppress(RuntimeError):
-            if store.check(["samebits/runs"]):
-                self.runs |= json.loads(store.get("samebits/runs"))
+            for text in self._unsaid(logs, context.stderrs):
+                for line in text.splitlines():
+                    say(line)
+        if store.check(["runs"]):
+            self.runs |= json.loads(store.get("runs"))
         return self
 
     def _environment(self, rank: int, port: int) -> dict[str, str]:
         number = str(rank)
         return {
+            **self.settings,
             "RANK": number, "LOCAL_RANK": number, "GROUP_RANK": "0", "ROLE_RANK": number,
             "WORLD_SIZE": str(self.devices), "LOCAL_WORLD_SIZE": str(self.devices),
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "FATAL"),  # errors are told by us
             "TORCHELASTIC_RESTART_COUNT": str(self.attempt), GO_ON: json.dumps(self.runs),
         }  # fmt: skip
 
@@ -209,7 +220,7 @@ class _Processes:
                 yield line if about_others or line.startswith(here) else one_line(f"{here}: {line}")
                 if about_others:
                     return
-        if first < 0 and not any(code > 0 for code in self.codes.values()):
+        if first < 0 and -first not in self.signals and not any(code > 0 for code in self.codes.values()):
             yield f"process 0 on {platform.node()} was ended by {signal.Signals(-first).name}"
 
 
@@ -220,7 +231,7 @@ def _send(processes: Mapping[int, Any], number: int) -> None:
 
 def _word(store: Any, rank: int) -> bytes:
     """What a process said last; nothing as long as it has not come to the others."""
-    key = f"samebits/beat/{rank}"
+    key = f"beat/{rank}"
     return bytes(store.get(key)) if store.check([key]) else b""
 
 
@@ -232,19 +243,21 @@ def _last_line(file: Path) -> str:
     return ""
 
 
-def _store(devices: int) -> Any:
-    """Where the processes meet: a port that the system chooses, or the one that was asked for."""
+def _store(attempt: int) -> tuple[int, Any]:
+    """Where the processes meet, and its port: one that the system chooses, or that was asked for."""
     from torch.distributed import DistNetworkError, TCPStore  # type: ignore[attr-defined]
+
+    from training.parallel.pulse import own_part
 
     port = os.environ.get("MASTER_PORT", "0")
     try:
-        return TCPStore(
-            "127.0.0.1", int(port), is_master=True, timeout=timedelta(seconds=loss.seconds.lost), wait_for_workers=False
-        )
+        limit = timedelta(seconds=loss.seconds.lost)
+        found = TCPStore("127.0.0.1", int(port), is_master=True, timeout=limit, wait_for_workers=False)
     except (DistNetworkError, ValueError):
         raise ConfigError(
             f"MASTER_PORT: expected a free port, got {port}, which another program has; give another, or leave it out"
         ) from None
+    return found.port, own_part(found, attempt)
 
 
 def note(number: int, folder: Path) -> None:
@@ -255,7 +268,7 @@ def note(number: int, folder: Path) -> None:
 
     store = connection(loss.seconds.lost)
     runs = {**json.loads(os.environ[GO_ON]), str(number): str(folder.absolute())}
-    store.set("samebits/runs", json.dumps(runs))
+    store.set("runs", json.dumps(runs))
 
 
 def begun(number: int, folder: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from training.bar import say
 from training.errors import Preempted
 
 
@@ -68,9 +69,18 @@ def heard(hearer: Callable[[Lost], object]) -> Iterator[None]:
         _hearers.remove(hearer)
 
 
+def announce(lost: Lost) -> Lost:
+    """Say it here where nobody around will: outside of a run, in a program of a user's own."""
+    if not _hearers and not lost.silent:
+        say(str(lost), by_any=True)
+        lost.silent = True
+    return lost
+
+
 def end(lost: Lost) -> None:
     """End this process, from the thread that found out: the innermost hearer first, as an exception would pass."""
     try:
+        announce(lost)
         for hearer in reversed(_hearers):
             hearer(lost)
     finally:

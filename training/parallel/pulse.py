@@ -13,13 +13,13 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
+from training.errors import ConfigError
 from training.parallel import loss
 from training.parallel.loss import Lost
 
@@ -53,16 +53,16 @@ class Word:
 
 
 class Pulse:
-    """The signs of life of process ``rank`` of ``world``; ``connect`` makes a connection to their store.
+    """The signs of life of process ``rank`` of ``world``, over a connection of its own to their store.
 
     Raises:
-        Lost: where not all have come.
+        ConfigError: where not all have come.
     """
 
-    def __init__(self, rank: int, world: int, connect: Callable[[], Store]) -> None:
+    def __init__(self, rank: int, world: int, store: Store) -> None:
         self.rank, self.world = rank, world
-        self._store = connect()
-        self._keys = [f"samebits/beat/{i}" for i in range(world)]
+        self._store = store
+        self._keys = [f"beat/{i}" for i in range(world)]
         self._word = Word()
         self._words = [Word() for _ in range(world)]
         self._silent = [0.0] * world
@@ -89,7 +89,7 @@ class Pulse:
         """An exchange begins. Lost where a process is."""
         with self._lock:
             if self._lost is not None:
-                raise self._lost
+                raise loss.announce(self._lost)
             self._exchanges += 1
             self._word.exchange = self._exchanges
 
@@ -123,7 +123,7 @@ class Pulse:
 
     def _meet(self) -> list[str]:
         """The hosts of the processes, by rank, once all are there."""
-        names = [f"samebits/host/{i}" for i in range(self.world)]
+        names = [f"host/{i}" for i in range(self.world)]
         self._store.set(names[self.rank], platform.node() or "this host")
         self._store.set(self._keys[self.rank], self._word.text())
         try:
@@ -131,7 +131,7 @@ class Pulse:
         except RuntimeError:
             missing = [i for i, name in enumerate(names) if not self._has(name)]
             who = ", ".join(map(str, missing))
-            raise Lost(f"expected {self.world} processes, got no word from number {who}") from None
+            raise ConfigError(f"expected {self.world} processes, got no word from number {who}; start them all") from None
 
     def _has(self, name: str) -> bool:
         with suppress(RuntimeError):
@@ -189,13 +189,14 @@ class Pulse:
         waits = bool(self._word.exchange) or alarmed
         if told is not None:
             self._found(told, BROKEN if told == NOBODY else " is lost")
-        elif self._cut and not _is_kept_by_launcher():
+        elif self._cut and not is_kept_by_launcher():
             self._found(0, " is lost: its connection is closed")
         elif self._cut:
             self._found(NOBODY, f"what started the processes is gone from {os.environ['MASTER_ADDR']}")
         elif silent:
             more = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
-            self._found(silent[0], f"{more} is lost: it gave no sign of life for {limit:g} s")
+            why = "its connections broke, and it" if alarmed else "it"
+            self._found(silent[0], f"{more} is lost: {why} gave no sign of life for {limit:.2g} s")
         elif gone and waits:
             self._found(gone[0], " ended before the others")
         elif self._waits > loss.seconds.stuck:
@@ -225,14 +226,22 @@ class Pulse:
         return word.lost is not None or (not word.left and self._silent[rank] <= loss.seconds.roll_call)
 
 
-def _is_kept_by_launcher() -> bool:
+def is_kept_by_launcher() -> bool:
     """Whether the store is the launcher's, not process 0's."""
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 def connection(timeout: float) -> Store:
     """One more connection to the store that the environment names."""
-    return TCPStore(
-        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False,
-        timeout=timedelta(seconds=timeout), wait_for_workers=False,
+    return own_part(
+        TCPStore(
+            os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False,
+            timeout=timedelta(seconds=timeout), wait_for_workers=False,
+        )
     )  # fmt: skip
+
+
+def own_part(store: Store, attempt: int | None = None) -> Store:
+    """The part of a store that belongs to one start of the processes, by default this one's: torchrun keeps the store."""
+    count = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if attempt is None else attempt
+    return PrefixStore(f"samebits/{count}", store)

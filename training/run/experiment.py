@@ -245,15 +245,16 @@ def _folder(kind: str, config: TrainConfig, options: RunOptions, described: dict
     """The run's folder, a new one or the one to go on with, kept from other processes; process 0 alone writes there."""
     made: list[Run] = []
 
-    def opened() -> None:
+    def opened() -> Path:
         if options.resume:
             made.append(Run.take_up(Path(options.resume)))
         else:
             folder = {"path": options.path, "root": options.root}
             made.append(Run.create(kind, config, **folder, argv=options.argv, facts=described))
+        return made[0].path
 
-    group.first(opened)
-    run = made[0] if made else shadow(kind, config, described)
+    kept_at = group.first(opened)
+    run = made[0] if made else shadow(kind, config, described, kept_at)
     if made:
         note(options.number, run.path)
     try:
@@ -290,7 +291,7 @@ def _status(run: Run) -> Iterator[None]:
 def _leave(run: Run, error: BaseException) -> None:
     """Leave a true status behind, and let the error say which run it is."""
     if isinstance(error, Preempted | DiskError | OutOfMemory | StreamError):
-        error.run, error.kind = str(run.path), str(run.manifest["kind"])
+        error.run, error.kind = str(run.kept_at), str(run.manifest["kind"])
     if run.manifest["status"] != "finished":
         with suppress(OSError):
             run.set_status("stopped" if isinstance(error, Preempted) else "failed")

@@ -57,6 +57,11 @@ class Run:
         self._lock: RunLock | None = None
         self._board: Board | None = None
 
+    @property
+    def kept_at(self) -> Path:
+        """Where the run is kept: its folder."""
+        return self.path
+
     @classmethod
     def create(
         cls,

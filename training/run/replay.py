@@ -64,19 +64,19 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
     return described
 
 
-def repeated_settings(described: dict[str, Any]) -> dict[str, Any]:
+def repeated_settings(described: dict[str, Any], devices: int = 1) -> dict[str, Any]:
     """The run's settings as a repetition takes them: its device and its number of threads, whatever chose them then."""
-    return {**described["config"], **place_settings(described)}
+    return {**described["config"], **place_settings(described, devices)}
 
 
-def place_settings(described: dict[str, Any]) -> dict[str, Any]:
-    """Of these settings, those in which a repetition may differ from the run."""
+def place_settings(described: dict[str, Any], devices: int = 1) -> dict[str, Any]:
+    """Of these settings, those in which a repetition, in so many processes, may differ from the run."""
     environment = described.get("environment", {})
     return {
         "max_time": "",
         "checkpoint_every": "never",
         "keep_checkpoints": False,
-        "devices": 1,
+        "devices": devices,
         "max_restarts": 0,
         "threads": environment.get("threads", described["config"]["threads"]),
         "device": str(environment.get("device", described["config"]["device"])).partition(":")[0],

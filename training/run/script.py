@@ -58,6 +58,10 @@ class Repetition:
     last: int | None = None
     """The step to stop after; None for all of the run."""
 
+    def to_json(self) -> str:
+        """For the environment of a process."""
+        return json.dumps(asdict(self))
+
     def settled(self, config: ConfigT) -> ConfigT:
         """The program's own settings, but for these."""
         return replace(config, **self.settings)
@@ -165,6 +169,6 @@ def run_again(script: Script, arguments: list[str], folder: str, asked: Repetiti
     if script.module:
         check_module(script, folder)
     paths = [*([folder] if script.module else []), os.environ.get("PYTHONPATH", ""), str(ROOT)]
-    environment = {**os.environ, REPEAT: json.dumps(asdict(asked)), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = {**os.environ, REPEAT: asked.to_json(), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, *script.entry(), *arguments]
     return subprocess.run(command, cwd=folder, env=environment, check=False).returncode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from training.config import TrainConfig
@@ -23,6 +24,15 @@ class _Silent:
 
 class Shadow(Run):
     """A temporary folder, for what code writes beside the run's own files; those are written by process 0 alone."""
+
+    def __init__(self, path: Path, described: dict[str, Any], kept_at: Path) -> None:
+        super().__init__(path, described)
+        self._kept_at = kept_at
+
+    @property
+    def kept_at(self) -> Path:
+        """Where process 0 keeps the run."""
+        return self._kept_at
 
     @property
     def board(self) -> Any:
@@ -54,10 +64,10 @@ class Shadow(Run):
         return {}
 
 
-def shadow(kind: str, config: TrainConfig, facts: Mapping[str, Any]) -> Shadow:
-    """A run's shadow. Its folder goes when the program ends: a fit may be followed by a test."""
+def shadow(kind: str, config: TrainConfig, facts: Mapping[str, Any], kept_at: Path) -> Shadow:
+    """The shadow of the run at that place. Its folder goes when the program ends: a fit may be followed by a test."""
     described = {"kind": kind, "status": "running", "argv": [], "config": config.to_dict(), "inputs": {}, **facts}
     kept = ExitStack()
     folder = kept.enter_context(temporary_folder("samebits-process-"))
     atexit.register(kept.close)
-    return Shadow(folder, described)
+    return Shadow(folder, described, kept_at)

@@ -74,8 +74,8 @@ def test_each_becomes_a_setting(keywords: dict[str, Any], name: str, value: Any)
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"accelerator": "tpu"}, "accelerator: expected auto, cpu, gpu or cuda"),
-    ({"devices": 2}, "devices: expected 1"),
-    ({"devices": [0, 1]}, "devices: expected 1"),
+    ({"devices": 2}, "shards: expected a multiple of the 2 processes, got 1; give 2 shards"),
+    ({"devices": [0, 1]}, "devices: expected a number of processes, got"),
     ({"precision": "16-mixed"}, "precision: expected 32-true, 64-true or bf16-mixed"),
     ({"precision": []}, "precision: expected"),
     ({"deterministic": "warn"}, "deterministic: expected True or False"),
@@ -84,7 +84,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"max_epochs": 1.5}, "max_epochs"),
     ({"max_epochs": "3"}, "max_epochs"),
     ({"limit_train_batches": 1.5}, "limit_train_batches"),
-    ({"strategy": "ddp"}, "strategy=\"ddp\" is not offered: a Trainer runs in one process"),
+    ({"strategy": "ddp"}, "strategy=\"ddp\" is not offered: processes share the shards of a batch"),
     ({"profiler": "simple"}, "profiler=\"simple\" is not offered: profile the program"),
     ({"reload_dataloaders_every_n_epochs": 1}, "is not offered: an epoch's batches are planned"),
     ({"benchmark": True}, "is not offered"),

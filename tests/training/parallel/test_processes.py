@@ -23,8 +23,12 @@ class Line(Task):
     def training_step(self, batch: Any) -> torch.Tensor:
         x, y = batch
         loss: torch.Tensor = (torch.dropout(self.layer(x), 0.25, True) - y).square().mean()
-        self.log("loss", loss)
+        if self.training:
+            self.log("loss", loss)
         return loss
+
+    def validation_step(self, batch: Any) -> None:
+        self.log("val_loss", self.training_step(batch))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=0.05)
@@ -41,7 +45,7 @@ def fit(run: str, resume: bool = False, **changes: Any) -> Callable[[], None]:
     def act() -> None:
         new, old = ("", run) if resume else (run, "")
         with experiment("line", TrainConfig(**settings), run=new, resume=old) as opened:
-            Trainer(opened).fit(Line(), batches())
+            Trainer(opened).fit(Line(), batches(), batches(3))
 
     return act
 

@@ -1,0 +1,70 @@
+"""A process that is killed, stops, lags or is told to stop: the others end in time, say whom they lost, and can go on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import processes, running
+from tests.running import Kill
+from tests.training.parallel.test_processes import fit
+
+KILLS = [
+    (2, 1, Kill(4)),
+    (2, 0, Kill(3)),
+    (4, 2, Kill(2, hook="on_validation_batch_end")),
+    (4, 3, Kill(5, hook="on_before_backward")),
+    (2, 0, Kill(2, hook="on_save_checkpoint")),
+    (2, 1, Kill(7, signal.SIGTERM)),
+    (4, 0, Kill(1, signal.SIGINT)),
+    (4, 2, Kill(3, signal.SIGTERM, "on_validation_batch_end")),
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    assert processes.run(folder, 1, fit("run", checkpoint_every="2"))[0].code == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("world", "rank", "kill"), KILLS, ids=str)
+def test_the_others_end_and_any_number_goes_on(tmp_path: Path, whole: Path, world: int, rank: int, kill: Kill) -> None:
+    ended = processes.start(tmp_path, world, fit("run", checkpoint_every="2"), kills={rank: kill}).wait()
+    asked = kill.number != signal.SIGKILL
+    assert [done.code for done in ended] == [75 if asked or i != rank else -kill.number for i in range(world)], ended
+    lines = [line for done in ended for line in done.said.splitlines() if "go on with" in line]
+    said = f"{kill.number.name} received" if asked else f"process {rank} on "
+    assert len(lines) == 1, ended
+    assert said in lines[0]
+    assert "Traceback" not in str(ended)
+    assert running.manifest(tmp_path / "run")["status"] == ("running" if rank == 0 and not asked else "stopped")
+    for more, code in ((4 if world == 2 else 1, 0), (2, 0)):  # the second finds it finished
+        ended = processes.run(tmp_path, more, fit("run", resume=True))
+        assert [done.code for done in ended] == [code] * more, ended
+    assert running.results(tmp_path / "run") == running.results(whole)
+
+
+def test_one_that_hangs_is_named_and_ends_the_others(tmp_path: Path, whole: Path) -> None:
+    started = processes.start(tmp_path, 4, fit("run", checkpoint_every="2"), kills={2: Kill(5, signal.SIGSTOP)})
+    started.wait_until_stopped(2)
+    ended = started.wait(without=[2])
+    assert [done.code for done in ended] == [75, 75, -9, 75], ended
+    assert "process 2 on " in ended[0].said
+    assert "is lost: it gave no sign of life for 5 s; go on with resume=" in ended[0].said
+    assert [done.said for done in ended[1:]] == ["", "", ""]
+    assert running.manifest(tmp_path / "run")["status"] == "stopped"
+    processes.run(tmp_path, 2, fit("run", resume=True))
+    assert running.results(tmp_path / "run") == running.results(whole)
+
+
+def test_one_that_lags_is_waited_for(tmp_path: Path, whole: Path) -> None:
+    started = processes.start(tmp_path, 2, fit("run", checkpoint_every="2"), kills={1: Kill(5, signal.SIGSTOP)})
+    started.wait_until_stopped(1)
+    time.sleep(processes.LOST / 3)  # what a process that is waited for can be seen by
+    started.signal(signal.SIGCONT, 1)
+    assert [done.code for done in started.wait()] == [0, 0]
+    assert running.results(tmp_path / "run") == running.results(whole)
