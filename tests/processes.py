@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -72,11 +72,11 @@ class Started:
 
 def start(
     folder: Path, world: int, act: Callable[[], object], *, attempt: int = 0, lost: float = LOST,
-    settings: Callable[[int], dict[str, str]] = lambda rank: {}, kills: Mapping[int, Kill] = MappingProxyType({}),
+    settings: Sequence[Mapping[str, str]] = (), kills: Mapping[int, Kill] = MappingProxyType({}),
 ) -> Started:  # fmt: skip
     """Call ``act`` in ``world`` processes that are one group. What they say goes to said-RANK.txt in ``folder``.
 
-    ``settings`` gives what more stands in the environment of each, ``kills`` which signal one sends itself, and when;
+    ``settings`` is what more stands in the environment of each, ``kills`` which signal one sends itself, and when;
     ``attempt`` is the launcher's count of restarts.
     """
     store = TCPStore("127.0.0.1", 0, is_master=True, timeout=timedelta(seconds=60), wait_for_workers=False)
@@ -87,11 +87,12 @@ def start(
         os.close(go)
         os.read(ready, 1)  # a lock that the store's thread held in a fork would be held there forever
         loss.seconds = loss.Seconds(lost)
-        os.environ.update(
-            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
-            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(store.port), TORCHELASTIC_USE_AGENT_STORE="True",
-            TORCHELASTIC_RESTART_COUNT=str(attempt), **settings(rank),
-        )  # fmt: skip
+        given = {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCHELASTIC_RESTART_COUNT": str(attempt),
+        }  # fmt: skip
+        os.environ.update(given | dict(settings[rank] if settings else {}))
         if rank in kills:
             arm(kills[rank])
         act()

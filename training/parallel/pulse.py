@@ -195,8 +195,7 @@ class Pulse:
             self._found(NOBODY, f"what started the processes is gone from {os.environ['MASTER_ADDR']}")
         elif silent:
             more = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
-            why = "its connections broke, and it" if alarmed else "it"
-            self._found(silent[0], f"{more} is lost: {why} gave no sign of life for {limit:.2g} s")
+            self._found(silent[0], f"{more} is lost")
         elif gone and waits:
             self._found(gone[0], " ended before the others")
         elif self._waits > loss.seconds.stuck:
@@ -208,7 +207,9 @@ class Pulse:
     def _found(self, rank: int, what: str) -> Lost:
         """It is lost, whoever it is; the lowest of the processes that are heard says so."""
         if rank == self.rank:
-            what = f" did not answer for {loss.seconds.lost:g} s, and was given up by the others"
+            what = f" gave no sign of life for {loss.seconds.lost:g} s, and was given up by the others"
+        elif rank != NOBODY and what.endswith(" is lost"):
+            what += f": no sign of life for {max(1.0, self._silent[rank]):.0f} s"
         line = what if rank == NOBODY else f"process {rank} on {self._hosts[rank]}{what}"
         self._word.lost = rank
         self._lost = Lost(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -53,8 +54,7 @@ def test_one_that_hangs_is_named_and_ends_the_others(tmp_path: Path, whole: Path
     started.wait_until_stopped(2)
     ended = started.wait(without=[2])
     assert [done.code for done in ended] == [75, 75, -9, 75], ended
-    assert "process 2 on " in ended[0].said
-    assert "is lost: it gave no sign of life for 5 s; go on with resume=" in ended[0].said
+    assert re.search("\nprocess 2 on .* is lost: no sign of life for [56] s; go on with resume=", ended[0].said)
     assert [done.said for done in ended[1:]] == ["", "", ""]
     assert running.manifest(tmp_path / "run")["status"] == "stopped"
     processes.run(tmp_path, 2, fit("run", resume=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,15 @@ def batches(count: int = 6) -> FixedBatches:
     return FixedBatches([(torch.randn(8, 3, generator=draw), torch.randn(8, 2, generator=draw)) for _ in range(count)])
 
 
-def fit(run: str, resume: bool = False, **changes: Any) -> Callable[[], None]:
+def fit(
+    run: str, resume: bool = False, *, name: str = "line", inputs: dict[str, str] | None = None, **changes: Any
+) -> Callable[[], None]:
+    """A program that fits ``Line`` in a run of that folder."""
     settings = {"shards": 4, "max_epochs": 2, "device": "cpu", "progress": False, "log_every_n_steps": 1, **changes}
 
     def act() -> None:
         new, old = ("", run) if resume else (run, "")
-        with experiment("line", TrainConfig(**settings), run=new, resume=old) as opened:
+        with experiment(name, TrainConfig(**settings), run=new, resume=old, inputs=inputs) as opened:
             Trainer(opened).fit(Line(), batches(), batches(3))
 
     return act
@@ -71,3 +75,51 @@ def test_shards_that_cannot_be_dealt_out_are_refused(tmp_path: Path, world: int,
         assert done.code == 70
         assert expected in done.said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_failed_start_says_what_is_wrong_with_the_environment(tmp_path: Path) -> None:
+    for name, value, expected in (
+        ("WORLD_SIZE", "two", 'WORLD_SIZE: expected a number in the environment, as torchrun puts it there, got "two"'),
+        ("RANK", "", "RANK: expected a number in the environment"),
+        (
+            "MASTER_PORT",
+            "1",
+            "expected the other processes to be met at MASTER_ADDR '127.0.0.1', MASTER_PORT '1', got no answer",
+        ),
+    ):
+        settings = {name: value}
+        started = processes.start(tmp_path, 2, fit("run"), lost=0.5, settings=[settings, settings])
+        for done in started.wait():
+            assert done.code == 70
+            assert expected in done.said
+
+
+DIFFERENT: dict[str, dict[str, Any]] = {
+    "settings.seed: 0 → 1": {"seed": 1},
+    "settings.shards: 4 → 2": {"shards": 2},
+    "settings.max_epochs: 2 → 3": {"max_epochs": 3},
+    "kind: line → plane": {"name": "plane"},
+    "inputs.text: ": {"inputs": {"text": "b.txt"}},
+}
+
+
+@pytest.mark.parametrize("expected", DIFFERENT)
+def test_a_process_with_other_settings_data_or_code_is_named_once(tmp_path: Path, expected: str) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(name)
+    usual: dict[str, Any] = {"name": "line", "inputs": {"text": "a.txt"}}
+
+    def act() -> None:
+        fit("run", **usual | (DIFFERENT[expected] if os.environ["RANK"] == "1" else {}))()
+
+    ended = processes.run(tmp_path, 2, act)
+    assert [done.code for done in ended] == [70, 70]
+    assert f"process 1 on {os.uname().nodename}: expected what process 0 has, got other things ({expected}" in ended[0].said
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_does_not_change_numbers_may_differ(tmp_path: Path) -> None:
+    def act() -> None:
+        fit("run", devices=1 + int(os.environ["RANK"]), checkpoint_every="never", log_every_n_steps=0)()
+
+    assert [done.code for done in processes.run(tmp_path, 2, act)] == [0, 0]
