@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from examples.gan import GAN, ring
 from tests.together import same_in_all, together
 from training.config import TrainConfig
 from training.data.batches import FixedBatches
+from training.determinism import portable
+from training.determinism.unkept import Unkept
 from training.digest import weights_sha256
 from training.errors import ConfigError
 from training.loop.task import Task
@@ -168,6 +171,25 @@ def test_a_batch_in_shards_is_the_batch_as_a_whole(how: str) -> None:
     (one, norms), (eight, others) = train(1), train(8)
     assert torch.allclose(one, eight, atol=2e-5), (one - eight).abs().max()
     assert torch.allclose(norms, others, rtol=2e-3, atol=1e-4)
+
+
+class Modes(ByHand):
+    """Its parts run in threads: torch keeps modes and settings for each thread."""
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Any:
+        assert _get_current_dispatch_mode_stack()
+        assert torch.get_num_threads() == 1
+        assert torch.is_grad_enabled()
+        assert torch.is_autocast_enabled("cpu")
+        return super().training_step(batch, batch_idx)
+
+
+def test_modes_and_settings_hold_in_each_part() -> None:
+    config = TrainConfig(max_epochs=1, device="cpu", shards=4, progress=False, precision="bf16-mixed")
+    trainer = Trainer(config, logger=False)
+    with portable.portably(Unkept()):
+        trainer.fit(Modes("plain", draws=False), batches())
+    assert trainer.global_step == len(SIZES)
 
 
 class Wrong(ByHand):
