@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import pickle
 import signal
@@ -219,6 +220,9 @@ def test_where_checkpoints_go(side: Any, logs: str, root: bool, given: bool, tmp
         Path(fitted.checkpoint_callback.best_model_path).resolve()
         == tmp_path / beside / "checkpoints" / "epoch=0-step=2.ckpt"
     )
+    folder = fitted.checkpoint_callback.dirpath
+    assert isinstance(folder, str)
+    assert Path(folder).resolve() == tmp_path / beside / "checkpoints"
 
 
 @SIDES
@@ -411,3 +415,22 @@ def test_a_run_that_has_begun_keeps_its_logger(tmp_path: Path) -> None:
         fitted.logger = None
     with pytest.raises(ConfigError, match="max_time"):
         trainer(ours, logger=True, max_time="00:00:01:00").loggers = []
+
+
+METHODS = [
+    (room, name)
+    for room in ("Trainer", "LightningModule", "LightningDataModule", "Callback")
+    for name, method in inspect.getmembers(getattr(pl, room), inspect.isfunction)
+    if not name.startswith("_") and name not in vars(nn.Module) and hasattr(getattr(ours, room), name)
+]
+OWN_WORDS = {"task": "pl_module", "state": "state_dict", "words": "args", "named": "kwargs"}
+
+
+@pytest.mark.parametrize(("room", "name"), [*METHODS, ("", "seed_everything")])
+def test_methods_take_the_same_arguments_in_the_same_order(room: str, name: str) -> None:
+    mine, theirs = (inspect.signature(getattr(getattr(side, room, side), name)).parameters for side in (ours, pl))
+    if name == "log_dict":  # whose others are those of log
+        assert [each.kind for each in mine.values()][2:] == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
+    else:
+        there = [each for each in theirs if each != "cls"]
+        assert [OWN_WORDS.get(each, each) for each in mine][: len(there)] == there

@@ -113,7 +113,7 @@ class ModelCheckpoint(Checkpoint):
             raise ConfigError(
                 f"ModelCheckpoint: filename: expected names inside the folder, got {shortened(filename, 80)!r}"
             )
-        self.dirpath = None if not dirpath else Path(dirpath).expanduser().resolve()
+        self.dirpath = dirpath
         self.filename, self.monitor, self.mode, self.verbose = filename, monitor, mode, verbose
         self.save_top_k, self.save_last, self.save_weights_only = save_top_k, save_last, save_weights_only
         self.save_on_exception = save_on_exception
@@ -140,17 +140,26 @@ class ModelCheckpoint(Checkpoint):
         self._resumed_from: Path | None = None
         self._training = False
 
+    @property
+    def dirpath(self) -> str | None:
+        """The folder of the files; None where it is not known yet."""
+        return None if self._folder is None else str(self._folder)
+
+    @dirpath.setter
+    def dirpath(self, folder: str | Path | None) -> None:
+        self._folder = None if not folder else Path(folder).expanduser().resolve()
+
     # -- when ---------------------------------------------------------------------------------------------------------
 
     def setup(self, trainer: TrainerView, task: Task, stage: str) -> None:
-        if self.dirpath is None:
+        if self._folder is None:
             beside = trainer.checkpoint_dir or checkpoint_folder(trainer.loggers)
             if beside is None and stage != "fit":
                 return  # nothing is written
-            self.dirpath = Path(beside or Path(trainer.default_root_dir) / "checkpoints").resolve()
+            self._folder = Path(beside or Path(trainer.default_root_dir) / "checkpoints").resolve()
         self._training, self._due_since = False, None
         if stage == "fit" and not trainer.fast_dev_run:
-            there = {str(path) for path in self.dirpath.rglob(f"*{self.FILE_EXTENSION}")}
+            there = {str(path) for path in self._folder.rglob(f"*{self.FILE_EXTENSION}")}
             self._taken |= {path for path in there if is_inside(self._relative(path))}
 
     def on_fit_start(self, trainer: TrainerView, task: Task) -> None:
@@ -161,13 +170,13 @@ class ModelCheckpoint(Checkpoint):
         # A file that somebody resumes from, perhaps again, or in another folder, or in a fit of other settings: as in
         # Lightning, whatever is on the disk keeps its name, and what is remembered of another folder is not of this one.
         self._obsolete = ""
-        assert self.dirpath is not None
-        self._taken = {str(path) for path in self.dirpath.rglob(f"*{self.FILE_EXTENSION}")}
+        assert self._folder is not None
+        self._taken = {str(path) for path in self._folder.rglob(f"*{self.FILE_EXTENSION}")}
         self._saved_path = ""
         self._resumed_from = trainer.resumed_from
         if not self._resumed_from.exists():
-            self._resumed_from = self.dirpath / self._resumed_from.name  # moved, with its folder
-        elif self.dirpath not in self._resumed_from.parents:
+            self._resumed_from = self._folder / self._resumed_from.name  # moved, with its folder
+        elif self._folder not in self._resumed_from.parents:
             self.best_k_models = {}
             self.best_model_path = self.kth_best_model_path = self.last_model_path = ""
             self.best_model_score = self.current_score = None
@@ -341,8 +350,8 @@ class ModelCheckpoint(Checkpoint):
             return
         self._taken.add(path)
         self._give_up(trainer, replaced, path)
-        assert self.dirpath is not None
-        in_run = any((folder / "manifest.json").is_file() for folder in (self.dirpath, *self.dirpath.parents))
+        assert self._folder is not None
+        in_run = any((folder / "manifest.json").is_file() for folder in (self._folder, *self._folder.parents))
         try:
             for source, name in ((checkpoint.digest_path(target), checkpoint.digest_path(Path(path))), (target, Path(path))):
                 if source.exists():
@@ -353,11 +362,11 @@ class ModelCheckpoint(Checkpoint):
 
     def _give_up(self, trainer: TrainerView, replaced: str, path: str) -> None:
         """``replaced`` is to be deleted once ``path`` is written: if it is another in the folder, and not resumed from."""
-        assert self.dirpath is not None
+        assert self._folder is not None
         name = Path(replaced).parent.resolve() / Path(replaced).name  # of a link the link, not what it stands for
         kept = name == self._resumed_from or replaced not in self._own or replaced in self._listed_by_others(trainer)
         self._own = (self._own - {replaced}) | {path}
-        if replaced != path and self.dirpath in Path(replaced).parents and not kept:
+        if replaced != path and self._folder in Path(replaced).parents and not kept:
             for each in trainer.callbacks:
                 if isinstance(each, ModelCheckpoint):
                     each._taken.discard(replaced)
@@ -409,7 +418,7 @@ class ModelCheckpoint(Checkpoint):
             values.setdefault(name, 0)
         parts = [*([] if prefix is None else [prefix]), template.format(values), *([] if ver is None else [f"v{ver}"])]
         full = self.CHECKPOINT_JOIN_CHAR.join(parts) + self.FILE_EXTENSION
-        return full if self.dirpath is None else str(self.dirpath / full)
+        return full if self._folder is None else str(self._folder / full)
 
     @property
     def _default_name(self) -> str:
@@ -432,9 +441,9 @@ class ModelCheckpoint(Checkpoint):
 
     def to_yaml(self, filepath: str | Path | None = None) -> None:
         """Write the kept checkpoints' paths and scores; None is ``best_k_models.yaml`` in the folder."""
-        if filepath is None and self.dirpath is None:
+        if filepath is None and self._folder is None:
             raise ConfigError("ModelCheckpoint.to_yaml: expected a path, since no fit has given the folder yet; got None")
-        path = Path(filepath) if filepath is not None else Path(str(self.dirpath)) / "best_k_models.yaml"
+        path = Path(filepath) if filepath is not None else Path(str(self._folder)) / "best_k_models.yaml"
         atomic_write(path, as_yaml({name: score.item() for name, score in self.best_k_models.items()}))
 
     # -- state --------------------------------------------------------------------------------------------------------
@@ -470,8 +479,8 @@ class ModelCheckpoint(Checkpoint):
         """Whoever made the state chose the names in it: those of files that would be read, written over or deleted."""
         paths = {name: self._absolute(state[name], name) for name in PATHS}
         best = {self._absolute(path, "best_k_models"): score for path, score in state["best_k_models"].items()}
-        assert self.dirpath is not None
-        taken = {str(self.dirpath / path) for path in state["taken"] if is_inside(path)}  # these are but compared
+        assert self._folder is not None
+        taken = {str(self._folder / path) for path in state["taken"] if is_inside(path)}  # these are but compared
         if not all(isinstance(score, int | float) for score in best.values()):
             raise TypeError("best_k_models: expected a number for each name")
         if len(best) == self.save_top_k and paths["kth_best_model_path"] not in best:
@@ -489,13 +498,13 @@ class ModelCheckpoint(Checkpoint):
             self._obsolete = ""
 
     def _relative(self, path: str) -> str:
-        assert self.dirpath is not None
-        return str(Path(path).relative_to(self.dirpath)) if path and self.dirpath in Path(path).parents else path
+        assert self._folder is not None
+        return str(Path(path).relative_to(self._folder)) if path and self._folder in Path(path).parents else path
 
     def _absolute(self, path: Any, entry: str) -> str:
-        assert self.dirpath is not None
+        assert self._folder is not None
         where, may_be_link = f"the checkpoint's {entry}", self.save_last == "link"
-        return "" if path == "" else str(checkpoint.named(self.dirpath, path, where, self.FILE_EXTENSION, may_be_link))
+        return "" if path == "" else str(checkpoint.named(self._folder, path, where, self.FILE_EXTENSION, may_be_link))
 
     def _can_have_written(self, path: str) -> bool:
         """Whether a file is there that a Trainer wrote, under a name that the template or ``save_last`` makes."""

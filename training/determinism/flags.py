@@ -32,12 +32,13 @@ last_seed: int | None = None
 """The seed that ``seed_everything`` was given last: a Trainer without one of its own takes it."""
 
 
-def seed_everything(seed: int, workers: bool = False) -> int:
+def seed_everything(seed: int, workers: bool = False, verbose: bool = True) -> int:
     """Seed Python's, NumPy's and torch's global generators. Nothing of ours draws from them: this is for a user's own code.
 
     Args:
         seed: 0 … 2³²−1.
         workers: not needed: the workers of a DataLoader are seeded in any case.
+        verbose: not needed: nothing is printed.
 
     Returns:
         The seed.

@@ -227,6 +227,7 @@ class Trainer(Names):
         val_dataloaders: Any = None,
         datamodule: Any = None,
         ckpt_path: str | Path | None = None,
+        weights_only: bool | None = None,
         *,
         state: dict[str, Any] | None = None,
     ) -> None:
@@ -241,6 +242,7 @@ class Trainer(Names):
             ckpt_path: "last" goes on with the newest run of this kind that was killed or stopped, exactly where it was; so
                 does its folder. Of one that has ended, with these settings, the weights are loaded and nothing is trained.
                 The path of any other checkpoint begins a new run from there.
+            weights_only: not needed: checkpoints are read without running code, whatever it is.
             state: from ``Trainer.state``, or of a checkpoint (``training.checkpoint.load``): go on exactly where that was
                 taken, to the same bits as a fit that was never left.
 
@@ -273,6 +275,7 @@ class Trainer(Names):
         ckpt_path: str | Path | None = None,
         verbose: bool = True,
         datamodule: Any = None,
+        weights_only: bool | None = None,
     ) -> list[Metrics]:
         """Run validation once; returns the metrics of each source, as plain numbers. Arguments as of ``test``."""
         return self._evaluated("validate", "validation", model, dataloaders, ckpt_path, verbose, datamodule)
@@ -284,6 +287,7 @@ class Trainer(Names):
         ckpt_path: str | Path | None = None,
         verbose: bool = True,
         datamodule: Any = None,
+        weights_only: bool | None = None,
     ) -> list[Metrics]:
         """Run the test.
 
@@ -293,6 +297,7 @@ class Trainer(Names):
             ckpt_path: weights to load first: a path, or "best" or "last" of what a ModelCheckpoint wrote.
             verbose: whether to print the metrics as a table.
             datamodule: a DataModule in place of ``dataloaders``.
+            weights_only: not needed, as in ``fit``.
 
         Returns:
             The metrics of each source, as plain numbers by name; [] where there are no batches.
@@ -310,6 +315,7 @@ class Trainer(Names):
         datamodule: Any = None,
         return_predictions: bool | None = None,
         ckpt_path: str | Path | None = None,
+        weights_only: bool | None = None,
     ) -> Any:
         """What ``predict_step`` returns for each batch, in order; of several sources, a list of those lists.
 
