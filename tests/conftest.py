@@ -52,6 +52,7 @@ SLOW = {
         "training/run/test_resume.py",
         "training/run/test_seal.py",
         "training/run/test_verify.py",
+        "word2vec/test_processes.py",
         "training/*::test_left_*",
     ],
     "begins an interpreter that imports torch": [
