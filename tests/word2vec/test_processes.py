@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from word2vec.config import Word2VecConfig
 from word2vec.text import corpus
 from word2vec.train import train_word2vec
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 WRITTEN = ("metrics.jsonl", "ledger.jsonl", "vectors.txt", "vectors.bin", "vocab.tsv")
 SKIPGRAM, CBOW = {"architecture": "skipgram"}, {"architecture": "cbow"}
 
@@ -223,3 +226,15 @@ def test_what_is_wrong_with_the_text_is_said_once(tmp_path: Path) -> None:
     assert [len(done.said.splitlines()) for done in ended] == [1, 0]
     assert "text:2: expected UTF-8" in ended[0].said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA is Linux's")
+def test_tables_that_one_process_has_no_memory_for_are_trained_by_four(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.word2vec.limited", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    ((code, said),) = found["1"]
+    assert code == 1
+    assert said.startswith("not enough memory")
+    assert [code for code, _ in found["4"]] == [0] * 4, found["4"]
+    assert (tmp_path / "by-4" / "vectors.bin").stat().st_size > 60_000 * 256 * 4

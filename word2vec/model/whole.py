@@ -17,7 +17,7 @@ from torch import Tensor
 
 from word2vec.model.columns import Chunks, Columns
 
-BLOCK = 1 << 20
+BLOCK = 1 << 18
 """Numbers of a table that travel at a time."""
 
 

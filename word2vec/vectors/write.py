@@ -32,15 +32,18 @@ def write_table(
     n, d = matrix.shape
     if n == 0 or d == 0 or len(words) != n:
         raise DataError(f"{path}: expected a vector for each of {len(words)} words, got {n} of {d} dimensions")
-    if not (finite := np.isfinite(matrix).all(axis=1)).all():
-        raise DataError(f"{path}: expected finite numbers, got NaN or infinity for {words[int(np.argmin(finite))]!r}")
+    step = max(1, (1 << 14) // d)
+    for i in range(0, n, step):
+        if not (finite := np.isfinite(matrix[i : i + step]).all(axis=1)).all():
+            raise DataError(
+                f"{path}: expected finite numbers, got NaN or infinity for {words[i + int(np.argmin(finite))]!r}"
+            )
     raw = _encoded(path, words, form)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         # No name and no time in the gzip header: the same vectors are the same bytes.
         stream = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if str(path).endswith(".gz") else file
         if form != "glove":
             stream.write(f"{n} {d}\n".encode())
-        step = max(1, (1 << 14) // d)
         for i in range(0, n, step):
             part = matrix[i : i + step]
             rows = [row.tobytes() for row in part.astype("<f4")] if form == "binary" else decimals.format_rows(part)
