@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from training import checkpoint
-from training.bar import say
+from training.bar import is_first, say
 from training.callbacks.on_exception_checkpoint import save_quietly
 from training.errors import CheckpointError, ConfigError, DiskError
 from training.files import atomic_link, atomic_write, is_inside
@@ -156,11 +156,10 @@ class ModelCheckpoint(Checkpoint):
             beside = trainer.checkpoint_dir or checkpoint_folder(trainer.loggers)
             if beside is None and stage != "fit":
                 return  # nothing is written
-            self._folder = Path(beside or Path(trainer.default_root_dir) / "checkpoints").resolve()
+            self._folder = trainer.first(Path(beside or Path(trainer.default_root_dir) / "checkpoints").resolve)
         self._training, self._due_since = False, None
         if stage == "fit" and not trainer.fast_dev_run:
-            there = {str(path) for path in self._folder.rglob(f"*{self.FILE_EXTENSION}")}
-            self._taken |= {path for path in there if is_inside(self._relative(path))}
+            self._taken |= {path for path in self._on_disk(trainer) if is_inside(self._relative(path))}
 
     def on_fit_start(self, trainer: TrainerView, task: Task) -> None:
         self._resumed_from = None
@@ -171,7 +170,7 @@ class ModelCheckpoint(Checkpoint):
         # Lightning, whatever is on the disk keeps its name, and what is remembered of another folder is not of this one.
         self._obsolete = ""
         assert self._folder is not None
-        self._taken = {str(path) for path in self._folder.rglob(f"*{self.FILE_EXTENSION}")}
+        self._taken = self._on_disk(trainer)
         self._saved_path = ""
         self._resumed_from = trainer.resumed_from
         if not self._resumed_from.exists():
@@ -186,7 +185,7 @@ class ModelCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         by_steps = self.every_n_train_steps >= 1 and trainer.global_step % self.every_n_train_steps == 0
-        if not self._time_is_over() and not by_steps:
+        if not self._time_is_over(trainer) and not by_steps:
             return
         if not task.automatic_optimization and self._skip(trainer):
             return
@@ -205,14 +204,20 @@ class ModelCheckpoint(Checkpoint):
             self._save_best(trainer)
             self._save_last(trainer)
 
-    def _time_is_over(self) -> bool:
-        """Whether a save by time is due; then the time begins anew."""
+    def _on_disk(self, trainer: TrainerView) -> set[str]:
+        """The checkpoints that are in the folder, as process 0 sees it."""
+        folder = self._folder
+        assert folder is not None
+        return trainer.first(lambda: {str(path) for path in folder.rglob(f"*{self.FILE_EXTENSION}")})
+
+    def _time_is_over(self, trainer: TrainerView) -> bool:
+        """Whether a save by time is due, by the clock of process 0; then the time begins anew."""
         if self.train_time_interval is None or self._due_since is None:
             return False
-        now = monotonic()
-        if now - self._due_since < self.train_time_interval.total_seconds():
+        due = self._due_since + self.train_time_interval.total_seconds()
+        if not trainer.first(lambda: monotonic() >= due):
             return False
-        self._due_since = now
+        self._due_since = monotonic()
         return True
 
     def on_train_epoch_end(self, trainer: TrainerView, task: Task) -> None:
@@ -327,7 +332,8 @@ class ModelCheckpoint(Checkpoint):
         name = self.format_checkpoint_name(self._candidates(trainer), self.CHECKPOINT_NAME_LAST)
         path = self._free_name(trainer, name, self.last_model_path)
         previous, self.last_model_path = self.last_model_path, path
-        if self.save_last == "link" and self.save_top_k != 0 and self._saved_path and Path(self._saved_path).exists():
+        target = Path(self._saved_path)
+        if self.save_last == "link" and self.save_top_k != 0 and self._saved_path and trainer.first(target.exists):
             self._link(trainer, path, previous)
         else:
             self._save(trainer, path, previous)
@@ -354,7 +360,7 @@ class ModelCheckpoint(Checkpoint):
         in_run = any((folder / "manifest.json").is_file() for folder in (self._folder, *self._folder.parents))
         try:
             for source, name in ((checkpoint.digest_path(target), checkpoint.digest_path(Path(path))), (target, Path(path))):
-                if source.exists():
+                if is_first() and source.exists():
                     atomic_link(source, name, symbolic=not in_run)
         except OSError as error:
             raise DiskError(f"{path}: the link to {target.name} could not be made ({error.strerror})") from error
@@ -374,7 +380,8 @@ class ModelCheckpoint(Checkpoint):
 
     def _remove_obsolete(self) -> None:
         if self._obsolete:
-            checkpoint.remove(Path(self._obsolete))
+            if is_first():
+                checkpoint.remove(Path(self._obsolete))
             self._obsolete = ""
 
     def _listed_by_others(self, trainer: TrainerView) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from training import checkpoint
-from training.bar import say
+from training.bar import is_first, say
 from training.errors import ConfigError, Preempted
 from training.files import is_inside
 from training.loop.callback import Checkpoint
@@ -63,7 +63,7 @@ class OnExceptionCheckpoint(Checkpoint):
             save_quietly(save, exception)
 
     def teardown(self, trainer: TrainerView, task: Task, stage: str) -> None:
-        if stage == "fit":
+        if stage == "fit" and is_first():
             checkpoint.remove(Path(self.ckpt_path))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from training.bar import is_first
 from training.data.tensors import map_tensors
 from training.errors import ConfigError
 from training.loop.callback import Callback
@@ -81,7 +82,7 @@ class BasePredictionWriter(Callback):
             kept = outputs if trainer.device.type == "cpu" else map_tensors(outputs, torch.Tensor.cpu)
             self._predictions.setdefault(dataloader_idx, []).append(kept)
             self._ids.setdefault(dataloader_idx, []).append(ids)
-        if self.interval != "epoch":
+        if self.interval != "epoch" and is_first():
             self.write_on_batch_end(trainer, task, outputs, ids, batch, batch_idx, dataloader_idx)
 
     def on_predict_epoch_end(self, trainer: TrainerView, task: Task) -> None:
@@ -89,4 +90,6 @@ class BasePredictionWriter(Callback):
             return
         predictions, ids = list(self._predictions.values()), list(self._ids.values())
         self._predictions, self._ids = {}, {}
+        if not is_first():  # what is written, one process writes
+            return
         self.write_on_epoch_end(trainer, task, predictions[0] if len(predictions) == 1 else predictions, ids)

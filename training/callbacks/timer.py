@@ -90,7 +90,7 @@ class Timer(Callback):
     def on_fit_start(self, trainer: TrainerView, task: Task) -> None:
         if self.duration is None:
             return
-        if self._stopped and self.time_elapsed() < self.duration:
+        if self._stopped and not self._is_over(trainer):
             trainer.should_stop = self._stopped = False  # there is more time now than when it ended the fit
         if self.interval == "step" or trainer.stage == "start":  # else it has its look at the epoch's end
             self._check(trainer)
@@ -125,12 +125,17 @@ class Timer(Callback):
         self._start[stage], self._end[stage] = monotonic(), None
 
     def _check(self, trainer: TrainerView) -> None:
-        if self.duration is None or self.time_elapsed() < self.duration:
+        if not self._is_over(trainer):
             return
         if not trainer.should_stop:
             trainer.should_stop = self._stopped = True
         if self.verbose:
             say(f"Timer: {timedelta(seconds=int(self.time_elapsed()))} have passed; the fit is to stop")
+
+    def _is_over(self, trainer: TrainerView) -> bool:
+        """Whether the time is, by the clock of process 0."""
+        duration = self.duration
+        return duration is not None and trainer.first(lambda: self.time_elapsed() >= duration)
 
     # -- state --------------------------------------------------------------------------------------------------------------
 

@@ -114,6 +114,7 @@ def _run_epoch(session: Session, val: list[Batches]) -> None:
         _note_cut(session)
         session.seed("epoch end", progress.current_epoch)
         session.call("on_train_epoch_end")
+        session.agree()
     _log_epoch(session)
     close(plan)  # a limit may have ended the epoch before its last batch
     progress.current_epoch += 1
@@ -183,6 +184,7 @@ def _train_batch(session: Session, batch: Any) -> None:
             step_schedulers(session, "epoch", on_plateau=False)
     progress.stage = "stepped"  # before the hooks: a checkpoint that they write is of after the step
     session.call("on_train_batch_end", outputs, batch, progress.batch_idx)
+    session.agree()
     session.results.batch = None  # whose memory the next one may need
 
 
@@ -211,6 +213,7 @@ def _validate(session: Session, val: list[Batches]) -> None:
         session.progress.stage, session.resume_point = "finish", None
 
     evaluate(session, "validation", val, session.batches_to_run("val", val), when_final=when_final)
+    session.agree()
 
 
 def _log_epoch(session: Session) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
-from training.errors import ConfigError
+import torch
+from torch import Tensor
+
+from training.data.tensors import map_tensors
+from training.errors import ConfigError, ReproducibilityError
 from training.generators import state_of
 from training.loop.attributes import holders, mark, values_of
 from training.loop.metric_objects import metrics_of, state_of_metric
@@ -105,11 +110,13 @@ class Watch:
     very first they pass for what is made once, such as tables.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, batch: Any) -> None:
         self._bindings = Bindings(session)
         n = session.watched
         session.watched += 1
         self._kept = Kept(session, tensors=False) if n & (n - 1) == 0 else None
+        if self._kept is not None and session.group.world > 1:
+            _check_alike(session, batch)
         self._first = n == 0
         self._before = {} if self._kept is None else self._kept.marks()
 
@@ -139,3 +146,22 @@ class Watch:
     def names(self, found: list[dict[str, Any]]) -> list[str]:
         """What ``take`` gave, by name."""
         return self._bindings.names(found)
+
+
+def _check_alike(session: Session, batch: Any) -> None:
+    """ReproducibilityError where the processes have not read the same batch."""
+    digest = hashlib.sha256()
+
+    def add(tensor: Tensor) -> Tensor:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        if tensor.layout is torch.strided:
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return tensor
+
+    map_tensors(batch, add)
+    found = session.group.gather(digest.digest())
+    if odd := [rank for rank, each in enumerate(found) if each != found[0]]:
+        raise ReproducibilityError(
+            f"{session.progress.where()}: expected the same batch in all processes, which share the work on it, got another "
+            f"in process {odd[0]}; its data must not hang on the process, nor on the clock, and needs no DistributedSampler"
+        )

@@ -44,6 +44,36 @@ class DummyLogger:
         """Nothing."""
 
 
+NAMES = ("name", "version", "save_dir", "log_dir", "root_dir")
+
+
+class Quiet:
+    """A logger in a process that does not write: it tells where the first process's writes, and does nothing else."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger, self.experiment = logger, Silent()
+        self.told: dict[str, Any] = {}
+        """Its names and folders, as in the first process."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Any]:
+        return type(self._logger)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_logger", "told"):  # not there yet, in a copy that is being made
+            raise AttributeError(name)
+        if name in self.told:
+            return self.told[name]
+        value = getattr(self._logger, name)
+        return (lambda *arguments, **named: None) if callable(value) else value
+
+
+def names_of(logger: Any) -> dict[str, Any]:
+    """Where a logger writes, for the other processes to know."""
+    found = {name: getattr(logger, name) for name in NAMES if hasattr(logger, name)}
+    return {name: value if isinstance(value, int | None) else str(value) for name, value in found.items()}
+
+
 def begin_loggers(loggers: Sequence[Any], task: Any, hyperparameters: Mapping[str, Any] | None = None) -> None:
     """Before a fit, a validation, a test or a prediction runs: hyperparameters, if there are any, and the model's graph."""
     for logger in loggers:

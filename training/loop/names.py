@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -52,8 +52,18 @@ class Of(Generic[V]):
         setattr(getattr(trainer, self.holder), self.name, value)
 
 
+class OfGroup:
+    """An attribute that the Trainer has of the processes that share its work."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, trainer: Names, owner: type) -> Any:
+        return self if trainer is None else getattr(trainer.session.group, self.name)
+
+
 class Names:
-    """Attributes of Lightning's Trainer, read off the session. One process: rank 0 of 1."""
+    """Attributes of Lightning's Trainer, read off the session."""
 
     session: Session
     default_root_dir: str
@@ -63,11 +73,19 @@ class Names:
     _own_loggers: list[MetricsLogger]
     _dummies: list[MetricsLogger]
 
-    world_size = num_nodes = num_devices = 1
-    global_rank = local_rank = node_rank = 0
-    is_global_zero = True
     reload_dataloaders_every_n_epochs, barebones = 0, False
     scaler = distributed_sampler_kwargs = None
+
+    # -- which process this is --------------------------------------------------------------------------------------------
+
+    world_size, global_rank, is_global_zero = OfGroup("world"), OfGroup("rank"), OfGroup("writes")
+    local_rank, node_rank = OfGroup("local_rank"), OfGroup("node_rank")
+    num_devices, num_nodes = OfGroup("local_world"), OfGroup("nodes")
+
+    def first(self, function: Callable[[], V]) -> V:
+        """What ``function`` gives in process 0, which alone runs it: told to all, which must come here together."""
+        found: V = self.session.group.first(function)
+        return found
 
     # -- who takes part -------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from training.data.batches import Batches, has, length
 from training.data.data_module import DataModule
 from training.data.hooks import TRANSFERS, DataHooks, transfer_hooks
 from training.data.tensors import move
-from training.errors import ConfigError
+from training.errors import ConfigError, portable
 from training.generators import Keys, set_generators
 from training.hyperparameters import hyperparameters_to_log
 from training.loop import cadence
@@ -30,7 +30,7 @@ from training.loop.device import choose_device, convert, made_in, precision
 from training.loop.gradients import gradient_norm, gradients
 from training.loop.hooks import Hooks, original, overridden, refuse_iterators, refuse_old_hooks, takes_index
 from training.loop.logged_metrics import MetricTensors, Results
-from training.loop.loggers import begin_loggers, finish_loggers, save_loggers
+from training.loop.loggers import Quiet, begin_loggers, finish_loggers, names_of, save_loggers
 from training.loop.optimizers import CountingOptimizer, Scheduler
 from training.loop.progress import FitProgress
 from training.loop.states import RunningStage, TrainerFn, TrainerState, TrainerStatus
@@ -49,6 +49,10 @@ class MetricsLogger(Protocol):
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Scalars by name, at a global step."""
         ...
+
+
+def _is_ours(callback: Callback) -> bool:
+    return type(callback).__module__.startswith("training.")
 
 
 class _Chains(dict[str, Chain | tuple[()]]):
@@ -187,6 +191,8 @@ class Session:
         check_keys(self.callbacks)
         self.has_loggers = bool(loggers)
         self.loggers = [] if self.fast_dev_run else list(loggers)
+        if not self.group.writes:  # a run's own is silent there already
+            self.loggers = [each if hasattr(each, "manifest") else cast(MetricsLogger, Quiet(each)) for each in self.loggers]
         self.keep_going, self.checkpoint_dir = keep_going, checkpoint_dir
 
     def __getstate__(self) -> dict[str, Any]:
@@ -260,7 +266,8 @@ class Session:
         try:
             if datamodule is not None:
                 datamodule.trainer = self.view
-            self._call_data("prepare_data", datamodule, task)
+            self._share_loggers()
+            self._prepare_data(datamodule, task)
             self._call_data("setup", datamodule, stage=stage)
             self.call("setup", stage=stage)
             with made_in(self.config.precision):
@@ -268,6 +275,8 @@ class Session:
             task.to(self.device)
             if self.config.precision == "64-true":
                 task.double()
+            if task.cuts_batches:  # initial weights need not be seeded
+                self.group.share([each.detach() for each in (*task.parameters(), *task.buffers())])
             self.own_gradients = overridden(task, "ledger_tensors", Task)
             self.uses_generators = task.uses_generators
             if stage != "fit":  # there it is after on_fit_start
@@ -282,6 +291,31 @@ class Session:
                 hook(error)
             finish_loggers(self.loggers, error)
             raise
+
+    def _share_loggers(self) -> None:
+        """Where the first process's loggers write, all know."""
+        if self.group.world > 1 and self.loggers:
+            told = self.group.broadcast([names_of(each) for each in self.loggers] if self.group.writes else None)
+            for logger, names in zip(self.loggers, told, strict=True):
+                if type(logger) is Quiet:
+                    logger.told = names
+
+    def _prepare_data(self, *owners: DataHooks | None) -> None:
+        """prepare_data, which may download and write: once on each machine, before any process goes on."""
+        error: Exception | None = None
+        if self.group.local_rank == 0:
+            try:
+                self._call_data("prepare_data", *owners)
+            except Exception as found:
+                error = portable(found, self.group.rank, self.group.world)
+        for each in self.group.gather(error):
+            if each is not None:
+                raise each
+
+    def agree(self) -> None:
+        """Whether to stop is process 0's word, as far as a hook of users' code may have asked for it."""
+        if self.group.world > 1 and (self.task.keeps_attributes or any(not _is_ours(each) for each in self.callbacks)):
+            self.progress.should_stop = self.group.broadcast(self.progress.should_stop)
 
     @staticmethod
     def _call_data(hook: str, *owners: DataHooks | None, **named: Any) -> None:

@@ -89,7 +89,7 @@ def forward_backward(
     counts = [0 if part is None else task.loss_count(part) for part in parts]
     parameters = [p for p in task.parameters() if p.requires_grad]
     held = [p.grad for p in parameters]
-    buffers, tree, told, watch = Buffers(task), Tree(), list[Told](), Watch(session)
+    buffers, tree, told, watch = Buffers(task), Tree(), list[Told](), Watch(session, batch)
     for shard in group.own:
         for p in parameters:
             p.grad = None

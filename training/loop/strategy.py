@@ -52,15 +52,14 @@ class CUDAAccelerator(Accelerator):
 
 
 class Strategy:
-    """One process: there is nobody to wait for, or to exchange tensors with."""
+    """The processes that share the work. What one of them knows outside of a step, the others know, too."""
 
-    world_size = num_nodes = 1
-    global_rank = local_rank = node_rank = 0
-    is_global_zero = True
     launcher = None
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self._session, group = session, session.group
+        self.world_size, self.num_nodes, self.is_global_zero = group.world, group.nodes, group.writes
+        self.global_rank, self.local_rank, self.node_rank = group.rank, group.local_rank, group.node_rank
 
     @property
     def root_device(self) -> torch.device:
@@ -90,20 +89,23 @@ class Strategy:
         return self._session.schedulers
 
     def barrier(self, name: str | None = None) -> None:
-        """Wait for the other processes, of which there are none."""
+        """Wait for the other processes."""
+        self._session.group.gather(None)
 
     def broadcast(self, obj: V, src: int = 0) -> V:
-        """What the first process has."""
-        return obj
+        """What a process has, the first one if no other is named."""
+        found: V = self._session.group.gather(obj)[src]
+        return found
 
     def reduce(self, tensor: V, *args: Any, **kwargs: Any) -> V:
-        """The mean, or the sum, over all processes."""
+        """As it is: a step's values are added up over its parts already."""
         return tensor
 
     def all_gather(self, tensor: V, group: Any = None, sync_grads: bool = False) -> V:
-        """The tensors of all processes; of a single one as it is."""
+        """As it is, since all processes have the same."""
         return tensor
 
     def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
         """Whether all processes, or any, say so."""
-        return decision
+        said = [bool(each) for each in self._session.group.gather(decision)]
+        return False not in said if all else True in said

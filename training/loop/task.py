@@ -181,13 +181,13 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
 
     @property
     def local_rank(self) -> int:
-        """The number of this process on its machine: there is one."""
-        return 0
+        """The number of this process on its machine."""
+        return self._trainer.local_rank if self._trainer else 0
 
     @property
     def global_rank(self) -> int:
-        """The number of this process: there is one."""
-        return 0
+        """The number of this process among those that share the work."""
+        return self._trainer.global_rank if self._trainer else 0
 
     @property
     def shard(self) -> tuple[int, ...]:
@@ -277,7 +277,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         return self.train()
 
     def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
-        """What the processes have, together. With one process: ``data``, its numbers as tensors."""
+        """``data``, its numbers as tensors: what one process knows outside of a step, the others know, too."""
         return as_tensors(data, self.device)
 
     def log(

@@ -143,7 +143,7 @@ class Turns:
         self.turns = [Turn(Told(i, counts[i]), parts[i], counts[i] / max(1, self.count)) for i in group.own]
         self.parameters = [p for p in task.parameters() if p.requires_grad]
         self._tables = tables(task, self.parameters)
-        self._buffers, self._watch = Buffers(task), Watch(session)
+        self._buffers, self._watch = Buffers(task), Watch(session, batch)
         self._places = {id(p): i for i, p in enumerate(self.parameters)}
         self._summed: list[tuple[Tensor, int] | None] = [None] * len(self.parameters)
         """The last sums, with their versions: a shard may have added to one since."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from training.config import TrainConfig
 from training.loop.states import TrainerState
+
+V = TypeVar("V")
 
 
 class TrainerView(Protocol):
@@ -53,6 +55,17 @@ class TrainerView(Protocol):
     @property
     def shard(self) -> int | None:
         """The part of the training batch that is being run; None where it has one part."""
+
+    @property
+    def global_rank(self) -> int:
+        """The number of this process among those that share the work."""
+
+    @property
+    def local_rank(self) -> int:
+        """Its number on its machine."""
+
+    def first(self, function: Callable[[], V]) -> V:
+        """What ``function`` gives in process 0, which alone runs it: told to all, which must come here together."""
 
     @property
     def turn(self) -> Any:

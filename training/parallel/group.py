@@ -56,6 +56,26 @@ class Group:
         """Whether this is the process that writes the run."""
         return self.rank == 0
 
+    @property
+    def local_rank(self) -> int:
+        """The number of this process on its machine."""
+        return _number("LOCAL_RANK", 0) if self.world > 1 else 0
+
+    @property
+    def local_world(self) -> int:
+        """How many of them are on this machine."""
+        return _number("LOCAL_WORLD_SIZE", self.world) if self.world > 1 else 1
+
+    @property
+    def nodes(self) -> int:
+        """How many machines there are, with as many processes each."""
+        return self.world // self.local_world
+
+    @property
+    def node_rank(self) -> int:
+        """The number of this machine."""
+        return self.rank // self.local_world
+
     def gather(self, value: Any) -> list[Any]:
         """What each process gives, by rank. Anything that pickle takes; they are processes of one user's one program."""
         if self.world == 1:
@@ -115,7 +135,10 @@ class Group:
         if self.world > 1:
             with _exchange():
                 for each in tensors:
-                    dist.broadcast(each.contiguous().view(-1) if each.is_contiguous() else each, src=0)
+                    whole = each.contiguous()
+                    dist.broadcast(_bytes(whole.view(-1)), src=0)
+                    if whole is not each:
+                        each.copy_(whole)
                 _wait_for_gpu(tensors)
 
     def to_first(self, tensor: Tensor) -> list[Tensor]:
