@@ -6,11 +6,15 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Iterator
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.utilities.combined_loader import CombinedLoader as Lightnings
 
+import training.lightning_names as ours
+from tests.pairwise import pairwise
 from tests.training.data.toydata import batches, drawn, loader, read, same
 from training import CombinedLoader
 from training.data.combined import MODES
@@ -137,3 +141,51 @@ def test_users_batches_take_part_and_workers_end() -> None:
     source.close()
     with pytest.raises(ConfigError, match="mode: expected one of min_size, max_size_cycle, max_size, sequential, got 'max'"):
         CombinedLoader([], "max")
+
+
+EVALUATIONS: dict[str, list[Any]] = {
+    "mode": list(MODES),
+    "sizes": [(8, 4), (5, 9), (2, 2)],
+    "limit": [1.0, 2, 0.5, 0],
+    "verb": ["fit", "validate", "test"],
+}
+
+
+def evaluated(side: Any, mode: str, sizes: tuple[int, int], limit: Any, verb: str) -> Any:
+    """What the steps of ``verb`` see of a CombinedLoader, and its results."""
+    seen: list[Any] = []
+
+    class Model(side.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self.layer(batch["a"][:, None].float()).sum()
+
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
+            seen.append((repr(batch), batch_idx, dataloader_idx))
+            self.log("mean", float(batch_idx), batch_size=2)
+
+        test_step = validation_step
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    source = {name: loader(list(range(n)), batch_size=2) for name, n in zip("ab", sizes, strict=True)}
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    limits = {"limit_val_batches": limit, "limit_test_batches": limit, "limit_train_batches": 1}
+    trainer = side.Trainer(max_epochs=1, accelerator="cpu", **limits, **quiet)
+    both = side.utilities.CombinedLoader(source, mode)
+    try:
+        given_loaders = (side.utilities.CombinedLoader(source, "min_size"), both) if verb == "fit" else (both,)
+        results = getattr(trainer, verb)(Model(), *given_loaders, **({} if verb == "fit" else {"verbose": False}))
+    except Exception as error:  # a share of a loader that is less than a batch
+        return str(type(error).__name__ in ("ConfigError", "MisconfigurationException"))
+    return seen, results, {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("row", pairwise(EVALUATIONS), ids=lambda row: "-".join(map(str, row.values())))
+def test_evaluation_reads_it_as_there(row: dict[str, Any]) -> None:
+    assert evaluated(ours, **row) == evaluated(pl, **row)

@@ -158,6 +158,7 @@ def test_an_optimizer_toggles_the_module(side: Any) -> None:
 
     def step(self: Any, batch: Any, batch_idx: int) -> None:
         first, _ = self.optimizers()
+        assert repr(first).endswith(repr(first.optimizer))
         with first.toggle_model(sync_grad=True):
             seen.extend(each.requires_grad for each in self.layer.parameters())
             self.manual_backward(self.layer(batch).square().mean())

@@ -150,6 +150,14 @@ def test_one_process_has_nobody_to_wait_for(side: Any) -> None:
     assert strategy.reduce_boolean_decision(True)
 
 
+@SIDES
+def test_parts_of_a_program_are_marked_for_a_profiler(side: Any) -> None:
+    profiler, seen = trainer(side).profiler, []
+    with profiler.profile("reading"):
+        seen.append(profiler.start("a part"))
+    assert [*seen, profiler.stop("a part"), profiler.describe(), profiler.summary()] == [None, None, None, ""]
+
+
 def test_a_hook_sees_that_sigterm_came(tmp_path: Path) -> None:
     seen = []
 

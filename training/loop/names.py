@@ -17,6 +17,7 @@ from training.errors import ConfigError
 from training.loop.device import made_in
 from training.loop.loops import EvaluationLoop, FitLoop
 from training.loop.optimizers import Scheduler
+from training.loop.profiler import PassThroughProfiler
 from training.loop.session import MetricsLogger, Session
 from training.loop.snapshot import capture
 from training.loop.states import RunningStage, TrainerFn, TrainerState, TrainerStatus
@@ -279,6 +280,11 @@ class Names:
         return self.predict_loop.max_batches
 
     # -- where it runs --------------------------------------------------------------------------------------------------
+
+    @property
+    def profiler(self) -> PassThroughProfiler:
+        """Takes all calls, and measures nothing."""
+        return PassThroughProfiler()
 
     @property
     def strategy(self) -> Strategy:

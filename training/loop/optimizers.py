@@ -94,6 +94,10 @@ class CountingOptimizer:
             self._after()
         return result
 
+    def __repr__(self) -> str:
+        """As the optimizer's."""
+        return repr(self.optimizer)
+
     @property
     def regrouped(self) -> bool:
         """Whether its parameter groups are others than when it was made."""

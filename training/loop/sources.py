@@ -77,7 +77,9 @@ class Data:
 
         if split == "train":
             return [batches(CombinedLoader(source, "max_size_cycle") if _is_several(source) else source, split)]
-        if isinstance(source, CombinedLoader):
+        if (
+            isinstance(source, CombinedLoader) and source.mode == "sequential"
+        ):  # in other modes it is one, of batches of each
             return [batches(each, f"{split}/{i}") for i, each in enumerate(source.flattened)]
         if _is_several(source):
             parts = list(source.values()) if isinstance(source, Mapping) else list(source)
