@@ -286,6 +286,16 @@ def test_what_is_told_of_a_fit_that_may_not_be_meant(tmp_path: Path, capsys: pyt
     for more in ({"limit_val_batches": 0, **logs}, {}):
         assert told(trainer(ours, **more), validates, loader()) == ""
     assert told(trainer(ours, **logs), module(ours), loader()) == ""
+    for verb in ("validate", "test", "predict"):
+        steps = module(ours, **{f"{verb.replace('validate', 'validation')}_step": lambda self, batch, batch_idx: None})
+        assert told(trainer(ours), steps, empty, verb=verb) == f"{verb}: the data have no batches: nothing is run\n"
+    for first in (True, False):
+
+        def forgets(self: Any, batch: Any, batch_idx: int, first: bool = first) -> Any:
+            return None if (batch_idx == 0) is first else self.layer(batch).square().mean()
+
+        returned = told(trainer(ours), module(ours, training_step=forgets), loader())
+        assert ("training_step returned None for the first batch" in returned) is first
 
     class Counts(ours.Callback):
         def state_dict(self) -> dict[str, Any]:

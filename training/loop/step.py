@@ -43,6 +43,8 @@ def take_step(session: Session, batch: Any, batch_idx: int) -> Any:
     """The batch's step. Returns its outputs, for the hooks."""
     if session.automatic:
         outputs = automatic_step(session, batch, batch_idx)
+        if not outputs and session.progress.total_batches == 0:  # where a return was forgotten, it shows in the first batch
+            session.tell("fit: training_step returned None for the first batch: where it does, no loss is minimized")
     elif session.cuts_batches:
         outputs = Turns(session, batch, batch_idx, lambda part: manual_step(session, part, batch_idx)).run()
     else:

@@ -331,6 +331,7 @@ class Trainer(Names):
             session.task.zero_grad()
             with data.sources() as (sources, _):
                 limits = session.batches_of[TrainerFn.PREDICTING] = session.batches_to_run("predict", sources)
+                self._tell_of_none("predict", "predict", limits)
                 outputs = evaluate(session, "predict", sources, limits, keep=return_predictions is not False).outputs
         if return_predictions is False:
             return None
@@ -377,6 +378,7 @@ class Trainer(Names):
             session.task.zero_grad()
             with data.sources() as (sources, _):
                 limits = session.batches_of[TrainerFn(stage)] = session.batches_to_run(split, sources)
+                self._tell_of_none(stage, split, limits)
                 metrics = evaluate(session, kind, sources, limits).metrics
             self._note(session.task, {name: value for each in reversed(metrics) for name, value in each.items()})
         if verbose and any(metrics) and self.session.group.writes:
@@ -393,6 +395,10 @@ class Trainer(Names):
                 stack.enter_context(self._adding())
             stack.enter_context(self.session.attached(self._chosen(task, stage), stage, data.module))
             yield data
+
+    def _tell_of_none(self, stage: str, split: str, limits: list[int | float]) -> None:
+        if sum(limits) == 0 and self.session.limits[split][1]:
+            self.session.tell(f"{stage}: the data have no batches: nothing is run")
 
     def _chosen(self, task: Task | None, stage: str) -> Task:
         if task is None and not self.session.has_task:
