@@ -29,6 +29,7 @@ from training.callbacks.model_checkpoint import PATHS, ModelCheckpoint
 from training.errors import SamebitsError
 from training.run import seal
 from training.run.groups import run_group
+from training.run.script import Repetition
 
 TINY = (
     "--vectors none --word-dim 4 --hidden-size 4 --characters none --features-dim 0 --topic-dim 0 --no-mentions "
@@ -438,7 +439,8 @@ def try_odd_files(folder: Path, commands: dict[str, list[object]], rest: Path, r
     for command, arguments in commands.items():
         shutil.copytree(folder, rest / "kept")
         with opened() as paths:
-            assert run(*arguments).exit_code in (0, 1, 75)
+            done = run(*arguments)
+            assert done.exit_code in (0, 1, 75), done.output[-2000:]
         shutil.rmtree(folder)
         (rest / "kept").rename(folder)
         names = sorted({os.path.relpath(path, folder) for path in paths if Path(path).is_relative_to(folder)})
@@ -482,8 +484,9 @@ def as_earlier(described: dict[str, Any]) -> dict[str, Any]:
 def unrepeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """verify takes the run itself for its repetition."""
 
-    def repeat(described: dict[str, Any], again: Path, prepared: bool, *_: Any) -> bool:
-        if not prepared:
+    def repeat(described: dict[str, Any], folder: str, asked: Repetition) -> bool:
+        again = Path(asked.folder)
+        if not asked.resume:
             (again / "checkpoints").mkdir(parents=True)
             (again / "manifest.json").write_text(json.dumps({**as_stopped(described), "status": "finished"}))
         return True

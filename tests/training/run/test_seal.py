@@ -30,6 +30,7 @@ from training.run.groups import group_faults
 from training.run.inputs import Inputs
 from training.run.manifest import as_text, wrong_entry
 from training.run.replay import REPEATED
+from training.run.script import Repetition
 
 TAGGER = (
     "--vectors none --max-epochs 2 --hidden-size 4 --word-dim 4 --char-dim 4 --char-hidden 4 --features-dim 0 --topic-dim 0 "
@@ -156,8 +157,8 @@ def noticed(path: Path, again: Path) -> bool:
 def repeats(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """verify takes the repetition that was made once."""
 
-    def repeat(described: dict[str, Any], again: Path, *_: Any) -> bool:
-        shutil.copytree(made / f"{described['kind']}-again", again)
+    def repeat(described: dict[str, Any], folder: str, asked: Repetition) -> bool:
+        shutil.copytree(made / f"{described['kind']}-again", asked.folder)
         return True
 
     monkeypatch.setattr(training.commands.verify, "_repeat", repeat)
