@@ -59,6 +59,16 @@ class Started:
         assert not hung, f"processes {hung} have not ended after {seconds} s: {said}"
         return [Done(codes[rank], said[rank]) for rank in range(len(self.pids))]
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether all end by themselves within so many seconds."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = [os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) for pid in self.pids]
+            if all(found):
+                return True
+            time.sleep(0.005)
+        return False
+
     def wait_until_stopped(self, rank: int) -> None:
         """Wait for the SIGSTOP that a process sends itself."""
         os.waitid(os.P_PID, self.pids[rank], os.WSTOPPED | os.WNOWAIT)
