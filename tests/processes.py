@@ -22,6 +22,7 @@ from tests.running import Done, Kill, arm
 from tests.running import start as start_one
 from training.parallel import loss
 
+Act = Callable[[], object]
 LOST = 5.0
 """Seconds after which a process counts as lost here."""
 
@@ -81,10 +82,10 @@ class Started:
 
 
 def start(
-    folder: Path, world: int, act: Callable[[], object], *, attempt: int = 0, lost: float = LOST,
+    folder: Path, world: int, act: Act | Sequence[Act], *, attempt: int = 0, lost: float = LOST,
     settings: Sequence[Mapping[str, str]] = (), kills: Mapping[int, Kill] = MappingProxyType({}),
 ) -> Started:  # fmt: skip
-    """Call ``act`` in ``world`` processes that are one group. What they say goes to said-RANK.txt in ``folder``.
+    """Call ``act``, or each its own, in ``world`` processes that are one group. What they say goes to said-RANK.txt.
 
     ``settings`` is what more stands in the environment of each, ``kills`` which signal one sends itself, and when;
     ``attempt`` is the launcher's count of restarts.
@@ -105,7 +106,7 @@ def start(
         os.environ.update(given | dict(settings[rank] if settings else {}))
         if rank in kills:
             arm(kills[rank])
-        act()
+        (act if callable(act) else act[rank])()
 
     pids = [start_one(folder, lambda rank=rank: begun(rank), f"said-{rank}.txt") for rank in range(world)]  # type: ignore[misc]
     for each in (go, ready):
