@@ -21,6 +21,7 @@ quick: .venv/.test
 soak: .venv/.test
 	$(BIN)/python -m pytest -m soak
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_kills.py --kills 400 --json benchmarks/soak_kills.json
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_processes.py --kills 300 --json benchmarks/soak_processes.json
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_own.py --kills 200
 
 check: .venv/.test

@@ -45,6 +45,9 @@ SLOW = {
     ],
     "leaves a training everywhere, or stops, kills, breaks or changes real runs": [
         "proof",
+        "training/parallel/test_launch.py",
+        "training/parallel/test_losses.py",
+        "training/parallel/test_network.py",
         "training/run/test_break_resume.py",
         "training/run/test_lock.py",
         "training/run/test_own.py",
@@ -56,6 +59,7 @@ SLOW = {
         "training/*::test_left_*",
     ],
     "begins an interpreter that imports torch": [
+        "commands/test_devices.py",
         "commands/test_cli.py::test_the_two_commands_in_a_folder_of_their_own",
         "commands/test_predict_cli.py::test_it_answers_line_by_line_and_an_interrupt_ends_it_with_one_line",
         "ner/tagging/test_flat_memory.py::test_no_word_sentence_or_line_takes_memory_as_it_is_long",

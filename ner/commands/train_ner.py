@@ -50,10 +50,14 @@ def train_ner(preset: str, seeds: int | None, jobs: int, flags: RunFlags, **type
     if resume and seeds is not None:
         raise ConfigError(f"seeds: {resume} keeps the seeds that it began with; leave --seeds out to resume it")
     if resume and is_group(resume):
+        if typed["devices"] > 1 or launch.is_started():
+            raise ConfigError(f"devices: {resume} is a group, whose runs have one process each; give --jobs")
         options = run_settings(replace(flags, path="", resume=""), typed["progress"])
         train_group(resume, jobs, options)
         return
     config = make_config(TaggerConfig, typed, resumed_config(flags, KIND), PRESETS[preset])
+    if seeds is not None and (config.devices > 1 or launch.is_started()):
+        raise ConfigError("seeds: expected one process for each run of a group, got several; give --jobs in place of them")
     portable.begin(config.portable)
     launch.begin(config)
     options = run_settings(flags, config.progress)

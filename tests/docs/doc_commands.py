@@ -32,6 +32,7 @@ PAGES = [
 ]
 PROGRAMS = ("python", "make", "pip", "tensorboard", "echo", "cat", "git", "unzip")
 
+STARTS = "starts interpreters; tests/commands/test_devices.py does"
 # Commands that the tests do not run, each with the reason.
 EXCUSED = {
     "make demo": "installs packages from the network; the two commands that it runs are run here",
@@ -46,6 +47,10 @@ EXCUSED = {
     "pip install -c constraints.txt -e .": "needs the network",
     "tensorboard --logdir runs": "a server, which does not end by itself",
     "tensorboard --logdir runs/ner": "a server, which does not end by itself",
+    "python cli.py train-ner --shards 4 --devices 2": STARTS,
+    "python cli.py train-ner --resume RUN --devices 2": STARTS,
+    "python cli.py verify RUN --devices 2": STARTS,
+    "python cli.py verify RUN --devices 4": STARTS,
     "python cli.py data fetch glove": "needs the network",
     "python cli.py data fetch glove --to data": "needs the network",
     "python cli.py data fetch text8 --to data": "needs the network",

@@ -1,0 +1,58 @@
+"""The commands as they are typed, with --devices: processes are started, and the bits are those of one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from tests.conftest import SAMPLE
+
+ROOT = Path(cli.__file__).parent
+SMALL = ["--device", "cpu", "--shards", "2", "--no-progress"]
+TAGGER = [
+    "train-ner", *SMALL, "--data", str(SAMPLE), "--vectors", "none", "--max-epochs", "1", "--limit-train-batches", "3",
+    "--limit-val-batches", "1", "--limit-test-batches", "1", "--run", "run", "--devices", "2",
+]  # fmt: skip
+VECTORS = ["train-w2v", *SMALL, "--corpus", str(SAMPLE / "text.txt"), "--dim", "8", "--max-steps", "4", "--min-count", "20"]
+
+
+def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "cli.py"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def manifest(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "manifest.json").read_text()))
+
+
+def test_two_processes_are_started_and_one_repeats_them(tmp_path: Path) -> None:
+    started = typed(tmp_path, *TAGGER)
+    assert (started.returncode, started.stderr, started.stdout.count("seal: ")) == (0, "", 1)
+    assert manifest(tmp_path / "run")["config"]["devices"] == 2
+    repeated = CliRunner().invoke(cli.main, ["verify", str(tmp_path / "run")])
+    assert "verified: same bits" in repeated.output, repeated.output
+
+
+def test_two_processes_repeat_one(tmp_path: Path) -> None:
+    made = CliRunner().invoke(cli.main, [*VECTORS, "--run", str(tmp_path / "run")])
+    assert made.exit_code == 0, made.output
+    repeated = typed(tmp_path, "verify", "run", "--devices", "2")
+    assert (repeated.returncode, repeated.stdout.count("verified: same bits")) == (0, 1), repeated.stderr
+    assert repeated.stdout.count("seal: ") == 1
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["--devices", "2"], "error: shards: expected a multiple of the 2 processes, got 1"),
+    (["--devices", "2", "--shards", "2", "--seeds", "2"], "error: seeds: expected one process for each run of a group"),
+])  # fmt: skip
+def test_what_does_not_go_together_is_refused_before_anything_starts(arguments: list[str], expected: str) -> None:
+    found = CliRunner().invoke(cli.main, ["train-ner", *arguments])
+    assert (found.exit_code, found.output.count("\n")) == (2, 1)
+    assert expected in found.output
