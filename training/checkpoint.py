@@ -79,7 +79,7 @@ def load(path: Path, *, mapped: bool = False) -> Loaded:
     if fault:
         raise (CheckpointError if path.is_file() else CheckpointNotFoundError)(f"{path}: {fault}")
     # Of a private mapping the system sets memory aside for each page, should it change.
-    found = Loaded(_read(path, MAP_SHARED if mapped else 0))
+    found = Loaded(_read(path, (MAP_SHARED if os.access(path, os.W_OK) else MAP_PRIVATE) if mapped else 0))
     _unify(found, path)
     found.path = path
     return found

@@ -95,6 +95,11 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
         )
         batches = TextBatches(corpus, vocab, config)
         task = Word2VecTask(vocab, config, batches.batches_per_epoch, run.run.path)
+        if group.world > 1:
+            shared = task.model.columns.of_rank(0)
+            run.options.tell(
+                f"columns: process 0 of {group.world} has {shared.stop} of {config.dim}; these are its parameters:"
+            )
         run.options.tell(str(ModelSummary(task, max_depth=2)))
         trainer = Trainer(run, callbacks=[Progress(run.run, vocab, config, read.sets)], enable_checkpointing=False)
         keep_freed_memory(LARGEST_KEPT)
