@@ -4,7 +4,7 @@
 
 The programs of examples/ and the tagger's presets, cut short: of each run the first characters of the SHA-256 of its weights
 and of the files that repeat byte for byte. Then a run that is killed, and gone on with by another number of processes.
-Processes are forked, and meet as torchrun's do. A quarter of an hour on two cores.
+Processes are forked, and meet as torchrun's do. Five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ EXAMPLES = {
 TAGGER = {
     "tagger, lecture": f"train-ner --preset lecture --deterministic {NER} --vectors none --quiet",
     "tagger": f"train-ner --deterministic {NER} --vectors none --quiet",
-    "tagger, portable": f"train-ner --portable {NER} --vectors none --quiet",
     "tagger, conll2003": f"train-ner --preset conll2003 --deterministic {NER} --vectors none --quiet",
 }
 
@@ -189,7 +188,7 @@ def main() -> None:
             if max(first, second) > given.shards:
                 continue
             line = killed(given.shards, first, second)
-            name = f"GAN, killed with {first} processes, gone on with {second}"
+            name = f"GAN, killed in {first}, gone on with in {second}"
             found[name] = {second: line}
             print(f"{name}: {'the same' if line == found['GAN'][1] else 'NOT THE SAME'}\n    {line}", flush=True)
     if given.json:

@@ -152,6 +152,8 @@ class Counts(Net):
             torch.rand((), generator=self.own)
         elif self.how == "logger":
             assert self.logger is not None
+        elif self.how == "unsent":
+            return {**super().training_step(batch, batch_idx), "function": lambda: 1}
         return super().training_step(batch, batch_idx)
 
 
@@ -163,6 +165,12 @@ def test_what_training_step_sets_ends_with_its_shard(capfd: pytest.CaptureFixtur
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("training_step sets task.")]
     assert [line.split(":")[0] for line in said] == ["training_step sets task.cache", "training_step sets task.seen"]
     assert "take it in on_train_batch_end" in said[0]
+
+
+def test_what_can_not_be_sent_is_refused() -> None:
+    errors = together(lambda: fitted(lambda: Counts("unsent"), sizes=(8, 8)), 4)
+    assert {type(each) for each in errors} == {ConfigError}
+    assert "expected it to return what can be sent to other processes" in str(errors[0])
 
 
 @pytest.mark.parametrize("how", ["changed", "drawn", "logger"])

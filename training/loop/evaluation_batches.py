@@ -7,7 +7,6 @@ logged and the hooks after them, in all processes. So nothing hangs on how many 
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from training.data.batches import has
 from training.data.tensors import map_tensors, move
 from training.errors import ConfigError, portable
-from training.loop.kept import Kept
+from training.loop.kept import Kept, unsent
 from training.loop.logged_metrics import number
 from training.loop.metric_objects import is_metric
 from training.loop.session import Session
@@ -189,13 +188,8 @@ class _Rounds(_Batches):
 
     def _unsent(self, output: Any) -> list[str]:
         """What is said of a step's outputs where they can't be sent to other processes."""
-        if self.session.group.world == 1:
-            return []
-        try:
-            pickle.dumps(_on_cpu(output))
-        except Exception as error:
-            return [f"what it returns, which can't be sent to them ({error})"]
-        return []
+        why = unsent(output) if self.session.group.world > 1 else ""
+        return [f"what it returns, which can't be sent to them ({why})"] if why else []
 
     def _agreed(self) -> list[str]:
         """What the first step changed, as all processes find it."""
@@ -249,7 +243,9 @@ class _Rounds(_Batches):
             step.output = session.step(f"{self.kind}_step", found.batch, found.i, *self.several)
             if session.group.world > 1 and session.device.type != "cpu":
                 step.output = _on_cpu(step.output)
-            step.kept += kept.changed(before)
+            step.kept += kept.changed(before) or self._unsent(step.output)
+            if step.kept:
+                step.output = None
         except Exception as error:
             step.error, step.output = portable(error, session.group.rank, session.group.world), None
         finally:

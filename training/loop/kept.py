@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from training.loop.attributes import holders, mark, values_of
 from training.loop.metric_objects import metrics_of, state_of_metric
 from training.loop.session import Session
 from training.loop.snapshot import held_generators
+
+MANY = 100
+"""Parts of an output that are looked at one by one."""
 
 
 class Kept:
@@ -61,6 +65,25 @@ class Kept:
 def _plain(state: Any) -> Any:
     """A generator's state as what ``mark`` reads by its content."""
     return state.numpy() if hasattr(state, "numpy") else state
+
+
+def unsent(output: Any) -> str:
+    """Why a step's output can't be sent to other processes; "" where it can."""
+    if _is_plain(output):
+        return ""
+    try:
+        pickle.dumps(map_tensors(output, Tensor.cpu))
+    except Exception as error:
+        return " ".join(str(error).split())
+    return ""
+
+
+def _is_plain(output: Any) -> bool:
+    if isinstance(output, list | tuple) and not hasattr(output, "_fields"):
+        return len(output) < MANY and all(map(_is_plain, output))
+    if isinstance(output, dict):
+        return len(output) < MANY and all(map(_is_plain, (*output, *output.values())))
+    return isinstance(output, Tensor | float | int | str | None)
 
 
 class Bindings:

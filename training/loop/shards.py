@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from training.data.tensors import first_dimensions, map_tensors
 from training.errors import ConfigError, portable
 from training.loop.finite import check_loss
-from training.loop.kept import Watch
+from training.loop.kept import Watch, unsent
 from training.loop.logged_metrics import number, reduction
 from training.loop.session import Session
 from training.parallel.exchange import exchanged
@@ -136,6 +136,16 @@ def cut(task: Any, batch: Any, shards: int) -> list[Any]:
     return [batch, *parts[1:]] if all(part is None for part in parts) else parts
 
 
+def sent(session: Session, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a shard returned beside its loss, as all processes are told. ConfigError for what can't be."""
+    found = {k: map_tensors(v, lambda t: t.detach().cpu()) for k, v in outputs.items() if k != "loss"}
+    if session.group.world > 1 and (why := unsent(found)):
+        raise ConfigError(
+            f"training_step: expected it to return what can be sent to other processes, got something else: {why}"
+        )
+    return found
+
+
 def tables(task: Any, parameters: list[torch.nn.Parameter]) -> dict[int, bool]:
     """The numbers of the parameters that are tables, of which a batch touches a few rows; whether their sum is made dense.
 
@@ -157,7 +167,7 @@ def _run(session: Session, forward: Any, part: Any, batch_idx: int, told: Told, 
     session.results, session.shard = ShardLog(results, told, part), told.shard  # type: ignore[assignment]
     try:
         loss, outputs = forward(part)
-        told.outputs = {k: map_tensors(v, lambda t: t.detach().cpu()) for k, v in outputs.items() if k != "loss"}
+        told.outputs = sent(session, outputs)
         if loss is not None:
             told.loss = float(outputs["loss"])
             check_loss(loss, progress.where)

@@ -22,7 +22,20 @@ from training.generators import State, get_generators, put_generators
 from training.loop.gradients import clip
 from training.loop.kept import Watch
 from training.loop.session import Session
-from training.loop.shards import DENSE, NONE, SPARSE, Buffers, ShardLog, Told, all_told, cut, finish, set_buffers, tables
+from training.loop.shards import (
+    DENSE,
+    NONE,
+    SPARSE,
+    Buffers,
+    ShardLog,
+    Told,
+    all_told,
+    cut,
+    finish,
+    sent,
+    set_buffers,
+    tables,
+)
 from training.parallel.exchange import exchanged
 from training.parallel.tree import Tree
 
@@ -189,7 +202,7 @@ class Turns:
         told, outputs = turn.told, self._step(turn.part)
         loss = outputs.get("loss")
         told.loss = float(loss) if isinstance(loss, Tensor) else None
-        told.outputs = {k: map_tensors(v, lambda t: t.detach().cpu()) for k, v in outputs.items() if k != "loss"}
+        told.outputs = sent(self.session, outputs)
 
     def _enter(self, turn: Turn) -> Any:
         session, task = self.session, self.session.task
