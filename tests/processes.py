@@ -56,9 +56,13 @@ class Started:
         self.kill([*hung, *without])
         codes.update(dict.fromkeys(without, -signal.SIGKILL))
         self.store = None  # its thread ends here, not beside the next fork
-        said = [(self.folder / f"said-{rank}.txt").read_text() for rank in range(len(self.pids))]
+        said = [self._said(rank) for rank in range(len(self.pids))]
         assert not hung, f"processes {hung} have not ended after {seconds} s: {said}"
         return [Done(codes[rank], said[rank]) for rank in range(len(self.pids))]
+
+    def _said(self, rank: int) -> str:
+        file = self.folder / f"said-{rank}.txt"
+        return file.read_text() if file.exists() else ""  # it may have been killed before it said anything
 
     def ends_within(self, seconds: float) -> bool:
         """Whether all end by themselves within so many seconds."""

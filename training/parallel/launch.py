@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from training.visible import counted, one_line
 
 GO_ON = "SAMEBITS_GO_ON"
 """The environment variable that tells processes which were started again what runs they had: {number: folder}, as JSON."""
+HERE, LOOPBACK = "127.0.0.1", "lo0" if sys.platform == "darwin" else "lo"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -143,7 +145,8 @@ class _Processes:
             **self.settings,
             "RANK": number, "LOCAL_RANK": number, "GROUP_RANK": "0", "ROLE_RANK": number,
             "WORLD_SIZE": str(self.devices), "LOCAL_WORLD_SIZE": str(self.devices),
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "MASTER_ADDR": HERE, "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", LOOPBACK),
             "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "FATAL"),  # errors are told by us
             "TORCHELASTIC_RESTART_COUNT": str(self.attempt), GO_ON: json.dumps(self.runs),
         }  # fmt: skip
@@ -244,20 +247,26 @@ def _last_line(file: Path) -> str:
 
 
 def _store(attempt: int) -> tuple[int, Any]:
-    """Where the processes meet, and its port: one that the system chooses, or that was asked for."""
-    from torch.distributed import DistNetworkError, TCPStore  # type: ignore[attr-defined]
+    """Where the processes meet, for this machine alone; and its port, one that the system chooses, or that was asked for."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     from training.parallel.pulse import own_part
 
-    port = os.environ.get("MASTER_PORT", "0")
+    asked = os.environ.get("MASTER_PORT", "0")
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart takes the same port
     try:
-        limit = timedelta(seconds=loss.seconds.lost)
-        found = TCPStore("127.0.0.1", int(port), is_master=True, timeout=limit, wait_for_workers=False)
-    except (DistNetworkError, ValueError):
+        listening.bind((HERE, int(asked)))
+        listening.listen()
+    except (OSError, ValueError, OverflowError):
+        listening.close()
         raise ConfigError(
-            f"MASTER_PORT: expected a free port, got {port}, which another program has; give another, or leave it out"
+            f"MASTER_PORT: expected a free port, got {asked}, which another program has; give another, or leave it out"
         ) from None
-    return found.port, own_part(found, attempt)
+    port = listening.getsockname()[1]
+    limit = timedelta(seconds=loss.seconds.lost)
+    found = TCPStore(HERE, port, is_master=True, timeout=limit, wait_for_workers=False, master_listen_fd=listening.detach())
+    return port, own_part(found, attempt)
 
 
 def note(number: int, folder: Path) -> None:
