@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import pickle
 from typing import Any
 
@@ -100,14 +101,17 @@ class Bindings:
 
     def begin(self) -> None:
         """From here on."""
-        self._before = [dict(values_of(each)) for _, each in self._holders]
+        self._before = [dict(vars(each)) for _, each in self._holders]
 
     def swap(self) -> list[dict[str, Any]]:
         """Back to what was before; returns what was set meanwhile, for ``put``, a dict for each module."""
-        found = []
+        found: list[dict[str, Any]] = []
         for (_, holder), before in zip(self._holders, self._before, strict=True):
+            found.append({})
+            if _is_same(vars(holder), before):
+                continue
             now = dict(values_of(holder))
-            found.append({key: value for key, value in now.items() if key not in before or before[key] is not value})
+            found[-1] = {key: value for key, value in now.items() if key not in before or before[key] is not value}
             for key in found[-1]:
                 if key in before:
                     object.__setattr__(holder, key, before[key])
@@ -124,6 +128,11 @@ class Bindings:
     def names(self, found: list[dict[str, Any]]) -> list[str]:
         """The names of what ``swap`` gave."""
         return [f"{name}.{key}" for (name, _), each in zip(self._holders, found, strict=True) for key in each]
+
+
+def _is_same(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether they hold the same objects, in the same order: the usual case, for which every module is looked at."""
+    return len(now) == len(before) and all(map(operator.is_, now.values(), before.values()))
 
 
 class Watch:
