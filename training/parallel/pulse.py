@@ -22,6 +22,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from training.errors import ConfigError
 from training.parallel import loss
 from training.parallel.loss import Lost
+from training.visible import counted
 
 NOBODY = -1
 BROKEN = "a connection between the processes has broken"
@@ -194,7 +195,7 @@ class Pulse:
         elif self._cut:
             self._found(NOBODY, f"what started the processes is gone from {os.environ['MASTER_ADDR']}")
         elif silent:
-            more = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
+            more = f" (with {counted(len(silent) - 1, 'other')})" if len(silent) > 1 else ""
             self._found(silent[0], f"{more} is lost")
         elif gone and waits:
             self._found(gone[0], " ended before the others")
