@@ -116,9 +116,10 @@ class Pulse:
     def _tell(self) -> None:
         """Let the others know now, as far as they can be reached."""
         self._soon.set()
-        self._lock.wait_for(
-            lambda: (self._known.left, self._known.lost) == (self._word.left, self._word.lost), 3 * loss.seconds.interval
-        )
+        self._lock.wait_for(self._is_known, min(3.0, loss.seconds.lost))
+
+    def _is_known(self) -> bool:
+        return self._cut or (self._known.left, self._known.lost) == (self._word.left, self._word.lost)
 
     # -- the two threads ---
 
