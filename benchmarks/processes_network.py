@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import socket
 import statistics
 import struct
@@ -53,6 +54,7 @@ from benchmarks.network_work import (  # noqa: E402
     train,
     works,
 )
+from training.config import TrainConfig  # noqa: E402
 from training.loop.callback import Callback  # noqa: E402
 from training.parallel import group as training_group  # noqa: E402
 from training.parallel.group import HEADER, SLOT, join  # noqa: E402
@@ -77,6 +79,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=8)
     parser.add_argument("--only", default="", help="the trainings whose name begins so")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that no hosts are left
     with tempfile.TemporaryDirectory() as folder:
         for work in works(given, folder):
             {"bytes": bytes_table, "time": time_table, "hosts": hosts_table}[given.what](work, given.batches)
@@ -126,16 +129,21 @@ def handling_time(steps: Sequence[Sequence[Exchange]], shards: int) -> float:
 
 def forked(functions: Sequence[Callable[[], Any]]) -> list[Any]:
     """What each of these gives, each in a process of its own at the same time: what JSON takes."""
+    children: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
-        children = []
-        for i, function in enumerate(functions):
-            child = os.fork()
-            if not child:
-                _end(function, Path(folder, str(i)))
-            children.append(child)
-        failed = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        if any(failed):
-            raise SystemExit("a process failed")
+        try:
+            for i, function in enumerate(functions):
+                child = os.fork()
+                if not child:
+                    _end(function, Path(folder, str(i)))
+                children.append(child)
+            while children:
+                if os.waitpid(children[0], 0)[1]:
+                    raise SystemExit("a process failed")
+                del children[0]
+        finally:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
         return [json.loads(Path(folder, str(i)).read_text()) for i in range(len(functions))]
 
 
@@ -216,6 +224,7 @@ def counted(work: Work, shards: int, batches: int) -> dict[str, Any]:
     """A training in the group that the environment tells of: its steps, and its weights' digest."""
     counter = Counter()
     task = train(work, shards, batches, counter)
+    join(TrainConfig(shards=shards)).gather(None)  # a connection is counted as long as neither side has ended
     return {"steps": counter.steps, "digest": task.weights_digest()}
 
 
@@ -326,8 +335,6 @@ def _probe(host: int) -> tuple[float, float]:
 
 def replay(steps: Sequence[Sequence[Exchange]], shards: int) -> list[tuple[float, float]]:
     """Seconds that the exchanges of each step take, with nothing computed, and processor time."""
-    from training.config import TrainConfig
-
     group, taken = join(TrainConfig(shards=shards)), []
     torch.set_num_threads(1)
     for step in [*steps[:WARM], *steps]:
