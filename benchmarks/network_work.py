@@ -149,7 +149,7 @@ class Recorder(Callback):
 
     def _gather(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         def gather(group: Group, value: Any) -> Any:
-            told, word = value
+            told, word = value if isinstance(value, tuple) else (value, None)
             lengths = {}
             for world in (w for w in WORLDS if w <= self.shards):
                 each = self.shards // world

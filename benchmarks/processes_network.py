@@ -138,9 +138,8 @@ def forked(functions: Sequence[Callable[[], Any]]) -> list[Any]:
                     _end(function, Path(folder, str(i)))
                 children.append(child)
             while children:
-                if os.waitpid(children[0], 0)[1]:
+                if os.waitpid(children.pop(0), 0)[1]:
                     raise SystemExit("a process failed")
-                del children[0]
         finally:
             for child in children:
                 os.kill(child, signal.SIGKILL)
