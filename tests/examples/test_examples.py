@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,12 +38,24 @@ class Example(NamedTuple):
     def run(self, folder: Path) -> Path:
         return folder / "runs" / self.kind / "version_0"
 
-    def go(self, folder: Path, *more: str, kill: Kill | None = None, threads: int = 1, **settings: Any) -> Done:
+    def go(self, folder: Path, *more: str, kill: Kill | None = None, **settings: Any) -> Done:
         def first() -> None:
-            torch.set_num_threads(threads)
             set_config({**self.settings, **settings})
 
         return program(self.file, folder, *self.arguments, *more, kill=kill, first=first)
+
+    def go_on_threads(self, folder: Path, threads: int, **settings: Any) -> Done:
+        """In a new interpreter: OpenMP's threads do not survive a fork, and a child that waits for them hangs."""
+        arguments, chosen = [str(self.file), *self.arguments], {**self.settings, **settings}
+        code = (
+            f"import runpy, sys; from tests.running import set_config; set_config({chosen!r}); "
+            f"sys.argv = {arguments!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        return Done(done.returncode, done.stdout + done.stderr)
 
 
 DIGITS = Example(
@@ -139,15 +154,16 @@ def test_killed_in_the_test_it_ends_in_the_same_bits(example: Example, world: Pa
 @pytest.mark.parametrize("example", [each for each in EXAMPLES if each.name != "lecture"], ids=lambda each: each.name)
 def test_with_any_threads_their_number_changes_no_bit(example: Example, tmp_path: Path) -> None:
     found = []
-    for threads in (1, 2, 4):
+    for threads in (1, 4):
         folder = tmp_path / str(threads)
         folder.mkdir()
-        assert example.go(folder, threads=threads, any_threads=True).code == 0
+        done = example.go_on_threads(folder, threads, any_threads=True)
+        assert done.code == 0, done.said
         described = manifest(example.run(folder))
         assert described["environment"]["level"] == "threads"
         assert "unkept" not in described
         found.append(results(example.run(folder)))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def resumed(run: Path) -> tuple[str, ...]:
