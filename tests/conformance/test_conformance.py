@@ -36,7 +36,7 @@ pytestmark = [
         "Found 1 module.s. in eval mode",
         "`training_step` returned `None`",
         "The lr scheduler dict contains the key.s. ..strict",
-        "lr_scheduler: without automatic optimization nothing is done for",  # and so do we
+        "lr_scheduler. without automatic optimization nothing is done for",  # and so do we
         "Using ModelCheckpoint with manual optimization and every_n_train_steps",
         "`ModelCheckpoint.monitor=.*could not find the monitored key",
         "ReduceLROnPlateau",  # not logged, and strict=False: both say so
