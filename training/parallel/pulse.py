@@ -26,6 +26,7 @@ from training.visible import counted
 
 NOBODY = -1
 BROKEN = "a connection between the processes has broken"
+ENDED = " ended before the others"
 
 
 @dataclass
@@ -190,7 +191,8 @@ class Pulse:
         gone = [i for i in others if self._words[i].left and self._silent[i] > loss.seconds.roll_call]
         waits = bool(self._word.exchange) or alarmed
         if told is not None:
-            self._found(told, BROKEN if told == NOBODY else " is lost")
+            left = told != NOBODY and self._words[told].left  # found by another one first
+            self._found(told, BROKEN if told == NOBODY else ENDED if left else " is lost")
         elif self._cut and not is_kept_by_launcher():
             self._found(0, " is lost: its connection is closed")
         elif self._cut:
@@ -199,7 +201,7 @@ class Pulse:
             more = f" (with {counted(len(silent) - 1, 'other')})" if len(silent) > 1 else ""
             self._found(silent[0], f"{more} is lost")
         elif gone and waits:
-            self._found(gone[0], " ended before the others")
+            self._found(gone[0], ENDED)
         elif self._waits > loss.seconds.stuck:
             self._found(
                 NOBODY,
