@@ -15,7 +15,6 @@ import json
 import multiprocessing
 import os
 import runpy
-import signal
 import socket
 import sys
 import tempfile
@@ -28,9 +27,11 @@ from typing import Any
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cli
 import training
-from training import Callback, TrainConfig, Trainer
+from tests.running import Kill, KillAt
+from training import TrainConfig, Trainer
 from training.parallel.group import leave
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,22 +52,6 @@ TAGGER = {
 }
 
 
-class Kill(Callback):
-    """Kills this process at a batch."""
-
-    def __init__(self, batch: int) -> None:
-        self.left = batch
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: it is the process's own affair."""
-        return {}
-
-    def on_train_batch_end(self, *arguments: Any) -> None:
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 def example(words: list[str], shards: int, folder: Path, kill: int = 0) -> None:
     """A program of examples/, with shards in its settings, from ``folder``."""
     training.TrainConfig = partial(TrainConfig, shards=shards)  # type: ignore[misc, assignment]
@@ -74,7 +59,7 @@ def example(words: list[str], shards: int, folder: Path, kill: int = 0) -> None:
         made = Trainer.__init__
 
         def killing(self: Any, *arguments: Any, callbacks: Any = (), **named: Any) -> None:
-            made(self, *arguments, callbacks=[*callbacks, Kill(kill)], **named)
+            made(self, *arguments, callbacks=[*callbacks, KillAt(Kill(kill))], **named)
 
         Trainer.__init__ = killing  # type: ignore[method-assign]
     folder.mkdir(exist_ok=True)

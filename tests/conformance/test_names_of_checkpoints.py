@@ -11,10 +11,10 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 import training.lightning_names as ours
+from tests.conformance import small
 
 POINTS = torch.arange(30, dtype=torch.float32).reshape(10, 3) / 30
 QUIET: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
@@ -22,26 +22,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning warns of much
 SIDES = pytest.mark.parametrize("side", [pl, ours], ids=["lightning", "ours"])
 
 
+def stepped(self: Any) -> Any:
+    made = torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+    return [made], [torch.optim.lr_scheduler.StepLR(made, 1)]
+
+
 def module(side: Any, **hooks: Any) -> Any:
-    class Module(side.LightningModule):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            torch.manual_seed(0)
-            self.layer = nn.Linear(3, 1)
-
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            return self.layer(batch).square().mean()
-
-        def test_step(self, batch: Any, batch_idx: int) -> None:
-            self.log("loss", self.layer(batch).square().mean(), batch_size=len(batch))
-
-        def configure_optimizers(self) -> Any:
-            made = torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
-            return [made], [torch.optim.lr_scheduler.StepLR(made, 1)]
-
-    for name, hook in hooks.items():
-        setattr(Module, name, hook)
-    return Module()
+    return small.module(side, **{"configure_optimizers": stepped, **hooks})
 
 
 def loader() -> Any:

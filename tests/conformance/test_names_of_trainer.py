@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import training.lightning_names as ours
+from tests.conformance.small import module
 from training import TrainConfig, checkpoint, experiment
 from training.digest import weights_sha256
 from training.errors import CheckpointError, ConfigError, Preempted
@@ -42,27 +43,6 @@ class Plain(ours.LightningModule):
     def configure_optimizers(self) -> Any:
         made = torch.optim.SGD(self.parameters(), lr=0.1)
         return [made], [torch.optim.lr_scheduler.StepLR(made, 1)]
-
-
-def module(side: Any, **hooks: Any) -> Any:
-    class Module(side.LightningModule):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            torch.manual_seed(0)
-            self.layer = nn.Linear(3, 1)
-
-        def training_step(self, batch: Any, batch_idx: int) -> Any:
-            return self.layer(batch).square().mean()
-
-        def test_step(self, batch: Any, batch_idx: int) -> None:
-            self.log("loss", self.layer(batch).square().mean(), batch_size=len(batch))
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    for name, hook in hooks.items():
-        setattr(Module, name, hook)
-    return Module()
 
 
 def loader() -> Any:

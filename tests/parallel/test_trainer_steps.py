@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tests import processes
+from tests.running import Kill, KillAt
 from tests.together import WORLDS, same_in_all, together
 from training import FixedBatches, Task, TrainConfig, Trainer, experiment
 from training.digest import weights_sha256
@@ -182,21 +183,6 @@ def test_what_training_step_changes_in_place_is_refused(how: str, world: int) ->
     assert f"training_step: it changes {name}, of which with shards" in str(errors[0])
 
 
-class Kill(Callback):
-    """Ends the process at a batch of the whole fit."""
-
-    def __init__(self, batch: int) -> None:
-        self.left = batch
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def on_train_batch_end(self, *arguments: Any) -> None:
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 class StopInValidation(Callback):
     """Asks one process to stop, in the middle of the second validation."""
 
@@ -218,7 +204,7 @@ def run(folder: Path, resume: bool = False, kill: int = 0, stop: int | None = No
     )
     where = {"resume": folder} if resume else {"run": folder}
     with experiment("net", config, **where, tell=lambda line: None) as opened:  # type: ignore[arg-type]
-        callbacks: list[Callback] = [Kill(kill)] if kill else [] if stop is None else [StopInValidation(stop)]
+        callbacks: list[Callback] = [KillAt(Kill(kill))] if kill else [] if stop is None else [StopInValidation(stop)]
         val = source(9, 4, 7, 5, 5, 5, 3, 8, 2, 4, 6, 1, 5, 5, 4, 4, 4, 4)
         Trainer(opened, callbacks=callbacks).fit(Net(), source(64, 48, 64, 40, 16), val)
 

@@ -5,12 +5,12 @@ from training.determinism import portable
 portable.begin()
 
 import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+from torch import Tensor, library, nn  # noqa: E402
 
 from training import FixedBatches, Task, TrainConfig, Trainer, experiment  # noqa: E402
 
 
-@torch.library.custom_op("of_a_program::twice", mutates_args=())
+@library.custom_op("of_a_program::twice", mutates_args=())
 def twice(x: Tensor) -> Tensor:
     """An operation that is not torch's."""
     return 2 * x

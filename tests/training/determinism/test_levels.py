@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from ner.config import TaggerConfig
 from ner.train import train_tagger
 from tests import forked
 from tests.conftest import SAMPLE, head
+from tests.training.determinism.numbers import uniform
 from training.config import TrainConfig
 from training.determinism import portable
 from training.determinism.any_threads import one_thread
@@ -32,17 +33,6 @@ from word2vec.train import train_word2vec
 
 ROOT = Path(__file__).resolve().parents[3]
 THREADS = (1, 2, 3, 4, 8)
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-def uniform(*shape: int) -> Tensor:
-    return torch.empty(shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
 
 
 def lstm_gradients() -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from tests.training.determinism.numbers import uniform
 from training.config import TrainConfig
 from training.data.batches import close
 from training.data.loaders import as_batches
@@ -25,17 +26,6 @@ from training.determinism.any_threads import blas_threads, one_thread
 from training.determinism.flags import determinism
 from training.determinism.portable import Portable
 from training.determinism.unkept import Unkept
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-def uniform(*shape: int) -> Tensor:
-    return torch.empty(shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
 
 
 class Of(nn.Module):
@@ -319,7 +309,7 @@ def test_portable_reaches_threads_and_not_only_torchs_own() -> None:
     assert unkept.lines == ["portable is not kept by tests_of_levels.twice: its code may ask the CPU itself what it has"]
 
 
-@torch.library.custom_op("tests_of_levels::twice", mutates_args=())
+@library.custom_op("tests_of_levels::twice", mutates_args=())
 def twice(x: Tensor) -> Tensor:
     """An operation that is not torch's."""
     return 2 * x
