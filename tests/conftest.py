@@ -16,9 +16,12 @@ from hypothesis import settings
 
 from training import checkpoint
 from training.digest import weights_sha256
+from training.parallel import launch
 from training.run import environment, seal
 from training.run.folder import read_manifest
 from training.run.manifest import as_text
+
+os.environ.update(launch.RESOLVER)
 
 # The fast suite draws the same cases every time; the soak tests draw others.
 settings.register_profile("fast", derandomize=True, deadline=None)

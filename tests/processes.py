@@ -25,6 +25,8 @@ from training.parallel import loss
 Act = Callable[[], object]
 LOST = 5.0
 """Seconds after which a process counts as lost here."""
+PORT = 8
+"""Bytes in which the store's port is told to a process."""
 
 
 @dataclass
@@ -94,17 +96,15 @@ def start(
     ``settings`` is what more stands in the environment of each, ``kills`` which signal one sends itself, and when;
     ``attempt`` is the launcher's count of restarts.
     """
-    store = TCPStore("127.0.0.1", 0, is_master=True, timeout=timedelta(seconds=60), wait_for_workers=False)
-
-    ready, go = os.pipe()
+    read, write = os.pipe()
 
     def begun(rank: int) -> None:
-        os.close(go)
-        os.read(ready, 1)  # a lock that the store's thread held in a fork would be held there forever
+        os.close(write)
+        port = os.read(read, PORT)
         loss.seconds = loss.Seconds(lost)
         given = {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port.decode().strip(), "TORCHELASTIC_USE_AGENT_STORE": "True",
             "TORCHELASTIC_RESTART_COUNT": str(attempt),
         }  # fmt: skip
         os.environ.update(given | dict(settings[rank] if settings else {}))
@@ -113,7 +113,10 @@ def start(
         (act if callable(act) else act[rank])()
 
     pids = [start_one(folder, lambda rank=rank: begun(rank), f"said-{rank}.txt") for rank in range(world)]  # type: ignore[misc]
-    for each in (go, ready):
+    # The store comes after the forks: its thread might hold a lock in one, and its sockets would be theirs, too.
+    store = TCPStore("127.0.0.1", 0, is_master=True, timeout=timedelta(seconds=60), wait_for_workers=False)
+    os.write(write, b"".join(b"%*d" % (PORT, store.port) for _ in pids))
+    for each in (read, write):
         os.close(each)
     return Started(folder, pids, store)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tempfile
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from tests import processes
 
@@ -26,8 +26,7 @@ def together(function: Callable[[], Any], world: int) -> list[Any]:
             value = function()
         except Exception as error:
             value = error
-        rank = dist.get_rank() if dist.is_initialized() else 0
-        (folder / str(rank)).write_bytes(pickle.dumps(value))
+        (folder / os.environ["RANK"]).write_bytes(pickle.dumps(value))
 
     with tempfile.TemporaryDirectory(prefix="together-") as name:
         folder = Path(name)
@@ -38,8 +37,9 @@ def together(function: Callable[[], Any], world: int) -> list[Any]:
 
 def same_in_all(function: Callable[[], Any], world: int) -> Any:
     """What it gives in all of them."""
-    first, *others = together(function, world)
-    if isinstance(first, Exception):
-        raise first
+    first, *others = found = together(function, world)
+    for each in found:
+        if isinstance(each, Exception):
+            raise each
     assert all(each == first for each in others), (first, others)
     return first

@@ -32,6 +32,9 @@ from training.visible import counted, one_line
 GO_ON = "SAMEBITS_GO_ON"
 """The environment variable that tells processes which were started again what runs they had: {number: folder}, as JSON."""
 HERE, LOOPBACK = "127.0.0.1", "lo0" if sys.platform == "darwin" else "lo"
+RESOLVER = {"RES_OPTIONS": "timeout:1 attempts:1"}
+"""torch looks up the name of each address that it connects, to log it, in the thread that serves all: a name server that
+does not answer would hold that up for ten seconds, each time."""
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -41,7 +44,8 @@ def check_shards(shards: int, processes: int = 1) -> None:
         raise ConfigError(f"shards: expected a power of two (1, 2, 4, 8, …), got {shards}")
     if shards % processes:
         few = processes & (processes - 1)
-        remedy = "2, 4, 8, … processes" if few else f"{processes} shards, or a larger power of two, as it changes bits"
+        fitting = " or ".join(map(str, [2**i for i in range(shards.bit_length())]))
+        remedy = f"{fitting} processes" if few else f"{processes} shards, or a larger power of two, as it changes bits"
         raise ConfigError(f"shards: expected a multiple of the {processes} processes, got {shards}; give {remedy}")
 
 
@@ -252,6 +256,8 @@ def _store(attempt: int) -> tuple[int, Any]:
 
     from training.parallel.pulse import own_part
 
+    for name, value in RESOLVER.items():
+        os.environ.setdefault(name, value)  # here, and in the processes
     asked = os.environ.get("MASTER_PORT", "0")
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart takes the same port

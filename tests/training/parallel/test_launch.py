@@ -117,7 +117,7 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("settings", "expected"), [
     ({"devices": 2}, "shards: expected a multiple of the 2 processes, got 1; give 2 shards"),
     ({"devices": 4, "shards": 2}, "shards: expected a multiple of the 4 processes, got 2; give 4 shards"),
-    ({"devices": 3, "shards": 8}, "shards: expected a multiple of the 3 processes, got 8; give 2, 4, 8, … processes"),
+    ({"devices": 3, "shards": 8}, "shards: expected a multiple of the 3 processes, got 8; give 1 or 2 or 4 or 8 processes"),
     ({"devices": 2, "shards": 6}, "shards: expected a power of two (1, 2, 4, 8, …), got 6"),
     ({"devices": 2, "shards": 2, "device": "cuda"}, "devices: expected 2 GPUs, one a process, got 0; give fewer"),
     ({"devices": 2, "shards": 2}, "devices: expected a program in a file, to start it 2 times, got none, as in a notebook"),
