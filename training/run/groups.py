@@ -7,6 +7,7 @@ each, and when all have finished ``summary.json``. A group of one is a single ru
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import statistics
@@ -48,12 +49,20 @@ class Summary:
         """DataError for no values."""
         if not values:
             raise DataError("expected at least one value to sum up, got none")
-        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-        return cls(len(values), statistics.median(values), statistics.fmean(values), deviation, min(values), max(values))
+        deviation = _finite_or_inf(statistics.stdev, values) if len(values) > 1 else 0.0
+        mean = _finite_or_inf(statistics.fmean, values)
+        return cls(len(values), statistics.median(values), mean, deviation, min(values), max(values))
 
     def to_dict(self) -> dict[str, float]:
         """Plain numbers."""
         return asdict(self)
+
+
+def _finite_or_inf(function: Callable[[Sequence[float]], float], values: Sequence[float]) -> float:
+    try:
+        return function(values)
+    except OverflowError:  # their sum, or that of their squares, is beyond what a float holds
+        return math.inf
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,14 @@ def test_a_summary() -> None:
     assert Summary.of([1.0]).deviation == 0.0
 
 
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
+def test_a_summary_of_any_finite_values(values: list[float]) -> None:
+    """Their squares, or their sum, may be more than a float holds."""
+    found = Summary.of(values)
+    assert found.minimum <= found.median <= found.maximum or math.isinf(found.median)
+    assert found.deviation >= 0.0
+
+
 QUICK = "--vectors none --max-epochs 1 --hidden-size 8 --word-dim 8 --threads 1 --no-progress --deterministic".split()
 
 

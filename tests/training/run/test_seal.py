@@ -574,7 +574,7 @@ def _group_noticed(path: Path, whole: bool = False) -> bool:
 
 @pytest.mark.usefixtures("repeats")
 def test_a_group_is_verified_run_by_run(made: Path, tmp_path: Path) -> None:
-    path = copy(made, "group", tmp_path)
+    path = copy(made, "group", tmp_path / "ner")
     assert run("verify", path, "--from", 1).exit_code == 2
     result = run("verify", path)
     assert result.exit_code == 0, result.output
@@ -582,7 +582,7 @@ def test_a_group_is_verified_run_by_run(made: Path, tmp_path: Path) -> None:
     raise_f1(path / "seed_0")
     for how in (["compare", path, path], ["train-ner", "--resume", path]):
         assert run(*how).exit_code == 2, how
-    assert "changed" in run("runs", "list", "--root", tmp_path.parent).output
+    assert "changed" in run("runs", "list", "--root", tmp_path).output
 
 
 @pytest.mark.usefixtures("repeats")
