@@ -26,13 +26,15 @@ KINDS = {
         config="word2vec.config:Word2VecConfig",
         train="word2vec.train:train_word2vec",
         products=("vectors.bin", "vectors.txt"),
+        card="word2vec.card:add",
     ),
     "ner": Kind(
         command="train-ner",
         config="ner.config:TaggerConfig",
         train="ner.train:train_tagger",
         scores={"best F1": "best_val_f1", "test F1": "test_f1"},
-        results=("confidence_temperature",),
+        results=("confidence_temperature", "calibration", "errors"),
+        card="ner.scoring.card:add",
     ),
 }
 

@@ -19,6 +19,7 @@ from ner.inputs.indexer import FIRST, Indexer
 from ner.model.calibration import fit_temperature
 from ner.model.crf import MANY
 from ner.model.tagger import Tagger
+from ner.scoring.card import CALIBRATION, ERRORS, SPLIT_NAMES, SPLITS, error_counts, split_sizes
 from ner.scoring.report import Evaluation, evaluation
 from ner.scoring.tensorboard import full_text, show_precision_recall, write_test_report
 from ner.tagging.load import TEMPERATURE
@@ -255,6 +256,7 @@ def _calibrate(run: Experiment, config: TaggerConfig, task: TaggerTask, valid: E
     with precision(config.precision, task.device):
         fitted = fit_temperature(task.model, task.labels, (move(batch, task.device) for batch in batches))
     run.run.manifest[TEMPERATURE] = fitted.temperature
+    run.run.manifest[CALIBRATION] = {"entities": fitted.entities, "before": fitted.before, "after": fitted.after}
     run.run.log_metrics({TEMPERATURE: fitted.temperature}, trainer.global_step)
     run.options.tell(f"confidence: {fitted}")
 
@@ -277,6 +279,9 @@ def _finish(
     run.run.board.hyperparameters(config.to_dict(), shown, step, MAIN)
     digest = weights_sha256(task)
     run.run.manifest["labels"] = list(indexer.labels)
+    run.run.manifest[SPLITS] = {name: split_sizes(getattr(dataset, name)) for name in SPLIT_NAMES}
+    if found:
+        run.run.manifest[ERRORS] = error_counts(found)
     sealed = run.run.finish(digest, results)
     run.options.tell(full_text(found, worst=3) if found else "test: not run (limit_test_batches is 0), so no report")
     run.options.tell(f"weights: SHA-256 {digest}")

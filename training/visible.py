@@ -71,6 +71,12 @@ def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str
     return ["  ".join(map(_put, put, row, widths)).rstrip() for row in rows]
 
 
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown, the first column at the left, the others at the right; cells are escaped already."""
+    head = ["|".join(["", *header, ""]), "|---" + "|---:" * (len(header) - 1) + "|"]
+    return [*head, *("|".join(["", *row, ""]) for row in rows)]
+
+
 def _put(place: Callable[[str, int], str], cell: str, width: int) -> str:
     return place(cell, width)
 

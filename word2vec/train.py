@@ -280,6 +280,7 @@ def _finish(
 
     group.first(write)
     results = {"train_loss": float(trainer.metrics["train_loss_epoch"])}
+    results |= {name: float(score) for name, score in trainer.metrics.items() if name.startswith("evaluate/")}
     if not math.isfinite(results["train_loss"]):
         raise DataError(f"{folder}: nothing to train on: in the last epoch no word had another one in its window")
     run.run.board.hyperparameters(config.to_dict(), results, trainer.global_step, MAIN)

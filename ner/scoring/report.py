@@ -17,7 +17,7 @@ from ner.corpus.conll import Sentence
 from ner.corpus.scheme import Span, check
 from ner.scoring.errors import KINDS, MEANING, Judged, Mistake, judge, strict_spans
 from ner.scoring.metrics import AVERAGES, Report, Scores, report, scores
-from training.visible import aligned, counted, listed
+from training.visible import aligned, counted, listed, markdown_table
 
 Known = Callable[[str], bool]
 WORST = 10  # sentences shown in full
@@ -42,9 +42,8 @@ class Table:
 
     def to_markdown(self) -> str:
         """For TensorBoard's text page."""
-        head = ["|".join(["", *map(_escaped, self.header), ""]), "|---" + "|---:" * (len(self.header) - 1) + "|"]
-        return "\n".join([f"**{self.title}**", "", *head, *("|".join(["", *map(_escaped, row), ""]) for row in self.rows),
-                          *(["", self.note] if self.note else [])])  # fmt: skip
+        table = markdown_table([*map(_escaped, self.header)], [[*map(_escaped, row)] for row in self.rows])
+        return "\n".join([f"**{self.title}**", "", *table, *(["", self.note] if self.note else [])])
 
 
 def _escaped(cell: str) -> str:

@@ -7,6 +7,7 @@ The files of a bundle, version 2. All JSON is UTF-8; numbers are little-endian; 
   of confidences (ner/model/calibration.py), which version 1 did not have
 - ``config.json``   the run's settings (ner/config.py)
 - ``indexer.json``  words, characters and labels in order of their ids, the scheme and the text rule (ner/inputs/indexer.py)
+- ``MODEL_CARD.md``, ``card.json``   what the run's manifest says, for people and for machines (training/run/card.py)
 - ``weights.json``  [{"name", "dtype", "shape"}, …] in the order in which ``weights.bin`` has them, one after the other
 - ``weights.bin``   their elements, row by row
 - ``vectors.json``  [{"dim", "rule", "words"}, …], a view each, and ``vectors.bin``, float32, view after view a row for each
@@ -32,20 +33,22 @@ from torch import Tensor
 
 from ner.config import TaggerConfig
 from ner.inputs.indexer import Indexer
+from ner.scoring.card import add
 from ner.tagging.load import Saved, is_temperature, read_run
 from ner.vectors.views import Views
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
 from training.files import atomic_folder, parse_json, sha256_file, sync
 from training.leftovers import held, part_of, sweep
+from training.run import card
 from training.run.folder import read_manifest
-from training.visible import shortened
+from training.visible import encodable, shortened
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.vectors import WordVectors
 
 FORMAT, VERSION = "samebits-bundle", 2
 MANIFEST = "bundle.json"
-ALWAYS = ("config.json", "indexer.json", "weights.json", "weights.bin")
+ALWAYS = ("config.json", "indexer.json", "weights.json", "weights.bin", card.MARKDOWN, card.JSON)
 WITH_VECTORS = ("vectors.json", "vectors.bin")
 DTYPES = ("float32", "float64")
 LARGEST_JSON = 1 << 30
@@ -90,6 +93,7 @@ def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = la
     """
     saved, target = read_run(Path(run), tell), Path(folder)
     saved.model()  # says now if the parts do not fit
+    about = card.read_card(Path(run), lambda kind: add, lambda line: None)
     taken = f"export: {target} exists already; give another folder, or move that one away"
     if target.exists() or target.is_symlink():
         raise ConfigError(taken)
@@ -99,7 +103,7 @@ def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = la
         sweep(target.parent)
         part.mkdir()
         with held(part):
-            _write(part, saved, read_manifest(Path(run)))
+            _write(part, saved, read_manifest(Path(run)), about)
             atomic_folder(part, target)
     except OSError as error:
         if target.exists():  # somebody else made it meanwhile
@@ -110,7 +114,9 @@ def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = la
     return target
 
 
-def _write(folder: Path, saved: Saved, described: Mapping[str, Any]) -> None:
+def _write(folder: Path, saved: Saved, described: Mapping[str, Any], about: card.Card) -> None:
+    _save(folder / card.MARKDOWN, encodable(about.to_markdown()).encode())
+    _save(folder / card.JSON, about.to_json().encode())
     _save(folder / "config.json", _json(saved.config.to_dict()))
     saved.indexer.save(folder / "indexer.json")
     names = sorted(saved.weights)

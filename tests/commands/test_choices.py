@@ -23,6 +23,7 @@ from tests.ner.small_tagger import saved
 from tests.pairwise import Row, pairwise
 from training.commands import progress
 from training.commands.progress import Voice
+from training.run.card import Card
 from training.run.folder import read_manifest
 from training.run.preemption import StopAt
 from word2vec.text.tokenize import TextRule
@@ -184,7 +185,7 @@ def test_no_command_with_choices_is_left_out() -> None:
 def furnished(place: Path) -> Path:
     """Beside the data a bundle, and two groups of runs as ``compare`` takes them."""
     (place / "tagger").mkdir()
-    _write(place / "tagger", saved(3), {})
+    _write(place / "tagger", saved(3), {}, Card("", "ner", (), ()))
     (place / "lines.jsonl").write_text('{"text": "Ada flew to Oslo."}\n{"text": "Bo won."}\n', encoding="utf-8")
     for name in ("a", "b"):
         given = ["--data", place, "--vectors", "none", "--max-epochs", "1", "--run", place / name]

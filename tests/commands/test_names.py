@@ -64,6 +64,8 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
     use("verify", words, "--to", folder / f"{name}-again")
     use("diff", words, folder / f"{name}-again")
     use("compare", tagger, group)
+    for each in (words, tagger, group):
+        use("runs card", each)
     bundle = folder / f"{name}-bundle"
     use("export", tagger, bundle)
     for source in (tagger, bundle):

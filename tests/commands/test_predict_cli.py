@@ -17,6 +17,7 @@ import cli
 from ner.tagging.bundle import MANIFEST, _write
 from tests.forked import begin, wait
 from tests.ner.small_tagger import saved
+from training.run.card import Card
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a tagger with random weights."""
     folder = tmp_path_factory.mktemp("bundle")
-    _write(folder, saved(3), {})
+    _write(folder, saved(3), {}, Card("", "ner", (), ()))
     assert (folder / MANIFEST).is_file()
     return folder
 

@@ -16,6 +16,7 @@ import cli
 from ner.tagging.bundle import _write
 from tests.forked import CLOSED, Done, begin, run, wait
 from tests.ner.small_tagger import saved
+from training.run.card import Card
 from word2vec.vectors.write import write_table
 
 TINY = "--vectors none --hidden-size 8 --word-dim 8 --max-epochs 1 --limit-train-batches 1 --limit-val-batches 1"
@@ -41,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.txt").write_text("Ada flew to Oslo and Bo won in Rome .\n" * 30)
     (folder / "sets.txt").write_text("Ada Oslo 9\nAda Bo 1\nBo Oslo 3\n")
     (folder / "bundle").mkdir()
-    _write(folder / "bundle", saved(3), {})
+    _write(folder / "bundle", saved(3), {}, Card("", "ner", (), ()))
     write_table(folder / "vectors.txt", ["Ada", "Bo", "Oslo", "Rome"], torch.eye(4).numpy())
     words = ["train-ner", "--data", str(folder / "data"), "--run", str(folder / "run"), *TINY.split()]
     done = CliRunner().invoke(cli.main, words)  # in this process: what it imports, forks need not import again
@@ -64,6 +65,7 @@ ARGUMENTS = {
     "compare": "run run",
     "evaluate": "bundle data/test.conll",
     "runs list": "--root .",
+    "runs card": "run",
     "predict": "bundle text.txt --threads 1",
     "export": "run RUN",
 }

@@ -26,6 +26,7 @@ PATH = re.compile(rf"(?<![\w./~$-])((?:{'|'.join(FOLDERS)})/[\w./-]*[\w/]|[\w./-
 MODULE = re.compile(rf"(?<![\w./-])(?:{'|'.join(ROOMS)})(?:\.[A-Za-z_]\w*)+(?![\w/])")
 IMPORT = re.compile(rf"\bfrom (?:{'|'.join(ROOMS)})(?:\.\w+)* import \w+(?:, \w+)*")
 FOREIGN = {"word2vec.c"}  # Mikolov's program
+WRITTEN = {"MODEL_CARD.md"}  # by our commands, into folders of the user's
 
 
 def said(path: Path) -> Iterator[tuple[int, str]]:
@@ -41,7 +42,7 @@ def said(path: Path) -> Iterator[tuple[int, str]]:
 
 def is_path(name: str) -> bool:
     """Whether a file or folder of ours ends in these names; ``affixes.py`` in a row of a table is enough."""
-    return any(path.endswith("/" + name.lstrip("./").rstrip("/")) for path in PATHS)
+    return name in WRITTEN or any(path.endswith("/" + name.lstrip("./").rstrip("/")) for path in PATHS)
 
 
 def is_module(name: str) -> bool:

@@ -193,6 +193,7 @@ def _use(rng: Random, good: Good, run: Path, at: Path) -> Case:
         ["predict", str(run), test],
         ["evaluate", str(run), test],
         ["runs", "list", "--root", str(run.parent.parent)],
+        ["runs", "card", str(run)],
         ["diff", str(good.run), str(run)],
         ["diff", str(run), str(good.other_run)],
         ["compare", str(run), str(good.other_run)],

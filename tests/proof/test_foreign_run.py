@@ -110,6 +110,7 @@ class Place:
             "export": ["export", run, self.folder / "exported"],
             "diff": ["diff", run, self.folder / "runs" / "ner" / "version_0"],
             "runs list": ["runs", "list", "--root", self.folder / "runs"],
+            "runs card": ["runs", "card", run],
             "compare": ["compare", run, run],
             "verify": ["verify", run],
             "verify --from": ["verify", run, "--from", "1"],

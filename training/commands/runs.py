@@ -1,4 +1,4 @@
-"""``runs list``: a table of all runs."""
+"""``runs list``: a table of all runs; ``runs card``: one of them in short."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from training.commands.door import kinds
 from training.commands.help import Group
-from training.commands.terminal import echo, styled, table
+from training.commands.terminal import echo, styled, table, warn
 from training.leftovers import sweep
 from training.run.run_list import list_runs
 from training.visible import one_line, shortened, to_json
@@ -19,7 +19,7 @@ LONGEST = 60  # characters of the settings that are shown
 
 @click.group(cls=Group)
 def runs() -> None:
-    """List runs."""
+    """List runs, or describe one."""
 
 
 @runs.command("list", epilog="\b\nExample:\n  python cli.py runs list")
@@ -47,3 +47,18 @@ def list_all(root: str, as_json: bool) -> None:
         color = STATUS_COLORS.get(status.split(" ")[0])
         before, found, after = line.partition(f"  {status}")
         echo(before, "  ", styled(status, color), after) if color and found else echo(line)
+
+
+@runs.command("card", epilog="\b\nExample:\n  python cli.py runs card runs/ner/version_0")
+@click.argument("run", type=click.Path())
+def print_card(run: str) -> None:
+    """Describe a finished run, or a group of runs, as Markdown: data, scores, errors, how to verify it.
+
+    All of it is from the manifest. What that does not say is listed as not known.
+    """
+    from training.run.card import read_card
+
+    kind = kinds().get
+    found = read_card(Path(run), lambda name: each.card_function() if (each := kind(name)) else None, warn)
+    for line in found.to_markdown().splitlines():
+        echo(line)

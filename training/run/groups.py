@@ -85,6 +85,15 @@ def is_group(path: Path) -> bool:
     return (path / "group.json").is_file()
 
 
+def group_with(run: Path) -> Path | None:
+    """The folder of the group that a run is one of; None where it stands alone."""
+    run = Path(os.path.abspath(run))
+    try:
+        return run.parent if is_group(run.parent) and run.name in {f"seed_{n}" for n in seeds_of(run.parent)} else None
+    except DataError:
+        return None
+
+
 def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str) -> Path:
     """A new group's folder, ``path`` or the next ``root/kind/group_N``, with its settings in it or not at all.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from training.config import TrainConfig
 
 if TYPE_CHECKING:
+    from training.run.card import OfKind
     from training.run.experiment import RunOptions
 
 
@@ -35,6 +36,9 @@ class Kind:
     products: tuple[str, ...] = ()
     """Files of such a run that settings of others name: a list shows the run alone."""
 
+    card: str = ""
+    """The function that adds to a card what is known of such runs alone, written as ``train``; "" for none."""
+
     def config_class(self) -> type[TrainConfig]:
         """The dataclass of its settings."""
         return _found(self.config)  # type: ignore[no-any-return]
@@ -42,6 +46,10 @@ class Kind:
     def train_function(self) -> Callable[[Any, RunOptions], Path]:
         """The function that trains it."""
         return _found(self.train)  # type: ignore[no-any-return]
+
+    def card_function(self) -> OfKind | None:
+        """The function that adds to a card what is known of such runs alone."""
+        return _found(self.card) if self.card else None
 
 
 Kinds = Mapping[str, Kind]

@@ -17,17 +17,23 @@ import torch
 from ner.config import TaggerConfig
 from ner.corpus.conll import read_conll
 from ner.predict import evaluate_file
+from ner.scoring.card import add
 from ner.tagging.bundle import MANIFEST, VERSION, _digest, _json, export, read_bundle
 from ner.tagging.tagger import TrainedTagger
 from ner.train import train_tagger
 from tests.conftest import reseal
 from training import checkpoint, files
 from training.errors import ConfigError, DataError
+from training.run.card import read_card
 from training.run.experiment import RunOptions
+from training.run.folder import read_manifest
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.vectors import WordVectors
 
-NAMES = {"bundle.json", "config.json", "indexer.json", "weights.json", "weights.bin", "vectors.json", "vectors.bin"}
+NAMES = {
+    "MODEL_CARD.md", "card.json",
+    "bundle.json", "config.json", "indexer.json", "weights.json", "weights.bin", "vectors.json", "vectors.bin",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -301,3 +307,17 @@ def test_a_resealed_bundle_as_it_was_is_read(copy: Path, bundle: Path) -> None:
     resealed(copy)
     assert (copy / MANIFEST).read_bytes() == (bundle / MANIFEST).read_bytes()
     read_bundle(copy)
+
+
+def test_the_card_beside_it_is_the_runs_own(run: Path, bundle: Path) -> None:
+    described = read_manifest(run)
+    card = json.loads((bundle / "card.json").read_text())
+    assert (bundle / "MODEL_CARD.md").read_text() == read_card(run, lambda kind: add, print).to_markdown()
+    assert card["scores"]["run"] == described["metrics"]
+    assert card["errors"] == described["errors"]
+    report = (run / "test_report.txt").read_text()
+    total = sum(sum(row.values()) for row in card["errors"].values())
+    assert f"\n{total:,} errors: " in report
+    assert sum(card["splits"]["test"]["entities"].values()) > 0
+    assert card["verify"]["seal"] == [described["seal"]]
+    assert "vectors" in card["data"]
