@@ -426,8 +426,8 @@ def use(how: str, path: Path, made: Path, target: Path) -> Result:
         "predict": ["predict", path, test], "evaluate": ["evaluate", path, test],
         "export": ["export", path, target / "out"], "diff": ["diff", made / "ner", path],
         "diff the other way": ["diff", path, made / "ner"], "runs list": ["runs", "list", "--root", path.parent.parent],
-        "runs card": ["runs", "card", path], "compare": ["compare", made / "ner", path], "resume": ["train-ner", "--resume", path],
-        "verify": ["verify", path],
+        "runs card": ["runs", "card", path], "compare": ["compare", made / "ner", path],
+        "resume": ["train-ner", "--resume", path], "verify": ["verify", path],
     }[how])  # fmt: skip
 
 
@@ -465,7 +465,8 @@ def take(*names: str, **values: Any) -> Callable[[Path], None]:
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "weights": (swap_weights, "compare resume runs_card"), "manifest": (raise_f1, ""),
-    "indexer": (edit("indexer.json"), "compare resume runs_card"), "config": (edit("config.json"), "compare resume runs_card"),
+    "indexer": (edit("indexer.json"), "compare resume runs_card"),
+    "config": (edit("config.json"), "compare resume runs_card"),
     "predictions": (edit("predictions.conll"), "predict evaluate export resume runs_card"),
     "seal gone": (take("seal"), ""), "format gone": (take("format"), ""), "files gone": (take("files"), ""),
     "seal and format gone": (take("seal", "format"), ""), "seal and files gone": (take("seal", "files"), ""),
