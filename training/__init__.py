@@ -5,6 +5,7 @@ What most users need can be imported from here; it is looked up when it is used,
 
 from typing import TYPE_CHECKING
 
+from training import openmp
 from training.lazy import lazily
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from training.loop.trainer import Trainer
     from training.loop.view import TrainerView
     from training.run.own import experiment
+
+openmp.prepare()  # here, since it must come before torch, and all of this package comes after it
 
 __all__ = [
     "BackboneFinetuning",

@@ -87,7 +87,7 @@ class TrainConfig:
     )
     threads: int = option(
         0,
-        "Number of CPU threads; 0 for one per core, as torch does, or with --shards above 1 for one a process.",
+        "Number of CPU threads; 0 for one per core that the process may use, or with --shards above 1 for one a process.",
         section=RUN,
         least=0,
         most=MOST_THREADS,

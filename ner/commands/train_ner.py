@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from training.commands.options import config_options, make_config, whole
 from training.commands.start import RunFlags, resumed_config, run_options, run_settings
 from training.config import COMMON
 from training.errors import ConfigError, Preempted, SamebitsError, StreamError
+from training.openmp import cores
 from training.run.groups import MOST_SEEDS, Group, is_group, open_group, run_group, started_in
 from training.visible import aligned, counted, one_line
 
@@ -100,7 +100,7 @@ def train_group(folder: Path, jobs: int, options: RunOptions) -> None:
 
 def share_cores(config: TaggerConfig, jobs: int) -> TaggerConfig:
     """A group's settings: for runs side by side a share of the cores each, where no number of threads is asked for."""
-    return config if config.threads or jobs == 1 else replace(config, threads=max(1, (os.cpu_count() or 1) // jobs))
+    return config if config.threads or jobs == 1 else replace(config, threads=max(1, cores() // jobs))
 
 
 def summary_lines(group: Group) -> Iterable[str]:
