@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ner.commands.columns import columns_of_file
+from ner.commands.computing import compute_with, computing
 from training.commands.help import Command
 from training.commands.options import whole
 from training.commands.terminal import LongJob, warn
@@ -30,9 +31,7 @@ from training.visible import to_json
     help="Also write an HTML page that marks the errors in each sentence.",
 )
 @click.option("--worst", type=whole(0), default=10, show_default=True, help="Number of worst sentences to show.")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Device to compute on."
-)
+@computing
 def evaluate(
     run: str,
     file: str,
@@ -41,6 +40,7 @@ def evaluate(
     as_json: bool,
     html: str | None,
     worst: int,
+    threads: int,
     device: str,
 ) -> None:
     """Score a trained run on a labeled file, and show where it is wrong.
@@ -52,6 +52,7 @@ def evaluate(
     from ner.scoring.html import page
     from ner.tagging.tagger import TrainedTagger
 
+    compute_with(threads)
     if html:
         check_not_read("--html", html, [file])
     if html and not Path(html).absolute().parent.is_dir():

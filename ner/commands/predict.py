@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import click
 
 from ner.commands.columns import columns_of_file
+from ner.commands.computing import compute_with, computing
 from training.commands.help import Command
-from training.commands.options import Share, whole
+from training.commands.options import Share
 from training.commands.terminal import LongJob, colors, warn
-from training.config import MOST_THREADS
 from training.errors import ConfigError
 from training.files import atomic_path, check_not_read
 from training.visible import encodable
@@ -47,12 +47,7 @@ from training.visible import encodable
 )
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
               help="Color the text; auto does so on a terminal, unless NO_COLOR is set.")  # fmt: skip
-@click.option(
-    "--threads", type=whole(0, MOST_THREADS), default=0, show_default=True, help="Number of CPU threads; 0 for one per core."
-)
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True, help="Device to compute on."
-)
+@computing
 def predict(
     run: str,
     sources: tuple[str, ...],
@@ -76,10 +71,8 @@ def predict(
     """
     from ner.predict import predict_stream
     from ner.tagging.tagger import TrainedTagger
-    from training.determinism.threads import use_threads
 
-    if threads:
-        use_threads(threads)
+    compute_with(threads)
     if target is not None:
         check_not_read("--to", target, sources)
     colored = color == "always" or (color == "auto" and target is None and colors())

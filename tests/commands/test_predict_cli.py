@@ -110,3 +110,22 @@ def test_a_file_is_written_whole_or_not_at_all(bundle: Path, tmp_path: Path) -> 
     code, said = run(str(good), "--to", str(tmp_path / "no" / "out"))
     assert code == 2
     assert "cannot be written" in said
+
+
+@pytest.mark.parametrize("asked", [None, 1, 3])
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_it_computes_with_the_threads_asked_for(
+    command: str, asked: int | None, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+    monkeypatch.setattr("training.determinism.threads.use_threads", used.append)
+    (tmp_path / "a.conll").write_text("Ada B-PER\nwon O\n")
+    more = [] if asked is None else ["--threads", f"{asked}"]
+    done = CliRunner().invoke(cli.main, [command, str(bundle), str(tmp_path / "a.conll"), *more])
+    assert done.exit_code == 0, done.output
+    assert used == ([] if asked is None else [asked])
+
+
+def test_every_command_with_a_device_takes_threads() -> None:
+    options = {name: {each.name for each in command.params} for name, command in cli.main.commands.items()}
+    assert [name for name, names in options.items() if "device" in names and "threads" not in names] == []
