@@ -114,10 +114,7 @@ class Bar:
         assert self.total is not None
         if self.done <= self.first or self.done >= self.total or now - self.begun < 1:
             return ""
-        left = (now - self.begun) / (self.done - self.first) * (self.total - self.done)
-        minutes, seconds = divmod(int(left), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours:02}:{minutes:02}:{seconds:02}"
+        return clock((now - self.begun) / (self.done - self.first) * (self.total - self.done))
 
     def _write(self, text: str) -> None:
         if not is_first():
@@ -125,6 +122,13 @@ class Bar:
         with suppress(OSError, ValueError):  # a terminal that went away stops no work
             self.stream.write(text)
             self.stream.flush()
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds, with two digits each."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{rest:02}"
 
 
 def is_first() -> bool:

@@ -29,6 +29,7 @@ State = tuple[list[torch.Tensor], Any, Twister]
 """torch's states (CUDA's, too), NumPy's and Python's."""
 NUMPY, PYTHON = NumPyGenerator(), PythonGenerator()
 _CUDA = torch.backends.cuda.is_built()
+_manual_seed = torch.default_generator.manual_seed
 
 
 def key_of(seed: int, purpose: str, *counters: int) -> int:
@@ -57,11 +58,11 @@ class Words:
 
     @functools.cached_property
     def pairs(self) -> list[tuple[bytes, bytes]]:
-        """NumPy's and Python's, for each place."""
+        """NumPy's and Python's image for each place."""
         drawn = words32(NEIGHBORS * 2 * WORDS, self._seed, self._purpose, *self._counters)
         words = drawn.astype(np.uint32, copy=False).tobytes()  # as they lie in this machine's memory
         starts = range(0, len(words), 2 * BYTES)
-        return [(words[at : at + BYTES], words[at + BYTES : at + 2 * BYTES]) for at in starts]
+        return [(NUMPY.image(words[at : at + BYTES]), PYTHON.image(words[at + BYTES : at + 2 * BYTES])) for at in starts]
 
 
 class Key(NamedTuple):
@@ -104,8 +105,11 @@ def set_generators(key: Key) -> None:
 
     torch.manual_seed would take twenty times as long: it looks for other kinds of devices each time.
     """
-    set_torch(key)
-    for_numpy, for_python = key.words.pairs[key.row]
+    bits, words, row = key
+    _manual_seed(bits)
+    if _CUDA:
+        set_torch(key)
+    for_numpy, for_python = words.pairs[row]
     NUMPY.begin(for_numpy)
     PYTHON.begin(for_python)
 

@@ -20,6 +20,8 @@ import numpy as np
 
 WORDS = 624
 BYTES = 4 * WORDS
+BEGUN = struct.pack("i", WORDS)
+"""The position of a generator that is about to make new words, as it lies in memory."""
 Twister = tuple[bytes, int, float | None]
 """A state: the words as they lie in memory, the position (WORDS: all were used), and the normal number that is kept."""
 
@@ -35,8 +37,11 @@ class NumPyGenerator:
         self._in_memory = in_memory
         self._bits: Any = None
         """The bit generator that the views are of; np.random.set_bit_generator takes another."""
+        self._in_place = False
         self._words, self._position, self._has_normal = (memoryview(b"") for _ in range(3))
         self._normal: Any = memoryview(b"")
+        self._image = memoryview(b"")
+        """The words and the position."""
 
     def get(self) -> Any:
         """A Twister; NumPy's own form where another kind of generator was set."""
@@ -60,13 +65,19 @@ class NumPyGenerator:
             return
         np.random.set_state(("MT19937", np.frombuffer(words, np.uint32), position, int(normal is not None), normal or 0.0))
 
-    def begin(self, words: bytes) -> None:
-        """Let it stand before the first number that these words give."""
-        if np.random.get_bit_generator() is not self._bits:  # type: ignore[attr-defined]
-            self._look_at(np.random.get_bit_generator())  # type: ignore[attr-defined]
-        if self._words:
-            self._words[:], self._position[0], self._has_normal[0] = words, WORDS, 0
-        elif type(np.random.get_bit_generator()) is np.random.MT19937:  # type: ignore[attr-defined]
+    @staticmethod
+    def image(words: bytes) -> bytes:
+        """A generator that stands before the first number that these words give, as it lies in memory."""
+        return words + BEGUN
+
+    def begin(self, image: bytes) -> None:
+        """Set it to an ``image``."""
+        if self._lies_in_memory():
+            self._image[:] = image
+            self._has_normal[0] = 0
+            return
+        words = image[:BYTES]
+        if type(np.random.get_bit_generator()) is np.random.MT19937:  # type: ignore[attr-defined]
             self.put((words, WORDS, None))
         else:
             np.random.seed(int.from_bytes(words[:4], sys.byteorder))
@@ -75,15 +86,16 @@ class NumPyGenerator:
         bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
         if bits is not self._bits:
             self._look_at(bits)
-        return bool(self._words)
+        return self._in_place
 
     def _look_at(self, bits: Any) -> None:
         holder, at = np.random.mtrand._rand, _numpy_normal_at()
         fits = type(holder) is np.random.RandomState and type(bits) is np.random.MT19937 and _numpy_words_lie_first()
-        self._bits, self._words = bits, memoryview(b"")
-        if self._in_memory and fits and at is not None:
+        self._bits, self._in_place = bits, self._in_memory and fits and at is not None
+        if self._in_place and at is not None:
             address = bits.ctypes.state_address
             self._words, self._position = _view(address, BYTES, "B"), _view(address + BYTES, 4, "i")
+            self._image = _view(address, BYTES + len(BEGUN), "B")
             self._has_normal, self._normal = _view(id(holder) + at - 8, 4, "i"), _view(id(holder) + at, 8, "d")
 
 
@@ -101,6 +113,7 @@ class PythonGenerator:
         if at is not None:
             address = id(self._generator) + at
             self._words, self._position = _view(address, BYTES, "B"), _view(address - 4, 4, "i")
+            self._image = _view(address - len(BEGUN), len(BEGUN) + BYTES, "B")
 
     def get(self) -> Twister:
         """Its state."""
@@ -117,12 +130,18 @@ class PythonGenerator:
         else:
             random.setstate((3, (*array("I", words), position), normal))
 
-    def begin(self, words: bytes) -> None:
-        """Let it stand before the first number that these words give."""
+    @staticmethod
+    def image(words: bytes) -> bytes:
+        """A generator that stands before the first number that these words give, as it lies in memory."""
+        return BEGUN + words
+
+    def begin(self, image: bytes) -> None:
+        """Set it to an ``image``."""
         if self._lies_in_memory:
-            self._words[:], self._position[0], self._generator.gauss_next = words, WORDS, None
+            self._image[:] = image
+            self._generator.gauss_next = None
         else:
-            self.put((words, WORDS, None))
+            self.put((image[len(BEGUN) :], WORDS, None))
 
 
 def _checked(state: Twister) -> Twister:

@@ -177,8 +177,8 @@ def test_words_begin_them_as_by_their_own_functions(way: bool) -> None:
     other.setstate((3, (*words.tolist(), WORDS), None))
     with kept_generators():
         numbers([*DRAWS, *DRAWS[3:4]])
-        NumPyGenerator(way).begin(words.tobytes())
-        PythonGenerator(way).begin(words.tobytes())
+        for each in (NumPyGenerator(way), PythonGenerator(way)):
+            each.begin(each.image(words.tobytes()))
         assert np.random.normal(size=5).tolist() == own.normal(size=5).tolist()
         assert [random.gauss(0, 1) for _ in range(3)] == [other.gauss(0, 1) for _ in range(3)]
 
@@ -195,8 +195,8 @@ def test_another_kind_behind_numpys_functions_is_set_too() -> None:
     found = []
     for bits in (np.random.PCG64(3), np.random.PCG64(4), np.random.MT19937(5)):  # type: Any
         with numpys(bits):
-            generator.begin(words[:BYTES])
+            generator.begin(generator.image(words[:BYTES]))
             found.append([np.random.rand(), np.random.randn()])
     assert found[0] == found[1] != found[2]
-    generator.begin(words[:BYTES])
+    generator.begin(generator.image(words[:BYTES]))
     assert [np.random.rand(), np.random.randn()] == found[2]

@@ -12,6 +12,7 @@ import click
 
 from training.bar import Pace
 from training.callbacks.progress_bar import ProgressBar
+from training.callbacks.validation_line import ValidationLine
 from training.commands.door import for_styles
 from training.commands.terminal import LongJob
 from training.job_progress import JobProgress
@@ -63,12 +64,12 @@ class Voice(NamedTuple):
 
 
 def voice(how: str, progress: bool) -> Voice:
-    """``how``: "plain", "quiet" or "json"; ``progress``: whether plain ones draw bars."""
+    """``how``: "plain", "quiet" or "json"; ``progress``: whether plain ones draw bars; else they say a line a validation."""
     if how == "quiet":
         return Voice(lambda line: None, (), None)
     if how == "json":
         return Voice(lambda line: event("message", text=line), (JsonLog(),), _json_progress)
-    return Voice(click.echo, (progress_bar(),) if progress else (), LongJob() if progress else None)
+    return Voice(click.echo, (progress_bar() if progress else ValidationLine(),), LongJob() if progress else None)
 
 
 def event(kind: str, **values: Any) -> None:

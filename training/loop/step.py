@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from training.errors import ConfigError
-from training.loop import nonfinite
+from training.loop import nonfinite, optimizers
 from training.loop.finite import check_loss
 from training.loop.optimizers import CountingOptimizer, NoOptimizer, configure
 from training.loop.session import Session
@@ -110,7 +110,7 @@ def clear_gradients(session: Session, batch_idx: int) -> None:
         if chains["optimizer_zero_grad"]:
             session.call("optimizer_zero_grad", session.progress.current_epoch, batch_idx, optimizer)
         else:
-            optimizer.zero_grad()
+            optimizers.clear_gradients(optimizer)
 
 
 def before_step(session: Session, optimizer: Optimizer) -> None:

@@ -18,7 +18,7 @@ from training.digest import weights_sha256
 from training.errors import ConfigError
 from training.loop.callback import Callback
 from training.loop.gradients import SMALL, gradient_norm
-from training.loop.optimizers import Scheduler, configure
+from training.loop.optimizers import Scheduler, clear_gradients, configure
 from training.loop.schedulers import group_names, optimizer_names
 
 WEIGHTS = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))]
@@ -355,3 +355,35 @@ def test_the_last_batch_is_known_as_such(says: str, limit: Any, second: bool) ->
     n = 4 if limit in (1.0, 9) else 2 if limit == 0.5 else 3
     assert last == [*[False] * (n - 1), True] * (len(last) // n)
     assert last
+
+
+class OwnZero(torch.optim.SGD):
+    """One that keeps zeros, and counts."""
+
+    cleared = 0
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.cleared += 1
+        super().zero_grad(set_to_none=False)
+
+
+@pytest.mark.parametrize("way", ["torch's", "a class's", "set on one", "profiled"])
+def test_gradients_are_cleared_as_the_optimizer_clears_them(way: str) -> None:
+    given_ = (OwnZero if way == "a class's" else torch.optim.SGD)([*WEIGHTS, nn.Parameter(torch.ones(1))], lr=0.5)
+    calls: list[bool] = []
+    if way == "set on one":
+        given_.zero_grad = lambda set_to_none=True: calls.append(set_to_none)  # type: ignore[method-assign]
+    for each in WEIGHTS:
+        each.grad = torch.ones_like(each)
+    if way == "profiled":
+        with torch.profiler.profile() as profile:
+            clear_gradients(given_)
+        assert any("zero_grad" in event.key for event in profile.key_averages())
+    else:
+        clear_gradients(given_)
+    found = [None if each.grad is None else each.grad.tolist() for each in WEIGHTS]
+    kept = {"a class's": [[0.0, 0.0], [0.0, 0.0, 0.0]], "set on one": [[1.0, 1.0], [1.0, 1.0, 1.0]]}
+    assert found == kept.get(way, [None, None])
+    assert calls == ([True] if way == "set on one" else [])
+    given_.__dict__.pop("zero_grad", None)
+    given_.zero_grad(set_to_none=True)
