@@ -9,6 +9,11 @@ from training.config import COMMON, DATA, DETERMINISM, MODEL, TRAINING, VECTORS,
 from training.errors import ConfigError
 
 KIND = "ner"  # of a tagger's run
+KEPT = (
+    "scheme", "word_form", "affix_vectors", "word_dim", "characters", "char_dim", "char_hidden", "features_dim", "topic_dim",
+    "mentions", "hidden_size", "decoder",
+)  # fmt: skip
+"""What a tagger's weights and tables were made for: with ``start_from`` these are the start's."""
 LARGEST_SIZE = 1 << 16  # numbers for a word, a character, a unit
 
 
@@ -42,9 +47,27 @@ class TaggerConfig(TrainConfig):
     repair: bool = option(False, "Read ill-formed tags as conlleval does instead of refusing them.", section=DATA)
     scheme: str = option("IOBES", "Tagging scheme that the model is trained in.", section=DATA, choices=("IOBES", "IOB2"))
 
+    start_from: str = option(
+        "",
+        "Go on from the tagger of this finished run or bundle, on new data: its words, types and weights are kept.",
+        section=MODEL,
+        no_path=(),
+    )
+    rehearse: str = option(
+        "auto",
+        "With --start-from, mix this share (0 to 1) of the old training sentences into each epoch, and test on the old test "
+        "sentences, too. DATA: a folder, auto for what the run was trained on, or none.  [default: auto 0]",
+        section=DATA,
+        no_path=("auto", "none"),
+        second="rehearse_share",
+        metavar="DATA SHARE",
+    )
+    rehearse_share: float = option(0.0, "The share.", section=DATA, least=0, most=1)
+
     vectors: str = option(
         "auto",
-        "Word vectors: a file, a train-w2v run, none, or auto for the newest finished train-w2v run.",
+        "Word vectors: a file, a train-w2v run, none, or auto for those of --start-from, else the newest finished train-w2v "
+        "run's.",
         section=COMMON,
         no_path=("auto", "none"),
     )
@@ -149,6 +172,10 @@ class TaggerConfig(TrainConfig):
         if any((self.train, self.valid, self.test)) and not all((self.train, self.valid, self.test)):
             given = [name for name in ("train", "valid", "test") if getattr(self, name)]
             raise ConfigError(f"expected --train, --valid and --test together, got only {', '.join(given)}")
+        if not self.start_from and (self.rehearse != "auto" or self.rehearse_share):
+            raise ConfigError("rehearse: expected --start-from beside it, got none; there is nothing old to rehearse")
+        if self.rehearse == "none" and self.rehearse_share:
+            raise ConfigError(f"rehearse: expected the share 0 with none, got {self.rehearse_share}")
 
     @property
     def reads_documents(self) -> bool:

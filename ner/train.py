@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ner.config import TaggerConfig
 from ner.corpus.conll import Sentence, number_words, write_conll
 from ner.corpus.dataset import Dataset, read_dataset, split_paths
 from ner.corpus.scheme import allowed_transitions, doubtful_types
-from ner.inputs.batches import Encoded, SentenceBatches
+from ner.inputs.batches import Encoded, RehearsedBatches, SentenceBatches
 from ner.inputs.encode import encode_labeled, word_counts
 from ner.inputs.indexer import FIRST, Indexer
 from ner.model.calibration import fit_temperature
@@ -22,7 +23,11 @@ from ner.model.tagger import Tagger
 from ner.scoring.card import CALIBRATION, ERRORS, SPLIT_NAMES, SPLITS, error_counts, split_sizes
 from ner.scoring.report import Evaluation, evaluation
 from ner.scoring.tensorboard import full_text, show_precision_recall, write_test_report
-from ner.tagging.load import TEMPERATURE
+from ner.start.forgetting import forgetting
+from ner.start.start import OldData, Start, read_old, read_start
+from ner.start.tables import carry_over, joined
+from ner.tagging.load import TEMPERATURE, TEXT_RULE, WEIGHTS, Saved
+from ner.tagging.tagger import TrainedTagger
 from ner.task import TaggerTask
 from ner.vectors.unseen import UnseenWords
 from ner.vectors.views import RAW, Coverage, Views, vector_test, word_matrix
@@ -33,7 +38,7 @@ from training.callbacks.polyak_averaging import PolyakAveraging
 from training.data.tensors import move
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
-from training.files import sha256_file
+from training.files import atomic_write, sha256_file
 from training.loop.cadence import limits
 from training.loop.callback import Callback
 from training.loop.device import precision
@@ -82,17 +87,29 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     if finished := already_finished(options, "ner", config):
         return finished
     here, options = placed(config, options)
+    inputs = Inputs()  # each is added before it is read
+    start = read_start(here, inputs, options.tell)
+    if start is not None:
+        config, here = start.kept.put_into(config), start.kept.put_into(here)
     read = resolve_vectors(here, options)
     if read != here:
         config = dataclasses.replace(config, vectors=read.vectors, more_vectors=read.more_vectors)
-    inputs = Inputs({**split_paths(read)._asdict(), **_vector_inputs(read)})  # before they are read
-    dataset = read_dataset(read)
-    vectors = load_views(read)
-    indexer = Indexer.build(dataset.train, text_rule(config, vectors, options), config.scheme)
+    for name, path in {**split_paths(read)._asdict(), **_vector_inputs(read)}.items():
+        inputs.add(name, path)
+    old = read_old(read, start, inputs)
+    dataset = read_dataset(read, start.saved.indexer.types if start else ())
+    vectors = start.saved.vectors if start and read.vectors == "auto" else load_views(read)
+    rule = start.saved.indexer.rule if start else text_rule(config, vectors, options)
+    indexer = Indexer.build(dataset.train, rule, config.scheme)
     _tell_data(config, options, dataset, indexer)
     check_lesson(config, dataset, indexer)
-    indexer = without_rare_words(config, dataset, indexer, vectors)
-    task, coverage = build_task(config, dataset, indexer, vectors)
+    lesson = with_old(dataset, old)
+    if start is None:
+        indexer = without_rare_words(config, dataset, indexer, vectors)
+        task, coverage = build_task(config, dataset, indexer, vectors)
+    else:
+        task, coverage, indexer = build_from(start, config, lesson, vectors)
+        _tell_start(config, options, start, old, indexer)
     options.tell(f"vectors: {coverage}" if vectors else "vectors: none, random ones are trained")
     unseen = UnseenWords()
     if vectors and config.unseen_vectors:
@@ -101,19 +118,26 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     if vectors and not coverage.exact + coverage.other_form:
         options.tell("vectors: they have no word of the training data: random ones are trained; are they of its language?")
     # A rare word of the training data may be among the unseen ones: in training it stays unknown.
-    train = encode_labeled(dataset.train, indexer, config)
+    train = encode_labeled(lesson.train, indexer, config)
     valid, test = (encode_labeled(part, indexer, config, unseen.ids) for part in (dataset.valid, dataset.test))
     # From here on nothing is wrong with the data: only now is there a folder for the run.
     with open_run("ner", config, options, inputs) as run:
         indexer.save(run.run.path / "indexer.json")
+        if start is not None:
+            run.run.manifest["start"] = start.facts()
         options.tell(str(ModelSummary(task, max_depth=2)))
-        trainer, best = _fit(run, config, task, train, valid)
+        trainer, best = _fit(run, config, task, train, valid, len(dataset.train))
         found = trainer.test(task, SentenceBatches(test, config.batch_size, shuffle=False), verbose=False)
         results = found[0] if found else {}  # nothing with limit_test_batches 0
         if found:
             options.tell(results_table(found, "test"))
         results["best_val_f1"] = best
         _calibrate(run, config, task, valid, trainer)
+        if start is not None and found:
+            tests = {"new test": [dataset.test[i] for i in _tested(task, dataset)]}
+            tests |= {"old test": old.test} if old else {}
+            now = _saved(run, config, task, indexer, vectors)
+            results |= _show_forgetting(run, start, now, tests, trainer.global_step)
         _finish(run, trainer.global_step, config, task, dataset, indexer, results, vectors)
     return run.run.path
 
@@ -140,7 +164,7 @@ def load_views(config: TaggerConfig) -> Views | None:
 
 def vector_files(config: TaggerConfig) -> list[str]:
     """The files of word vectors, in order of their views."""
-    return [] if config.vectors == "none" else [config.vectors, *config.more_vectors]
+    return [] if config.vectors in ("auto", "none") else [config.vectors, *config.more_vectors]
 
 
 def _vector_inputs(config: TaggerConfig) -> dict[str, str | Path]:
@@ -148,13 +172,20 @@ def _vector_inputs(config: TaggerConfig) -> dict[str, str | Path]:
     found: dict[str, str | Path] = {}
     for i, path in enumerate(vector_files(config), 1):
         name = "vectors" if i == 1 else f"vectors {i}"
-        found |= {name: path, f"{name}' text rule": rule_path(path)}
+        found |= {name: path, f"{name}{TEXT_RULE}": rule_path(path)}
     return found
 
 
 def resolve_vectors(config: TaggerConfig, options: RunOptions) -> TaggerConfig:
-    """The settings with the vectors' file in place of "auto"; tells which, or that there is none."""
+    """The settings with the vectors' file in place of "auto"; tells which, or that there is none.
+
+    With ``start_from``, "auto" stays: it means the start's.
+    """
     path = config.vectors
+    if path == "auto" and config.start_from:
+        if config.more_vectors:
+            raise ConfigError("more_vectors: expected --vectors beside it, got those of --start-from alone")
+        return config
     if path == "auto":
         root = Path(options.folder) / options.root / "w2v"
         newest = newest_finished(root)
@@ -214,16 +245,62 @@ def build_task(
     """The task with its initial weights: a function of settings, training data and vectors."""
     counts = word_counts(dataset.train, indexer)
     tuned = FIRST + sum(counts[word] >= config.tune_min_count for word in indexer.words)  # the most frequent stand first
+    return _new_task(config, indexer, counts, tuned, vectors)
+
+
+def _new_task(
+    config: TaggerConfig, indexer: Indexer, counts: Mapping[str, int], tuned: int, vectors: Views | None
+) -> tuple[TaggerTask, Coverage]:
+    """The task with initial weights; the first ``tuned`` rows of its word table are trained. ``counts``: of its words."""
     words = ["<pad>", "<unk>", *indexer.words]
     matrix, coverage = word_matrix(words, counts, vectors, config.word_dim, config.seed)
     allowed = allowed_transitions(indexer.labels, indexer.scheme)
     model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed, tuned)
-    rare = torch.tensor([False] * FIRST + [counts[word] == 1 for word in indexer.words])
+    rare = torch.tensor([False] * FIRST + [counts.get(word, 0) == 1 for word in indexer.words])
     return TaggerTask(config, model, indexer.labels, rare), coverage
 
 
-def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded, valid: Encoded) -> tuple[Trainer, float]:
-    """Train with validation, leave the weights to be tested in the task; returns the trainer and the best valid F1."""
+def build_from(
+    start: Start, config: TaggerConfig, dataset: Dataset, vectors: Views | None
+) -> tuple[TaggerTask, Coverage, Indexer]:
+    """The task that begins with the start's weights, and the tables of both: a function of start, settings, data, vectors.
+
+    ConfigError where the vectors do not have as many numbers as the start's words.
+    """
+    if vectors and sum(vectors.sizes) != start.dim:
+        raise ConfigError(
+            f"vectors: expected {start.dim} numbers a word, as in {start.folder}, got {sum(vectors.sizes)}; give vectors of "
+            "that size, or leave --vectors out"
+        )
+    new = Indexer.build(dataset.train, start.saved.indexer.rule, config.scheme)
+    counts = word_counts(dataset.train, new)
+    indexer, tuned = joined(
+        start.saved, new, counts, config.tune_min_count, lambda word: bool(vectors and vectors.has(word))
+    )
+    task, coverage = _new_task(dataclasses.replace(config, word_dim=start.dim), indexer, counts, tuned, vectors)
+    task.config = config
+    if config.precision == "64-true":
+        task.double()  # before it gets the start's weights, which may be float64, too
+    carry_over(start.saved, task.model, indexer)
+    return task, coverage, indexer
+
+
+def with_old(dataset: Dataset, old: OldData | None) -> Dataset:
+    """The data with the old training sentences behind the new ones, as documents of their own."""
+    if old is None or not old.train:
+        return dataset
+    after = max(sentence.document for sentence in dataset.train) + 1
+    shifted = [dataclasses.replace(s, document=s.document + after if s.document else 0) for s in old.train]
+    return dataclasses.replace(dataset, train=[*dataset.train, *shifted])
+
+
+def _fit(
+    run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded, valid: Encoded, new_sentences: int
+) -> tuple[Trainer, float]:
+    """Train with validation, leave the weights to be tested in the task; returns the trainer and the best valid F1.
+
+    Of the training sentences all but the first ``new_sentences`` are old ones, to be rehearsed.
+    """
     best = ModelCheckpoint(filename="best-{epoch}-{step}", monitor="val_f1", mode="max", save_weights_only=True)
     callbacks: list[Callback] = [best]
     if config.patience:
@@ -232,6 +309,11 @@ def _fit(run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded
         callbacks.append(PolyakAveraging(config.average))
     trainer = Trainer(run, callbacks=callbacks)
     train_batches = _batches(config, train, "order", shuffle=True)
+    if new_sentences < len(train):
+        train_batches = RehearsedBatches(
+            train, config.batch_size, old=new_sentences, share=config.rehearse_share,
+            batching=config.batching, seed=config.seed, purpose="order",
+        )  # fmt: skip
     trainer.fit(task, train_batches, _batches(config, valid, "order/valid", shuffle=config.shuffle_valid, keep=True))
     folder = run.run.path / "checkpoints"
     checkpoint.save(folder / "last.ckpt", {"weights": dict(task.state_dict())})
@@ -272,7 +354,7 @@ def _finish(
     vectors: Views | None,
 ) -> None:
     """Report, predictions, TensorBoard's pages, and the manifest last. Where nothing was tested, there is no report."""
-    tested = [i for i in range(len(dataset.test)) if i in task.predicted]  # not all with limit_test_batches
+    tested = _tested(task, dataset)
     found = _report(run, tested, step, config, task, dataset, indexer, vectors) if tested else None
     _show_words(run, task, indexer, step)
     shown = {name: value for name, value in results.items() if name in ("best_val_f1", "test_f1", "test_loss")}
@@ -314,6 +396,28 @@ def _report(
     return found
 
 
+def _tested(task: TaggerTask, dataset: Dataset) -> list[int]:
+    """The numbers of the test sentences that were tested: not all with limit_test_batches."""
+    return [i for i in range(len(dataset.test)) if i in task.predicted]
+
+
+def _saved(run: Experiment, config: TaggerConfig, task: TaggerTask, indexer: Indexer, vectors: Views | None) -> Saved:
+    """The tagger as it is read from the run's folder once that is finished."""
+    weights = {name.removeprefix(WEIGHTS): value.detach().cpu() for name, value in task.state_dict().items()}
+    return Saved(config, indexer, weights, vectors if config.unseen_vectors else None, str(run.run.path))
+
+
+def _show_forgetting(
+    run: Experiment, start: Start, now: Saved, tests: Mapping[str, Sequence[Sentence]], step: int
+) -> dict[str, float]:
+    """F1 of the start and of what came of it, on old and new test sentences: told, kept, and returned as metrics."""
+    found = forgetting(TrainedTagger(start.saved), TrainedTagger(now), tests)
+    atomic_write(run.run.path / "forgetting.json", json.dumps(found.to_dict(), indent=1) + "\n")
+    run.run.board.text("test/before and after", found.table().to_markdown(), step)
+    run.options.tell(found.table().to_text())
+    return found.metrics()
+
+
 def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) -> None:
     """The most frequent words' vectors, as trained, in the projector; the neighbors of some as text."""
     trained = task.model.words.weight.detach()[FIRST : FIRST + SHOWN_WORDS].float().cpu()
@@ -323,6 +427,18 @@ def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) 
     probes = [word for word in words if word.isalpha() and len(word) > 3][:12]
     lines = [f"- **{probe}**: {', '.join(word for word, _ in shown.nearest(probe, 8))}" for probe in probes]
     run.run.board.text("words/neighbours", "\n".join(lines) or "none", step)
+
+
+def _tell_start(config: TaggerConfig, options: RunOptions, start: Start, old: OldData | None, indexer: Indexer) -> None:
+    was = start.saved.indexer
+    added = [kind for kind in indexer.types if kind not in was.types]
+    words = len(indexer.words.keys() - was.words.keys())
+    characters = len(indexer.characters.keys() - was.characters.keys())
+    options.tell(f"start: {words:,} words and {characters:,} characters are new, and types: {', '.join(added) or 'none'}")
+    if old is not None and old.train:
+        options.tell(f"rehearsal: {config.rehearse_share:.1%} of {counted(len(old.train), 'old sentence')} in each epoch")
+    elif old is None:
+        options.tell("start: no old data, so what is forgotten is not measured (give --rehearse DATA 0)")
 
 
 def _tell_data(config: TaggerConfig, options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:

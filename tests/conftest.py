@@ -38,6 +38,7 @@ SLOW = {
     "trains again and again, from files to a run's folder": [
         "commands/test_choices.py",
         "ner/seeds/test_groups.py",
+        "ner/start/test_going_on.py",
         "ner/test_train_tagger.py",
         "ner/test_watching.py",
         "ner/test_whole_tagger.py",

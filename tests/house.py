@@ -48,7 +48,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ner.model",),
     ("ner.scoring",),
     ("ner.tagging",),
-    ("ner.seeds",),
+    ("ner.seeds", "ner.start"),
     ("ner.task",),
     ("ner.train", "ner.predict"),
     ("ner",),

@@ -21,6 +21,7 @@ from training.run.groups import MOST_SEEDS, Group, is_group, open_group, run_gro
 from training.visible import aligned, counted, one_line
 
 if TYPE_CHECKING:
+    from training.kept_settings import KeptSettings
     from training.run.experiment import RunOptions
 
 
@@ -55,7 +56,8 @@ def train_ner(preset: str, seeds: int | None, jobs: int, flags: RunFlags, **type
         options = run_settings(replace(flags, path="", resume=""), typed["progress"])
         train_group(resume, jobs, options)
         return
-    config = make_config(TaggerConfig, typed, resumed_config(flags, KIND), PRESETS[preset])
+    file = resumed_config(flags, KIND)
+    config = make_config(TaggerConfig, typed, file, PRESETS[preset], None if flags.resume else _kept_settings)
     if seeds is not None and (config.devices > 1 or launch.is_started()):
         raise ConfigError("seeds: expected one process for each run of a group, got several; give --jobs in place of them")
     portable.begin(config.portable)
@@ -67,6 +69,13 @@ def train_ner(preset: str, seeds: int | None, jobs: int, flags: RunFlags, **type
     from ner.train import train_tagger
 
     options.tell(one_line(f"finished: {train_tagger(config, options)}"))
+
+
+def _kept_settings(start: str) -> KeptSettings:
+    """The settings that stay as the start has them; what reads them is imported only where there is one."""
+    from ner.start.start import kept_settings
+
+    return kept_settings(start)
 
 
 def train_group(folder: Path, jobs: int, options: RunOptions) -> None:

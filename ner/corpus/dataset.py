@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,11 @@ def split_paths(config: TaggerConfig) -> Splits:
     return find_splits(config.data)
 
 
-def read_dataset(config: TaggerConfig) -> Dataset:
-    """Read, check and convert the splits. The scheme is the training split's; DataError (file:line) for what breaks it."""
+def read_dataset(config: TaggerConfig, types: Collection[str] = ()) -> Dataset:
+    """Read, check and convert the splits. The scheme is the training split's; DataError (file:line) for what breaks it.
+
+    ``types``: those that the model knows already; valid and test may have them, too.
+    """
     paths = split_paths(config)
     columns = Columns(config.word_column, config.tag_column)
     splits = [read_conll(path, columns=columns, docstart=config.docstart) for path in paths]
@@ -45,13 +48,13 @@ def read_dataset(config: TaggerConfig) -> Dataset:
     scheme = detect(sentence.tags for sentence in splits[0]).scheme
     converted = [to_scheme(each, config.scheme, source=scheme, mend=config.repair) for each in splits]
     train, valid, test = (sentences for sentences, _ in converted)
-    _check_types(train, [*valid, *test])
+    _check_types(train, [*valid, *test], types)
     return Dataset(train, valid, test, paths, scheme, sum(count for _, count in converted))
 
 
-def _check_types(train: Sequence[Sentence], others: Sequence[Sentence]) -> None:
-    """DataError that names the types of the other splits that training does not have, how often and where, and a remedy."""
-    known = {span.type for sentence in train for span in to_spans(sentence.tags)}
+def _check_types(train: Sequence[Sentence], others: Sequence[Sentence], types: Collection[str]) -> None:
+    """DataError that names the types of the other splits that are unknown to training, how often and where, and a remedy."""
+    known = {*types, *(span.type for sentence in train for span in to_spans(sentence.tags))}
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
     for sentence in others:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -225,8 +226,8 @@ class SentenceBatches:
     def _groups(self, epoch: int) -> Sequence[Ids]:
         if self.encoded.documents is not None:
             return self._by_document(self.encoded.documents.numbers, epoch)
-        n = len(self.encoded)
-        order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
+        order = self._order(np.arange(len(self.encoded)), epoch)
+        n = len(order)
         if self.batching == "random":
             return [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)]
         pool = POOL * self.batch_size if self.shuffle else max(1, n)
@@ -238,6 +239,15 @@ class SentenceBatches:
         if self.shuffle:
             groups = [groups[i] for i in permutation(len(groups), self.seed, f"{self.purpose}/batches", epoch)]
         return groups
+
+    def _order(self, starts: Ids, epoch: int) -> Ids:
+        """Which of the sentences, or documents, that start at ``starts`` (n,) the epoch has, in its order."""
+        n = len(starts)
+        return permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
+
+    def _sentences(self) -> int:
+        """How many sentences an epoch has, on the average."""
+        return len(self.encoded)
 
     def _bounded(self, groups: Sequence[Ids]) -> list[Ids]:
         """The groups, cut where one would have more than ``most`` tokens."""
@@ -260,10 +270,35 @@ class SentenceBatches:
     def _by_document(self, documents: Ids, epoch: int) -> list[Ids]:
         starts = np.flatnonzero(np.diff(documents, prepend=-1))
         sizes = np.diff(starts, append=len(documents))
-        n = len(starts)
-        order = permutation(n, self.seed, self.purpose, epoch) if self.shuffle else np.arange(n)
-        batches = min(n, -(-len(documents) // self.batch_size))  # as many in every epoch
+        order = self._order(starts, epoch)
+        n = len(order)
+        batches = min(n, -(-self._sentences() // self.batch_size))  # as many in every epoch
         return [_ranges(starts[part], sizes[part]) for part in np.array_split(order, batches)] if n else []
+
+
+class RehearsedBatches(SentenceBatches):
+    """As SentenceBatches; but of the sentences, or documents, from ``old`` on each epoch has a ``share``, drawn anew.
+
+    So old sentences are rehearsed beside new ones. As many are drawn in every epoch: a pure function of (seed, epoch).
+    """
+
+    def __init__(self, encoded: Encoded, batch_size: int, *, old: int, share: float, **settings: Any) -> None:
+        super().__init__(encoded, batch_size, **settings)
+        self.old, self.share = old, share
+
+    def _order(self, starts: Ids, epoch: int) -> Ids:
+        new = int(np.searchsorted(starts, self.old))
+        drawn = permutation(len(starts) - new, self.seed, f"{self.purpose}/rehearsed", epoch)
+        rehearsed = new + drawn[: self._drawn(len(drawn))]
+        chosen = np.concatenate([np.arange(new), rehearsed])
+        order: Ids = chosen[permutation(len(chosen), self.seed, self.purpose, epoch)]
+        return order
+
+    def _sentences(self) -> int:
+        return self.old + self._drawn(len(self.encoded) - self.old)
+
+    def _drawn(self, of: int) -> int:
+        return min(of, max(1, int(self.share * of + 0.5)))
 
 
 class Plan(Sequence[Batch]):

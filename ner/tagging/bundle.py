@@ -22,7 +22,6 @@ import hashlib
 import json
 import math
 import shutil
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,29 +33,33 @@ from torch import Tensor
 from ner.config import TaggerConfig
 from ner.inputs.indexer import Indexer
 from ner.scoring.card import add
+from ner.tagging.bundle_vectors import WITH_VECTORS, load_json, read_vectors, size_of
 from ner.tagging.load import Saved, is_temperature, read_run
-from ner.vectors.views import Views
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
-from training.files import atomic_folder, parse_json, sha256_file, sync
+from training.files import atomic_folder, sha256_file, sync
 from training.leftovers import held, part_of, sweep
 from training.run import card
 from training.run.folder import read_manifest
-from training.visible import encodable, shortened
-from word2vec.text.tokenize import TextRule
-from word2vec.vectors.vectors import WordVectors
+from training.visible import encodable
 
 FORMAT, VERSION = "samebits-bundle", 2
 MANIFEST = "bundle.json"
 ALWAYS = ("config.json", "indexer.json", "weights.json", "weights.bin", card.MARKDOWN, card.JSON)
-WITH_VECTORS = ("vectors.json", "vectors.bin")
 DTYPES = ("float32", "float64")
-LARGEST_JSON = 1 << 30
 
 
 def is_bundle(folder: Path) -> bool:
     """Whether the folder says that it is a bundle."""
     return (folder / MANIFEST).exists()
+
+
+def read_saved(folder: Path, tell: Callable[[str], None] = lambda line: None) -> Saved:
+    """The tagger of a finished run or a bundle. DataError for what is neither; see ``read_run`` and ``read_bundle``."""
+    if folder.is_dir() and not any((folder / name).exists() for name in ("manifest.json", MANIFEST)):
+        expected = f"expected a run's folder (with manifest.json) or a bundle (with {MANIFEST})"
+        raise DataError(f"{folder}: {expected}, got neither")
+    return read_bundle(folder) if is_bundle(folder) else read_run(folder, tell)
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -174,7 +177,7 @@ def read_bundle(folder: Path) -> Saved:
     config = TaggerConfig.load(folder / "config.json")
     indexer = Indexer.load(folder / "indexer.json")
     weights = _weights(folder)
-    vectors = _vectors(folder, config.affix_vectors) if "vectors.bin" in manifest["files"] else None
+    vectors = read_vectors(folder, config.affix_vectors) if "vectors.bin" in manifest["files"] else None
     if weights_sha256(weights) != manifest["source"].get("weights_sha256"):
         said = "its weights are not those of the run that it names as its source"
         raise DataError(f"{folder / MANIFEST}: forged: {said}; export it again")
@@ -184,7 +187,7 @@ def read_bundle(folder: Path) -> Saved:
 def _verified(folder: Path) -> dict[str, Any]:
     """The bundle's manifest, each of whose files is there and is what it says."""
     path = folder / MANIFEST
-    manifest = _load(path)
+    manifest = load_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{path}: expected a bundle (format {FORMAT}), got other JSON")
     version = manifest.get("version")
@@ -218,7 +221,7 @@ def _is_manifest(values: dict[str, Any]) -> bool:
 
 
 def _check(path: Path, described: Mapping[str, Any]) -> None:
-    size, found = described["bytes"], _size(path)
+    size, found = described["bytes"], size_of(path)
     if found is None or size != found:
         got = "nothing that is a file" if found is None else f"{found} bytes"
         raise DataError(f"{path}: damaged: expected {size} bytes, got {got}; copy or export the bundle again")
@@ -226,28 +229,9 @@ def _check(path: Path, described: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: damaged: its SHA-256 is not the one in {MANIFEST}; copy or export the bundle again")
 
 
-def _size(path: Path) -> int | None:
-    """The bytes of a plain file; None for anything else, a link or a device among them."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
-
-
-def _load(path: Path) -> Any:
-    size = _size(path)
-    if size is None or size > LARGEST_JSON:
-        raise DataError(f"{path}: expected JSON, got {'no plain file' if size is None else f'{size} bytes'}")
-    try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # bad JSON or bad UTF-8
-        raise DataError(f"{path}: expected JSON, got {shortened(str(error), 200)}") from None
-
-
 def _weights(folder: Path) -> dict[str, Tensor]:
     path = folder / "weights.json"
-    index = _load(path)
+    index = load_json(path)
     data = (folder / "weights.bin").read_bytes()
     found: dict[str, Tensor] = {}
     at = 0
@@ -273,29 +257,3 @@ def _is_tensor(entry: Any) -> bool:
     # A size of 0 makes the others no smaller: they are multiplied nevertheless wherever the tensor is looked at.
     plain = plain and math.prod(size or 1 for size in sizes) < 1 << 40
     return plain and isinstance(entry["name"], str) and entry["dtype"] in DTYPES
-
-
-def _vectors(folder: Path, affixes: bool) -> Views:
-    path = folder / "vectors.json"
-    index = _load(path)
-    if not isinstance(index, list) or not index or not all(map(_is_view, index)):
-        raise DataError(f"{path}: expected a dimension, a text rule and words for each view, got something else")
-    data = (folder / "vectors.bin").read_bytes()
-    cuts = np.cumsum([view["dim"] * len(view["words"]) for view in index])
-    numbers = np.frombuffer(data, "<f4", len(data) // 4).astype(np.float32)
-    if 4 * cuts[-1] != len(data) or not np.isfinite(numbers).all():
-        raise DataError(f"{folder / 'vectors.bin'}: expected {cuts[-1]} finite numbers, as vectors.json says")
-    views = []
-    for view, part in zip(index, np.split(numbers, cuts[:-1]), strict=True):
-        rule = None if view["rule"] is None else TextRule.from_dict(view["rule"], str(path))
-        views.append(WordVectors(view["words"], torch.from_numpy(part.reshape(-1, view["dim"])), rule))
-    return Views(views, affixes=affixes)
-
-
-def _is_view(entry: Any) -> bool:
-    if not isinstance(entry, dict) or set(entry) != {"dim", "rule", "words"}:
-        return False
-    words = entry["words"]
-    plain = isinstance(words, list) and len(words) > 0 and all(isinstance(word, str) for word in words)
-    ruled = entry["rule"] is None or isinstance(entry["rule"], dict)
-    return plain and ruled and type(entry["dim"]) is int and 0 < entry["dim"] < 1 << 20

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ner.config import TaggerConfig
 from ner.corpus.scheme import allowed_transitions
 from ner.inputs.indexer import Indexer
 from ner.model.tagger import Tagger
+from ner.tagging.bundle_vectors import WITH_VECTORS, read_vectors
 from ner.vectors.views import Views
 from training import checkpoint
 from training.errors import DataError
@@ -29,6 +31,8 @@ from word2vec.vectors.vectors import WordVectors
 WEIGHTS = "model."  # what the task puts before the names of the model's weights
 PARTS = (seal.CONFIG, "indexer.json", seal.MODEL, f"{seal.MODEL}.sha256")  # the files that a tagger is read from
 LARGEST_INDEXER = 1 << 30  # bytes
+BUNDLED_VECTORS = tuple(f"start {name}" for name in WITH_VECTORS)  # among the inputs of a run that started from a bundle
+TEXT_RULE = "' text rule"  # behind the name of the vectors that it belongs to
 TEMPERATURE = "confidence_temperature"  # its name in a run's manifest and metrics.jsonl
 
 
@@ -83,9 +87,10 @@ def _shape(tensor: Tensor | None) -> str:
     return "nothing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.")
 
 
-def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None) -> Saved:
+def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None, *, all_vectors: bool = False) -> Saved:
     """A finished run's tagger. DataError where it is none, is not what its seal says, or its word vectors' file is gone or
-    has changed; CheckpointError for damaged weights. ``tell`` hears where there is no seal."""
+    has changed; CheckpointError for damaged weights. ``tell`` hears where there is no seal. ``all_vectors``: also those of a
+    tagger that does not look unseen words up in them."""
     described = read_manifest(folder)
     if described.get("kind") != "ner":
         raise DataError(f"{folder}: expected a tagger's run, got one of kind {described.get('kind')}")
@@ -97,7 +102,9 @@ def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None) -> S
     weights = checkpoint.load_weights(inside(folder, seal.MODEL))
     seal.check_weights(folder, described, weights)
     named = {str(name).removeprefix(WEIGHTS): value for name, value in weights.items()}
-    vectors = _vectors(folder, described, config.affix_vectors) if config.unseen_vectors else None
+    vectors = None
+    if config.unseen_vectors or all_vectors:
+        vectors = read_views(vector_inputs(folder, described), affixes=config.affix_vectors)
     return Saved(config, indexer, named, vectors, str(folder), _temperature(described, folder))
 
 
@@ -114,22 +121,43 @@ def is_temperature(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 1e-3 <= value <= 1e3
 
 
-def _vectors(run: Path, described: dict[str, Any], affixes: bool) -> Views | None:
-    """The vectors that the tagger was trained with, view by view; None where it had none."""
-    views: list[WordVectors] = []
-    folder, inputs = start_folder(run, described, "vectors"), described.get("inputs", {})
-    while given := inputs.get(f"vectors {len(views) + 1}" if views else "vectors"):
-        path = folder / given["path"]
+def vector_inputs(run: Path, described: Mapping[str, Any]) -> dict[str, Path]:
+    """Of a run's inputs those that its word vectors are read from, by name, where they are now, in order: the files of its
+    views, or those of the bundle that it started from. DataError where vectors are gone or have changed."""
+    inputs, found = described.get("inputs", {}), dict[str, Path]()
+    for name in (*BUNDLED_VECTORS, *_view_names(inputs)):
+        if (given := inputs.get(name)) is None:
+            continue
+        path = start_folder(run, described, "start vectors" if name in BUNDLED_VECTORS else "vectors") / given["path"]
+        if name.endswith(TEXT_RULE):
+            found |= {name: path} if path.is_file() else {}
+            continue
         if not os.path.isfile(path):
             raise DataError(
                 f"{path}: the tagger was trained with these word vectors and looks unseen words up in them; put them back "
                 f"({looked_for(run, described)})"
             )
         read = Inputs()
-        if read.add("vectors", path) != given["sha256"]:
+        if read.add(name, path) != given["sha256"]:
             raise DataError(
                 f"{path}: the tagger was trained with other word vectors (SHA-256 {short_digest(given['sha256'])})"
             )
-        views.append(WordVectors.load(path))
-        read.described()
+        found[name] = path
+    return found
+
+
+def _view_names(inputs: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the views' files among a run's inputs, each with that of its text rule: "vectors", "vectors 2", …"""
+    for number in count(1):
+        name = "vectors" if number == 1 else f"vectors {number}"
+        if name not in inputs:
+            return
+        yield from (name, f"{name}{TEXT_RULE}")
+
+
+def read_views(inputs: Mapping[str, Path], *, affixes: bool) -> Views | None:
+    """The word vectors in these files (see ``vector_inputs``), view by view; None where there are none."""
+    if BUNDLED_VECTORS[1] in inputs:
+        return read_vectors(inputs[BUNDLED_VECTORS[1]].parent, affixes)
+    views = [WordVectors.load(path) for name, path in inputs.items() if not name.endswith(TEXT_RULE)]
     return Views(views, affixes=affixes) if views else None

@@ -14,12 +14,11 @@ from ner.inputs.batches import Batch, SentenceBatches
 from ner.inputs.document import Tokenized
 from ner.inputs.encode import encode
 from ner.model.confidence import Confidence, Found, find_entities
-from ner.tagging.bundle import MANIFEST, is_bundle, read_bundle
-from ner.tagging.load import Saved, read_run
+from ner.tagging.bundle import read_saved
+from ner.tagging.load import Saved
 from ner.tagging.readers import cut_text
 from ner.vectors.unseen import UnseenWords
 from training.data.tensors import move
-from training.errors import DataError
 from training.loop.device import choose_device, precision
 from word2vec.text.tokenize import Token
 
@@ -142,11 +141,7 @@ class TrainedTagger:
             DataError, CheckpointError: it is neither, damaged, or a run that is not what its seal says, or whose word
                 vectors' file is gone or changed.
         """
-        folder = Path(folder)
-        if folder.is_dir() and not any((folder / name).exists() for name in ("manifest.json", MANIFEST)):
-            expected = f"expected a run's folder (with manifest.json) or a bundle (with {MANIFEST})"
-            raise DataError(f"{folder}: {expected}, got neither")
-        return cls(read_bundle(folder) if is_bundle(folder) else read_run(folder, tell), device)
+        return cls(read_saved(Path(folder), tell), device)
 
     @property
     def trained_words(self) -> set[str]:

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from training import settings_file
 from training.commands.help import Option
 from training.config import TrainConfig
+from training.kept_settings import KeptSettings
 from training.values import LARGEST_WHOLE
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
@@ -81,7 +82,8 @@ def config_options(config: type[TrainConfig], without: str = "") -> Callable[[Co
 
     def decorate(command: Command) -> Command:
         shared = TrainConfig.__dataclass_fields__
-        offered = [item for item in dataclasses.fields(config) if item.name not in without.split()]
+        seconds = {item.metadata.get("second") for item in dataclasses.fields(config)}
+        offered = [item for item in dataclasses.fields(config) if item.name not in {*without.split(), *seconds}]
         offered.sort(key=lambda item: item.name in shared)  # what is the command's own comes first in its help
         for item in reversed(offered):
             command = _option(item, hints[item.name])(command)
@@ -97,6 +99,9 @@ def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Command], Comm
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if hint is bool:
         flag = f"{flag}/--{item.metadata['off'] or f'no-{flag[2:]}'}"
+    elif item.metadata.get("second"):
+        settings |= {"nargs": 2, "type": (hint, float), "default": None, "show_default": False}
+        settings["metavar"] = item.metadata["metavar"]
     elif item.metadata.get("choices"):
         settings["type"] = click.Choice(item.metadata["choices"])
     elif typing.get_origin(hint) is tuple:
@@ -111,14 +116,42 @@ def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Command], Comm
     return click.option(flag, item.name, **settings)
 
 
-def make_config(config: type[ConfigT], typed: Mapping[str, Any], file: str | None, preset: Mapping[str, Any]) -> ConfigT:
-    """Defaults, then the preset, then the config file, then what was typed (or set in the environment)."""
-    context = click.get_current_context()
-    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-    names = [item.name for item in dataclasses.fields(config) if item.name in typed]
-    chosen = {name: typed[name] for name in names if context.get_parameter_source(name) in given}
+def make_config(
+    config: type[ConfigT],
+    typed: Mapping[str, Any],
+    file: str | None,
+    preset: Mapping[str, Any],
+    kept: Callable[[str], KeptSettings] | None = None,
+) -> ConfigT:
+    """Defaults, then the preset, then the config file, then what was typed (or set in the environment).
+
+    ``kept``: which settings the model has that ``start_from`` names. They go before the preset, and anything else that is
+    given in their place is a ConfigError.
+    """
+    chosen = _chosen(config, typed)
     from_file: Mapping[str, Any] = {}
     if file:
         read = settings_file.read(file)
         from_file = config.checked(read.values, read.where)  # by itself, so that a message has the line
-    return config.from_dict({**preset, **from_file, **chosen}, "options")
+    given = {**from_file, **chosen}
+    if kept is None or not given.get("start_from"):
+        return config.from_dict({**preset, **given}, "options")
+    held = kept(given["start_from"])
+    held.check(given)
+    return config.from_dict({**preset, **held.values, **given}, "options")
+
+
+def _chosen(config: type[TrainConfig], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the options, the fields that were typed, or set in the environment; one may hold the value of two fields."""
+    context = click.get_current_context()
+    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    chosen: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        if item.name not in typed or context.get_parameter_source(item.name) not in given:
+            continue
+        second = item.metadata.get("second")
+        if second:
+            chosen[item.name], chosen[second] = typed[item.name]
+        else:
+            chosen[item.name] = typed[item.name]
+    return chosen

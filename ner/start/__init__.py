@@ -1,0 +1,1 @@
+"""Going on from a trained tagger on new data."""
