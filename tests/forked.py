@@ -99,7 +99,7 @@ _ONE_FORK = threading.Lock()  # at a time: what warnings are ignored meanwhile i
 
 
 class Popen:
-    """What ner/commands/side_by_side.py uses of subprocess.Popen, for a command of ours: a fork, no interpreter."""
+    """What training/commands/side_by_side.py uses of subprocess.Popen, for a command of ours: a fork, no interpreter."""
 
     def __init__(
         self, command: Sequence[str], *, stdout: IO[str], stderr: IO[str], start_new_session: bool, cwd: str | None

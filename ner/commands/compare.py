@@ -11,8 +11,9 @@ import click
 
 from ner.config import KIND
 from training.commands.help import Command
-from training.commands.terminal import warn
-from training.run.groups import Group, Summary, check_group, is_group, read_group, tested_on
+from training.commands.terminal import LongJob, warn
+from training.run.folder import read_manifest
+from training.run.groups import Group, Summary, check_group, is_group, read_group, seeds_of, tested_on
 from training.visible import aligned, counted, one_line
 
 if TYPE_CHECKING:  # NumPy is imported when it is needed
@@ -22,21 +23,26 @@ if TYPE_CHECKING:  # NumPy is imported when it is needed
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py compare runs/ner/group_0 runs/ner/group_1")
 @click.argument("first", type=click.Path(), metavar="GROUP_A")
 @click.argument("second", type=click.Path(), metavar="GROUP_B")
+@click.argument("sets", type=click.Path(), nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def compare(first: str, second: str, as_json: bool) -> None:
-    """Compare two groups of runs (train-ner --seeds), or two runs, with a test of significance.
+def compare(first: str, second: str, sets: tuple[str, ...], as_json: bool) -> None:
+    """Compare two groups of runs (train-ner or train-w2v --seeds), or two runs, with a test of significance.
 
     Groups: a permutation test of the difference in means over the seeds, exact for few of them. Two single runs on the same
-    test set: approximate randomization over its sentences (Yeh 2000), for strict F1.
+    test set: approximate randomization over its sentences (Yeh 2000), for strict F1. Word vectors are scored on SETS of
+    similarities or analogies, too, each run for itself.
     """
     from ner.seeds.compare import as_rows, compare_groups, compare_sentences
 
     paths = Path(first), Path(second)
-    groups = [read_group(path, KIND) for path in paths]
+    kind = _kind(paths[0])
+    groups = [read_group(path, kind) for path in paths]
     for path in filter(is_group, paths):
         check_group(path, warn)
+    if sets:
+        groups = _scored(groups, sets)
     rows = compare_groups(*groups)
-    over_sentences = None if any(map(is_group, paths)) else compare_sentences(*paths)
+    over_sentences = None if kind != KIND or any(map(is_group, paths)) else compare_sentences(*paths)
     if as_json:
         click.echo(json.dumps({"metrics": as_rows(rows), "p_over_sentences": over_sentences}, indent=2))
         return
@@ -48,9 +54,25 @@ def compare(first: str, second: str, as_json: bool) -> None:
     if over_sentences is not None:
         click.echo(f"test_f1: p = {over_sentences:.4f}, randomization over the test sentences")
     elif all(row.p is None for row in rows):
-        click.echo("no test: it takes two groups of at least two seeds, or two single runs")
+        singles = ", or two single runs" if kind == KIND else ""
+        click.echo(f"no test: it takes two groups of at least two seeds{singles}")
     else:
         click.echo("medians (minimum to maximum); p: two-sided permutation test of the means over the seeds")
+
+
+def _kind(path: Path) -> str:
+    """The kind of a run, or of a group's runs."""
+    run = path / f"seed_{seeds_of(path)[0]}" if is_group(path) else path
+    return str(read_manifest(run)["kind"])
+
+
+def _scored(groups: Sequence[Group], sets: Sequence[str]) -> list[Group]:
+    """The groups with their vectors' scores on sets among the metrics. DataError for runs that have no vectors."""
+    from word2vec.vectors.evaluate import read_set
+    from word2vec.vectors.stability import scored
+
+    questions = [read_set(path) for path in sets]
+    return [scored(group, questions, LongJob()) for group in groups]
 
 
 def _runs(group: Group) -> str:

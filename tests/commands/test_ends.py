@@ -23,7 +23,7 @@ import torch
 from click.testing import CliRunner
 
 import cli
-import ner.commands.side_by_side
+import training.commands.side_by_side
 from ner.config import TaggerConfig
 from ner.inputs.indexer import Indexer
 from ner.tagging.tagger import TrainedTagger
@@ -297,7 +297,7 @@ def test_a_group_killed_at_any_point_of_its_beginning_goes_on(tmp_path: Path) ->
 
 
 def test_no_child_is_begun_or_left_once_all_are_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    children = ner.commands.side_by_side.Children()
+    children = training.commands.side_by_side.Children()
     begun: list[subprocess.Popen[bytes]] = []
 
     def stopped_meanwhile(*arguments: Any, **settings: Any) -> subprocess.Popen[bytes]:
@@ -305,7 +305,7 @@ def test_no_child_is_begun_or_left_once_all_are_to_stop(tmp_path: Path, monkeypa
         children.stop()  # the signal comes before the child is in the list
         return begun[-1]
 
-    monkeypatch.setattr(ner.commands.side_by_side, "subprocess", type("S", (), {"Popen": stopped_meanwhile}))
+    monkeypatch.setattr(training.commands.side_by_side, "subprocess", type("S", (), {"Popen": stopped_meanwhile}))
     with open(tmp_path / "log", "w") as log:
         assert children.run(["sleep", "60"], log) == -signal.SIGTERM
         assert children.run(["sleep", "60"], log) is None
@@ -322,11 +322,11 @@ def test_no_child_is_begun_or_left_once_all_are_to_stop(tmp_path: Path, monkeypa
 ])  # fmt: skip
 def test_a_group_ends_with_what_ended_its_seeds(tmp_path: Path, codes: dict[int, int], code: int, said: str) -> None:
     with pytest.raises(SamebitsError) as caught:
-        ner.commands.side_by_side._judge(tmp_path, codes)
+        training.commands.side_by_side._judge(tmp_path, codes, "ner")
     assert caught.value.exit_code == code
     assert said in str(caught.value)
     assert (caught.value.run == str(tmp_path)) == (code != 2)
-    ner.commands.side_by_side._judge(tmp_path, {0: 0, 1: 0})
+    training.commands.side_by_side._judge(tmp_path, {0: 0, 1: 0}, "ner")
     assert isinstance(caught.value, Preempted) == (code == 75)
 
 
@@ -334,7 +334,7 @@ def test_a_seed_that_is_killed_ends_its_group_with_the_command_that_goes_on(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    monkeypatch.setattr(ner.commands.side_by_side, "_command", lambda *_: ["sh", "-c", "kill -KILL $$"])
+    monkeypatch.setattr(training.commands.side_by_side, "_command", lambda *_: ["sh", "-c", "kill -KILL $$"])
     words = f"train-ner --data data {TINY} --seeds 2 --jobs 2 --run g"
     result = CliRunner().invoke(cli.main, words.split())
     assert result.exit_code == 75, result.output

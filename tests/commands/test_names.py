@@ -83,6 +83,11 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
     use("data repair", data / "train.conll", folder / f"{name}-mended.conll")
     use("vectors nearest", vectors, "Ada")
     use("vectors analogy", vectors, "Ada", "Bo", "Oslo")
+    pair = folder / f"{name}-pair"
+    use("train-w2v", *w2v, "--seeds", "2", "--no-progress", "--run", pair)
+    use("vectors stability", pair)
+    use("vectors nearest", pair, "Ada")
+    use("compare", pair, words, folder / f"{name}-sets.txt")
     use("vectors evaluate", vectors, folder / f"{name}-sets.txt")
     use("vectors convert", vectors, folder / f"{name}.bin")
     use("runs list", "--root", folder.parent)

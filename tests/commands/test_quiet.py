@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import cli
-from ner.commands import side_by_side
+from training.commands import side_by_side
 from training.determinism import portable
 from training.run.preemption import Keeper
 
@@ -47,7 +47,7 @@ def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(side_by_side, "_command", stand_in)
 
 
-def stand_in(folder: Path, seed: int, allow_changes: bool) -> list[str]:
+def stand_in(command: str, folder: Path, seed: int, allow_changes: bool) -> list[str]:
     """In place of a training in a process of its own: it is stopped at once, and ends when it is begun again."""
     run, first = folder / f"seed_{seed}", folder / f".begun-{seed}"
     if not first.exists() and "stopped" in folder.name:

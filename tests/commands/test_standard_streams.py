@@ -47,6 +47,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["train-ner", "--data", str(folder / "data"), "--run", str(folder / "run"), *TINY.split()]
     done = CliRunner().invoke(cli.main, words)  # in this process: what it imports, forks need not import again
     assert done.exit_code == 0, done.output
+    texts = ["--corpus", str(folder / "text.txt"), *"--min-count 1 --epochs 1 --dim 4 --no-progress".split()]
+    done = CliRunner().invoke(cli.main, ["train-w2v", *texts, "--seeds", "2", "--run", str(folder / "words")])
+    assert done.exit_code == 0, done.output
     return folder
 
 
@@ -59,6 +62,7 @@ ARGUMENTS = {
     "diff": "run run",
     "vectors nearest": "vectors.txt Ada",
     "vectors analogy": "vectors.txt Ada Bo Oslo",
+    "vectors stability": "words",
     "vectors evaluate": "vectors.txt sets.txt",
     "vectors convert": "vectors.txt RUN",
     "verify": "run",

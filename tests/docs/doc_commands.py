@@ -180,6 +180,8 @@ class Playground:
             "train-ner --seed 1",
             "train-ner --seeds 2",
             "train-ner --seeds 2 --lr 0.01",
+            "train-w2v --seeds 2",
+            "train-w2v --seeds 2 --window 2",
         ]
         for words in said:
             self.must(f"python cli.py {words}")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import ner.commands.side_by_side
+import training.commands.side_by_side
 from tests import forked
 from tests.docs.doc_commands import CODES, EXCUSED, PAGES, ROOT, STARTS, Playground, blocks, commands_of, examples
 
@@ -35,7 +35,7 @@ def playground(small_data: Path, small_text: Path, tmp_path_factory: pytest.Temp
 
 @pytest.mark.parametrize("command", ALL)
 def test_a_shown_command_runs(playground: Playground, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ner.commands.side_by_side, "subprocess", SimpleNamespace(Popen=forked.Popen))
+    monkeypatch.setattr(training.commands.side_by_side, "subprocess", SimpleNamespace(Popen=forked.Popen))
     expected = next((code for name, code in CODES.items() if command.startswith(f"python cli.py {name}")), 0)
     code, output = playground.run(command)
     assert code == expected, output

@@ -15,9 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.commands.train_ner import share_cores
 from ner.config import TaggerConfig
 from training import openmp
+from training.commands.seeds import share_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBGOMP = Path(torch.__file__).parent / "lib" / "libgomp.so.1"

@@ -14,7 +14,9 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from training.config import ConfigT, TrainConfig
@@ -24,11 +26,14 @@ from training.leftovers import held, part_of, sweep
 from training.run import seal
 from training.run.folder import read_manifest
 from training.run.manifest import as_text, differences, plain
+from training.run.tensorboard import EVENTS
 from training.values import check_seed, shown
 from training.visible import shortened
 
 MOST_SEEDS = 10_000
 SUMMARY, FILES = "summary.json", ("config.json", "group.json")
+PAGES = "pages"
+"""TensorBoard's pages of a group as a whole. Commands make them anew from its runs, so that no seal holds them."""
 Train = Callable[[ConfigT, Path, bool], None]
 """Trains one seed's run: its settings, its folder, and whether it goes on with what is there."""
 
@@ -94,6 +99,17 @@ def group_with(run: Path) -> Path | None:
         return None
 
 
+def kind_of(folder: Path) -> str:
+    """The kind of a group's runs; "" where neither it nor a run of it says that."""
+    named = read_json(folder, "group.json").get("of") if seeds_of(folder) else ""
+    if isinstance(named, str) and named:
+        return named
+    begun = [
+        run for seed in seeds_of(folder) if (run := inside(folder, f"seed_{seed}")) and (run / "manifest.json").is_file()
+    ]
+    return str(read_manifest(begun[0])["kind"]) if begun else ""
+
+
 def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str) -> Path:
     """A new group's folder, ``path`` or the next ``root/kind/group_N``, with its settings in it or not at all.
 
@@ -113,7 +129,7 @@ def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str)
         part.mkdir()
         with held(part):
             atomic_write(part / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-            described = {"kind": "group", "seeds": numbers, "folder": os.getcwd()}
+            described = {"kind": "group", "of": kind, "seeds": numbers, "folder": os.getcwd()}
             atomic_write(part / "group.json", json.dumps(described) + "\n")
             atomic_folder(part, folder)
     except OSError as error:
@@ -184,7 +200,26 @@ def group_extras(folder: Path) -> list[str]:
     runs = [f"seed_{seed}" for seed in seeds_of(folder)]
     known = {SUMMARY, *FILES, *runs, *(f"{run}.log" for run in runs)}
     more = sorted(path.name for path in folder.iterdir() if path.name not in known and not path.name.startswith("."))
-    return [f"{folder / name}: {seal.ADDED}" for name in more]
+    return [f"{folder / name}: {seal.ADDED}" for name in more if name != PAGES or not _are_pages(folder / name)]
+
+
+def pages(folder: Path) -> Path:
+    """The folder of a group's own pages of TensorBoard, empty. DataError where something else has its name."""
+    path = folder / PAGES
+    if os.path.lexists(path) and not _are_pages(path):
+        raise DataError(f"{path}: expected TensorBoard's pages of the group, got something else; move it away")
+    try:
+        path.mkdir(exist_ok=True)
+        for file in path.iterdir():
+            file.unlink()
+    except OSError as error:
+        raise DataError(f"{path}: the group's pages cannot be written ({error.strerror})") from None
+    return path
+
+
+def _are_pages(folder: Path) -> bool:
+    """Whether it is a folder of TensorBoard's files and nothing else."""
+    return S_ISDIR(folder.lstat().st_mode) and all(fnmatch(p.name, EVENTS) and seal.is_plain(p) for p in folder.iterdir())
 
 
 def group_seal(folder: Path) -> str:
@@ -249,6 +284,8 @@ def _finished(run: Path) -> bool:
 
 
 def tested_on(group: Group) -> set[str]:
-    """The digests of the test files of a group's runs."""
+    """The digests of the files that a group's runs were tested on, a text for each of those that differ."""
     runs = [group.path / f"seed_{seed}" for seed in group.metrics] if is_group(group.path) else [group.path]
-    return {str(read_manifest(run).get("inputs", {}).get("test", {}).get("sha256")) for run in runs}
+    inputs = [read_manifest(run).get("inputs", {}) for run in runs]
+    names = sorted({name for each in inputs for name in each if name == "test" or name.startswith("set ")})
+    return {str([(name, each.get(name, {}).get("sha256")) for name in names]) for each in inputs}

@@ -12,7 +12,7 @@ from training.errors import DataError, SamebitsError
 from training.files import inside, read_json
 from training.run import seal
 from training.run.folder import has_finished, read_manifest
-from training.run.groups import SUMMARY, Summary, group_faults, group_seal, is_group, seeds_of
+from training.run.groups import SUMMARY, Summary, group_faults, group_seal, is_group, kind_of, seeds_of
 from training.run.kinds import Kinds
 
 # Shown in columns of their own, or no part of the experiment.
@@ -76,7 +76,7 @@ def _group_row(path: Path, kinds: Kinds) -> dict[str, str]:
     done = [described for described in begun if described["status"] == "finished"]
     levels = {str(described.get("environment", {}).get("level", "")) for described in begun}
     threads = {str(described.get("environment", {}).get("threads", "")) for described in begun}
-    kind = str(begun[0]["kind"]) if begun else path.parent.name
+    kind = kind_of(path) or path.parent.name
     return _row(
         path,
         "changed" if changed else _group_status(path, len(done), len(runs)),

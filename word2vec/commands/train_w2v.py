@@ -1,4 +1,4 @@
-"""``train-w2v``: options → config → one library call."""
+"""``train-w2v``: options → config → one library call; with --seeds one for each run of a group."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from training.commands.help import Command
 from training.commands.options import config_options, make_config
+from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, resumed_config, run_options, run_settings
 from training.visible import one_line
 from word2vec.config import KIND, Word2VecConfig
@@ -20,16 +21,23 @@ WITHOUT = (
 
 
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py train-w2v --corpus news.txt --dim 100 --epochs 5")
+@seeds_options
 @config_options(Word2VecConfig, without=WITHOUT)
 @run_options
-def train_w2v(flags: RunFlags, **typed: Any) -> None:
-    """Train word vectors on text."""
+def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
+    """Train word vectors on text. With --seeds, train a group of runs, in runs/w2v/group_N."""
     from training.determinism import portable
     from training.parallel import launch
     from word2vec.train import train_word2vec
 
+    if seeds.goes_on(KIND, flags, typed):
+        return
     config = make_config(Word2VecConfig, typed, resumed_config(flags, KIND), {})
+    seeds.check(config)
     portable.begin(config.portable)
     launch.begin(config)
     options = run_settings(flags, config.progress)
+    if seeds.number is not None:
+        seeds.train(KIND, config, flags.path, options)
+        return
     options.tell(one_line(f"finished: {train_word2vec(config, options)}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from training.commands.help import Group
 from training.commands.options import whole
 from training.commands.terminal import LongJob, warn
 from training.files import check_not_read
+from training.run.groups import is_group
 
 if TYPE_CHECKING:
     from word2vec.vectors.vectors import WordVectors
@@ -22,12 +24,38 @@ def vectors() -> None:
 
 
 @vectors.command(epilog="\b\nExample:\n  python cli.py vectors nearest runs/w2v/version_0/vectors.bin city")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=click.Path(), metavar="FILE_OR_GROUP")
 @click.argument("word")
 @click.option("-k", type=whole(1), default=10, show_default=True, help="Number of words to print.")
 def nearest(file: str, word: str, k: int) -> None:
-    """Print the words nearest to WORD, by cosine."""
-    _print_neighbors(_load(file).nearest(word, k))
+    """Print the words nearest to WORD, by cosine.
+
+    Of a group of runs (train-w2v --seeds): in how many of them a word is among the nearest, the mean, the lowest and the
+    highest of its cosines over all of them, and the word.
+    """
+    if not is_group(Path(file)):
+        _print_neighbors(_load(file).nearest(word, k))
+        return
+    from word2vec.vectors import stability as agreement
+
+    runs = agreement.load_group(Path(file), LongJob(), warn)
+    for each in agreement.nearest(runs, word, k):
+        click.echo(f"{each.seeds} of {len(runs)}\t{each.mean:.4f}\t{each.least:.4f} to {each.most:.4f}\t{each.word}")
+
+
+@vectors.command(epilog="\b\nExample:\n  python cli.py vectors stability runs/w2v/group_0")
+@click.argument("group", type=click.Path())
+@click.option("-k", type=whole(1), default=10, show_default=True, help="Number of nearest words to compare.")
+def stability(group: str, k: int) -> None:
+    """Print how far the seeds of a GROUP agree on the nearest words, by how often a word occurs.
+
+    The table is on TensorBoard's text page, too. Of more than 1,000 words that occur about as often, 1,000 are looked at.
+    """
+    from word2vec.vectors import stability as agreement
+
+    found = agreement.stability(Path(group), k, LongJob(), warn)
+    click.echo(found.to_text())
+    agreement.show(Path(group), found)
 
 
 @vectors.command(epilog="\b\nExample:\n  python cli.py vectors analogy runs/w2v/version_0/vectors.bin he him she")

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-import ner.commands.side_by_side
 import ner.seeds.significance
+import training.commands.side_by_side
 from cli import main
 from ner.config import TaggerConfig
 from ner.corpus.conll import read_conll, write_conll
@@ -130,7 +130,7 @@ def test_a_group_goes_on_where_it_was_left(
     group: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in its first run, the others not begun; then with two at a time, in processes that are forked."""
-    monkeypatch.setattr(ner.commands.side_by_side, "subprocess", SimpleNamespace(Popen=forked.Popen))
+    monkeypatch.setattr(training.commands.side_by_side, "subprocess", SimpleNamespace(Popen=forked.Popen))
     folder = tmp_path / "b"
     arguments = ["--data", str(small_data), *QUICK, "--seeds", "3", "--seed", "4", "--run", str(folder), "--max-time", "0s"]
     result = CliRunner().invoke(main, ["train-ner", *arguments])

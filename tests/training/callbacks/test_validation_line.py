@@ -26,7 +26,8 @@ def test_each_validation_has_a_line_but_the_sanity_check(capsys: pytest.CaptureF
     scores = []
     for each in said:
         now, so_far = re.search(r"\bval=(\S+)", each), re.search(r"best val ([^;]+)", each)
-        assert now and so_far, each
+        assert now, each
+        assert so_far, each
         scores.append(float(now[1].rstrip(";")))
         assert float(so_far[1]) == min(scores)
 

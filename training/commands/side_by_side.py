@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from ner.config import KIND
+from training.commands.door import kinds
 from training.errors import Preempted, SamebitsError
 from training.files import inside, open_inside
 from training.run.environment import ROOT
@@ -19,9 +19,9 @@ from training.run.groups import seeds_of
 from training.visible import one_line
 
 
-def to_go_on(error: SamebitsError, folder: Path) -> SamebitsError:
-    """The error, with the group as what can go on."""
-    error.run, error.kind = str(folder), KIND
+def to_go_on(error: SamebitsError, folder: Path, kind: str) -> SamebitsError:
+    """The error, with the group of runs of that kind as what can go on."""
+    error.run, error.kind = str(folder), kind
     return error
 
 
@@ -55,15 +55,15 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
         child.terminate()
 
 
-def side_by_side(folder: Path, jobs: int, options: RunOptions) -> None:
+def side_by_side(folder: Path, jobs: int, options: RunOptions, kind: str) -> None:
     """Train the seeds in processes of their own; Preempted if one was stopped, or this process is told to stop."""
-    children = Children()
+    children, command = Children(), kinds()[kind].command  # here: the context of a command is that of its thread
 
     def one(seed: int) -> int:
         run = inside(folder, f"seed_{seed}")
         with open_inside(folder, f"seed_{seed}.log", "a") as log:
             options.tell(one_line(f"seed {seed}: begun, {log.name}"))
-            code = children.run(_command(folder, seed, options.allow_changes), log, options.folder)
+            code = children.run(_command(command, folder, seed, options.allow_changes), log, options.folder)
         options.tell(one_line(f"seed {seed}: {_ending(code)}, {run}"))
         return Preempted.exit_code if code is None or (children.stopping and code in _TERMINATED) else code
 
@@ -78,16 +78,16 @@ def side_by_side(folder: Path, jobs: int, options: RunOptions) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    _judge(folder, dict(zip(seeds_of(folder), codes, strict=True)))
+    _judge(folder, dict(zip(seeds_of(folder), codes, strict=True)), kind)
 
 
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # told to stop before the run could go on from where it is
 
 
-def _command(folder: Path, seed: int, allow_changes: bool) -> list[str]:
+def _command(name: str, folder: Path, seed: int, allow_changes: bool) -> list[str]:
     """What begins a seed's run, or goes on with it."""
     run = inside(folder, f"seed_{seed}").absolute()
-    command = [sys.executable, str(ROOT / "cli.py"), "train-ner", "--no-progress"]
+    command = [sys.executable, str(ROOT / "cli.py"), name, "--no-progress"]
     if (run / "manifest.json").is_file():
         return [*command, "--resume", str(run), *(["--allow-changes"] if allow_changes else [])]
     return [*command, "--config", str((folder / "config.json").absolute()), "--seed", str(seed), "--run", str(run)]
@@ -101,18 +101,20 @@ def _ending(code: int | None) -> str:
     return f"exit code {code}" if code else "finished"
 
 
-def _judge(folder: Path, codes: Mapping[int, int]) -> None:
+def _judge(folder: Path, codes: Mapping[int, int], kind: str) -> None:
     """Preempted where runs were stopped or killed, and can go on; the error of the first that failed by itself."""
     failed = [seed for seed, code in codes.items() if code > 0 and code != Preempted.exit_code]
     if failed:
         error = SamebitsError(f"seed {failed[0]} failed: see {folder / f'seed_{failed[0]}.log'}")
         error.exit_code = codes[failed[0]]
-        raise to_go_on(error, folder) if error.exit_code == SamebitsError.exit_code else error
+        raise to_go_on(error, folder, kind) if error.exit_code == SamebitsError.exit_code else error
     killed = {seed: signal.Signals(-code).name for seed, code in codes.items() if code < 0}
     if killed:
         seed, name = next(iter(killed.items()))
         why = "; the system does so where memory runs out: try fewer --jobs" if name == "SIGKILL" else ""
-        raise to_go_on(Preempted(f"{len(killed)} of {len(codes)} seeds were killed (seed {seed} by {name}{why})"), folder)
+        raise to_go_on(
+            Preempted(f"{len(killed)} of {len(codes)} seeds were killed (seed {seed} by {name}{why})"), folder, kind
+        )
     stopped = sum(code == Preempted.exit_code for code in codes.values())
     if stopped:
-        raise to_go_on(Preempted(f"{stopped} of {len(codes)} seeds were stopped"), folder)
+        raise to_go_on(Preempted(f"{stopped} of {len(codes)} seeds were stopped"), folder, kind)
