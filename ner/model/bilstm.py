@@ -4,7 +4,8 @@ Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000; both dir
 Parameters have the names, shapes and gate order (i, f, g, o) of ``torch.nn.LSTM``, so its state_dict loads as it is.
 
 Two implementations give the same numbers up to rounding: bilstm_onednn, which is oneDNN's LSTM, where the CPU has AVX-512
-and numbers are float32; bilstm_steps everywhere else. By either, a sentence gets the same bits alone and in any batch.
+or AVX2 and numbers are float32; bilstm_steps everywhere else. By either, a sentence gets the same bits alone and in any
+batch.
 """
 
 from __future__ import annotations

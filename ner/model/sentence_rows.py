@@ -18,6 +18,7 @@ from torch import Tensor
 from ner.model.matmul import FEWEST_ROWS
 
 FULL = 0.9  # of the steps of all rows: an arrangement with so many in use is good enough
+TILE = 12  # rows
 KEPT = 4  # arrangements of the last batches
 
 
@@ -66,24 +67,32 @@ def _fill(slots: Sequence[Slot], rows: int) -> Filling:
     return Filling(rows, max(heap)[0] - 1, row_of, first)
 
 
-def _numbers_of_rows(sentences: int, needed: int, longest: int) -> Iterator[int]:
+def _fitting(rows: int, in_tiles: bool) -> int:
+    """``rows``, or the next number that ``arrange`` allows with ``in_tiles``."""
+    if not in_tiles:
+        return rows
+    rows = -(-rows // 4) * 4
+    return rows + 4 if rows % TILE == 8 else rows
+
+
+def _numbers_of_rows(sentences: int, needed: int, longest: int, in_tiles: bool) -> Iterator[int]:
     """Numbers worth trying: a row for each sentence; what leaves room for the longest one, and its half, quarter, …"""
-    alone = -(-sentences // 4) * 4
+    alone = _fitting(-(-sentences // 4) * 4, in_tiles)
     if needed >= FULL * alone * longest:
         yield alone
         return
     rows = needed // longest
     rows = max(FEWEST_ROWS, rows - rows % 8)
     while rows >= FEWEST_ROWS:
-        yield rows
+        yield _fitting(rows, in_tiles)
         rows //= 2
 
 
-def _best_filling(lengths: Sequence[int]) -> Filling:
+def _best_filling(lengths: Sequence[int], in_tiles: bool) -> Filling:
     slots = sorted((Slot(length + 1, sentence) for sentence, length in enumerate(lengths)), key=lambda slot: -slot.size)
     needed = sum(lengths) + len(lengths)
     best: Filling | None = None
-    for rows in _numbers_of_rows(len(slots), needed, slots[0].size):
+    for rows in _numbers_of_rows(len(slots), needed, slots[0].size, in_tiles):
         filling = _fill(slots, rows)
         if best is None or filling.area < best.area:
             best = filling
@@ -94,9 +103,15 @@ def _best_filling(lengths: Sequence[int]) -> Filling:
 
 
 @lru_cache(maxsize=KEPT)
-def arrange(lengths: tuple[int, ...]) -> Rows:
-    """Rows for sentences of ``lengths``, at least one of them not empty: as few steps of no use as is easily had."""
-    rows, steps, row_of, first = _best_filling(lengths)
+def arrange(lengths: tuple[int, ...], in_tiles: bool = False) -> Rows:
+    """Rows for sentences of ``lengths``, at least one of them not empty: as few steps of no use as is easily had.
+
+    With ``in_tiles``, rows and places are such numbers as oneDNN's products for AVX2 compute without rows left over that
+    they round in another way: M is a multiple of TILE, or 4 more, and T·M is a multiple of TILE.
+    """
+    rows, steps, row_of, first = _best_filling(lengths, in_tiles)
+    if in_tiles and rows % TILE:
+        steps += -steps % 3
     length = np.array(lengths, np.int64)  # shape: (B,)
     n = int(length.sum())
     # Of each token (N,): its place within its sentence, and its sentence's first step and row.
