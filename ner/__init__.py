@@ -11,7 +11,9 @@ from training.lazy import lazily
 
 if TYPE_CHECKING:
     from ner.config import TaggerConfig
+    from ner.corpus.alignment import SpanRules
     from ner.corpus.conll import Columns, Sentence, read_conll, write_conll
+    from ner.corpus.convert import convert_file
     from ner.inputs.indexer import Indexer
     from ner.model.bilstm import BiLSTM
     from ner.model.crf import CRF
@@ -30,10 +32,12 @@ __all__ = [
     "Evaluation",
     "Indexer",
     "Sentence",
+    "SpanRules",
     "Tagged",
     "Tagger",
     "TaggerConfig",
     "TrainedTagger",
+    "convert_file",
     "evaluate_file",
     "evaluation",
     "export",
@@ -46,6 +50,8 @@ __all__ = [
 _HOMES = {
     "BiLSTM": "ner.model.bilstm",
     "Columns": "ner.corpus.conll",
+    "convert_file": "ner.corpus.convert",
+    "SpanRules": "ner.corpus.alignment",
     "CRF": "ner.model.crf",
     "Entity": "ner.tagging.tagger",
     "evaluate_file": "ner.predict",

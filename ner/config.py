@@ -8,6 +8,8 @@ from typing import Any
 from training.config import COMMON, DATA, DETERMINISM, MODEL, TRAINING, VECTORS, TrainConfig, option
 from training.errors import ConfigError
 
+MISALIGNED = ("error", "skip", "expand")  # what becomes of spans that begin or end within a word
+OVERLAPPING = ("error", "outermost", "first")  # and of those that share one
 KIND = "ner"  # of a tagger's run
 KEPT = (
     "scheme", "word_form", "affix_vectors", "word_dim", "characters", "char_dim", "char_hidden", "features_dim", "topic_dim",
@@ -34,17 +36,42 @@ class TaggerConfig(TrainConfig):
     """
 
     data: str = option(
-        "data/sample", "Folder with the train, valid and test files, in CoNLL columns.", section=COMMON, no_path=()
+        "data/sample",
+        "Folder with the train, valid and test files: CoNLL columns, JSON or BRAT.",
+        section=COMMON,
+        no_path=(),
     )
     train: str = option("", "Training file; give --valid and --test, too, instead of --data.", section=DATA, no_path=())
     valid: str = option("", "Validation file.", section=DATA, no_path=())
     test: str = option("", "Test file.", section=DATA, no_path=())
-    word_column: int = option(0, "Column of the word, counted from 0, or from the end if negative.", section=DATA)
-    tag_column: int = option(-1, "Column of the tag, counted in the same way.", section=DATA)
+    word_column: int | None = option(
+        None,
+        "Column of the word, counted from 0, or from the end if negative; none for the first, or the one that the content "
+        "shows.",
+        section=DATA,
+    )
+    tag_column: int | None = option(
+        None,
+        "Column of the tag, counted in the same way; none for the last, or the one that the content shows.",
+        section=DATA,
+    )
     docstart: str = option(
         "drop", "Drop -DOCSTART- rows, or keep each as a sentence.", section=DATA, choices=("drop", "keep")
     )
     repair: bool = option(False, "Read ill-formed tags as conlleval does instead of refusing them.", section=DATA)
+    misaligned: str = option(
+        "error",
+        "What becomes of a span of characters that begins or ends within a word: refuse it, leave it out, or take the whole "
+        "words.",
+        section=DATA,
+        choices=MISALIGNED,
+    )
+    overlapping: str = option(
+        "error",
+        "What becomes of spans that share a word: refuse them, keep the longer one, or the one that begins first.",
+        section=DATA,
+        choices=OVERLAPPING,
+    )
     scheme: str = option("IOBES", "Tagging scheme that the model is trained in.", section=DATA, choices=("IOBES", "IOB2"))
 
     start_from: str = option(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from ner.corpus.conll import Columns, Sentence, number_words, read_conll, to_scheme
+from ner.corpus import brat
+from ner.corpus.alignment import SpanRules
+from ner.corpus.conll import Columns, Sentence, number_words, to_scheme
+from ner.corpus.dataset import scheme_of
+from ner.corpus.labeled import read_labeled
 from ner.inputs.document import Numbering, Tokenized
 from ner.scoring.report import Evaluation, evaluation
 from ner.tagging.readers import FORMS, Lines, Passage, form_of, opened, read_passages
@@ -78,13 +83,18 @@ def predict_stream(
         expected = f"input auto, {', '.join(FORMS)}; format {', '.join(FORMATS)}; a threshold from 0 to 1"
         raise ConfigError(f"predict: expected {expected}, got {form}, {output} and {threshold}")
     columns = columns or tagger.columns
-    files = [sources] if isinstance(sources, str) else list(sources)
+    files = [file for source in ([sources] if isinstance(sources, str) else sources) for file in _texts(source)]
     writer: Writer | None = None
     for source in files:
         with opened(source) as lines:
             each = form_of(lines.name, lines.kind) if form == "auto" and lines.kind else form
+            here, guessed = columns, ""
+            if each == "conll" and lines.kind:
+                here, guessed = columns.without_tags().seen(lines.kind.layout)
+            if warn and guessed:
+                warn(f"{lines.name}: {guessed}")
             if warn and lines.kind:
-                for warning in _warnings(lines.kind, each, form, columns):
+                for warning in _warnings(lines.kind, each, form, here):
                     warn(f"{lines.name}: {warning}")
             if writer is None:
                 output = output or (each if each in ("conll", "jsonl") else "text")
@@ -93,7 +103,7 @@ def predict_stream(
                     yield beginning
             if len(files) > 1 and (heading := writer.file(lines.name)):
                 yield heading
-            for chunk in _passage_chunks(read_passages(lines, each, columns, key, split_words), lines):
+            for chunk in _passage_chunks(read_passages(lines, each, here, key, split_words), lines):
                 for passage, tagged in _tag(tagger, chunk, threshold):
                     skipped = output != "conll" and passage.rows is not None and passage.rows.is_docstart
                     if not skipped and (piece := writer.piece(passage, tagged)):
@@ -104,6 +114,13 @@ def predict_stream(
                 progress(f"tagging {source}", lines.total, lines.total)
     if writer and (ending := writer.end()):
         yield ending
+
+
+def _texts(source: str) -> list[str]:
+    """The text that stands beside BRAT's annotations, those of a folder, or the source as it is."""
+    if source != "-" and brat.is_folder(source):
+        return [str(path) for path in brat.texts_of(source)]
+    return [str(brat.pair_of(source)[0])] if source.endswith(brat.SUFFIX) and os.path.isfile(source) else [source]
 
 
 def _warnings(kind: FileKind, form: str, asked: str, columns: Columns) -> Iterator[str]:
@@ -185,15 +202,17 @@ def evaluate_file(
     progress: JobProgress | None = None,
     columns: Columns | None = None,
     warn: Callable[[str], None] | None = None,
+    rules: SpanRules | None = None,
 ) -> Evaluation:
     """Score the tagger on a labeled file; what ``evaluate`` does.
 
     Args:
         tagger: the tagger.
-        path: a CoNLL file; its scheme is detected, its types may be others than the tagger's.
+        path: a labeled file of any form; its scheme is detected, its types may be others than the tagger's.
         progress: is told how many sentences are tagged, (what, done, total).
         columns: where words and tags stand; None for the run's own.
         warn: is told in a line what may be wrong with the file.
+        rules: what becomes of spans that tags cannot say; None for errors.
 
     Returns:
         Scores, and each sentence's entities judged.
@@ -214,10 +233,11 @@ def evaluate_file(
         ['f1-score', 'precision', 'recall', 'support']
     """
     config, indexer = tagger.config, tagger.indexer
-    read = read_conll(path, columns=columns or tagger.columns, docstart=config.docstart)
-    if warn and (warning := number_words(read)):
-        warn(f"{path}: {warning}")
-    gold, _ = to_scheme(read, config.scheme, mend=config.repair)
+    labeled = read_labeled(path, columns=columns or tagger.columns, docstart=config.docstart, rules=rules)
+    for line in filter(None, [*labeled.lines(), number_words(labeled.sentences)]):
+        if warn:
+            warn(f"{path}: {line}")
+    gold, _ = to_scheme(labeled.sentences, config.scheme, source=scheme_of(labeled), mend=config.repair)
     trained = tagger.trained_words
     predicted: list[list[str]] = []
     for tags in tag_sentences(tagger, gold):

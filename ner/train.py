@@ -13,6 +13,7 @@ import torch
 from ner.config import TaggerConfig
 from ner.corpus.conll import Sentence, number_words, write_conll
 from ner.corpus.dataset import Dataset, read_dataset, split_paths
+from ner.corpus.labeled import files_of
 from ner.corpus.scheme import allowed_transitions, doubtful_types
 from ner.inputs.batches import Encoded, RehearsedBatches, SentenceBatches
 from ner.inputs.encode import encode_labeled, word_counts
@@ -94,7 +95,8 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     read = resolve_vectors(here, options)
     if read != here:
         config = dataclasses.replace(config, vectors=read.vectors, more_vectors=read.more_vectors)
-    for name, path in {**split_paths(read)._asdict(), **_vector_inputs(read)}.items():
+    splits = [files_of(name, path) for name, path in split_paths(read)._asdict().items()]
+    for name, path in {**splits[0], **splits[1], **splits[2], **_vector_inputs(read)}.items():
         inputs.add(name, path)
     old = read_old(read, start, inputs)
     dataset = read_dataset(read, start.saved.indexer.types if start else ())
@@ -384,7 +386,8 @@ def _report(
     predicted = [indexer.decode(task.predicted[i]) for i in tested]
     # The report says where a sentence stands: as the settings name the file, from wherever it was read.
     file = Path(config.test) if config.train else Path(config.data) / dataset.paths.test.name
-    sentences = [dataclasses.replace(dataset.test[i], path=str(file)) for i in tested]
+    folder = file if dataset.paths.test.is_dir() else file.parent
+    sentences = [dataclasses.replace(s, path=str(folder / Path(s.path).name)) for s in map(dataset.test.__getitem__, tested)]
     seen = set(indexer.words)
     found = evaluation(
         sentences, predicted, config.scheme, lambda word: indexer.rule.word(word) in seen, vector_test(vectors)
@@ -447,6 +450,8 @@ def _tell_data(config: TaggerConfig, options: RunOptions, dataset: Dataset, inde
 
     for name in ("train", "valid", "test"):
         options.tell(f"{name}: {getattr(dataset.paths, name)} ({size(getattr(dataset, name))})")
+    for line in dataset.notes:
+        options.tell(f"read: {line}")
     if warning := number_words(dataset.train):
         options.tell(f"warning: {dataset.paths.train}: {warning}")
     options.tell(f"tags: {dataset.source_scheme} → {indexer.scheme}, types {', '.join(indexer.types) or 'none'}")

@@ -14,17 +14,19 @@ Command = Callable[..., Any]
 
 def columns(command: Command) -> Command:
     """For files that have no settings of their own."""
-    return _with_columns(command, {"word": 0, "tag": -1}, "")
+    return _with_columns(
+        command,
+        {"tag": "the last, or the one that the content shows", "word": "the first, or the one that the content shows"},
+    )
 
 
 def columns_of_file(command: Command) -> Command:
     """For files that a trained run is used on."""
-    return _with_columns(command, {"word": None, "tag": None}, "  [default: as in training]")
+    return _with_columns(command, {"tag": "as in training", "word": "as in training"})
 
 
-def _with_columns(command: Command, defaults: dict[str, int | None], more: str) -> Command:
-    for name in ("tag", "word"):
-        text = f"Column of the {name}, counted from 0, or from the end if negative.{more}"
-        option = click.option(f"--{name}-column", type=whole(), default=defaults[name], show_default=not more, help=text)
-        command = option(command)
+def _with_columns(command: Command, defaults: dict[str, str]) -> Command:
+    for name, default in defaults.items():
+        text = f"Column of the {name}, counted from 0, or from the end if negative.  [default: {default}]"
+        command = click.option(f"--{name}-column", type=whole(), default=None, help=text)(command)
     return command

@@ -1,4 +1,4 @@
-"""``data check`` and ``data repair``."""
+"""``data check``, ``data repair`` and ``data convert``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ner.commands.columns import columns
+from ner.commands.spans import spans
 from training.commands.help import Group
 from training.commands.terminal import LongJob, echo, styled, warn
 from training.visible import to_json
@@ -17,26 +18,42 @@ COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 @click.group(cls=Group)
 def data() -> None:
-    """Download, check and repair data."""
+    """Download, check, repair and convert data."""
 
 
 @data.command("check", epilog="\b\nExample:\n  python cli.py data check data/sample/train.conll data/sample/test.conll")
 @click.argument("files", type=click.Path(), nargs=-1, required=True)
 @click.option("--vectors", "vectors_file", metavar="FILE", help="Count the words that have no vector in this file.")
 @columns
+@spans
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def check(files: tuple[str, ...], vectors_file: str | None, word_column: int, tag_column: int, as_json: bool) -> None:
+def check(
+    files: tuple[str, ...],
+    vectors_file: str | None,
+    word_column: int | None,
+    tag_column: int | None,
+    misaligned: str,
+    overlapping: str,
+    as_json: bool,
+) -> None:
     """Check labeled files for mixed schemes, overlap and odd characters; the exit code is 1 if there are errors.
 
     A folder stands for its train, valid and test files. Nothing is changed; to mend tags, use data repair.
     """
+    from ner.corpus.alignment import SpanRules
+    from ner.corpus.brat import is_folder
     from ner.corpus.check import data_check
     from ner.corpus.conll import Columns
     from ner.corpus.splits import find_splits
 
-    paths = [path for name in files for path in (find_splits(name) if Path(name).is_dir() else [Path(name)])]
+    paths = [
+        path
+        for name in files
+        for path in (find_splits(name) if Path(name).is_dir() and not is_folder(name) else [Path(name)])
+    ]
     has_vector = _vector_test(vectors_file) if vectors_file else None
-    found = data_check(paths, has_vector, columns=Columns(word_column, tag_column), progress=LongJob())
+    asked, rules = Columns.asked(word_column, tag_column), SpanRules(misaligned, overlapping)
+    found = data_check(paths, has_vector, columns=asked, rules=rules, progress=LongJob())
     if as_json:
         click.echo(to_json(found.to_dict(), indent=2))
     else:
@@ -59,7 +76,7 @@ def _vector_test(file: str) -> Callable[[str], bool] | None:
 @click.argument("target", type=click.Path())
 @click.option("--scheme", help="Tagging scheme to write.  [default: that of SOURCE]")
 @columns
-def repair(source: str, target: str, scheme: str | None, word_column: int, tag_column: int) -> None:
+def repair(source: str, target: str, scheme: str | None, word_column: int | None, tag_column: int | None) -> None:
     """Write SOURCE to TARGET with well-formed tags, and report how many were changed and why.
 
     There is one policy, conlleval's reading: an entity begins at B- and S-, and at an I- or E- that cannot go on with what
@@ -68,4 +85,33 @@ def repair(source: str, target: str, scheme: str | None, word_column: int, tag_c
     from ner.corpus.conll import Columns
     from ner.corpus.repair import repair_file
 
-    click.echo(repair_file(source, target, scheme, Columns(word_column, tag_column)).to_text())
+    click.echo(repair_file(source, target, scheme, Columns.asked(word_column, tag_column)).to_text())
+
+
+@data.command("convert", epilog="\b\nExample:\n  python cli.py data convert data/sample/test.conll converted.jsonl")
+@click.argument("source", type=click.Path(), metavar="IN")
+@click.argument("target", type=click.Path(), metavar="OUT")
+@click.option("--to", "form", type=click.Choice(["conll", "jsonl", "brat"]), help="Form of OUT.  [default: by its suffix]")
+@click.option("--scheme", help="Tagging scheme of columns to write.  [default: that of IN, for spans IOB2]")
+@columns
+@spans
+def convert(
+    source: str,
+    target: str,
+    form: str | None,
+    scheme: str | None,
+    word_column: int | None,
+    tag_column: int | None,
+    misaligned: str,
+    overlapping: str,
+) -> None:
+    """Write labeled data in another form: CoNLL columns, JSON lines with spans, or BRAT's .txt and .ann.
+
+    IN is any of these, Label Studio's JSON export, or a folder of BRAT's pairs. Sentences and documents are kept.
+    """
+    from ner.corpus.alignment import SpanRules
+    from ner.corpus.conll import Columns
+    from ner.corpus.convert import convert_file
+
+    asked, rules = Columns.asked(word_column, tag_column), SpanRules(misaligned, overlapping)
+    click.echo(convert_file(source, target, form, scheme=scheme, columns=asked, rules=rules).to_text())

@@ -8,6 +8,7 @@ import click
 
 from ner.commands.columns import columns_of_file
 from ner.commands.computing import compute_with, computing
+from ner.commands.spans import spans
 from training.commands.help import Command
 from training.commands.options import whole
 from training.commands.terminal import LongJob, warn
@@ -22,6 +23,7 @@ from training.visible import to_json
 @click.argument("run", type=click.Path())
 @click.argument("file", type=click.Path())
 @columns_of_file
+@spans
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     "--html",
@@ -37,6 +39,8 @@ def evaluate(
     file: str,
     word_column: int | None,
     tag_column: int | None,
+    misaligned: str,
+    overlapping: str,
     as_json: bool,
     html: str | None,
     worst: int,
@@ -48,6 +52,7 @@ def evaluate(
     By seqeval's strict reading and by conlleval's, for each type; for words that training saw or not; errors by kind;
     confusion between types; the worst sentences.
     """
+    from ner.corpus.alignment import SpanRules
     from ner.predict import evaluate_file
     from ner.scoring.html import page
     from ner.tagging.tagger import TrainedTagger
@@ -59,7 +64,8 @@ def evaluate(
         raise ConfigError(f"--html: expected a file in a folder that is there, got {html}")
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
-    found = evaluate_file(tagger, file, LongJob(), columns, lambda line: warn(f"warning: {line}"))
+    rules = SpanRules(misaligned, overlapping)
+    found = evaluate_file(tagger, file, LongJob(), columns, lambda line: warn(f"warning: {line}"), rules)
     if html:
         try:
             atomic_write(html, page(found, "Evaluation", {"run": run, "file": file}))

@@ -1,7 +1,8 @@
-"""What is in these CoNLL files, and what is wrong with them, by file:line. Nothing is repaired here."""
+"""What is in these labeled files, and what is wrong with them, by file:line. Nothing is repaired here."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ner.corpus.conll import EXPECTED, Columns, Sentence, iter_conll, number_words, quoted
+from ner.corpus.alignment import SpanRules
+from ner.corpus.conll import Columns, Sentence, number_words, quoted
 from ner.corpus.findings import LONG, SHOWN, DataCheck, FileCheck, Finding, by_count, finding, text_of
+from ner.corpus.labeled import LABELED, Labeled, files_of, read_labeled
 from ner.corpus.odd_words import oddities
 from ner.corpus.overlap import between_files
 from ner.corpus.scheme import detect, doubtful_types, to_spans
@@ -35,30 +38,35 @@ def data_check(
     has_vector: Callable[[str], bool] | None = None,
     *,
     columns: Columns | None = None,
+    rules: SpanRules | None = None,
     progress: JobProgress | None = None,
 ) -> DataCheck:
     """Read files and say what they hold and what is wrong; each is judged by itself, then each against the others.
 
     ``has_vector`` says of a raw word whether word vectors know it. A file whose name says that it is a training split
-    (ner/corpus/splits.py) gives the words and types that are "seen in training" for the others. Nothing is raised for what
-    stands in the files: a file that cannot be read is an error among the findings. ``progress`` is told what is read, and
+    (ner/corpus/splits.py) gives the words and types that are "seen in training" for the others. Without
+    ``columns`` the first and the last are read, or those that the content shows; without ``rules`` spans that tags cannot
+    say are errors. Nothing is raised for what stands in the files: a file that cannot be read is an error among the
+    findings. ``progress`` is told what is read, and
     how many of its bytes, (what, done, total).
     """
     read: list[tuple[FileCheck, list[Sentence]]] = []
     findings: list[Finding] = []
     for path in paths:
-        sentences, problems = _read(path, columns, progress)
+        labeled, problems = _read(path, columns, rules, progress)
+        sentences = labeled.sentences
         if problems:
             findings.append(finding("error", "form", f"{path}: what cannot be read", problems))
+        findings += _how_it_was_read(path, labeled)
         if all(sentence.is_docstart for sentence in sentences):
             if not problems:
                 findings.append(finding("error", "empty", f"{path}: expected sentences, got none", [], 1))
             continue
-        check = _describe(path, sentences)
+        check = _describe(path, labeled)
         read.append((check, sentences))
         findings += _tag_findings(check, sentences)
         findings += _known_sums(check)
-        findings += _bytes(check)
+        findings += _bytes(path)
         findings += _number_words(check, sentences)
         findings += _odd_words(check, sentences)
         findings += _repetitions(check, sentences)
@@ -68,17 +76,28 @@ def data_check(
     return DataCheck([check for check, _ in read], findings)
 
 
-def _read(path: str | Path, columns: Columns | None, progress: JobProgress | None) -> tuple[list[Sentence], list[str]]:
-    """The sentences that can be read, -DOCSTART- rows too, and what is wrong with rows, or with the whole file."""
+def _read(
+    path: str | Path, columns: Columns | None, rules: SpanRules | None, progress: JobProgress | None
+) -> tuple[Labeled, list[str]]:
+    """What can be read, -DOCSTART- rows too, and what is wrong with rows or spans, or with the whole file."""
     problems: list[str] = []
-    sentences: list[Sentence] = []
+
+    def told(stream: Opened) -> Iterator[bytes]:
+        return _told(stream, f"reading {path}", progress) if progress else iter(stream)
+
+    columns = columns or Columns.asked()
     try:
-        with opened(path, EXPECTED) as stream:
-            lines = _told(stream, f"reading {path}", progress) if progress else stream
-            sentences.extend(iter_conll(lines, str(path), columns=columns, problems=problems, kind=stream.kind))
+        return read_labeled(path, columns=columns, rules=rules, problems=problems, told=told), problems
     except DataError as error:
-        problems.append(str(error))
-    return sentences, problems
+        return Labeled([]), [*problems, str(error)]
+
+
+def _how_it_was_read(path: str | Path, labeled: Labeled) -> Iterator[Finding]:
+    """Columns that were guessed, and what was not taken as it stood."""
+    if labeled.guessed:
+        yield Finding("note", "columns", f"{path}: {labeled.guessed}", 1)
+    for what, places in labeled.notes.described():
+        yield finding("warning", "spans", f"{path}: {what}", places)
 
 
 def _told(stream: Opened, what: str, progress: JobProgress) -> Iterator[bytes]:
@@ -93,24 +112,34 @@ def _told(stream: Opened, what: str, progress: JobProgress) -> Iterator[bytes]:
     progress(what, total, total)
 
 
-def _describe(path: str | Path, sentences: list[Sentence]) -> FileCheck:
-    text = list(text_of(sentences))
+def _describe(path: str | Path, labeled: Labeled) -> FileCheck:
+    text = list(text_of(labeled.sentences))
     tags = Counter(tag for sentence in text for tag in sentence.tags)
     entities = Counter(span.type for sentence in text for span in to_spans(sentence.tags))
     sizes = np.array([len(sentence.words) for sentence in text])
     found = detect(sentence.tags for sentence in text)
+    documents = len({each.document for each in text}) if labeled.scheme else len(labeled.sentences) - len(text)
     return FileCheck(
         path=str(path),
-        sha256=sha256_file(path),
+        sha256=_sha256(path),
         sentences=len(text),
         words=int(sizes.sum()),
-        documents=len(sentences) - len(text),
+        documents=documents,
         distinct_words=len({word for sentence in text for word in sentence.words}),
         scheme=found.scheme if found.has_entities else None,
         tags=by_count(tags),
         entities=by_count(entities),
         lengths={name: float(getattr(np, name)(sizes)) for name in ("min", "median", "mean", "max")},
     )
+
+
+def _sha256(path: str | Path) -> str:
+    """The file's; of several the digest of their names and digests, as sha256sum lists them."""
+    files = list(files_of("", path).values())
+    if len(files) == 1:
+        return sha256_file(files[0])
+    lines = "".join(f"{sha256_file(each)}  {each.name}\n" for each in files)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _tag_findings(check: FileCheck, sentences: list[Sentence]) -> Iterator[Finding]:
@@ -157,17 +186,18 @@ def _known_sums(check: FileCheck) -> Iterator[Finding]:
             yield Finding("warning", "known sums", text, 1)
 
 
-def _bytes(check: FileCheck) -> Iterator[Finding]:
+def _bytes(path: str | Path) -> Iterator[Finding]:
     """What is read all the same, but is not plain UTF-8 with \\n."""
-    with opened(check.path, EXPECTED) as stream:
-        windows, kind = sum(line.endswith(b"\r\n") for line in stream), stream.kind
-    if kind.old_mac:
-        yield Finding("note", "encoding", f"{check.path}: lines that end with a bare CR, which is read as LF", 1)
-    if kind.mark:
-        yield Finding("note", "encoding", f"{check.path}: begins with a byte-order mark, which is left out", 1)
-    if windows:
-        text = f"{check.path}: lines that end with CRLF, which is read as LF: {windows:,}"
-        yield Finding("note", "encoding", text, windows)
+    for file in files_of("", path).values():
+        with opened(file, LABELED) as stream:
+            windows, kind = sum(line.endswith(b"\r\n") for line in stream), stream.kind
+        if kind.old_mac:
+            yield Finding("note", "encoding", f"{file}: lines that end with a bare CR, which is read as LF", 1)
+        if kind.mark:
+            yield Finding("note", "encoding", f"{file}: begins with a byte-order mark, which is left out", 1)
+        if windows:
+            text = f"{file}: lines that end with CRLF, which is read as LF: {windows:,}"
+            yield Finding("note", "encoding", text, windows)
 
 
 def _number_words(check: FileCheck, sentences: list[Sentence]) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from ner.corpus.scheme import check, convert, detect, is_tag, parse_tag, repair
 from training.errors import ConfigError, DataError
 from training.files import atomic_write
 from training.visible import shortened
-from word2vec.text.file_columns import is_numeric, is_part, without_empty
+from word2vec.text.file_columns import Layout, is_numeric, is_part, without_empty
 from word2vec.text.file_kinds import (
     COLUMNS,
     COMMAS,
@@ -99,6 +99,8 @@ class Columns:
     Args:
         word: the word's column, from 0, or from the end if negative.
         tag: the tag's, likewise; None where no tags are read.
+        free: those of "word" and "tag" that nobody has asked for: another column is taken where the content speaks against
+            them, and has one that is fit.
 
     Raises:
         ConfigError: both are the same.
@@ -111,10 +113,34 @@ class Columns:
 
     word: int = 0
     tag: int | None = -1
+    free: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.word == self.tag:
             raise ConfigError(f"columns: expected the word and the tag in two columns, got {self.word} for both")
+
+    @classmethod
+    def asked(cls, word: int | None = None, tag: int | None = None) -> Columns:
+        """Those that are given; for None the first or the last, or what the content says."""
+        free = tuple(name for name, column in (("word", word), ("tag", tag)) if column is None)
+        return cls(0 if word is None else word, -1 if tag is None else tag, free)
+
+    def without_tags(self) -> Columns:
+        """The same with tags that are not read."""
+        return replace(self, tag=None, free=tuple(name for name in self.free if name == "word"))
+
+    def seen(self, layout: Layout | None) -> tuple[Columns, str]:
+        """The columns for a file of this layout, and a line that says what was guessed, or ""."""
+        if layout is None or not self.free or not layout.problem(self.word, self.tag):
+            return self, ""
+        word = layout.words if "word" in self.free and layout.words is not None else self.word
+        tag = layout.tag if "tag" in self.free and layout.tag is not None else self.tag
+        if (word == self.word and tag == self.tag) or word == tag or layout.problem(word, tag):
+            return self, ""
+        read = f"words are read from column {word % layout.width + 1}"
+        read += f", tags from {tag % layout.width + 1}" if tag is not None else ""
+        options = f"--word-column {word}" + (f" --tag-column {tag}" if tag is not None else "")
+        return Columns(word, tag), f"{read}, as its first rows show; {options} says so, or name others"
 
     def needed(self) -> int:
         """The least number of columns that a row must have."""
@@ -178,7 +204,9 @@ def iter_conll(
         what = "expected docstart keep or drop and separator auto, tab or space"
         raise ConfigError(f"{name}: {what}, got {docstart!r} and {separator!r}")
     if kind:
-        remedies = dict.fromkeys((JSON_LINES, JSON_LIST, JSON_OBJECT), "write its words and tags in columns, a word a line")
+        remedies = dict.fromkeys(
+            (JSON_LINES, JSON_LIST, JSON_OBJECT), "write its words and tags in columns: data convert FILE NEW.conll"
+        )
         kind.check(name, EXPECTED, COLUMNS, TEXT, TABLE, COMMAS, EMPTY, **remedies)
         if kind.layout and (problem := kind.layout.problem(columns.word, columns.tag)):
             raise DataError(f"{name}: {problem}")

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ner.config import TaggerConfig
-from ner.corpus.conll import Columns, Sentence, read_conll, to_scheme
+from ner.corpus.alignment import SpanRules
+from ner.corpus.conll import Columns, Sentence, to_scheme
+from ner.corpus.labeled import Labeled, read_labeled
 from ner.corpus.scheme import detect, to_spans
 from ner.corpus.splits import Splits, find_splits
 from training.errors import DataError
@@ -25,6 +27,7 @@ class Dataset:
     paths: Splits
     source_scheme: str
     repaired: int
+    notes: tuple[str, ...] = ()  # lines on how the files were read
 
 
 def split_paths(config: TaggerConfig) -> Splits:
@@ -40,16 +43,24 @@ def read_dataset(config: TaggerConfig, types: Collection[str] = ()) -> Dataset:
     ``types``: those that the model knows already; valid and test may have them, too.
     """
     paths = split_paths(config)
-    columns = Columns(config.word_column, config.tag_column)
-    splits = [read_conll(path, columns=columns, docstart=config.docstart) for path in paths]
-    for path, sentences in zip(paths, splits, strict=True):
-        if not any(not sentence.is_docstart for sentence in sentences):
+    columns = Columns.asked(config.word_column, config.tag_column)
+    rules = SpanRules(config.misaligned, config.overlapping)
+    read = [read_labeled(path, columns=columns, docstart=config.docstart, rules=rules) for path in paths]
+    for path, each in zip(paths, read, strict=True):
+        if not any(not sentence.is_docstart for sentence in each.sentences):
             raise DataError(f"{path}: expected sentences, got only -DOCSTART- rows")
-    scheme = detect(sentence.tags for sentence in splits[0]).scheme
-    converted = [to_scheme(each, config.scheme, source=scheme, mend=config.repair) for each in splits]
+    source = next((scheme_of(each) for each in read if each.scheme is None), None)
+    converted = [to_scheme(each.sentences, config.scheme, source=each.scheme or source, mend=config.repair) for each in read]
     train, valid, test = (sentences for sentences, _ in converted)
     _check_types(train, [*valid, *test], types)
-    return Dataset(train, valid, test, paths, scheme, sum(count for _, count in converted))
+    repaired = sum(count for _, count in converted)
+    notes = tuple(f"{path}: {line}" for path, each in zip(paths, read, strict=True) for line in each.lines())
+    return Dataset(train, valid, test, paths, read[0].scheme or source or "", repaired, notes)
+
+
+def scheme_of(labeled: Labeled) -> str:
+    """The scheme of a file's tags: that in which they were made of spans, or the one that fits them best."""
+    return labeled.scheme or detect(sentence.tags for sentence in labeled.sentences).scheme
 
 
 def _check_types(train: Sequence[Sentence], others: Sequence[Sentence], types: Collection[str]) -> None:

@@ -28,11 +28,13 @@ class Repaired:
     sentences: int
     faults: dict[str, int]
     places: tuple[str, ...]
+    guessed: str = ""  # which columns were taken, where nobody said so
 
     def to_text(self) -> str:
         """For people: the counts, each kind of fault, and places."""
         what = f"{counted(self.tags, 'tag')} in {counted(self.sentences, 'sentence')} changed"
-        lines = [f"{self.source}: {what}, as conlleval reads them"]
+        lines = [f"{self.source}: {self.guessed}"] if self.guessed else []
+        lines += [f"{self.source}: {what}, as conlleval reads them"]
         lines += [f"  {what}: {count:,}" for what, count in self.faults.items()]
         lines += [f"  {place}" for place in self.places]
         scheme = self.scheme if self.scheme == self.written else f"{self.scheme} → {self.written}"
@@ -47,11 +49,10 @@ def repair_file(
     Everything else stays as it is: the other columns, the blanks between them, comments, blank lines, line ends. DataError
     (file:line) for rows that cannot be read. ConfigError where ``target`` is there already.
     """
-    columns = columns or Columns()
     written = None if scheme is None else scheme_named(scheme)
     if Path(target).exists():
         raise ConfigError(f"{target} exists already; give another file, or move that one away")
-    lines, sentences = _read(source, columns)
+    lines, sentences, columns, guessed = _read(source, columns or Columns.asked())
     found = detect(sentence.tags for sentence in sentences).scheme
     faults: Counter[str] = Counter()
     places: list[str] = []
@@ -68,18 +69,21 @@ def repair_file(
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}; give another file") from None
     ordered = {what: faults[what] for what in sorted(faults, key=lambda what: (-faults[what], what))}
-    return Repaired(str(source), str(target), found, written or found, changed, touched, ordered, tuple(places[:SHOWN]))
+    return Repaired(
+        str(source), str(target), found, written or found, changed, touched, ordered, tuple(places[:SHOWN]), guessed
+    )
 
 
-def _read(source: str | Path, columns: Columns) -> tuple[list[str], list[Sentence]]:
-    """The lines of a file as they stand, and its sentences. DataError as of ``read_conll``."""
+def _read(source: str | Path, columns: Columns) -> tuple[list[str], list[Sentence], Columns, str]:
+    """The lines of a file as they stand, its sentences, their columns, the guessed ones. DataError as of ``read_conll``."""
     with opened(source, EXPECTED) as stream:
         raw, mark = list(stream), "\ufeff" if stream.kind.mark else ""
+    columns, guessed = columns.seen(stream.kind.layout)
     sentences = list(iter_conll(raw, str(source), columns=columns, kind=stream.kind))
     if not sentences:
         raise DataError(f"{source}: expected sentences, got none (an empty file, or only blank lines and comments)")
     lines = [line.decode() for line in raw]
-    return [mark + lines[0], *lines[1:]], sentences
+    return [mark + lines[0], *lines[1:]], sentences, columns, guessed
 
 
 def _put(lines: list[str], sentence: Sentence, tags: list[str], columns: Columns) -> None:

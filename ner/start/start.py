@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ner.config import KEPT, TaggerConfig
-from ner.corpus.conll import Columns, Sentence, read_conll, to_scheme
+from ner.corpus.alignment import SpanRules
+from ner.corpus.conll import Columns, Sentence, to_scheme
+from ner.corpus.labeled import files_of, read_labeled
 from ner.corpus.scheme import detect
 from ner.corpus.splits import find_splits
 from ner.tagging.bundle import ALWAYS, MANIFEST, is_bundle, read_bundle
@@ -163,12 +166,16 @@ def read_old(config: TaggerConfig, start: Start | None, inputs: Inputs) -> OldDa
         return None
     names = ["train", "test"] if config.rehearse_share else ["test"]
     for name in names:
-        inputs.add(f"old {name}", files[name])
+        for each, path in files_of(f"old {name}", files[name]).items():
+            inputs.add(each, path)
     c = start.saved.config
-    columns = Columns(c.word_column, c.tag_column)
-    read = {name: read_conll(files[name], columns=columns, docstart=c.docstart) for name in names}
-    scheme = detect(sentence.tags for name in names for sentence in read[name]).scheme
-    found = {name: to_scheme(read[name], config.scheme, source=scheme, mend=c.repair)[0] for name in names}
+    columns, rules = Columns.asked(c.word_column, c.tag_column), SpanRules(c.misaligned, c.overlapping)
+    read = {name: read_labeled(files[name], columns=columns, docstart=c.docstart, rules=rules) for name in names}
+    scheme = detect(sentence.tags for each in read.values() if not each.scheme for sentence in each.sentences).scheme
+    found = {
+        name: to_scheme(each.sentences, config.scheme, source=each.scheme or scheme, mend=c.repair)[0]
+        for name, each in read.items()
+    }
     return OldData(found.get("train", []), found["test"])
 
 
@@ -182,9 +189,11 @@ def _own_files(config: TaggerConfig, start: Start) -> dict[str, Path]:
         return {}
     files: dict[str, Path] = {}
     for name in ("train", "test"):
-        given = start.described["inputs"][name]
-        path = _from_here(start_folder(start.folder, start.described, name) / given["path"])
-        if not path.is_file() or sha256_file(path) != given["sha256"]:
+        given = {key: each for key, each in start.described["inputs"].items() if re.fullmatch(rf"{name}( \d+)?", key)}
+        folder = start_folder(start.folder, start.described, name)
+        parts = {_from_here(folder / each["path"]): each["sha256"] for each in given.values()}
+        path = next((each for each, digest in parts.items() if not each.is_file() or sha256_file(each) != digest), None)
+        if path is not None:
             if name == "train" and not config.rehearse_share:
                 continue
             state = "changed" if path.is_file() else "gone"
@@ -192,5 +201,6 @@ def _own_files(config: TaggerConfig, start: Start) -> dict[str, Path]:
                 f"rehearse: the data that {start.folder} was trained on are {state}: {path} "
                 f"({looked_for(start.folder, start.described)}); put them back, or leave them out with --rehearse none 0"
             )
-        files[name] = path
+        first = next(iter(parts))
+        files[name] = first if len(parts) <= 2 else first.parent  # of BRAT's files a pair, or a folder of them
     return files

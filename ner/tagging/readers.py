@@ -3,7 +3,7 @@
 - ``text``       a paragraph a line, cut into sentences
 - ``sentences``  a sentence a line
 - ``conll``      CoNLL's columns (ner/corpus/conll.py); the tag column is optional and not read
-- ``jsonl``      a JSON object a line; one entry holds the text (a paragraph) or the tokens of a sentence
+- ``jsonl``      a JSON object a line, or a list of them; one entry holds the text, or the tokens of a sentence
 
 What a file is, word2vec/text/file_kinds.py tells. Lines end with LF, CRLF or CR, everything is UTF-8. A passage is what is
 written back together: a line, or a CoNLL sentence. Only one passage is held at a time.
@@ -12,7 +12,6 @@ written back together: a line, or a CoNLL sentence. Only one passage is held at 
 from __future__ import annotations
 
 import json
-import math
 import os
 import select
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from ner.corpus.conll import Columns, Sentence, iter_conll
+from ner.corpus.cut import cut_paragraph, cut_text, joined, text_tokens
+from ner.corpus.json_lines import is_unicode, one_a_line, parse_json_line, whole_number
 from ner.corpus.layout import KeptLines
+from ner.corpus.records import text_and_sentences
 from ner.inputs.document import Numbering
 from training.errors import DataError
 from training.visible import shortened
@@ -39,12 +41,12 @@ from word2vec.text.file_kinds import (
     decoded,
 )
 from word2vec.text.file_kinds import opened as open_file
-from word2vec.text.tokenize import Token, pretokenized, sentences, tokenize
+from word2vec.text.tokenize import Token
 
 FORMS = ("text", "sentences", "conll", "jsonl")
 LONGEST = 1 << 24  # bytes of a line
-LONGEST_SENTENCE = 1000  # tokens; text without a sentence's end for so long is cut there
 KEYS = ("text", "tokens")
+JSON = (JSON_LINES, JSON_LIST, JSON_OBJECT)
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,11 @@ class Passage:
 def form_of(source: str, kind: FileKind) -> str:
     """The form that a file has: "conll", "jsonl" or "text"; DataError for what predict does not read."""
     remedies = {
-        JSON_LIST: "write an object a line: jq -c '.[]' FILE > NEW",
-        JSON_OBJECT: "write an object a line: jq -c . FILE > NEW",
         TABLE: f"{kind.remedy}, or name the form with --input",
         COMMAS: f"{kind.remedy}, or name the form with --input",
     }
-    kind.check(source, "text, CoNLL columns or JSON lines", TEXT, COLUMNS, JSON_LINES, EMPTY, **remedies)
-    if kind.kind == JSON_LINES:
+    kind.check(source, "text, CoNLL columns or JSON lines", TEXT, COLUMNS, *JSON, EMPTY, **remedies)
+    if kind.kind in JSON:
         return "jsonl"
     return "conll" if kind.kind == COLUMNS or (kind.kind == EMPTY and kind.named) else "text"
 
@@ -93,6 +93,7 @@ class Lines:
 
     def __init__(self, stream: BinaryIO, name: str, total: int = 0, kind: FileKind | None = None) -> None:
         self.stream, self.name, self.total, self.done, self.kind = stream, name, total, 0, kind
+        self.whole = kind is not None and kind.kind in (JSON_LIST, JSON_OBJECT)  # its lines are no passages
         self._ready: list[bytes] = []  # whole lines, the next one last
         self._begun: list[bytes] = []  # the blocks of a line whose end is not read yet
         self._number = 0
@@ -118,7 +119,7 @@ class Lines:
                 self._begun, size = [], 0
             self._begun.append(rest)
             size += len(rest)
-            if size > LONGEST:
+            if size > LONGEST and not self.whole:
                 at = f"{self.name}:{self._number + len(self._ready) + 1}"
                 raise DataError(f"{at}: expected lines of at most {LONGEST:,} bytes, got a longer one; a paragraph a line")
         if rest := b"".join(self._begun):
@@ -148,17 +149,20 @@ def read_passages(
         yield from _conll_passages(lines, columns)
         return
     offset, count, before = 0, 0, list[str]()
-    for count, (where, line, end) in enumerate(_split_ends(lines), 1):
+    for count, (where, line, end) in enumerate(
+        _json_ends(lines) if form == "jsonl" and lines.whole else _split_ends(lines), 1
+    ):
         if form == "jsonl":
             if not line.strip():
                 before.append(line + end)
                 continue
+            line = _as_object(line)
             read = _json_passage(line, where, key, split_words)
             yield replace(read, document=count, form=form, lines=(line + end,), before="".join(before))
             before = []
         else:
-            tokens = _tokens(line, split_words)
-            parts = [tokens] if form == "sentences" and tokens else _sentences(tokens)
+            tokens = text_tokens(line, split_words)
+            parts = [tokens] if form == "sentences" and tokens else cut_paragraph(tokens)
             values = {"text": line, "offset": offset}
             yield Passage(line, parts, where, values, document=count, form=form, lines=(line + end,))
         offset += len(line) + len(end)
@@ -173,9 +177,15 @@ def _conll_passages(lines: Lines, columns: Columns) -> Iterator[Passage]:
         document = number(sentence) + 1
         values = {"tokens": list(sentence.words)}
         where = sentence.where()
-        yield Passage(*_joined(sentence.words), where, values, sentence, True, document, "conll", rows, before)
+        yield Passage(*joined(sentence.words), where, values, sentence, True, document, "conll", rows, before)
     if rest := kept.rest():
         yield Passage("", [], lines.name, document=document + 1, form="conll", before=rest)
+
+
+def _json_ends(lines: Lines) -> Iterator[tuple[str, str, str]]:
+    """(file:line, JSON text, line end) of records that stand as a line or not."""
+    for number, text in one_a_line(lines, lines.name, lines.kind):
+        yield f"{lines.name}:{number}", text, "\n"
 
 
 def _split_ends(lines: Lines) -> Iterator[tuple[str, str, str]]:
@@ -185,51 +195,33 @@ def _split_ends(lines: Lines) -> Iterator[tuple[str, str, str]]:
         yield f"{lines.name}:{number}", line, text[len(line) :]
 
 
-def cut_text(text: str, split_words: bool = False) -> list[list[Token]]:
-    """The sentences of raw text; a blank line ends one, a single line end is a space."""
-    tokens = _tokens(text, split_words)
-    if "\n" not in text:
-        return _sentences(tokens)
-    begins = [0, *(i for i in range(1, len(tokens)) if text.count("\n", tokens[i - 1].end, tokens[i].start) > 1)]
-    pairs = zip(begins, [*begins[1:], len(tokens)], strict=True)
-    return [part for first, last in pairs for part in _sentences(tokens[first:last])]
+def _as_object(line: str) -> str:
+    """A JSON line; of one that is a text and its annotations (spaCy's pairs) an object with both."""
+    if not line.lstrip(" \t").startswith("["):
+        return line
+    try:
+        value = json.loads(line, parse_int=whole_number)
+    except (ValueError, RecursionError):
+        return line  # who reads it says what is wrong
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
+        return json.dumps({**value[1], "text": value[0]}, ensure_ascii=False)
+    return line
 
 
-def _tokens(text: str, split_words: bool) -> list[Token]:
-    if not split_words:
-        return tokenize(text)
-    tokens, end = [], 0
-    for word in pretokenized(text):
-        start = text.index(word, end)
-        end = start + len(word)
-        tokens.append(Token(word, start, end))
-    return tokens
-
-
-def _sentences(tokens: list[Token]) -> list[list[Token]]:
-    """The sentences of a paragraph, the longest cut: a page of numbers is not one sentence."""
-    parts = sentences(tokens)
-    return [part[i : i + LONGEST_SENTENCE] for part in parts for i in range(0, len(part), LONGEST_SENTENCE)]
-
-
-def _joined(words: tuple[str, ...] | list[str]) -> tuple[str, list[list[Token]]]:
-    """Words with a space between, and where each of them stands."""
-    tokens, at = [], 0
-    for word in words:
-        tokens.append(Token(word, at, at + len(word)))
-        at += len(word) + 1
-    return " ".join(words), [tokens] if tokens else []
+def _is_record(values: Mapping[str, Any]) -> bool:
+    """Whether a record of annotations (ner/corpus/records.py) says more than a text, or a list of words, alone."""
+    if "text" not in values and "tokens" not in values:
+        return isinstance(values.get("data"), str | dict)
+    return isinstance(values.get("text"), str) and any(isinstance(values.get(name), list) for name in ("tokens", "sents"))
 
 
 def _json_passage(line: str, where: str, key: str | None, split_words: bool) -> Passage:
-    try:
-        values = json.loads(line, parse_int=_whole_number, parse_constant=_no_number)
-    except RecursionError:
-        raise DataError(f"{where}: expected a JSON object, got JSON that is nested too deep") from None
-    except ValueError as error:
-        raise DataError(f"{where}: expected a JSON object, got {shortened(str(error), 200)}") from None
+    values = parse_json_line(line, where)
     if not isinstance(values, dict):
         raise DataError(f"{where}: expected a JSON object, got {type(values).__name__}")
+    if key is None and not split_words and _is_record(values):
+        text, parts, given = text_and_sentences(values, where)
+        return Passage(text, parts, where, values, None, given)
     wanted = [key] if key else list(KEYS)
     found = next((name for name in wanted if name in values), None)
     if found is None:
@@ -237,30 +229,12 @@ def _json_passage(line: str, where: str, key: str | None, split_words: bool) -> 
         raise DataError(f"{where}: expected an entry {' or '.join(wanted)}, got {there}; name the right one with --key")
     given = values[found]
     words = given if isinstance(given, list) else [given]
-    if not all(isinstance(word, str) and _is_unicode(word) for word in words) or (words is given and "" in words):
+    if not all(isinstance(word, str) and is_unicode(word) for word in words) or (words is given and "" in words):
         expected = f"expected {found} to be a text, or a list of words"
         raise DataError(f"{where}: {expected}, got {shortened(json.dumps(given), 80)}")
     if isinstance(given, list):
-        return Passage(*_joined(given), where, values, None, True)
+        return Passage(*joined(given), where, values, None, True)
     return Passage(given, cut_text(given, split_words), where, values)
-
-
-def _whole_number(text: str) -> int | float:
-    """A whole number of any length; one that Python's int would refuse is only looked at, never written."""
-    return int(text) if len(text) < 1000 else math.inf
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name}, which is no JSON; write null or a text in its place")
-
-
-def _is_unicode(text: str) -> bool:
-    """Not so where JSON names half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ner.corpus.conll import Columns
+from ner.corpus.cut import cut_text
 from ner.corpus.scheme import Span
 from ner.inputs.batches import Batch, SentenceBatches
 from ner.inputs.document import Tokenized
@@ -16,7 +17,6 @@ from ner.inputs.encode import encode
 from ner.model.confidence import Confidence, Found, find_entities
 from ner.tagging.bundle import read_saved
 from ner.tagging.load import Saved
-from ner.tagging.readers import cut_text
 from ner.vectors.unseen import UnseenWords
 from training.data.tensors import move
 from training.loop.device import choose_device, precision
@@ -150,13 +150,13 @@ class TrainedTagger:
 
     @property
     def columns(self) -> Columns:
-        """Where the training files have words and tags."""
-        return Columns(self.config.word_column, self.config.tag_column)
+        """Where files have words and tags: as the settings of the training say."""
+        return Columns.asked(self.config.word_column, self.config.tag_column)
 
     def columns_with(self, word: int | None, tag: int | None) -> Columns:
         """The same, but for what is not None."""
-        own = self.columns
-        return Columns(own.word if word is None else word, own.tag if tag is None else tag)
+        own = self.config.word_column, self.config.tag_column
+        return Columns.asked(own[0] if word is None else word, own[1] if tag is None else tag)
 
     def tag(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> list[list[str]]:
         """The tags of each sentence.

@@ -171,7 +171,7 @@ def test_every_choice_of_train_w2v_goes_all_the_way(
 # What other commands are given: {} is the folder of ``place``, <> a new file of the test's own.
 OTHERS = {
     "compare": "{}/a {}/b", "data check": "{}", "evaluate": "{}/tagger {}/test.conll --html <>", "predict": "{}/tagger",
-    "runs list": "--root {}", "vectors convert": "{}/v.bin <>",
+    "runs list": "--root {}", "vectors convert": "{}/v.bin <>", "data convert": "{}/test.conll <>.jsonl",
 }  # fmt: skip
 SOURCES = {"auto": "text.txt", "text": "text.txt", "sentences": "text.txt", "conll": "test.conll", "jsonl": "lines.jsonl"}
 WALKED = {"train-ner", "train-w2v", *OTHERS}

@@ -81,6 +81,9 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
     json.loads(use("data check", data, "--json", "--vectors", vectors))
     use("data check", data)
     use("data repair", data / "train.conll", folder / f"{name}-mended.conll")
+    use("data convert", data / "train.conll", folder / f"{name}.jsonl")
+    use("data convert", folder / f"{name}.jsonl", folder / f"{name}-brat", "--to", "brat")
+    use("data convert", folder / f"{name}-brat", folder / f"{name}-back.conll")
     use("vectors nearest", vectors, "Ada")
     use("vectors analogy", vectors, "Ada", "Bo", "Oslo")
     pair = folder / f"{name}-pair"
@@ -104,6 +107,7 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
     "predict NAME", "predict bundle NAME", "evaluate NAME data/test.conll", "evaluate bundle NAME", "export NAME TARGET",
     "export run TARGET", "verify NAME", "verify run --to TARGET", "diff NAME run", "diff run NAME",
     "compare NAME run", "compare run NAME", "data check data --vectors NAME", "data repair NAME TARGET",
+    "data convert NAME TARGET", "data convert NAME new.jsonl", "data convert data/train.conll TARGET --to brat",
     "data repair data/train.conll TARGET", "data repair data/train.conll TARGET --scheme NAME", "vectors nearest NAME a",
     "vectors nearest vectors.txt NAME", "vectors analogy vectors.txt NAME b c", "vectors evaluate NAME sets.txt",
     "vectors evaluate vectors.txt NAME", "vectors convert NAME TARGET", "vectors convert vectors.txt TARGET",

@@ -59,6 +59,7 @@ ARGUMENTS = {
     "data fetch": "glove --to text.txt",
     "data check": "data",
     "data repair": "data/train.conll RUN",
+    "data convert": "data/train.conll RUN.jsonl",
     "diff": "run run",
     "vectors nearest": "vectors.txt Ada",
     "vectors analogy": "vectors.txt Ada Bo Oslo",

@@ -7,6 +7,7 @@ capitals are replaced (PLACES). Tiny settings come in through the environment, s
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -170,7 +171,22 @@ class Playground:
         letters = re.sub(r"[^a-z]+", " ", text.lower())
         (folder / "data" / "text8").write_text(letters, encoding="utf-8")
         (folder / "EN-WS-353-ALL.txt").write_text("he she 7\nthe a 5\nsaid in 1\n", encoding="utf-8")
+        self._annotations()
         (folder / "broken.conll").write_text("Ada I-PER\nran O\n\nin O\nOslo B-LOC\n", encoding="utf-8")
+
+    def _annotations(self) -> None:
+        """Spans of characters as tools write them: doccano's lines, Label Studio's tasks, BRAT's folder."""
+        text, spans = "Ada Marlow flew to Oslo.", [(0, 10, "PER"), (19, 23, "LOC")]
+        lines = [{"text": text, "label": spans}, {"text": text, "label": [(0, 8, "PER"), (4, 10, "PER")]}]
+        written = "".join(json.dumps(line) + "\n" for line in lines)
+        (self.folder / "annotations.jsonl").write_text(written, encoding="utf-8")
+        labels = [{"type": "labels", "value": {"start": a, "end": b, "labels": [kind]}} for a, b, kind in spans]
+        tasks = [{"data": {"text": text}, "annotations": [{"result": labels}]}]
+        (self.folder / "tasks.json").write_text(json.dumps(tasks, indent=2), encoding="utf-8")
+        (self.folder / "brat").mkdir()
+        (self.folder / "brat" / "a.txt").write_text(text, encoding="utf-8")
+        annotations = "".join(f"T{a}\t{kind} {a} {b}\t{text[a:b]}\n" for a, b, kind in spans)
+        (self.folder / "brat" / "a.ann").write_text(annotations, encoding="utf-8")
 
     def train(self) -> None:
         """The runs that commands name."""

@@ -19,13 +19,14 @@ import word2vec.text.corpus
 import word2vec.vectors.read
 from ner.corpus.check import data_check
 from ner.corpus.conll import Columns, Sentence, iter_conll, write_conll
+from ner.corpus.cut import cut_text
 from ner.corpus.repair import repair_file
 from ner.corpus.scheme import Span, allowed_transitions, labels_of
 from ner.model.crf import CRF, MANY, _mixing
 from ner.scoring.errors import judge
 from ner.scoring.html import page
 from ner.scoring.report import Evaluation, evaluation
-from ner.tagging.readers import Lines, cut_text, read_passages
+from ner.tagging.readers import Lines, read_passages
 from tests.work import Work, within, work_of
 from training import settings_file
 from training.errors import DataError

@@ -40,6 +40,7 @@ STDIN = "standard input"
 
 # What some command reads; all else is OTHER and has a name.
 EMPTY, TEXT, COLUMNS, COMMAS, TABLE = "empty", "text", "columns", "commas", "table"
+BRAT = "brat"
 JSON_LINES, JSON_LIST, JSON_OBJECT = "json_lines", "json_list", "json_object"
 VECTORS, BINARY_VECTORS, OTHER = "vectors", "binary_vectors", "other"
 NAMES = {
@@ -48,6 +49,7 @@ NAMES = {
     COLUMNS: "columns (CoNLL: a word a line)",
     COMMAS: "columns apart by commas",
     TABLE: "a table of text, its columns apart by tabs",
+    BRAT: "BRAT's annotations",
     JSON_LINES: "JSON lines",
     JSON_LIST: "a JSON list",
     JSON_OBJECT: "a JSON object",
@@ -57,11 +59,14 @@ NAMES = {
 
 REMEDIES = {
     VECTORS: "train-ner takes it with --vectors",
+    BRAT: "name the text beside it",
     JSON_LINES: "take its text out first",
     JSON_LIST: "take its text out first",
     JSON_OBJECT: "take its text out first",
 }
 
+_BRAT_ENTITY = re.compile(r"T[0-9]+\t\S+ [0-9]+ [0-9]+(;[0-9]+ [0-9]+)*(\t.*)?")
+_BRAT_LINE = re.compile(r"[TREAMN#][0-9]+\t.*|\*\t.*")
 HEADER = re.compile(rb"[ \t]*(\d{1,15})[ \t]+(\d{1,9})[ \t]*\r?\n")  # of word2vec's files
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 _UNPACKERS: dict[str, Callable[[Any], Any]] = {
@@ -335,6 +340,8 @@ def _text_kind(lines: list[str], data: bytes, whole: bool) -> tuple[str, str, st
         return json_kind, "", "", None
     if _is_vectors(filled, HEADER.match(data)):
         return VECTORS, "", "", None
+    if _is_brat(filled):
+        return BRAT, "", "", None
     rows = layout(lines)
     if filled[0].startswith(DOCSTART):
         return COLUMNS, "", "", rows
@@ -368,13 +375,19 @@ def _json_kind(lines: list[str], whole: bool) -> str:
             return JSON_LIST if not text[end:].strip() else JSON_LINES if text[end:].lstrip(" \t\r")[:1] == "\n" else ""
         try:
             inside = re.match(r"\[\s*", text)
-            _, end = json.JSONDecoder().raw_decode(text, inside.end() if inside else 1)
+            first_one, end = json.JSONDecoder().raw_decode(text, inside.end() if inside else 1)
         except (ValueError, RecursionError):
             return "" if whole or re.match(r'\[\s*["]', text) else JSON_LIST
-        return JSON_LIST if text[end:].lstrip()[:1] in (",", "]") else ""
+        return JSON_LIST if isinstance(first_one, dict) or text[end:].lstrip()[:1] in (",", "]") else ""
     one_line = bool(end) and "\n" not in text[:end]
     broken = not end and (first.endswith("}") or text.count("\n{") > 0)
     return JSON_LINES if one_line or broken or "\n" not in text.strip() else JSON_OBJECT
+
+
+def _is_brat(lines: list[str]) -> bool:
+    """Whether most lines are annotations of BRAT's, and one of them is an entity."""
+    some = [line for line in lines if _BRAT_LINE.fullmatch(line)]
+    return len(some) >= 0.9 * len(lines) and any(_BRAT_ENTITY.fullmatch(line) for line in some)
 
 
 def _is_vectors(lines: list[str], header: re.Match[bytes] | None) -> bool:

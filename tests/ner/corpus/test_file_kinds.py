@@ -59,16 +59,16 @@ TO_TEXT = {name: f"expected text, got {what}" for name, what in {
     "json_object": "a JSON object", "vectors": "word vectors", "glove": "word vectors", "html": "an HTML page",
     "empty": "no word",
 }.items()}  # fmt: skip
-PROPOSED = "words seem to be in column 2, tags in 3: --word-column 1 --tag-column 2"
+NO_SPANS = "expected a list of spans in an entry label"
 TO_COLUMNS = {
     "text": "a tag like", "table": "a tag like", "commas": "columns",
-    "germeval": PROPOSED, "conllu": "words seem to be in column 2, tags in 5: --word-column 1 --tag-column 4",
-    "json_lines": "got JSON lines", "json_list": "got a JSON list", "json_object": "got a JSON object", "set": "a tag like",
+    "json_lines": NO_SPANS, "json_list": NO_SPANS, "json_object": NO_SPANS, "set": "a tag like",
     "vectors": "got word vectors", "glove": "got word vectors", "html": "got an HTML page", "empty": "got none",
 }  # fmt: skip
+TO_REPAIR = TO_COLUMNS | dict.fromkeys(("json_lines", "json_list", "json_object"), "data convert FILE NEW.conll")
 TO_PREDICT = {
-    "germeval": PROPOSED, "conllu": "--word-column 1", "commas": "columns apart by commas", "table": "cut -f2",
-    "json_list": "jq -c '.[]'", "json_object": "jq -c .", "vectors": "got word vectors", "glove": "got word vectors",
+    "commas": "columns apart by commas", "table": "cut -f2",
+    "vectors": "got word vectors", "glove": "got word vectors",
     "html": "got an HTML page",
 }  # fmt: skip
 TO_VECTORS = dict.fromkeys(CONTENTS, "word vectors, got") | {
@@ -119,7 +119,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], dict[str, str]]] = {
     "train-w2v": (words_of, TO_TEXT),
     "train-ner": (dataset_of, TO_COLUMNS),
     "data check": (checked, TO_COLUMNS),
-    "data repair": (repaired, TO_COLUMNS),
+    "data repair": (repaired, TO_REPAIR),
     "evaluate": (evaluated, TO_COLUMNS),
     "predict": (tagged, TO_PREDICT),
     "vectors": (table_of, TO_VECTORS),

@@ -14,12 +14,13 @@ import torch
 
 import ner.tagging.tagger
 from ner.corpus.conll import Sentence
+from ner.corpus.cut import LONGEST_SENTENCE, cut_text
 from ner.corpus.scheme import allowed_transitions, labels_of, to_spans
 from ner.inputs.batches import SentenceBatches
 from ner.inputs.encode import encode
 from ner.model.confidence import continuations
 from ner.predict import CHUNK, predict_stream
-from ner.tagging.readers import LONGEST, LONGEST_SENTENCE, Lines, cut_text, form_of, read_passages
+from ner.tagging.readers import LONGEST, Lines, form_of, read_passages
 from ner.tagging.tagger import TrainedTagger
 from ner.vectors.views import Views
 from tests.ner.small_tagger import RULE, saved, some_words, tagger
@@ -173,8 +174,8 @@ def test_text_sentences_json_and_conll_are_read() -> None:
     ]
     assert passages(b"Ada won. Bo lost.\n", "sentences") == [("Ada won. Bo lost.", [[*two[0], *two[1]]])]
     assert passages(b"Ada's, won.\n", "sentences", split_words=True) == [("Ada's, won.", [["Ada's,", "won."]])]
-    lines = b'{"text": "Ada won. Bo lost."}\n\n{"tokens": ["Ada", "a b"], "id": 1}\n{"text": "", "tokens": ["x"]}\n'
-    assert passages(lines, "jsonl") == [("Ada won. Bo lost.", two), ("Ada a b", [["Ada", "a b"]]), ("", [])]
+    lines = b'{"text": "Ada won. Bo lost."}\n\n{"tokens": ["Ada", "a b"], "id": 1}\n{"text": "ab", "tokens": ["a", "b"]}\n'
+    assert passages(lines, "jsonl") == [("Ada won. Bo lost.", two), ("Ada a b", [["Ada", "a b"]]), ("ab", [["a", "b"]])]
     assert passages(b'{"body": "x"}', "jsonl", key="body") == [("x", [["x"]])]
     assert passages(b"Ada x\nwon y\n\nBo z\n", "conll") == [("Ada won", [["Ada", "won"]]), ("Bo", [["Bo"]])]
 
