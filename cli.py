@@ -10,6 +10,7 @@ from ner.commands.evaluate import evaluate
 from ner.commands.export import export
 from ner.commands.predict import predict
 from ner.commands.train_ner import train_ner
+from training.commands.ask import ask
 from training.commands.diff import diff
 from training.commands.door import Commands
 from training.commands.runs import runs
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 data.add_command(fetch)
-for command in (train_w2v, train_ner, data, diff, vectors, verify, compare, evaluate, runs, predict, export):
+for command in (train_w2v, train_ner, data, diff, vectors, verify, ask, compare, evaluate, runs, predict, export):
     main.add_command(command)
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ner.config import TaggerConfig
-from ner.corpus.scheme import parse_tag
+from ner.corpus.conll import Sentence
+from ner.corpus.scheme import parse_tag, to_spans
 from ner.inputs.batches import Batch, replace_rare
 from ner.model.tagger import Masks, Tagger
 from ner.scoring.metrics import SpanCounter, SpanCounts
@@ -33,6 +34,8 @@ class TaggerTask(Task):
         self.counter = SpanCounter(self.labels, config.scheme)
         self.rare = rare
         self.counts = {"train": SpanCounts(), "val": SpanCounts(), "test": SpanCounts()}
+        self.sentences: Sequence[Sentence] = ()
+        """Those that are trained on, in the order of their numbers, for whoever asks what was in a batch."""
         self.predicted: dict[int, list[int]] = {}
         """Sentence number → label ids, filled as the test goes on."""
         self.type_probabilities: dict[int, Tensor] = {}
@@ -60,6 +63,10 @@ class TaggerTask(Task):
 
     def loss_count(self, batch: Batch) -> int:
         return len(batch.labels)
+
+    def describe_batch(self, batch: Batch) -> list[str]:
+        """Its sentences, each with the line that it stands on, its words and the types of its entities."""
+        return [_as_text(self.sentences[number]) for number in batch.sentences.tolist() if number < len(self.sentences)]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
         c, place = self.config, (self.current_epoch, batch_idx, *self.shard)
@@ -174,3 +181,12 @@ class TaggerTask(Task):
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         self.counts["train"] = SpanCounts.from_dict(checkpoint["train_counts"])
+
+
+def _as_text(sentence: Sentence) -> str:
+    """ "file:line: words", entities in brackets after their types: [PER Ada Lovelace] ran."""
+    words = list(sentence.words)
+    for span in to_spans(sentence.tags):
+        words[span.start] = f"[{span.type} {words[span.start]}"
+        words[span.end - 1] += "]"
+    return f"{sentence.where()}: {' '.join(words)}"

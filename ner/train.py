@@ -121,6 +121,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         options.tell("vectors: they have no word of the training data: random ones are trained; are they of its language?")
     # A rare word of the training data may be among the unseen ones: in training it stays unknown.
     train = encode_labeled(lesson.train, indexer, config)
+    task.sentences = lesson.train
     valid, test = (encode_labeled(part, indexer, config, unseen.ids) for part in (dataset.valid, dataset.test))
     # From here on nothing is wrong with the data: only now is there a folder for the run.
     with open_run("ner", config, options, inputs) as run:

@@ -54,6 +54,7 @@ SLOW = {
         "training/parallel/test_network.py",
         "training/run/test_break_resume.py",
         "training/run/test_lock.py",
+        "training/run/test_ask.py",
         "training/run/test_own.py",
         "training/run/test_places.py",
         "training/run/test_resume.py",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from training.callbacks.prediction_writer import BasePredictionWriter
     from training.callbacks.progress_bar import ProgressBar, TQDMProgressBar
     from training.callbacks.timer import Timer
+    from training.callbacks.watch import Watch
     from training.callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
     from training.config import TrainConfig
     from training.data.batches import Batches, FixedBatches
@@ -66,6 +67,7 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "TrainerView",
+    "Watch",
     "WeightAveraging",
     "experiment",
     "seed_everything",
@@ -99,6 +101,7 @@ _HOMES = {
     "Trainer": "training.loop.trainer",
     "TrainerView": "training.loop.view",
     "PolyakAveraging": "training.callbacks.polyak_averaging",
+    "Watch": "training.callbacks.watch",
     "WeightAveraging": "training.callbacks.weight_averaging",
     "experiment": "training.run.own",
     "seed_everything": "training.determinism.flags",

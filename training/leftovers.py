@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PART = re.compile(r"\..+\.([0-9]{1,10})\.part", re.DOTALL)
-FOLDERS = (".reading-", "samebits-verify-", "samebits-process-")
+FOLDERS = (".reading-", "samebits-verify-", "samebits-ask-", "samebits-process-")
 _FOLDER = re.compile(rf"(?:{'|'.join(map(re.escape, FOLDERS))})([0-9]{{1,10}}-)?[a-z0-9_]{{8}}")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from training.digest import weights_sha256
 from training.loop.task import Task
+from training.visible import counted
 from word2vec.config import Word2VecConfig
 from word2vec.model.whole import deal_out, put_together
 from word2vec.model.word2vec import RowSGD, Word2Vec
@@ -30,7 +31,7 @@ class Word2VecTask(Task):
     def __init__(self, vocab: Vocab, config: Word2VecConfig, batches_per_epoch: int, scratch: Path | None = None) -> None:
         """``scratch``: a folder with room for whole tables, where they are put together if processes share their columns."""
         super().__init__()
-        self.config = config
+        self.config, self.vocab = config, vocab
         self.batches_per_epoch = batches_per_epoch
         self.scratch = scratch
         self.model = Word2Vec(vocab, config)
@@ -62,6 +63,11 @@ class Word2VecTask(Task):
 
     def batch_ids(self, batch: Batch) -> Tensor:
         return batch.words
+
+    def describe_batch(self, batch: Batch) -> list[str]:
+        """How many words it has, and the words, in the order of the text without those that subsampling left out."""
+        words = [self.vocab.words[word] for word in batch.words[: batch.n].tolist()]
+        return [f"{counted(batch.read, 'word')} of the text, {len(words):,} of them kept", " ".join(words)]
 
     def ledger_tensors(self) -> Mapping[str, Tensor]:
         """The gradients of the rows that the step touched."""

@@ -62,6 +62,7 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
     assert (words / "projector_config.pbtxt").is_file()
     use("verify", tagger)
     use("verify", words, "--to", folder / f"{name}-again")
+    use("ask", tagger, "--steps", "1", "--watch", "batch")
     use("diff", words, folder / f"{name}-again")
     use("compare", tagger, group)
     for each in (words, tagger, group):

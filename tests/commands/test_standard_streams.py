@@ -67,6 +67,7 @@ ARGUMENTS = {
     "vectors evaluate": "vectors.txt sets.txt",
     "vectors convert": "vectors.txt RUN",
     "verify": "run",
+    "ask": "run --steps 1 --watch batch",
     "compare": "run run",
     "evaluate": "bundle data/test.conll",
     "runs list": "--root .",

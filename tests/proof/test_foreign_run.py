@@ -492,7 +492,7 @@ def unrepeated(monkeypatch: pytest.MonkeyPatch) -> None:
             (again / "manifest.json").write_text(json.dumps({**as_stopped(described), "status": "finished"}))
         return True
 
-    monkeypatch.setattr("training.commands.verify._repeat", repeat)
+    monkeypatch.setattr("training.commands.repeat.repeat", repeat)
 
 
 @pytest.mark.usefixtures("unrepeated")

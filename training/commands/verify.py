@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training.bar import is_first
+from training.commands import repeat
 from training.commands.diff import report
 from training.commands.door import kinds
 from training.commands.help import Command
 from training.commands.options import whole
-from training.errors import ConfigError, DataError, Preempted, SamebitsError
+from training.errors import ConfigError, Preempted
 from training.leftovers import temporary_folder
 from training.run import seal
 from training.run.compare import Comparison, compare
@@ -21,8 +21,7 @@ from training.run.groups import group_extras, group_faults, group_seal, is_group
 from training.visible import one_line
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
-    from training.run.script import Repetition, Script
+    from training.run.script import Repetition
 
 
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
@@ -87,7 +86,7 @@ def _verified(
     from training.run.script import Repetition
 
     described = replay.repeatable(source, kinds(), allow_changes=allow_changes)
-    program = _program(source, described, script, allow_changes)
+    program = repeat.named_program(source, described, script, allow_changes=allow_changes)
     portable.begin(described["config"].get("portable", False))  # a program that it starts has them from it
     if first is not None and last is not None and last <= first:
         raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
@@ -106,100 +105,19 @@ def _verified(
             first is not None, last,
         )  # fmt: skip
         if program is not None:
-            complete = _run_again(program, described, folder, asked)
+            complete = repeat.run_again(program, described, folder, asked)
         elif devices > 1:
-            complete = _repeat_together(described, asked)
+            complete = repeat.repeat_together(described, asked)
         else:
-            complete = _repeat(described, folder, asked)
+            complete = repeat.repeat(described, folder, asked)
         found = compare(source, again, partial=not complete, repeated=True, without=replay.REPEATED, kinds=kinds())
     span = "" if first is None and complete else f", steps {begin + 1} to {last if last and not complete else 'the end'}"
     return Comparison([*files, *found.results], found.causes), span
-
-
-def _program(source: Path, described: dict[str, Any], named: str, allow_changes: bool) -> Script | None:
-    """The user's program that made the run; None where a command did."""
-    from training.run.script import check_script
-
-    if "script" not in described:
-        if named:
-            raise ConfigError(f"--script: {source} was made by a command; leave it out")
-        return None
-    return check_script(source, described, named, allow_changes=allow_changes)
-
-
-def _run_again(program: Script, described: dict[str, Any], folder: str, asked: Repetition) -> bool:
-    """Have the program repeat the run; whether it came to its end, which ``asked.last`` may forestall."""
-    from training.run.script import run_again
-
-    code = run_again(program, described.get("argv", [])[1:], folder, asked)
-    return _is_complete(code, asked, str(program.path))
-
-
-def _repeat_together(described: dict[str, Any], asked: Repetition) -> bool:
-    """Have several processes repeat the run, each with this command; whether it came to its end."""
-    from training.parallel import launch
-    from training.run.script import REPEAT
-
-    code = launch.start(_config(described, asked), {REPEAT: asked.to_json()})
-    if code == Preempted.exit_code and asked.last is None:
-        raise Preempted("the repetition is not complete, run verify again")
-    return _is_complete(code, asked, "the processes")
-
-
-def _is_complete(code: int, asked: Repetition, who: str) -> bool:
-    if not Path(asked.folder, "manifest.json").is_file():
-        raise DataError(f"{who}: expected to have the run made again, got exit code {code} and no run")
-    if code == Preempted.exit_code and asked.last is not None:
-        return False
-    if code:
-        click.echo(f"error: the repetition ended early, with exit code {code}", err=True)
-    return True
 
 
 def _take_part(described: dict[str, Any], source: Path, asked: Repetition) -> None:
     """As one of several processes: repeat the run, and leave the rest to the one that started them."""
     from training.run.places import start_folder
 
-    if not _repeat(described, str(start_folder(source, described)), asked):
+    if not repeat.repeat(described, str(start_folder(source, described)), asked):
         raise SystemExit(Preempted.exit_code)
-
-
-def _config(described: dict[str, Any], asked: Repetition) -> TrainConfig:
-    kind = kinds()[described["kind"]]
-    return kind.config_class().from_dict({**described["config"], **asked.settings}, "manifest.json: config")
-
-
-def _tell(line: str) -> None:
-    """What the repetition says, but for its own seal: the one to be quoted is that of the run."""
-    if is_first() and not line.startswith("seal: "):
-        click.echo(line)
-
-
-def _repeat(described: dict[str, Any], folder: str, asked: Repetition) -> bool:
-    """Train the settings of ``described`` anew; whether it came to its end, which ``asked.last`` may forestall.
-
-    An error ends the repetition only: what it wrote until then is compared all the same.
-    """
-    from training.commands.progress import progress_bar
-    from training.run.experiment import RunOptions
-    from training.run.preemption import StopAt
-
-    stop = StopAt(asked.last) if asked.last is not None else None
-    callbacks = (progress_bar(), *([stop] if stop else []))
-    path, resume = ("", asked.folder) if asked.resume else (asked.folder, "")
-    options = RunOptions(path=path, resume=resume, folder=folder, tell=_tell, callbacks=callbacks)
-    try:
-        kinds()[described["kind"]].train_function()(_config(described, asked), options)
-    except Preempted as stopped:
-        if stop is None or not stop.done:
-            more = Preempted(f"{stopped}; the repetition is not complete, run verify again")
-            more.silent = stopped.silent
-            raise more from None
-        return False
-    except SamebitsError as error:
-        if not Path(asked.folder, "manifest.json").is_file():
-            error.run = ""  # there is nothing to go on with
-            raise
-        if is_first():
-            click.echo(f"error: the repetition ended early: {error}", err=True)
-    return True

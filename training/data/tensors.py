@@ -83,3 +83,26 @@ def _first_dimensions(batch: Any) -> Iterator[int]:
     elif isinstance(batch, Iterable) and not isinstance(batch, str | bytes | np.ndarray | Iterator):
         for value in batch:
             yield from _first_dimensions(value)
+
+
+def size(tensor: torch.Tensor) -> str:
+    """Its sizes as text: 3×4."""
+    return "×".join(map(str, tensor.shape)) or "one number"
+
+
+def described(batch: Any, name: str = "") -> Iterator[str]:
+    """A line for each tensor in the batch: where it stands, its size and type; for other values what they are."""
+    if isinstance(batch, torch.Tensor):
+        yield f"{name or 'batch'}: {size(batch)} {str(batch.dtype).removeprefix('torch.')}"
+    elif dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        for item in dataclasses.fields(batch):
+            yield from described(getattr(batch, item.name), f"{name}.{item.name}" if name else item.name)
+    elif isinstance(batch, Mapping):
+        for key, value in batch.items():
+            yield from described(value, f"{name}[{key!r}]")
+    elif isinstance(batch, list | tuple):
+        for i, value in enumerate(batch):
+            yield from described(value, f"{name}[{i}]")
+    else:
+        text = repr(batch) if isinstance(batch, str | int | float | bool | None) else type(batch).__name__
+        yield f"{name or 'batch'}: {text}"

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from training.bar import is_first
 from training.data.cut import count_examples, cut_evenly
-from training.data.tensors import as_tensors
+from training.data.tensors import as_tensors, described
 from training.digest import checksum, weights_sha256
 from training.errors import ConfigError
 from training.hyperparameters import HyperparametersMixin, check_not_offered
@@ -137,6 +137,15 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         The ledger then has the indices of the batch's items, where a DataLoader of an indexed data set made it.
         """
         return None
+
+    def describe_batch(self, batch: Any) -> Sequence[str]:
+        """What is in the batch, a line each, for people who ask (``Watch``).
+
+        By default the indices of its items, where a DataLoader of an indexed data set made it, and the sizes of its tensors.
+        """
+        indices = self.trainer.batch_indices
+        items = [] if indices is None else [f"items {', '.join(map(str, indices))}"]
+        return [*items, *described(batch)]
 
     def ledger_tensors(self) -> Mapping[str, torch.Tensor]:
         """The tensors whose bits stand for the step in the ledger, and which must be finite: the gradients, by parameter.

@@ -23,6 +23,7 @@ from training.loop.session import MetricsLogger
 from training.loop.task import Task
 from training.parallel.loss import heard
 from training.run import seal
+from training.run.answers import Answers
 from training.run.experiment import Experiment, RunOptions, already_finished, open_run, reopen
 from training.run.folder import Run, has_finished, read_manifest
 from training.run.inputs import Inputs
@@ -151,7 +152,8 @@ def _asked(asked: Repetition, script: Script, options: RunOptions) -> RunOptions
         if not line.startswith("seal: "):
             told(line)
 
-    callbacks = (*options.callbacks, *stop)
+    answers = (Answers(asked.watch, asked.first, asked.until, asked.folder, apart=True),) if is_it and asked.watch else ()
+    callbacks = (*options.callbacks, *answers, *stop)
     return dataclasses.replace(options, path=path, resume=folder if resume else "", callbacks=callbacks, tell=tell)
 
 

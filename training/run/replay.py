@@ -96,10 +96,20 @@ def prepare(run: Path, described: dict[str, Any], target: Path, step: int, tell:
 
     CheckpointError where the run kept none, saying which there are; ConfigError where ``target`` exists.
     """
+    start = prepare_if_kept(run, described, target, step, tell)
+    if start is None:
+        steps = ResumeStore(inside(run, "checkpoints"), keep=True).steps(lambda line: None)
+        raise CheckpointError(f"{run}: {_none(step, sorted({found for found, _ in steps}))}")
+    return start
+
+
+def prepare_if_kept(
+    run: Path, described: dict[str, Any], target: Path, step: int, tell: Callable[[str], None]
+) -> Start | None:
+    """As ``prepare``, but None, and nothing copied, where the run kept no good checkpoint at or before ``step``."""
     store = ResumeStore(inside(run, "checkpoints"), keep=True)
-    steps = store.steps(tell)
     chosen = None
-    for found, path in steps:
+    for found, path in store.steps(tell):
         if found <= step:
             fault = checkpoint.verify(path)
             if not fault:
@@ -107,7 +117,7 @@ def prepare(run: Path, described: dict[str, Any], target: Path, step: int, tell:
                 break
             tell(f"{path}: {fault}; trying the one before it")
     if chosen is None:
-        raise CheckpointError(f"{run}: {_none(step, sorted({found for found, _ in steps}))}")
+        return None
     _copy(run, described, target, chosen[1])
     return Start(target, chosen[0])
 

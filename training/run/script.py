@@ -45,7 +45,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Repetition:
-    """What ``verify`` asks of a program that it runs again."""
+    """What ``verify`` or ``ask`` asks of a program that it runs again."""
 
     number: int
     """The run that is repeated, of those that the program opens."""
@@ -57,6 +57,12 @@ class Repetition:
     """Whether the folder holds a state to go on from."""
     last: int | None = None
     """The step to stop after; None for all of the run."""
+    watch: tuple[str, ...] = ()
+    """What ``ask`` asks about: names, as ``Watch`` has them."""
+    first: int = 1
+    """The first step that it asks about."""
+    until: int | None = None
+    """The last step that it asks about; None for the run's end."""
 
     def to_json(self) -> str:
         """For the environment of a process."""

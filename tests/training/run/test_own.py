@@ -144,6 +144,20 @@ def test_verify_runs_the_program_again_if_it_is_named(whole: Path, tmp_path: Pat
     assert verified.exit_code == 0
 
 
+def test_ask_runs_the_program_again_if_it_is_named(whole: Path) -> None:
+    run = str(whole / "runs/half/version_0")
+    asked = ("ask", run, "--steps", "5:6", "--watch")
+    assert f"--script {PROGRAM}" in command(*asked, "batch").output
+    answered = command(*asked, "batch", "--watch", "loss", "--script", str(PROGRAM))
+    assert answered.exit_code == 0, answered.output
+    assert answered.stdout.count("as in the run's ledger") == 2
+    assert answered.stdout.count("×2 float32") == 2
+    assert "these are the run's own numbers" in answered.stdout
+    unknown = command(*asked, "lss", "--script", str(PROGRAM))
+    assert unknown.exit_code == 2
+    assert "the nearest are loss" in unknown.output
+
+
 ODD: list[Any] = [
     None, [], {}, "x", 5, True, "/etc/passwd", "../half.py", "a\nb", "\x00", -1, 10**400, [5], ["\x00"], ["x", "y"],
 ]  # fmt: skip

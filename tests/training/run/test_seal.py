@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import cli
-import training.commands.verify
+import training.commands.repeat
 from ner.config import TaggerConfig
 from ner.tagging.bundle import MANIFEST as BUNDLE
 from ner.tagging.bundle import _digest, _json, read_bundle
@@ -161,7 +161,7 @@ def repeats(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copytree(made / f"{described['kind']}-again", asked.folder)
         return True
 
-    monkeypatch.setattr(training.commands.verify, "_repeat", repeat)
+    monkeypatch.setattr(training.commands.repeat, "repeat", repeat)
 
 
 def link(path: Path) -> None:
