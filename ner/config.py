@@ -72,6 +72,12 @@ class TaggerConfig(TrainConfig):
         section=DATA,
         choices=OVERLAPPING,
     )
+    unknown_types: str = option(
+        "error",
+        "Entities of valid and test whose types the training data does not have: refuse them, or read them as O.",
+        section=DATA,
+        choices=("error", "ignore"),
+    )
     scheme: str = option("IOBES", "Tagging scheme that the model is trained in.", section=DATA, choices=("IOBES", "IOB2"))
 
     start_from: str = option(

@@ -11,14 +11,16 @@ from ner.corpus.alignment import SpanRules
 from ner.corpus.conll import Columns, Sentence, number_words, to_scheme
 from ner.corpus.dataset import scheme_of
 from ner.corpus.labeled import read_labeled
+from ner.corpus.unknown_types import unknown_types, without_unknown_types
 from ner.inputs.document import Numbering, Tokenized
 from ner.scoring.report import Evaluation, evaluation
 from ner.tagging.readers import FORMS, Lines, Passage, form_of, opened, read_passages
 from ner.tagging.tagger import Tagged, TrainedTagger
 from ner.tagging.writers import FORMATS, Writer
 from ner.vectors.views import vector_test
-from training.errors import ConfigError
+from training.errors import ConfigError, DataError
 from training.job_progress import JobProgress
+from training.visible import listed
 from word2vec.text.file_kinds import FileKind
 
 Item = TypeVar("Item")
@@ -203,6 +205,7 @@ def evaluate_file(
     columns: Columns | None = None,
     warn: Callable[[str], None] | None = None,
     rules: SpanRules | None = None,
+    unknown: str = "",
 ) -> Evaluation:
     """Score the tagger on a labeled file; what ``evaluate`` does.
 
@@ -213,6 +216,8 @@ def evaluate_file(
         columns: where words and tags stand; None for the run's own.
         warn: is told in a line what may be wrong with the file.
         rules: what becomes of spans that tags cannot say; None for errors.
+        unknown: what to do with entities of types that the tagger does not know: "" for misses, which they are; "error"
+            refuses them; "ignore" reads them as O.
 
     Returns:
         Scores, and each sentence's entities judged.
@@ -238,6 +243,7 @@ def evaluate_file(
         if warn:
             warn(f"{path}: {line}")
     gold, _ = to_scheme(labeled.sentences, config.scheme, source=scheme_of(labeled), mend=config.repair)
+    gold = _known_types(gold, tagger, unknown, warn)
     trained = tagger.trained_words
     predicted: list[list[str]] = []
     for tags in tag_sentences(tagger, gold):
@@ -247,3 +253,22 @@ def evaluate_file(
     return evaluation(
         gold, predicted, config.scheme, lambda word: indexer.rule.word(word) in trained, vector_test(tagger.vectors)
     )
+
+
+def _known_types(
+    gold: list[Sentence], tagger: TrainedTagger, how: str, warn: Callable[[str], None] | None
+) -> list[Sentence]:
+    """The sentences with entities of unknown types as asked for, which is told. DataError where they are refused."""
+    known = tagger.indexer.types
+    unknown = unknown_types(gold, known)
+    if not unknown:
+        return gold
+    types = listed(sorted(known), 20)
+    if how == "error":
+        raise DataError(
+            f"{unknown.place}: expected entities of types that the tagger knows ({types}), got others: {unknown}"
+        )
+    if warn:
+        treated = "are read as O" if how == "ignore" else "count as missed (--unknown-types ignore reads them as O)"
+        warn(f"entities of types that the tagger does not know ({types}) {treated}: {unknown}")
+    return gold if how != "ignore" else without_unknown_types(gold, known, tagger.config.scheme)

@@ -464,5 +464,7 @@ def _tell_data(config: TaggerConfig, options: RunOptions, dataset: Dataset, inde
             f"tags: {n:,} labels, so the CRF weighs {n * n:,} transitions at every word, and needs about "
             f"{60 * n * n / 1e9:.1f} GB for them: a step takes long; --decoder softmax has no such work"
         )
+    if dataset.unknown_types:
+        options.tell(f"tags: read as O, since the training data has no entity of their types: {dataset.unknown_types}")
     if dataset.repaired:
         options.tell(f"tags: {dataset.repaired:,} were repaired as conlleval reads them")

@@ -32,6 +32,10 @@ from training.visible import to_json
     metavar="FILE",
     help="Also write an HTML page that marks the errors in each sentence.",
 )
+@click.option(
+    "--unknown-types", type=click.Choice(["error", "ignore"]),
+    help="Entities of types that the run does not know: refuse them, or read them as O.  [default: they count as missed]",
+)  # fmt: skip
 @click.option("--worst", type=whole(0), default=10, show_default=True, help="Number of worst sentences to show.")
 @computing
 def evaluate(
@@ -43,6 +47,7 @@ def evaluate(
     overlapping: str,
     as_json: bool,
     html: str | None,
+    unknown_types: str | None,
     worst: int,
     threads: int,
     device: str,
@@ -65,7 +70,9 @@ def evaluate(
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
     rules = SpanRules(misaligned, overlapping)
-    found = evaluate_file(tagger, file, LongJob(), columns, lambda line: warn(f"warning: {line}"), rules)
+    found = evaluate_file(
+        tagger, file, LongJob(), columns, lambda line: warn(f"warning: {line}"), rules, unknown_types or ""
+    )
     if html:
         try:
             atomic_write(html, page(found, "Evaluation", {"run": run, "file": file}))

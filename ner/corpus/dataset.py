@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from ner.corpus.conll import Columns, Sentence, to_scheme
 from ner.corpus.labeled import Labeled, read_labeled
 from ner.corpus.scheme import detect, to_spans
 from ner.corpus.splits import Splits, find_splits
+from ner.corpus.unknown_types import NONE, UnknownTypes, unknown_types, without_unknown_types
 from training.errors import DataError
-from training.visible import counted, listed
+from training.visible import listed
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Dataset:
     paths: Splits
     source_scheme: str
     repaired: int
+    unknown_types: UnknownTypes = NONE
+    """Entities of valid and test that were read as O, since training has none of their types."""
     notes: tuple[str, ...] = ()  # lines on how the files were read
 
 
@@ -52,10 +54,14 @@ def read_dataset(config: TaggerConfig, types: Collection[str] = ()) -> Dataset:
     source = next((scheme_of(each) for each in read if each.scheme is None), None)
     converted = [to_scheme(each.sentences, config.scheme, source=each.scheme or source, mend=config.repair) for each in read]
     train, valid, test = (sentences for sentences, _ in converted)
-    _check_types(train, [*valid, *test], types)
+    known = {*types, *(span.type for sentence in train for span in to_spans(sentence.tags))}
+    unknown = unknown_types([*valid, *test], known)
+    if unknown and config.unknown_types == "error":
+        _refuse(unknown, known)
+    valid, test = (without_unknown_types(each, known, config.scheme) if unknown else each for each in (valid, test))
     repaired = sum(count for _, count in converted)
     notes = tuple(f"{path}: {line}" for path, each in zip(paths, read, strict=True) for line in each.lines())
-    return Dataset(train, valid, test, paths, read[0].scheme or source or "", repaired, notes)
+    return Dataset(train, valid, test, paths, read[0].scheme or source or "", repaired, unknown, notes)
 
 
 def scheme_of(labeled: Labeled) -> str:
@@ -63,24 +69,11 @@ def scheme_of(labeled: Labeled) -> str:
     return labeled.scheme or detect(sentence.tags for sentence in labeled.sentences).scheme
 
 
-def _check_types(train: Sequence[Sentence], others: Sequence[Sentence], types: Collection[str]) -> None:
-    """DataError that names the types of the other splits that are unknown to training, how often and where, and a remedy."""
-    known = {*types, *(span.type for sentence in train for span in to_spans(sentence.tags))}
-    counts: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    for sentence in others:
-        for span in to_spans(sentence.tags):
-            if span.type not in known:
-                counts[span.type] += 1
-                first.setdefault(span.type, sentence.where(span.start))
-    if not counts:
-        return
-    most = [
-        f"{kind or '(no name)'} ({counted(n, 'entity', 'entities')}, first {first[kind]})"
-        for kind, n in counts.most_common()
-    ]
+def _refuse(unknown: UnknownTypes, known: Collection[str]) -> None:
+    """DataError that names the types of the other splits that training does not have, how often and where, and a remedy."""
     types = listed(sorted(known), 20) or "(none)"
     raise DataError(
-        f"{next(iter(first.values()))}: expected O or a tag of a type that the training data has ({types}), got entities of "
-        f"others: {listed(most, 5)}; put such sentences into the training file, too, or write O or one of its types"
+        f"{unknown.place}: expected O or a tag of a type that the training data has ({types}), got entities of "
+        f"others: {unknown}; put such sentences into the training file, too, or write O or one of its types, "
+        "or have them read as O with --unknown-types ignore"
     )
