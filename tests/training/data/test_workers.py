@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from tests import running
 from tests.training.data.toydata import Numbers, batches, loader, read
 
 
@@ -168,30 +169,46 @@ def test_no_more_batches_are_held_than_prefetch_says() -> None:
 
 
 SCRIPT = """
-import sys, time
-from tests.training.data.test_workers import items
-from tests.training.data.toydata import batches
-source = batches(items(num_workers=2, persistent_workers=True))
-print(*{source.plan(0)[k]["pid"] for k in range(8)}, flush=True)
-if sys.argv[1] == "killed":
-    time.sleep(60)
+from tests.training.data.test_workers import begun
+source = begun()
 raise ValueError
 """
 
 
+def begun() -> Any:
+    """A source that has begun its two workers, and has printed their pids."""
+    source = batches(items(num_workers=2, persistent_workers=True))
+    print(*{source.plan(0)[k]["pid"] for k in range(8)}, flush=True)
+    return source
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("end", ["killed", "raises"])
-def test_when_the_process_ends_so_do_its_workers(end: str) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, end], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=Path.cwd(),
+def test_when_the_process_raises_its_workers_end() -> None:
+    """In an interpreter of its own, since its end is what ends them."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        pids = set(map(int, process.stdout.readline().split()))
-        assert len(pids) == 2
-        if end == "killed":
-            process.kill()
-        process.wait(timeout=20)
+    )
+    pids = set(map(int, done.stdout.split()))
+    assert (done.returncode, len(pids)) == (1, 2), done.stderr
+    assert not alive(pids)
+
+
+@pytest.mark.slow
+def test_when_the_process_is_killed_its_workers_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.utils.data._utils.worker.MP_STATUS_CHECK_INTERVAL", 0.1)  # they look for it every 5 s
+
+    def act() -> None:
+        kept = begun()
+        os.kill(os.getpid(), signal.SIGKILL)
+        kept.close()
+
+    ended = os.waitpid(running.start(tmp_path, act), 0)[1]
+    pids = set(map(int, (tmp_path / "said.txt").read_text().split()))
+    assert (os.waitstatus_to_exitcode(ended), len(pids)) == (-signal.SIGKILL, 2)
     assert not alive(pids)
 
 

@@ -22,6 +22,9 @@ import os, signal, sys, time
 rank, attempt = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
 def say(line): print(line, file=sys.stderr, flush=True)
 def die(number=signal.SIGKILL): os.kill(os.getpid(), number)
+def meet(count):
+    open(f"begun-{rank}", "w").close()
+    while not all(os.path.exists(f"begun-{i}") for i in range(count)): time.sleep(0.005)
 """
 HERE = "process {} on " + re.escape(os.uname().nodename)
 
@@ -37,9 +40,9 @@ ENDS = [
     ("the first is killed", "if not rank: die()\nsay(f'0 is lost, {rank}\\ngo on with: me'); sys.exit(75)", 75,
      ["0 is lost, 1", "go on with: me"]),
     ("all are killed", "die()", 75, [HERE.format(0) + " was ended by SIGKILL"]),
-    ("one hangs, and the others end", "if rank == 1: time.sleep(60)\nsay(f'1 is lost, {rank}'); sys.exit(75)", 75,
+    ("one hangs, and the others end", "meet(3)\nif rank == 1: time.sleep(60)\nsay(f'1 is lost, {rank}'); sys.exit(75)", 75,
      ["1 is lost, 0"]),
-    ("the first hangs", "if rank == 0: die(signal.SIGSTOP)\nsay(f'0 is lost, {rank}'); sys.exit(75)", 75,
+    ("the first hangs", "meet(3)\nif rank == 0: die(signal.SIGSTOP)\nsay(f'0 is lost, {rank}'); sys.exit(75)", 75,
      ["0 is lost, 1"]),
     ("one says more than a line", "say('some\\n\\nlines\\n') if rank == 1 else 0; sys.exit(3 if rank == 1 else 0)", 3,
      [HERE.format(1) + ": lines"]),
@@ -66,7 +69,7 @@ def ended(folder: Path, child: int) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize(("what", "program", "code", "lines"), ENDS, ids=[case[0] for case in ENDS])
 def test_ends_and_what_is_seen_of_them(tmp_path: Path, what: str, program: str, code: int, lines: list[str]) -> None:
-    found, said = ended(tmp_path, begin(tmp_path, program, 3, lost=4 if "hangs" in what else 60))
+    found, said = ended(tmp_path, begin(tmp_path, program, 3, lost=1.5 if "hangs" in what else 60))
     assert (found, len(said)) == (code, len(lines)), said
     assert all(re.fullmatch(expected, line) for expected, line in zip(lines, said, strict=True)), said
 

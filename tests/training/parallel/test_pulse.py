@@ -80,7 +80,7 @@ class Processes:
 
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
-    monkeypatch.setattr(loss, "seconds", Short(lost=1.5))
+    monkeypatch.setattr(loss, "seconds", Short(lost=0.9))
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
     monkeypatch.setenv("MASTER_ADDR", "there")
     store, found = Store(), dict[int, Pulse]()
