@@ -96,7 +96,7 @@ def align(record: Record, rules: SpanRules, notes: SpanNotes) -> list[Span]:
     placed: list[_Placed] = []
     for span in record.spans:
         first, last = bisect_right(ends, span.start), bisect_left(starts, span.end)
-        problem = _misaligned(record.text, span, tokens[first:last])
+        problem = _misaligned(record.text, span, tokens, first, last)
         if problem and rules.misaligned == "error":
             remedy = "--misaligned expand takes whole words, skip leaves such spans out"
             notes.errors.append(f"{span.where}: expected spans that begin and end where words do, got {problem}; {remedy}")
@@ -112,23 +112,25 @@ def align(record: Record, rules: SpanRules, notes: SpanNotes) -> list[Span]:
 def shown(text: str, span: CharSpan) -> str:
     """A span for messages: its type, offsets and text."""
     places = ";".join(f"{start}-{end}" for start, end in span.pieces or ((span.start, span.end),))
-    return f"{span.type or '(no name)'} {shortened(places, 40)} {in_json(text[span.start : span.end], 60)}"
+    said = text[span.start : min(span.end, span.start + 60)]  # of a whole document no more is looked at
+    return f"{shortened(span.type, 60) or '(no name)'} {shortened(places, 40)} {in_json(said, 60)}"
 
 
-def _misaligned(text: str, span: CharSpan, tokens: Sequence[Token]) -> str:
-    """What is wrong with a span that touches these tokens, "" for one on their borders."""
-    if not tokens:
+def _misaligned(text: str, span: CharSpan, tokens: Sequence[Token], first: int, last: int) -> str:
+    """What is wrong with a span that touches the tokens ``first`` to ``last`` (excluded), "" for one on their borders."""
+    if first >= last:
         return f"{shown(text, span)}, which holds no word"
     gaps = pairwise(span.pieces)
     if any(not is_separator(character) for (_, end), (start, _) in gaps for character in text[end:start]):
         return f"{shown(text, span)}, which is in pieces"
-    if tokens[0].start >= span.start and tokens[-1].end <= span.end:
+    if tokens[first].start >= span.start and tokens[last - 1].end <= span.end:
         return ""
-    some = tokens if len(tokens) < 5 else [*tokens[:2], *tokens[-2:]]
+    count = last - first
+    some = tokens[first:last] if count < 5 else [*tokens[first : first + 2], *tokens[last - 2 : last]]
     words = [f"{in_json(token.text, 40)} ({token.start}-{token.end})" for token in some]
-    if len(tokens) > 4:
+    if count > 4:
         words.insert(2, "…")
-    return f"{shown(text, span)} at the {'word' if len(tokens) == 1 else 'words'} {' '.join(words)}"
+    return f"{shown(text, span)} at the {'word' if count == 1 else 'words'} {' '.join(words)}"
 
 
 def _apart(text: str, placed: list[_Placed], rules: SpanRules, notes: SpanNotes) -> list[_Placed]:

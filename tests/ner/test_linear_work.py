@@ -17,9 +17,11 @@ import torch
 
 import word2vec.text.corpus
 import word2vec.vectors.read
+from ner.corpus.alignment import SpanRules
 from ner.corpus.check import data_check
 from ner.corpus.conll import Columns, Sentence, iter_conll, write_conll
 from ner.corpus.cut import cut_text
+from ner.corpus.labeled import read_labeled
 from ner.corpus.repair import repair_file
 from ner.corpus.scheme import Span, allowed_transitions, labels_of
 from ner.model.crf import CRF, MANY, _mixing
@@ -60,6 +62,26 @@ def file(folder: Path, text: str | bytes) -> Path:
     path = folder / "input"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path
+
+
+def spans(path: Path) -> None:
+    """Spans by a rule, and all that is wrong with them."""
+    read_labeled(path, rules=SpanRules("expand", "outermost"))
+    read_labeled(path, problems=[])
+
+
+def nested(folder: Path, n: int) -> Call:
+    """Spans in spans, some within words, all in one over the document."""
+    labels = [[16 * i + a, 16 * i + b, "A"] for i in range(n) for a, b in ((0, 10), (4, 10), (2, 12), (11, 14))]
+    whole = {"text": "Ada Marlow ran. " * n, "label": [*labels, [0, 16 * n, "B"]], "tokens": 3}
+    return partial(spans, file(folder, json.dumps([whole], indent=1)))
+
+
+def annotated(folder: Path, n: int) -> Call:
+    (folder / "a.txt").write_text("Ada Marlow ran.\n" * n, encoding="utf-8")
+    lines = (f"T{i}\tA {16 * i} {16 * i + 10}\tAda Marlow\n" for i in range(n))
+    (folder / "a.ann").write_text("".join(lines), encoding="utf-8")
+    return partial(spans, folder / "a.txt")
 
 
 def matrix(words: int, dimensions: int) -> np.ndarray:
@@ -149,6 +171,9 @@ CASES: dict[str, Callable[[Path, int], Call]] = {
     "CoNLL, written": lambda folder, n: lambda: write_conll(io.StringIO(), [Sentence(("a", "b"), ("O", "O"))] * n),
     "a check": lambda folder, n: partial(data_check, [file(folder, "".join(f"Ada B-X\nw{i} O\n\n" for i in range(n)))]),
     "repair": repaired,
+    "spans": lambda folder, n: partial(spans, file(folder, '{"text": "Ada won", "label": [[0, 3, "A"]]}\n' * (n // 2 or 1))),
+    "spans of a document": lambda folder, n: nested(folder, n // 4 or 1),
+    "BRAT": lambda folder, n: annotated(folder, n // 2 or 1),
     "vectors": lambda folder, n: vectors(folder, n, 5, "text"),
     "vectors, long": lambda folder, n: vectors(folder, 2, 5 * n, "glove"),
     "vectors, binary": lambda folder, n: vectors(folder, n, 5, "binary"),
@@ -164,7 +189,7 @@ CASES: dict[str, Callable[[Path, int], Call]] = {
     "a vocabulary": vocabulary,
     "an encoding": lambda folder, n: partial(guess, "Müller won\n".encode("latin1") * (n // 4)),
     "settings": settings,
-    "errors": lambda folder, n: lambda: judged(n // 8),
+    "errors": lambda folder, n: lambda: judged(n // 2 or 1),
     "errors of one sentence": lambda folder, n: lambda: judged(1, n // 4),
     "pairs of entities": lambda folder, n: (
         lambda: judge([Span("X", 3 * i, 3 * i + 2) for i in range(n)], [Span("Y", 3 * i + 1, 3 * i + 3) for i in range(n)])

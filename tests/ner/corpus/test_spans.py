@@ -252,6 +252,59 @@ def test_bytes_that_are_no_utf_8_are_named(tmp_path: Path) -> None:
     assert len(data_check([path]).findings[0].places) == 1
 
 
+SNIPPETS = st.sampled_from(
+    [b'"', b"{", b"}", b"[", b"]", b",", b":", b"\n", b"\r", b"\t", b" ", b"-", b";", b"0", b"99", b"1.5", b"1e9", b"null",
+     b"true", b"\\", b"\\ud800", b"\xff", b"\xef\xbb\xbf", b"\x00", "Ü😀".encode(), b"label", b"T1", b"O", b"-DOCSTART-"]
+)  # fmt: skip
+EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), SNIPPETS), min_size=1, max_size=3)
+WRITTEN = [
+    "".join(json.dumps(FORMS[form]) + "\n" for form in ("doccano", "Prodigy", "spaCy, Doc")),
+    json.dumps([FORMS["Label Studio"], FORMS["Label Studio, twice"]], indent=1),
+    json.dumps([FORMS["spaCy, pair"]] * 2),
+]
+
+
+def edited(data: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
+    for place, length, put in edits:
+        at = int(place * len(data))
+        data = data[:at] + put + data[at + length :]
+    return data
+
+
+def is_read_or_refused(path: Path, beginning: str) -> None:
+    """What is read has a tag for each word; what is not, one line that begins with the file."""
+    problem, sentences = "", []
+    try:
+        sentences = read_labeled(path).sentences
+    except DataError as error:
+        problem = str(error)
+    assert len(problem.splitlines()) <= 1
+    assert not problem or problem.startswith(beginning)
+    assert all(len(sentence.words) == len(sentence.tags) > 0 for sentence in sentences)
+    assert data_check([path]).ok or problem
+
+
+few = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@given(st.sampled_from(WRITTEN), EDITS)
+@few
+def test_any_change_of_a_record_is_read_or_refused_in_one_line(tmp_path: Path, text: str, edits: Any) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(edited(text.encode(), edits))
+    is_read_or_refused(path, str(path))
+
+
+@given(EDITS, st.booleans())
+@few
+def test_any_change_of_annotations_is_read_or_refused_in_one_line(tmp_path: Path, edits: Any, both: bool) -> None:
+    path = brat(tmp_path, "b", BRAT_GOOD)
+    path.with_suffix(".ann").write_bytes(edited(BRAT_GOOD.encode(), edits))
+    if both:
+        path.write_bytes(edited(BRAT_TEXT.encode(), edits))
+    is_read_or_refused(path.with_suffix(".ann"), f"{tmp_path}/b.")
+
+
 # --- spans and words, beside a slow and obvious twin
 
 words = st.text("abÜ.,- \n😀", min_size=1, max_size=24)
@@ -280,7 +333,7 @@ def twin(text: str, spans: list[CharSpan], tokens: list[Any], rules: SpanRules) 
 
 
 @given(words, marks, st.sampled_from(["error", "skip", "expand"]), st.sampled_from(["error", "outermost", "first"]))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_alignment_is_that_of_the_twin(text: str, made: list[tuple[int, int, str]], how: str, which: str) -> None:
     spans = [CharSpan(kind, start, end, f"f:{i}") for i, (start, end, kind) in enumerate(made) if start < end <= len(text)]
     record = Record(text, cut_text(text), tuple(spans), "f")
@@ -422,7 +475,7 @@ sentence = st.lists(
     st.tuples(conll_words | spoken, st.sampled_from(["O", "O", "B-PER", "B-a b", "I-x"])), min_size=1, max_size=6
 )
 document = st.lists(sentence, min_size=1, max_size=3)
-slow = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slow = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 COUNT = itertools.count()
 
 
