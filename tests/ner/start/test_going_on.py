@@ -85,6 +85,33 @@ def test_what_the_run_says_of_where_it_began(place: Path) -> None:
     assert set(TrainedTagger.load(place / "whole").indexer.types) == {"PER", "LOC", "MISC", "ORG"}
 
 
+def test_data_of_another_form_give_the_same_weights(place: Path) -> None:
+    """Old and new data as JSON lines and BRAT's folders: read, rehearsed, verified; and a file that changes is found."""
+    for name in ("old", "new"):
+        for split, form in (("train", ".jsonl"), ("valid", ".conll"), ("test", "")):
+            target = f"{name}-spans/{split}{form}"
+            (place / f"{name}-spans").mkdir(exist_ok=True)
+            done("data", "convert", f"{name}/{split}.conll", target, *([] if form else ["--to", "brat"]))
+    done("train-ner", "--data", "old-spans", "--vectors", "none", "--run", "start-spans", *FIRST)
+    given = ["--data", "new-spans", "--start-from", "start-spans", "--rehearse", "auto", "0.3", *TINY]
+    done("train-ner", *given, "--run", "whole-spans")
+    for run_, other in (("start", "start-spans"), ("whole", "whole-spans")):
+        one, two = read_manifest(place / run_), read_manifest(place / other)
+        assert one["weights_sha256"] == two["weights_sha256"]
+        assert one["metrics"] == two["metrics"]
+        names = {Path(each["path"]).name for name, each in two["inputs"].items() if name.startswith("test")}
+        assert names == {
+            path.name for path in (place / ("old-spans" if run_ == "start" else "new-spans") / "test").iterdir()
+        }
+    assert "verified: same bits" in done("verify", "whole-spans")
+    annotations = sorted((place / "old-spans" / "test").glob("*.ann"))[-1]
+    before = annotations.read_bytes()
+    annotations.write_bytes(before + b"#1\tAnnotatorNotes T1\tlook\n")
+    line = refused("train-ner", *given, "--run", "changed")
+    assert f"the data that start-spans was trained on are changed: {annotations.relative_to(place)}" in line
+    annotations.write_bytes(before)
+
+
 def test_what_is_forgotten_is_told_and_kept(place: Path) -> None:
     values = json.loads((place / "whole" / "forgetting.json").read_text())
     metrics = read_manifest(place / "whole")["metrics"]
