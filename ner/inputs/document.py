@@ -86,16 +86,41 @@ def documents(sentences: Sequence[Words]) -> Ids:
     return np.fromiter((number(sentence) for sentence in sentences), np.int64, len(sentences))
 
 
-def mentions(sentences: Sequence[Words], numbers: Ids) -> Ids:
-    """For each token (N,) a number that it shares with the tokens of its document that are the same word, in any case."""
-    seen: dict[tuple[int, str], int] = {}
-    place = seen.setdefault
-    pairs = ((number, w.lower()) for s, number in zip(sentences, numbers.tolist(), strict=True) for w in s.words)
-    return np.fromiter((place(pair, len(seen)) for pair in pairs), np.int64)
+class Typed(NamedTuple):
+    """Sentences by their word types, so that what depends on a word alone is worked out once."""
+
+    types: list[str]  # the distinct words, in the order in which they are met first
+    tokens: Ids  # (N,): each token's place among the types
+    lengths: Ids  # (B,): the tokens of each sentence
+
+
+def by_type(sentences: Sequence[Words]) -> Typed:
+    """The distinct words of ``sentences`` (B), and which of them each token is."""
+    raw = [word for sentence in sentences for word in sentence.words]
+    types = {word: i for i, word in enumerate(dict.fromkeys(raw))}
+    tokens = np.fromiter(map(types.__getitem__, raw), np.int64, len(raw))
+    return Typed(list(types), tokens, np.array([len(sentence.words) for sentence in sentences], np.int64))
+
+
+def mentions(typed: Typed, numbers: Ids) -> Ids:
+    """For each token (N,) a number that it shares with the tokens of its document that are the same word, in any case.
+
+    ``numbers`` (B,) are those of the sentences' documents; the mentions' begin at 0, in the order in which they are met.
+    """
+    forms: dict[str, int] = {}
+    form = np.array([forms.setdefault(word.lower(), len(forms)) for word in typed.types], np.int64)
+    pairs = np.repeat(numbers, typed.lengths) * len(forms) + form[typed.tokens]  # shape: (N,)
+    _, first, group = np.unique(pairs, return_index=True, return_inverse=True)
+    rank: Ids = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    found: Ids = rank[group]
+    return found
 
 
 def spelling(word: str) -> Spelling:
     """Which kind a word is of, by the case of its letters, its digits, its marks."""
+    if word.isalpha() and (word.islower() or (len(word) > 1 and word.isupper())):  # most words, in two calls
+        return Spelling.LOWER_CASE if word.islower() else Spelling.CAPITALS
     letters = [c for c in word if c.isalpha()]
     digits = any(c.isdigit() for c in word)
     if not letters and not digits:
@@ -114,39 +139,29 @@ def spelling(word: str) -> Spelling:
     return Spelling.CAPITALIZED if capitalized else Spelling.MIXED
 
 
-def features(sentences: Sequence[Words], numbers: Ids) -> Ids:
+def features(typed: Typed, mention: Ids) -> Ids:
     """For each token (N, 3): its spelling, its place, how its word is met elsewhere in the document. All below FEATURES.
 
     The place: first word of its sentence or not, last or not, in a sentence without lower-case letters or not.
     Elsewhere: whether the same word is met in other sentences of the document in lower case, capitalized inside a
-    sentence, in capitals inside a sentence that is not all in capitals.
+    sentence, in capitals inside a sentence that is not all in capitals. ``mention`` (N,) is what ``mentions`` gives.
     """
-    kinds = {word: spelling(word) for word in {word for s in sentences for word in s.words}}
-    with_lower = {word for word in kinds if any(c.islower() for c in word)}
-    headline = [with_lower.isdisjoint(s.words) for s in sentences]
-    form = {word: word.lower() for word in kinds}
-    row = {word: int(kind) for word, kind in kinds.items()}
-    written = {word: (_written(kind, first=True), _written(kind, first=False)) for word, kind in kinds.items()}
-    met: dict[tuple[int, str], list[int]] = {}
-    for sentence, number, capitals in zip(sentences, numbers.tolist(), headline, strict=True):
-        if capitals:
-            continue
-        for i, word in enumerate(sentence.words):
-            how = written[word][i > 0]
-            if how:
-                met.setdefault((number, form[word]), [0, 0, 0])[how.bit_length() - 1] += 1
-    nowhere = [0, 0, 0]
-    rows: list[tuple[int, int, int]] = []
-    for sentence, number, capitals in zip(sentences, numbers.tolist(), headline, strict=True):
-        last = len(sentence.words) - 1
-        for i, word in enumerate(sentence.words):
-            place = (i == 0) + 2 * (i == last) + 4 * capitals
-            lower, title, upper = met.get((number, form[word]), nowhere)
-            own = 0 if capitals else written[word][i > 0]  # this very place is not elsewhere
-            elsewhere = LOWER * (lower > (own == LOWER)) + TITLE * (title > (own == TITLE))
-            elsewhere += UPPER * (upper > (own == UPPER))
-            rows.append((row[word], SPELLINGS + place, SPELLINGS + PLACES + elsewhere))
-    return np.array(rows, np.int64).reshape(-1, 3)
+    n, lengths = len(typed.tokens), typed.lengths
+    spelled = np.array([spelling(word) for word in typed.types], np.int64)[typed.tokens]  # shape: (N,)
+    with_lower = np.array([any(map(str.islower, word)) for word in typed.types], np.bool_)[typed.tokens]
+    capitals = np.repeat(
+        np.bincount(np.repeat(np.arange(len(lengths)), lengths)[with_lower], minlength=len(lengths)) == 0, lengths
+    )
+    stops = lengths.cumsum()
+    first, last = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    first[(stops - lengths)[lengths > 0]] = 1
+    last[stops[lengths > 0] - 1] = 1
+    how = np.where(capitals, 0, _WRITTEN[spelled, first])
+    elsewhere = np.zeros(n, np.int64)
+    for way in (LOWER, TITLE, UPPER):
+        own = how == way  # this very place is not elsewhere
+        elsewhere += way * (np.bincount(mention[own], minlength=n)[mention] > own)
+    return np.stack([spelled, SPELLINGS + first + 2 * last + 4 * capitals, SPELLINGS + PLACES + elsewhere], 1)
 
 
 def _written(kind: Spelling, *, first: bool) -> int:
@@ -156,3 +171,6 @@ def _written(kind: Spelling, *, first: bool) -> int:
     if kind in (Spelling.CAPITALIZED, Spelling.MIXED):
         return 0 if first else TITLE
     return UPPER if kind in (Spelling.CAPITALS, Spelling.CAPITALS_WITH_POINTS) else 0
+
+
+_WRITTEN = np.array([[_written(kind, first=False), _written(kind, first=True)] for kind in Spelling], np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 from ner.config import TaggerConfig
 from ner.corpus.conll import Sentence
 from ner.inputs.batches import Documents, Encoded, Spellings
-from ner.inputs.document import Words, documents, features, mentions
+from ner.inputs.document import Words, by_type, documents, features, mentions
 from ner.inputs.indexer import Ids, Indexer
 
 
@@ -22,21 +22,20 @@ def encode(
 
     ``later``: ids of words that the indexer lacks (ner/vectors/unseen.py).
     """
-    raw = [word for sentence in sentences for word in sentence.words]
-    kinds = {word: i for i, word in enumerate(dict.fromkeys(raw))}  # each distinct word is looked up once
-    distinct = np.fromiter((kinds[word] for word in raw), np.int64, len(raw))  # shape: (N,)
+    typed = by_type(sentences)
     spellings = None
     if config.characters != "none":
-        ids, sizes = indexer.encode_characters(list(kinds))
-        spellings = Spellings(word=distinct, ids=ids, lengths=sizes)
+        ids, sizes = indexer.encode_characters(typed.types)
+        spellings = Spellings(word=typed.tokens, ids=ids, lengths=sizes)
     numbers = documents(sentences) if config.features_dim or config.reads_documents else None
+    mention = mentions(typed, numbers) if numbers is not None else None
     return Encoded(
-        words=indexer.encode(list(kinds), later)[distinct] if len(raw) else np.zeros(0, np.int64),
-        lengths=np.array([len(sentence.words) for sentence in sentences], np.int64),
+        words=indexer.encode(typed.types, later)[typed.tokens] if typed.types else np.zeros(0, np.int64),
+        lengths=typed.lengths,
         spellings=spellings,
-        features=features(sentences, numbers) if numbers is not None and config.features_dim else None,
-        documents=Documents(numbers=numbers, mentions=mentions(sentences, numbers))
-        if numbers is not None and config.reads_documents
+        features=features(typed, mention) if mention is not None and config.features_dim else None,
+        documents=Documents(numbers=numbers, mentions=mention)
+        if numbers is not None and mention is not None and config.reads_documents
         else None,
     )
 

@@ -18,17 +18,25 @@ from ner.inputs.document import (
     SPELLINGS,
     TITLE,
     UPPER,
+    Ids,
+    by_type,
     documents,
     features,
     mentions,
     spelling,
 )
 from ner.model.tagger import group_sums, mean_of_others
+from tests.reference.features_slow import features_slow, spelling_slow
 
 
 def text(*rows: tuple[int, str]) -> list[Sentence]:
     """Sentences from (document, words apart by spaces)."""
     return [Sentence(tuple(words.split()), document=document) for document, words in rows]
+
+
+def _features(rows: list[Sentence]) -> Ids:
+    typed = by_type(rows)
+    return features(typed, mentions(typed, documents(rows)))
 
 
 def test_documents_begin_at_docstart_and_without_it_sentences_stand_alone() -> None:
@@ -44,7 +52,7 @@ def test_a_long_document_is_cut_at_a_sentence_and_none_is_lost() -> None:
 
 def test_mentions_are_the_same_word_of_the_document_in_any_case() -> None:
     rows = text((1, "LEEDS win"), (1, "Leeds lost"), (2, "Leeds"))
-    assert mentions(rows, documents(rows)).tolist() == [0, 1, 0, 2, 3]
+    assert mentions(by_type(rows), documents(rows)).tolist() == [0, 1, 0, 2, 3]
 
 
 def test_spelling() -> None:
@@ -55,7 +63,7 @@ def test_spelling() -> None:
 
 def test_features_of_a_small_document() -> None:
     rows = text((1, "BUSH SEES MAY"), (1, "May Bush win ?"), (1, "It may snow"), (2, "Bush"))
-    found = features(rows, documents(rows))
+    found = _features(rows)
     elsewhere = (found[:, 2] - SPELLINGS - PLACES).tolist()
     assert elsewhere[:3] == [TITLE, 0, LOWER]  # of headlines the words are looked up, their case tells nothing
     assert elsewhere[3:7] == [LOWER, 0, 0, 0]  # its own mention does not count, nor the first word's capital
@@ -66,9 +74,33 @@ def test_features_of_a_small_document() -> None:
     assert found.max() < FEATURES == SPELLINGS + PLACES + ELSEWHERE
 
 
+cased = st.text("aBé.1ǅß日Ⅷ", min_size=1, max_size=3)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.lists(cased | st.sampled_from(["Oslo", "OSLO", "oslo"]), max_size=6)), max_size=8
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_mentions_and_features_are_those_of_a_loop(rows: list[tuple[int, list[str]]]) -> None:
+    given_ = [Sentence(tuple(words), document=document) for document, words in sorted(rows)]
+    numbers = documents(given_)
+    assert _features(given_).tolist() == features_slow(given_, numbers.tolist())
+    seen: dict[tuple[int, str], int] = {}
+    pairs = [(n, word.lower()) for s, n in zip(given_, numbers.tolist(), strict=True) for word in s.words]
+    assert mentions(by_type(given_), numbers).tolist() == [seen.setdefault(pair, len(seen)) for pair in pairs]
+
+
+@given(st.text(min_size=1, max_size=4) | cased)
+@settings(max_examples=300, deadline=None)
+def test_spelling_is_that_of_its_letters(word: str) -> None:
+    assert spelling(word) is spelling_slow(word)
+
+
 def test_two_mentions_see_each_other() -> None:
     rows = text((1, "the EU said"), (1, "an EU paper"))
-    assert (features(rows, documents(rows))[[1, 4], 2] - SPELLINGS - PLACES).tolist() == [UPPER, UPPER]
+    assert (_features(rows)[[1, 4], 2] - SPELLINGS - PLACES).tolist() == [UPPER, UPPER]
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["Oslo won", "OSLO", "oslo is", "", "Oslo"])), max_size=8))
@@ -76,8 +108,8 @@ def test_two_mentions_see_each_other() -> None:
 def test_a_document_is_read_alike_alone_and_among_others(rows: list[tuple[int, str]]) -> None:
     given_ = text(*sorted(rows))
     numbers = documents(given_)
-    alone = [features(part, documents(part)) for n in sorted(set(numbers.tolist())) for part in [_of(given_, numbers, n)]]
-    assert np.array_equal(features(given_, numbers), np.concatenate([np.zeros((0, 3), np.int64), *alone]))
+    alone = [_features(part) for n in sorted(set(numbers.tolist())) for part in [_of(given_, numbers, n)]]
+    assert np.array_equal(_features(given_), np.concatenate([np.zeros((0, 3), np.int64), *alone]))
 
 
 def _of(sentences: list[Sentence], numbers: np.ndarray[tuple[int], np.dtype[np.int64]], number: int) -> list[Sentence]:
