@@ -36,6 +36,7 @@ KINDS = {
         scores={"best F1": "best_val_f1", "test F1": "test_f1"},
         results=("confidence_temperature", "calibration", "errors"),
         card="ner.scoring.card:add",
+        group="ner.seeds.ensemble:calibrate",
     ),
 }
 

@@ -8,12 +8,11 @@ from typing import TypeVar
 
 from ner.corpus import brat
 from ner.corpus.alignment import SpanRules
-from ner.corpus.conll import Columns, Sentence, number_words, to_scheme
-from ner.corpus.dataset import scheme_of
-from ner.corpus.labeled import read_labeled
+from ner.corpus.conll import Columns, Sentence
 from ner.corpus.unknown_types import unknown_types, without_unknown_types
 from ner.inputs.document import Numbering, Tokenized
 from ner.scoring.report import Evaluation, evaluation
+from ner.tagging.gold import read_gold
 from ner.tagging.readers import FORMS, Lines, Passage, form_of, opened, read_passages
 from ner.tagging.tagger import Tagged, TrainedTagger
 from ner.tagging.writers import FORMATS, Writer
@@ -237,22 +236,15 @@ def evaluate_file(
         >>> sorted(found.scores.strict["micro avg"])
         ['f1-score', 'precision', 'recall', 'support']
     """
-    config, indexer = tagger.config, tagger.indexer
-    labeled = read_labeled(path, columns=columns or tagger.columns, docstart=config.docstart, rules=rules)
-    for line in filter(None, [*labeled.lines(), number_words(labeled.sentences)]):
-        if warn:
-            warn(f"{path}: {line}")
-    gold, _ = to_scheme(labeled.sentences, config.scheme, source=scheme_of(labeled), mend=config.repair)
-    gold = _known_types(gold, tagger, unknown, warn)
+    indexer, scheme = tagger.indexer, tagger.config.scheme
+    gold = _known_types(read_gold(tagger, path, columns, warn, rules), tagger, unknown, warn)
     trained = tagger.trained_words
     predicted: list[list[str]] = []
     for tags in tag_sentences(tagger, gold):
         predicted.append(tags)
         if progress:
             progress(f"tagging {path}", len(predicted), len(gold))
-    return evaluation(
-        gold, predicted, config.scheme, lambda word: indexer.rule.word(word) in trained, vector_test(tagger.vectors)
-    )
+    return evaluation(gold, predicted, scheme, lambda word: indexer.rule.word(word) in trained, vector_test(tagger.vectors))
 
 
 def _known_types(

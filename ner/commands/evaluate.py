@@ -20,7 +20,7 @@ from training.visible import to_json
 @click.command(
     cls=Command, epilog="\b\nExample:\n  python cli.py evaluate runs/ner/version_0 data/sample/test.conll --html report.html"
 )
-@click.argument("run", type=click.Path())
+@click.argument("run", type=click.Path(), metavar="RUN|GROUP|BUNDLE")
 @click.argument("file", type=click.Path())
 @columns_of_file
 @spans
@@ -52,7 +52,7 @@ def evaluate(
     threads: int,
     device: str,
 ) -> None:
-    """Score a trained run on a labeled file, and show where it is wrong.
+    """Score a trained run, or a group of runs, on a labeled file, and show where it is wrong.
 
     By seqeval's strict reading and by conlleval's, for each type; for words that training saw or not; errors by kind;
     confusion between types; the worst sentences.

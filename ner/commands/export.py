@@ -12,17 +12,19 @@ from training.visible import one_line
 
 
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py export runs/ner/version_0 runs/tagger")
-@click.argument("run", type=click.Path())
+@click.argument("run", type=click.Path(), metavar="RUN|GROUP")
 @click.argument("folder", type=click.Path())
 def export(run: str, folder: str) -> None:
-    """Write the tagger of a finished run to a new FOLDER that can be used anywhere.
+    """Write the tagger of a finished run, or group of runs, to a new FOLDER that can be used anywhere.
 
     It needs no training data and no file of vectors, and holds no pickles.
 
     predict and evaluate take the folder in place of the run, and refuse it where any of its bytes has changed.
     """
     from ner.tagging.bundle import export as export_run
+    from ner.tagging.group import export_group
+    from training.run.groups import is_group
 
-    path = export_run(run, folder, warn)
-    size = sum(each.stat().st_size for each in path.iterdir())
+    path = (export_group if is_group(Path(run)) else export_run)(run, folder, warn)
+    size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
     click.echo(one_line(f"exported: {Path(path)} ({size / 1e6:,.1f} MB)"))

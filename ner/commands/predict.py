@@ -21,7 +21,7 @@ from training.visible import encodable
     cls=Command,
     epilog='\b\nExample:\n  echo "Ada Marlow flew to Oslo." | python cli.py predict runs/ner/version_0 --format jsonl',
 )
-@click.argument("run", type=click.Path(), metavar="RUN|BUNDLE")
+@click.argument("run", type=click.Path(), metavar="RUN|GROUP|BUNDLE")
 @click.argument("sources", type=click.Path(), nargs=-1, metavar="[FILE|-]...")
 @click.option("--input", "form", type=click.Choice(["auto", "text", "sentences", "conll", "jsonl"]), default="auto",
               show_default=True,
@@ -64,7 +64,7 @@ def predict(
     threads: int,
     device: str,
 ) -> None:
-    """Tag text, CoNLL files or JSON lines with a trained run or an exported bundle.
+    """Tag text, CoNLL files or JSON lines with a trained run, a group of runs or an exported bundle.
 
     Reads standard input where no file is named, and writes as it reads. Each entity comes with its type, the characters
     that it stands at, and its confidence: the probability of exactly this span.

@@ -16,7 +16,7 @@ from torch import Tensor
 from ner.corpus.scheme import to_spans
 from ner.inputs.batches import Batch
 from ner.model.confidence import Confidence, Found, find_entities
-from ner.model.tagger import Tagger
+from ner.model.ensemble import Model
 
 STEP = 0.1
 LEAST, MOST = 0.5, 3.0
@@ -46,7 +46,7 @@ class Judged(NamedTuple):
     right: Tensor
 
 
-def judge(model: Tagger, names: Sequence[str], batch: Batch) -> Judged:
+def judge(model: Model, names: Sequence[str], batch: Batch) -> Judged:
     """The entities that ``model`` finds in a batch with gold labels, whose names are ``names``."""
     found = find_entities(model, names, batch)
     right = []
@@ -56,7 +56,7 @@ def judge(model: Tagger, names: Sequence[str], batch: Batch) -> Judged:
     return Judged(found, torch.tensor(right, dtype=torch.bool))
 
 
-def log_loss(model: Tagger, names: Sequence[str], judged: Sequence[Judged], temperature: float) -> float:
+def log_loss(model: Model, names: Sequence[str], judged: Sequence[Judged], temperature: float) -> float:
     """The mean log loss of the entities' confidences at a temperature."""
     confidence = Confidence(model, names, temperature)
     sure = torch.cat([confidence(each.found).cpu() for each in judged]).clamp(SUREST, 1.0 - SUREST)
@@ -64,12 +64,16 @@ def log_loss(model: Tagger, names: Sequence[str], judged: Sequence[Judged], temp
     return float(-torch.where(right, sure, 1.0 - sure).log().mean())
 
 
-def fit_temperature(model: Tagger, names: Sequence[str], batches: Iterable[Batch]) -> Fitted:
+def fit_temperature(model: Model, names: Sequence[str], batches: Iterable[Batch]) -> Fitted:
     """The temperature, in steps of 0.1 from 1 on, up or down as long as the log loss falls. 1 where neither way helps.
 
     ``batches`` have gold labels. Where fewer than FEWEST entities are found it is 1, too.
     """
-    judged = [judge(model, names, batch) for batch in batches]
+    return fit_to_judged(model, names, [judge(model, names, batch) for batch in batches])
+
+
+def fit_to_judged(model: Model, names: Sequence[str], judged: Sequence[Judged]) -> Fitted:
+    """As ``fit_temperature``, where it is known what was found, and what of it is right."""
     entities = sum(len(each.right) for each in judged)
     if entities < FEWEST:
         return Fitted(1.0, entities, 0.0, 0.0)

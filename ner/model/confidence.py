@@ -21,8 +21,8 @@ from torch import Tensor
 from ner.corpus.scheme import ROLES, Span, pair_table, parse_tag, to_spans
 from ner.inputs.batches import Batch
 from ner.model.crf import in_a_sentence, sum_over_spans
+from ner.model.ensemble import Model
 from ner.model.packing import Packing, packing
-from ner.model.tagger import Tagger
 
 
 def continuations(labels: Sequence[str]) -> Tensor:
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 
 @torch.no_grad()
-def find_entities(model: Tagger, names: Sequence[str], batch: Batch) -> Found:
+def find_entities(model: Model, names: Sequence[str], batch: Batch) -> Found:
     """What ``model`` finds in ``batch``; ``names`` are its labels."""
     scores = model(batch)[: len(batch.words)]
     labels = model.decode(scores, batch)
@@ -63,7 +63,7 @@ def find_entities(model: Tagger, names: Sequence[str], batch: Batch) -> Found:
 class Confidence:
     """How sure ``model`` is of entities, at a temperature; ``names`` are its labels."""
 
-    def __init__(self, model: Tagger, names: Sequence[str], temperature: float = 1.0) -> None:
+    def __init__(self, model: Model, names: Sequence[str], temperature: float = 1.0) -> None:
         self.temperature = temperature
         self.continues = continuations(names).to(model.linear.weight.device)
         self.crf = model.crf if temperature == 1.0 else copy.deepcopy(model.crf)

@@ -97,6 +97,15 @@ def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = la
     saved, target = read_run(Path(run), tell), Path(folder)
     saved.model()  # says now if the parts do not fit
     about = card.read_card(Path(run), lambda kind: add, lambda line: None)
+    return new_folder(target, lambda part: _write(part, saved, read_manifest(Path(run)), about))
+
+
+def new_folder(target: Path, write: Callable[[Path], None]) -> Path:
+    """A new folder with what ``write`` puts into it, whole or not at all.
+
+    Raises:
+        ConfigError: it exists or cannot be made.
+    """
     taken = f"export: {target} exists already; give another folder, or move that one away"
     if target.exists() or target.is_symlink():
         raise ConfigError(taken)
@@ -106,7 +115,7 @@ def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = la
         sweep(target.parent)
         part.mkdir()
         with held(part):
-            _write(part, saved, read_manifest(Path(run)), about)
+            write(part)
             atomic_folder(part, target)
     except OSError as error:
         if target.exists():  # somebody else made it meanwhile

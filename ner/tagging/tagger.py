@@ -15,7 +15,8 @@ from ner.inputs.batches import Batch, SentenceBatches
 from ner.inputs.document import Tokenized
 from ner.inputs.encode import encode
 from ner.model.confidence import Confidence, Found, find_entities
-from ner.tagging.bundle import read_saved
+from ner.model.ensemble import Model
+from ner.tagging.group import SavedGroup, read_tagger
 from ner.tagging.load import Saved
 from ner.vectors.unseen import UnseenWords
 from training.data.tensors import move
@@ -98,7 +99,9 @@ class Tagged(NamedTuple):
 
 
 class TrainedTagger:
-    """A tagger from a run's folder or a bundle, ready to tag.
+    """A tagger from a run's folder, a group's or a bundle, ready to tag.
+
+    A group's runs tag together: their probabilities are averaged (ner/model/ensemble.py).
 
     A sentence gets the same tags alone and in any company (under a CRF the last bits of a confidence may differ).
 
@@ -121,27 +124,27 @@ class TrainedTagger:
         True
     """
 
-    def __init__(self, saved: Saved, device: str = "cpu") -> None:
+    def __init__(self, saved: Saved | SavedGroup, device: str = "cpu") -> None:
         self.config, self.indexer, self.vectors = saved.config, saved.indexer, saved.vectors
         self.device = choose_device(device)
-        self.model = saved.model().to(self.device).for_prediction()
+        self.model: Model = saved.model().to(self.device).for_prediction()
         self._unseen = UnseenWords()
         self.confidence = Confidence(self.model, self.indexer.labels, saved.temperature)
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu", tell: Callable[[str], None] = lambda line: None) -> TrainedTagger:
-        """Read a finished run's folder or what ``export`` made of one (a bundle).
+        """Read a finished run's or group's folder, or what ``export`` made of one (a bundle).
 
         Args:
-            folder: the run's or the bundle's.
+            folder: the run's, the group's or the bundle's.
             device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
             tell: hears a line where a run has no seal.
 
         Raises:
-            DataError, CheckpointError: it is neither, damaged, or a run that is not what its seal says, or whose word
-                vectors' file is gone or changed.
+            DataError, CheckpointError: it is none of these, damaged, or a run that is not what its seal says, or whose
+                word vectors' file is gone or changed.
         """
-        return cls(read_saved(Path(folder), tell), device)
+        return cls(read_tagger(Path(folder), tell), device)
 
     @property
     def trained_words(self) -> set[str]:
@@ -213,6 +216,10 @@ class TrainedTagger:
             self.model.words.forget_attached()
         self.model.words.attach(self._unseen.add(self.indexer, self.vectors, words))
         return self._unseen.ids
+
+    def found(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> Iterator[tuple[Batch, Found]]:
+        """What is found, batch by batch; of sentences of up to LONGEST_SENTENCE words."""
+        return self._found(_Pieces(words, numbers))
 
     def _found(self, given: _Pieces) -> Iterator[tuple[Batch, Found]]:
         """Batches of sentences of like lengths, or of whole documents, on the device, with what is found in each."""

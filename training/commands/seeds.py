@@ -106,7 +106,8 @@ def train_group(kind: str, folder: Path, jobs: int, options: RunOptions) -> None
     try:
         if jobs > 1:
             side_by_side(folder, jobs, options, kind)
-        group = run_group(folder, kinds()[kind].config_class(), train)
+        finish = kinds()[kind].group_function()
+        group = run_group(folder, kinds()[kind].config_class(), train, lambda done: finish(done, options.tell))
     except Terminated as stopped:  # between two runs, or before one listens
         raise to_go_on(Preempted(f"stopped between two runs: {stopped}"), folder, kind) from None
     except SamebitsError as error:

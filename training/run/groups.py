@@ -31,7 +31,8 @@ from training.values import check_seed, shown
 from training.visible import shortened
 
 MOST_SEEDS = 10_000
-SUMMARY, FILES = "summary.json", ("config.json", "group.json")
+SUMMARY, ENSEMBLE = "summary.json", "ensemble.json"
+FILES = "config.json", "group.json", ENSEMBLE
 PAGES = "pages"
 """TensorBoard's pages of a group as a whole. Commands make them anew from its runs, so that no seal holds them."""
 Train = Callable[[ConfigT, Path, bool], None]
@@ -141,14 +142,17 @@ def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str)
     return folder
 
 
-def run_group(folder: Path, config_class: type[ConfigT], train: Train[ConfigT]) -> Group:
-    """Train the seeds that have not finished, one after the other, then sum all of them up."""
+def run_group(
+    folder: Path, config_class: type[ConfigT], train: Train[ConfigT], finish: Callable[[Path], None] = lambda folder: None
+) -> Group:
+    """Train the seeds that have not finished, one after the other, then ``finish`` the group and sum all of them up."""
     config = config_class.load(inside(folder, "config.json", largest=LARGEST_JSON))
     for seed in seeds_of(folder):
         run = inside(folder, f"seed_{seed}")
         if not _finished(run):
             train(replace(config, seed=seed), run, (run / "manifest.json").is_file())
     group = read_group(folder)
+    finish(folder)
     summary = _summary(group)
     summary["seal"] = seal.of(summary)
     atomic_write(folder / SUMMARY, as_text(summary))

@@ -38,6 +38,8 @@ class Kind:
 
     card: str = ""
     """The function that adds to a card what is known of such runs alone, written as ``train``; "" for none."""
+    group: str = ""
+    """The function that a group of them ends with: (folder, tell) → nothing, written as ``train``; "" for none."""
 
     def config_class(self) -> type[TrainConfig]:
         """The dataclass of its settings."""
@@ -50,6 +52,10 @@ class Kind:
     def card_function(self) -> OfKind | None:
         """The function that adds to a card what is known of such runs alone."""
         return _found(self.card) if self.card else None
+
+    def group_function(self) -> Callable[[Path, Callable[[str], None]], object]:
+        """The function that a group of such runs ends with, once all have finished."""
+        return _found(self.group) if self.group else lambda folder, tell: None
 
 
 Kinds = Mapping[str, Kind]

@@ -119,7 +119,8 @@ def group(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_group_is_runs_and_their_summary(group: Path) -> None:
-    assert {p.name for p in group.iterdir()} == {"config.json", "group.json", "summary.json", "seed_4", "seed_5", "seed_6"}
+    files = {"config.json", "group.json", "ensemble.json", "summary.json"}
+    assert {p.name for p in group.iterdir()} == {*files, "seed_4", "seed_5", "seed_6"}
     summary = json.loads((group / "summary.json").read_text())
     values = [json.loads((group / f"seed_{s}" / "manifest.json").read_text())["metrics"]["test_loss"] for s in (4, 5, 6)]
     assert summary["metrics"]["test_loss"]["median"] == sorted(values)[1]
@@ -139,6 +140,9 @@ def test_a_group_goes_on_where_it_was_left(
     settings = json.loads((folder / "config.json").read_text())
     for path in (folder, folder / "seed_4"):
         (path / "config.json").write_text(json.dumps({**settings, "max_time": ""}))
+    described = json.loads((folder / "seed_4" / "manifest.json").read_text())
+    described["config"]["max_time"] = ""
+    (folder / "seed_4" / "manifest.json").write_text(json.dumps(described))
     assert "3 seeds" in command("train-ner", "--resume", str(folder), "--jobs", "2")
     ours, theirs = read_group(folder).metrics, read_group(group).metrics
     assert ours == theirs
