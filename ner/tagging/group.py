@@ -2,7 +2,7 @@
 
 A group (``train-ner --seeds N``) has in ``ensemble.json`` the temperature of the confidences of all its members together,
 fitted on the validation data when its last run finished. ``export`` of a group writes a folder with a bundle for each
-member, and ``ensemble.json`` with their digests.
+member, ``ensemble.json`` with their digests, and the group's card.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from ner.config import TaggerConfig
 from ner.corpus.scheme import allowed_transitions
 from ner.inputs.indexer import Indexer
 from ner.model.ensemble import Ensemble
+from ner.scoring.card import add
 from ner.tagging.bundle import MANIFEST, export, is_bundle, new_folder, read_bundle, read_saved
 from ner.tagging.load import Saved, is_temperature, read_run
 from ner.vectors.views import Views
 from training.errors import DataError
 from training.files import atomic_write, inside, read_json
+from training.run import card
 from training.run.groups import ENSEMBLE, check_group, is_group, read_group, seeds_of
-from training.visible import shortened
+from training.visible import encodable, shortened
 
 FORMAT, VERSION = "samebits-group-bundle", 1
 
@@ -135,11 +137,14 @@ def export_group(group: str | Path, folder: str | Path, tell: Callable[[str], No
     group = Path(group)
     saved = read_group_tagger(group, tell)
     saved.model()  # says now if the parts do not fit
+    about = card.read_card(group, lambda kind: add, lambda line: None)
     names = [f"seed_{seed}" for seed in seeds_of(group)]
 
     def write(part: Path) -> None:
         for name in names:
             export(group / name, part / name)
+        atomic_write(part / card.MARKDOWN, encodable(about.to_markdown()))
+        atomic_write(part / card.JSON, about.to_json())
         described = {
             "format": FORMAT,
             "version": VERSION,
@@ -164,7 +169,7 @@ def read_group_bundle(folder: Path) -> SavedGroup:
     members = described.get("members")
     if not isinstance(members, dict) or not members or not is_temperature(described.get("temperature")):
         raise DataError(f"{path}: expected members and a positive temperature, got something else; export the group again")
-    more = sorted({each.name for each in folder.iterdir()} - {ENSEMBLE, *members})
+    more = sorted({each.name for each in folder.iterdir()} - {ENSEMBLE, card.MARKDOWN, card.JSON, *members})
     if more:
         raise DataError(f"{folder / more[0]}: expected only the bundle's files, got one more; move it away")
     found = []

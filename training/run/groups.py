@@ -143,7 +143,7 @@ def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str)
 
 
 def run_group(
-    folder: Path, config_class: type[ConfigT], train: Train[ConfigT], finish: Callable[[Path], None] = lambda folder: None
+    folder: Path, config_class: type[ConfigT], train: Train[ConfigT], finish: Callable[[Path], object] = lambda folder: None
 ) -> Group:
     """Train the seeds that have not finished, one after the other, then ``finish`` the group and sum all of them up."""
     config = config_class.load(inside(folder, "config.json", largest=LARGEST_JSON))
