@@ -45,8 +45,8 @@ def _valid(run: Path) -> Path:
 def _fit(tagger: TrainedTagger, valid: Path) -> Fitted:
     number = Numbering()
     rules = SpanRules(tagger.config.misaligned, tagger.config.overlapping)
-    gold = read_gold(tagger, str(valid), None, None, rules)
-    numbered = [(sentence, number(sentence) + 1) for sentence in gold]
+    read = read_gold(tagger, str(valid), None, None, rules)
+    numbered = [(sentence, number(sentence) + 1) for sentence in read]
     numbered = [each for each in numbered if len(each[0].words) <= LONGEST_SENTENCE]
     judged = []
     for batch, found in tagger.found([s.words for s, _ in numbered], [number for _, number in numbered]):
