@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ner.corpus.alignment import SpanRules
     from ner.corpus.conll import Columns, Sentence, read_conll, write_conll
     from ner.corpus.convert import convert_file
+    from ner.corpus.labeled import read_labeled
     from ner.inputs.indexer import Indexer
     from ner.model.bilstm import BiLSTM
     from ner.model.crf import CRF
@@ -43,6 +44,7 @@ __all__ = [
     "export",
     "predict_stream",
     "read_conll",
+    "read_labeled",
     "train_tagger",
     "write_conll",
 ]
@@ -61,6 +63,7 @@ _HOMES = {
     "Indexer": "ner.inputs.indexer",
     "predict_stream": "ner.predict",
     "read_conll": "ner.corpus.conll",
+    "read_labeled": "ner.corpus.labeled",
     "Sentence": "ner.corpus.conll",
     "Tagged": "ner.tagging.tagger",
     "Tagger": "ner.model.tagger",

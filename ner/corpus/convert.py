@@ -276,8 +276,7 @@ def _write_folder(target: Path, records: Sequence[Record]) -> int:
     if alike or not all(map(_NAME.fullmatch, names)) or names != sorted(names):
         width = len(str(len(names)))
         names = [f"{number:0{width}}" for number in range(1, len(names) + 1)]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".converted-") as folder:
         made = Path(folder) / "made"
         made.mkdir()
         for name, record in zip(names, documents, strict=True):

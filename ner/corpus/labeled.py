@@ -79,8 +79,21 @@ def read_labeled(
         problems: gets all that is wrong, and what it is wrong with is left out; None raises the first.
         told: gives the lines of a file, and sees them go by.
 
+    Returns:
+        The sentences, and what is to be said of how they were read.
+
     Raises:
         DataError: with file:line, what cannot be read; no sentence at all, unless there are ``problems``.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from ner import read_labeled
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "a.jsonl"
+        ...     _ = path.write_text('{"text": "Ada ran to Oslo.", "label": [[0, 3, "PER"]]}')
+        ...     read_labeled(path).sentences[0].tags
+        ('B-PER', 'O', 'O', 'O', 'O')
     """
     notes, rules = SpanNotes(), rules or SpanRules()
     found = _read(path, columns or Columns(), docstart, rules, notes, problems, told)

@@ -23,13 +23,16 @@ from ner.corpus.cut import cut_text
 from ner.corpus.dataset import read_dataset
 from ner.corpus.labeled import files_of, read_labeled
 from ner.corpus.records import CharSpan, Record
+from ner.corpus.repair import repair_file
 from ner.corpus.scheme import SCHEMES, from_spans, to_spans
 from ner.corpus.splits import find_splits
 from ner.inputs.document import documents
 from ner.predict import evaluate_file, predict_stream
 from tests.ner.small_tagger import tagger
 from training.errors import ConfigError, DataError
-from word2vec.text.tokenize import tokenize
+from word2vec.text.corpus import encode
+from word2vec.text.file_kinds import BRAT, opened
+from word2vec.text.tokenize import TextRule, tokenize
 
 TAGGER = tagger(3)
 TEXT = "Ada Marlow flew to Oslo. She met Bo."
@@ -458,6 +461,18 @@ def test_bad_annotations_are_one_line_with_their_place(line: str, tmp_path: Path
     assert len(str(error.value)) < 600
     assert str(error.value).startswith((f"{place}: ", f"{tmp_path / 'b.ann:2'}: ")), str(error.value)
     assert [len(each.places) for each in data_check([path]).findings if each.level == "error"] == [1]
+
+
+def test_annotations_are_known_by_their_content(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.ann", "c", "d.tsv"):
+        path = tmp_path / name
+        path.write_text(BRAT_GOOD, encoding="utf-8")
+        with opened(path, "a file") as stream:
+            assert stream.kind.kind == BRAT
+        with pytest.raises(DataError, match=r"expected text, got BRAT's annotations; name the text beside it"):
+            encode([str(path)], tmp_path / "ids", TextRule(), min_count=1)
+        with pytest.raises(DataError, match=r"expected a CoNLL file, got BRAT's annotations"):
+            repair_file(path, tmp_path / "mended")
 
 
 def test_annotations_without_their_text_are_named(tmp_path: Path) -> None:
