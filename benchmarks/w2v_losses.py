@@ -23,6 +23,7 @@ from torch.nn import functional as f
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from word2vec.config import Word2VecConfig
+from word2vec.model.huffman import runs
 from word2vec.model.word2vec import RowSGD, Word2Vec
 from word2vec.text.batches import Batch, TextBatches
 from word2vec.text.corpus import encode
@@ -109,9 +110,10 @@ def plain_loss(model: Word2Vec, batch: Batch) -> tuple[Tensor, int]:
         h, targets = (total / size.clamp(min=1).unsqueeze(1))[size > 0], words[size > 0]
     if model.tree is None:
         return f.cross_entropy(h @ model.output.T, targets, reduction="sum"), len(targets)
-    nodes, sign = model.tree.nodes[targets].long(), model.tree.sign[targets].float()
-    scores = (f.embedding(nodes, model.output) @ h.unsqueeze(2)).squeeze(2)
-    return -(f.logsigmoid(scores * sign) * sign.abs()).sum(), len(targets)
+    begin, lengths = model.tree.begin[targets], model.tree.begin.diff()[targets]
+    at, prediction = runs(begin, lengths), torch.repeat_interleave(lengths)
+    scores = (f.embedding(model.tree.nodes[at], model.output) * h[prediction]).sum(1)
+    return -f.logsigmoid(scores * (2.0 * model.tree.first[at] - 1.0)).sum(), len(targets)
 
 
 if __name__ == "__main__":

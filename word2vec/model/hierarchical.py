@@ -8,120 +8,233 @@ paper's v'), and with a vector h the way turns at it to the first child with pro
 
 where s_j, the paper's [[n(w, j+1) = ch(n(w, j))]], is 1 if w's way goes on to the first child (code 0, as in word2vec.c) and
 −1 if to the second (code 1). These are the bits of Morin & Bengio 2005, on another tree; the probabilities of all words sum
-to one. Of L = −log p(w | h) the derivative by the score u_n(w,j)·h is g_j = s_j (σ(s_j u_n(w,j)·h) − 1), and
+to one. Of L = −log p(w | h) the derivative by the score u_n(w,j)·h is g_j = σ(u_n(w,j)·h) − [s_j = 1], and
 
     ∂L/∂h = Σ_j g_j u_n(w,j),    ∂L/∂u_n(w,j) = g_j h.
 
-Shapes: P positions, w the largest reach of a window, W = 2w + 1, V words, L inner nodes on the longest way, d numbers.
-Gradients are of the loss summed over positions. What has d columns comes and goes as the chunks of this process (see
-columns.py), (…, c) each.
+The score of a vector h and a node does not depend on the word that h predicts. So at the T nodes that most words pass, the
+tree's top (see huffman.py), no pair is formed: one product has the scores of all h with all of them, and g, summed over the
+words that an h predicts, is B σ(score) − A, if B of their ways pass the node and A turn to its first child. Below the top an
+h meets few of the nodes, each mostly for one word; there each visit, of an h to a node for a word, is computed by itself.
+
+Shapes: P positions, w the largest reach of a window, W = 2w + 1, V words, d numbers; T nodes in the top; below it r entries,
+each a position's word and a node on its way, which are of n different nodes, and v visits. Gradients are of the loss summed
+over positions. What has d columns comes and goes as the chunks of this process (see columns.py), (…, c) each.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+import warnings
+from typing import NamedTuple
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import pad
 
 from word2vec.model.columns import Chunks, Columns
-from word2vec.model.negative import halo, total
-from word2vec.model.windows import turned
+from word2vec.model.huffman import HuffmanTree, runs
+from word2vec.model.windows import around, bags, turned, weighted_sum
+
+SKIPGRAM_TOP = 64
+CBOW_TOP = 16
+"""T: about where one more column of a product costs as much as its node's visits, of which CBOW has fewer."""
+BLOCK = 64
+"""So many positions are multiplied at a time: a product's blocks are shared out to threads, but none is cut for them."""
+LOSS_POSITIONS = 256
+"""The loss is reported from so many positions of a batch: the step does not need it, and logarithms are dear."""
 
 
-class HuffmanTree(nn.Module):
-    """The ways to the words: ``nodes`` (V, L), n(w, j) from the root on; ``sign`` (V, L), s_j, or 0 behind a way's end.
+class Entries(NamedTuple):
+    """The nodes below the top on the ways to the words at P positions."""
 
-    Inner nodes are numbered from 0 to V−2 in the order in which they are made, so that the root is V−2.
-    """
-
-    nodes: Tensor
-    sign: Tensor
-
-    def __init__(self, counts: npt.NDArray[np.int64]) -> None:
-        """``counts`` (V ≥ 2,) must not rise, as in a Vocab."""
-        super().__init__()
-        parent, code = huffman(counts)
-        size = len(counts)
-        depth = np.zeros(2 * size - 1, dtype=np.int64)  # the root's is 0
-        for node in range(2 * size - 3, -1, -1):  # parents have higher numbers
-            depth[node] = depth[parent[node]] + 1
-        longest = int(depth[:size].max())
-        nodes, sign = np.zeros((size, longest), dtype=np.int32), np.zeros((size, longest), dtype=np.int8)
-        at, words = np.arange(size), np.arange(size)
-        while len(words):  # all words climb one edge at a time
-            level = depth[at] - 1
-            sign[words, level] = 1 - 2 * code[at]
-            at = parent[at]
-            nodes[words, level] = at - size
-            climbing = depth[at] > 0
-            at, words = at[climbing], words[climbing]
-        self.register_buffer("nodes", torch.from_numpy(nodes), persistent=False)
-        self.register_buffer("sign", torch.from_numpy(sign), persistent=False)
+    begin: Tensor  # int32 (P + 1,): where each position's entries begin, and r
+    first: Tensor  # int8 (r,): 1 where the way turns to the first child
+    column: Tensor  # int32 (r,): which of ``nodes`` it is
+    nodes: Tensor  # int32 (n,), each once
+    seen: Tensor  # int64 (n,): how many entries are of it
+    order: Tensor  # int32 (r,): the entries, those of a node together
+    position: Tensor  # int64 (r,): whose these are
 
 
-def huffman(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Parent and code (0 or 1) of each node but the root: words are 0 … V−1, inner nodes V … 2V−2.
+class Visits(NamedTuple):
+    """Which h visits which node below the top: by the positions of h, and by nodes."""
 
-    word2vec.c's two queues: words from the rarest up, and inner nodes in the order they were made. On a tie the inner node
-    is taken first; of the two that are joined, the second gets the code 1.
-    """
-    size = len(counts)
-    weight = [*counts.tolist(), *[0] * (size - 1)]
-    parent, code = np.zeros(2 * size - 1, dtype=np.int64), np.zeros(2 * size - 1, dtype=np.int64)
-    word, inner = size - 1, size
-    for new in range(size, 2 * size - 1):
-        for bit in (0, 1):
-            if word >= 0 and (inner == new or weight[word] < weight[inner]):
-                lightest, word = word, word - 1
-            else:
-                lightest, inner = inner, inner + 1
-            parent[lightest], code[lightest] = new, bit
-            weight[new] += weight[lightest]
-    return parent, code
+    begin: Tensor  # int32 (P + 1,): where each position's visits begin, and v
+    entry: Tensor | None  # int32 (v,): of which entry each is; None where they are the entries themselves
+    node_begin: Tensor  # int32 (n + 1,): where each node's visits begin, and v
+    position: Tensor  # int32 (v,): whose h they are of
+    at: Tensor  # int32 (v,): the place of each in the order by positions
 
 
-def skipgram(
-    x: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, inside: Tensor, columns: Columns
-) -> tuple[Chunks, tuple[Tensor, Chunks], Tensor]:
+class Result(NamedTuple):
+    """What came of predicting words from h."""
+
+    dh: Chunks  # (P, c): the gradients of h
+    nodes: Tensor  # int64 (T + n,): rows of the table, each once
+    seen: Tensor  # (T + n,): how many of the predicted words' ways pass each of them
+    dtable: Chunks  # (T + n, c): their gradients
+    loss: Tensor  # the mean loss of a prediction, of the batch's first positions
+
+
+def skipgram(x: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, inside: Tensor, columns: Columns) -> Result:
     """Each word predicts the words in its window: −Σ log p(w_j | x_i) over i and the j in i's window.
 
-    ``x`` (P + 2w, d): input rows between margins; ``table`` (V−1, d): the nodes' vectors; ``words`` (P,); ``inside``
-    (P, W): which of the places around a position its window holds, 1 or 0 (see windows.py). Returns the gradient for
-    the positions' rows (P, d), (nodes, gradients) for the table's rows, and the mean loss of a prediction.
+    Args:
+        x: input rows, (P, d).
+        table: the nodes' vectors, (V − 1, d).
+        tree: the ways to the words.
+        words: (P,).
+        inside: which of the places around a position its window holds, 1 or 0, (P, W); see windows.py.
+        columns: adds up scores over the chunks.
     """
-    p, width = inside.shape
-    window = width // 2
-    # Each word is predicted by the positions around it, so that its way is looked up once. ``inside`` says which words a
-    # position predicts; turned, which positions predict its word.
-    hidden = [halo(chunk, window, 1) for chunk in x]
-    d_around, output, loss = predict(hidden, table, tree, words, turned(inside), columns)  # d_around: shape (P, W, c)
-    dx = [torch.zeros_like(chunk) for chunk in x]
-    for dx_c, d_around_c in zip(dx, d_around, strict=True):
-        for place in range(width):  # position q's place j is the row q + j between margins
-            dx_c[place : place + p] += d_around_c[:, place]
-    return [chunk[window : window + p] for chunk in dx], output, loss
+    window = inside.shape[1] // 2
+    by = turned(inside)  # shape: (P, W), which positions predict a word
+    predicted = by.amax(1)
+    exits = around(pad(tree.exit.index_select(0, words), (window, window)), window).contiguous()  # shape: (P, W)
+    passes = weighted_sum(tree.turns, exits, inside)
+    entries = entries_of(tree, words, predicted)
+    return predict(
+        x, table, tree, words, predicted, inside.sum(1), passes, entries, window_visits(entries, inside, by), columns
+    )
+
+
+def cbow(h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, counted: Tensor, columns: Columns) -> Result:
+    """Each hidden vector predicts its position's word: ``h`` (P, d), ``words`` (P,), ``counted`` (P,) 1, or 0 for none."""
+    passes = tree.turns.index_select(0, tree.exit.index_select(0, words)).mul_(counted.unsqueeze(1))
+    entries = entries_of(tree, words, counted)
+    node_begin = pad(entries.seen.cumsum(0), (1, 0)).int()
+    visits = Visits(entries.begin, None, node_begin, entries.position.int(), entries.order)
+    return predict(h, table, tree, words, counted, counted, passes, entries, visits, columns)
 
 
 def predict(
-    h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, counted: Tensor, columns: Columns
-) -> tuple[Chunks, tuple[Tensor, Chunks], Tensor]:
-    """Each of m hidden vectors predicts the position's word: ``h`` (P, m, d), ``words`` (P,), ``counted`` (P, m) 1 or 0.
+    h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, predicted: Tensor, predictions: Tensor, passes: Tensor,
+    entries: Entries, visits: Visits, columns: Columns,
+) -> Result:  # fmt: skip
+    """The gradients, from what the h at each position has to predict.
 
-    Returns the gradient for ``h`` (P, m, d), (nodes (r,), gradients (r, d)), and the mean loss of a prediction.
+    Args:
+        h: (P, d).
+        table: the nodes' vectors, (V − 1, d).
+        tree: the ways to the words.
+        words: (P,).
+        predicted: 1 for the positions whose word is predicted by any, else 0, (P,).
+        predictions: how many words each h predicts, (P,).
+        passes: B of each h and node of the top, then A, (P, 2T).
+        entries: of the words that are predicted.
+        visits: of h to these entries.
+        columns: adds up scores over the chunks.
     """
-    nodes, sign = tree.nodes.index_select(0, words), tree.sign.index_select(0, words)
-    longest = int(sign.count_nonzero(1).max())  # of these words; from here on it is L
-    nodes, sign = nodes[:, :longest], sign[:, :longest].to(h[0].dtype)  # shape: (P, L)
-    at = nodes.flatten()
-    u = [chunk.index_select(0, at).view(len(words), longest, -1) for chunk in table]  # shape: (P, L, c)
-    (score,) = columns.add((torch.bmm(h_c, u_c.transpose(1, 2)),) for h_c, u_c in zip(h, u, strict=True))  # shape: (P, m, L)
-    p_turn = score.mul_(sign.unsqueeze(1)).sigmoid_()  # σ(s_j u_n(w,j)·h): that the way turns as it does
-    used = sign.abs().unsqueeze(1) * counted.unsqueeze(2)  # shape: (P, m, L), 1 or 0
-    tiny = torch.finfo(p_turn.dtype).tiny
-    loss = -total(p_turn.clamp(min=tiny).log_().mul_(used)) / counted.sum().clamp(min=1.0)
-    g = p_turn.sub_(1.0).mul_(used).mul_(sign.unsqueeze(1))  # ∂L/∂score
-    on_way = (sign != 0).flatten().nonzero().squeeze(1)  # shape: (r,), of the P·L
-    du = [torch.bmm(g.transpose(1, 2), chunk).flatten(0, 1).index_select(0, on_way) for chunk in h]  # shape: (r, c)
-    dtable = at.index_select(0, on_way).long(), du
-    return [torch.bmm(g, chunk) for chunk in u], dtable, loss
+    b, a = passes.chunk(2, 1)
+    top = [chunk.index_select(0, tree.top) for chunk in table]  # shape: (T, c)
+    below = [chunk.index_select(0, entries.nodes) for chunk in table]  # shape: (n, c)
+    first, column = entries.first, entries.column
+    if visits.entry is not None:
+        first, column = first.index_select(0, visits.entry), column.index_select(0, visits.entry)
+    first = first.to(b.dtype)  # shape: (v,)
+    score, visit_score = columns.add(
+        (products(h_c, top_c.t()), scores(h_c, below_c, visits.begin, column))
+        for h_c, top_c, below_c in zip(h, top, below, strict=True)
+    )  # shapes: (P, T), (v,)
+    loss = _loss(score, passes, visit_score, first, visits.begin, predictions)
+    # In their places, g.
+    score.sigmoid_().mul_(b).sub_(a)
+    visit_score.sigmoid_().sub_(first)
+    by_node = visit_score.index_select(0, visits.at)
+    dh, dtable = [], []
+    for h_c, top_c, below_c in zip(h, top, below, strict=True):
+        dh.append(products(score, top_c).add_(bags(below_c, column, visits.begin, visit_score)))
+        dtable.append(torch.cat([summed_products(score, h_c), bags(h_c, visits.position, visits.node_begin, by_node)]))
+    exits = predicted.new_zeros(len(tree.turns)).index_add_(0, tree.exit.index_select(0, words), predicted)
+    top_seen = exits @ tree.turns[:, : len(tree.top)]  # whole numbers: exact in any order
+    return Result(dh, torch.cat([tree.top, entries.nodes]), torch.cat([top_seen, entries.seen.to(b.dtype)]), dtable, loss)
+
+
+def entries_of(tree: HuffmanTree, words: Tensor, predicted: Tensor) -> Entries:
+    """Those of the ``words`` (P,) where ``predicted`` (P,) is not 0."""
+    lengths = tree.below.index_select(0, words).masked_fill_(predicted == 0, 0)
+    begin = pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
+    at = runs(tree.begin[1:].index_select(0, words) - lengths, lengths)
+    nodes = tree.nodes.index_select(0, at)
+    # In the order of the leaves, words below a node are neighbors, and pass it at the same place of their ways.
+    by_leaf = tree.rank.index_select(0, words).argsort(stable=True)
+    level = torch.arange(int(lengths.max()), dtype=torch.int32, device=words.device).unsqueeze(1)
+    level, leaf = (level < lengths.index_select(0, by_leaf)).nonzero(as_tuple=True)  # shape: (r,) each
+    position = by_leaf.index_select(0, leaf)
+    order = begin.index_select(0, position).add_(level)
+    own, inverse, seen = torch.unique_consecutive(nodes.index_select(0, order), return_inverse=True, return_counts=True)
+    column = torch.empty_like(nodes).index_copy_(0, order.long(), inverse.int())
+    return Entries(begin, tree.first.index_select(0, at), column, own, seen, order, position)
+
+
+def window_visits(entries: Entries, inside: Tensor, by: Tensor) -> Visits:
+    """Those of each position to the words in its window: ``inside`` (P, W), and ``by`` (P, W), the same turned.
+
+    The entries of the words before a position are neighbors, and so are those of the words behind it: a position's visits
+    are two runs of entries.
+    """
+    p, width = inside.shape
+    window = width // 2
+    own = torch.arange(p, device=inside.device)
+    left, right = inside[:, :window].sum(1).long(), inside[:, window + 1 :].sum(1).long()
+    words = torch.stack([own - left, own, own + 1, own + 1 + right], 1).clamp_(max=p)  # where the runs begin and end
+    bounds = entries.begin.index_select(0, words.flatten()).view(-1, 2)
+    lengths = bounds[:, 1] - bounds[:, 0]  # shape: (2P,)
+    begin = pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
+    # A position's visit to an entry has the entry's number, moved by ``shift``, one for each of its runs.
+    shift = (begin[:-1] - bounds[:, 0]).view(p, 2)
+    word, place = (by != 0).nonzero(as_tuple=True)  # pairs, by the word that is predicted
+    position = word + place - window
+    shift = shift[position, (place < window).long()]  # a word behind the position is in its second run
+    visitors = by.sum(1).int()  # of each entry of a word
+    pair_begin = (visitors.cumsum(0, dtype=torch.int32) - visitors).index_select(0, entries.position)
+    visitors = visitors.index_select(0, entries.position)
+    pair = runs(pair_begin, visitors)
+    at = torch.repeat_interleave(entries.order, visitors, output_size=len(pair)).add_(shift.index_select(0, pair))
+    ends = pad(visitors.cumsum(0, dtype=torch.int32), (1, 0))
+    node_begin = ends.index_select(0, pad(entries.seen.cumsum(0), (1, 0)))
+    return Visits(begin[::2].contiguous(), runs(bounds[:, 0], lengths), node_begin, position.int().index_select(0, pair), at)
+
+
+def products(rows: Tensor, table: Tensor) -> Tensor:
+    """rows (P, m) × table (m, k) → (P, k), the same bits for any number of threads."""
+    blocks = in_blocks(rows)
+    return torch.bmm(blocks, table.expand(len(blocks), *table.shape)).flatten(0, 1)[: len(rows)]
+
+
+def summed_products(a: Tensor, b: Tensor) -> Tensor:
+    """aᵀ (m, P) × b (P, k) → (m, k), likewise."""
+    return torch.bmm(in_blocks(a).transpose(1, 2), in_blocks(b)).sum(0)
+
+
+def in_blocks(rows: Tensor) -> Tensor:
+    """(P, m) → (P / BLOCK, BLOCK, m), a view if P is a multiple of it, else with rows of zeros at the end."""
+    lacking = -len(rows) % BLOCK
+    return (pad(rows, (0, 0, 0, lacking)) if lacking else rows).view(-1, BLOCK, rows.shape[1])
+
+
+def scores(h: Tensor, u: Tensor, begin: Tensor, column: Tensor) -> Tensor:
+    """u_n·h_p for the nodes that each position visits: h (P, c), u (n, c), begin (P + 1,), column (v,) → (v,)."""
+    if len(column) >= len(h) * len(u) or h.is_cuda:  # all scores are no more, or CUDA's kernel may want what is said below
+        position = torch.repeat_interleave(begin.diff())
+        return products(h, u.t()).flatten().index_select(0, position * len(u) + column)
+    with warnings.catch_warnings():  # torch says once that its sparse matrices are new
+        warnings.simplefilter("ignore")
+        # The nodes of a row stand in the order of the words, and some twice: no form that is checked, but read as any other.
+        at = torch.sparse_csr_tensor(begin, column, h.new_zeros(len(column)), (len(h), len(u)), check_invariants=False)
+    found: Tensor = torch.sparse.sampled_addmm(at, h, u.t(), beta=0.0).values()
+    return found
+
+
+def _loss(score: Tensor, passes: Tensor, visit_score: Tensor, first: Tensor, begin: Tensor, predictions: Tensor) -> Tensor:
+    """Equation 3, per prediction, of the first positions: from the scores (P, T) in the top and (v,) below it."""
+    n = LOSS_POSITIONS if bool(predictions[:LOSS_POSITIONS].any()) else len(predictions)
+    visits = int(begin[: n + 1][-1])
+    b, a = passes[:n].chunk(2, 1)
+    top = _log_sigmoid(score[:n]).mul_(a).add_(_log_sigmoid(-score[:n]).mul_(b - a)).sum(1).sum()
+    below = _log_sigmoid(visit_score[:visits] * (2.0 * first[:visits] - 1.0)).sum()
+    return (top + below).neg_() / predictions[:n].sum().clamp(min=1.0)
+
+
+def _log_sigmoid(score: Tensor) -> Tensor:
+    return score.sigmoid().clamp_(min=torch.finfo(score.dtype).tiny).log_()

@@ -13,6 +13,8 @@ from torch.nn.functional import embedding_bag, pad
 
 from training.determinism import portable
 
+SLICE = 1 << 14
+
 
 def masks(window: int) -> Tensor:
     """Row l·(w + 1) + r: which of the W places a window of l words before and r after holds, 1 or 0; ((w + 1)², W)."""
@@ -70,4 +72,27 @@ def weighted_sum(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     total = table.new_zeros(len(rows), table.shape[1])
     for row, weight in zip(rows.unbind(1), weights.unbind(1), strict=True):
         total += table.index_select(0, row).mul_(weight.unsqueeze(1))
+    return total
+
+
+def bags(table: Tensor, rows: Tensor, begin: Tensor, weights: Tensor) -> Tensor:
+    """Sums of as many rows each as there are: the b-th of ``weights[i] · table[rows[i]]``, begin[b] ≤ i < begin[b + 1].
+
+    Args:
+        table: (R, c).
+        rows: int32 (v,).
+        begin: int32 (b + 1,), where each sum begins, and v.
+        weights: (v,).
+
+    Returns:
+        The sums, (b, c), each added up in the order of i.
+    """
+    if not portable.is_set():  # see weighted_sum
+        total: Tensor = embedding_bag(rows, table.detach(), begin[:-1], mode="sum", per_sample_weights=weights)
+        return total
+    total = table.new_zeros(len(begin) - 1, table.shape[1])
+    bag = torch.repeat_interleave(begin.diff())
+    for at in range(0, len(rows), SLICE):  # of all at once the products would take v rows
+        piece = slice(at, at + SLICE)
+        total.index_add_(0, bag[piece], table.index_select(0, rows[piece]).mul_(weights[piece].unsqueeze(1)))
     return total

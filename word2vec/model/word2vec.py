@@ -25,6 +25,7 @@ from training.parallel.group import Group, join
 from word2vec.config import Word2VecConfig
 from word2vec.model import hierarchical, negative, softmax, windows
 from word2vec.model.columns import Chunks, Columns
+from word2vec.model.huffman import HuffmanTree
 from word2vec.text.batches import Batch
 from word2vec.text.vocab import Vocab
 
@@ -124,7 +125,7 @@ class Word2Vec(nn.Module):
         super().__init__()
         self.config, self.vocab_size = config, len(vocab)
         self.columns = Columns(config.dim, group or join(config))
-        self.tree = hierarchical.HuffmanTree(vocab.counts) if config.loss == "hierarchical" else None
+        self.tree = huffman_tree(vocab, config) if config.loss == "hierarchical" else None
         for name, chunk in zip(self.columns.names("input"), initial_chunks(len(vocab), config, self.columns), strict=True):
             self.register_parameter(name, nn.Parameter(chunk))
         size = len(vocab) - 1 if self.tree else len(vocab)
@@ -199,9 +200,9 @@ class Word2Vec(nn.Module):
         own = [chunk[window : window + len(words)] for chunk in x]  # shape: (P, c)
         curvature = size * self._mean_squares(own)[0]  # of output rows
         if self.tree is not None:
-            inside = self._inside(batch)
-            dx, (nodes, du), loss = hierarchical.skipgram(x, table, self.tree, words, inside, self.columns)
-            output, sampled = self._node_rows(nodes, du, rate, curvature), nodes
+            found = hierarchical.skipgram(own, table, self.tree, words, self._inside(batch), self.columns)
+            dx, loss, sampled = found.dh, found.loss, self.tree.ways(words[: self._sample])
+            output = self._node_rows(found, rate, curvature)
         else:
             dx, dtable, loss = softmax.skipgram(own, table, words, batch.left, batch.right, window, self.columns)
             output, sampled = self._all_rows(batch, dtable, rate, curvature), None
@@ -282,14 +283,10 @@ class Word2Vec(nn.Module):
         output = TableGradient(contexts.words, [chunk.flatten(0, 1) for chunk in du])
         return Prediction([chunk.flatten(0, 1) for chunk in dh], output, loss)
 
-    def _cbow_hierarchical(self, tree: hierarchical.HuffmanTree, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
-        # A word is predicted by one h: shapes (P, 1, c), (P, 1).
-        one_each, counted = [chunk.unsqueeze(1) for chunk in h], contexts.counted.unsqueeze(1)
-        table = self.chunks("output")
-        dh, (nodes, du), loss = hierarchical.predict(one_each, table, tree, contexts.words, counted, self.columns)
-        self._scale_given(contexts, rate, self._output_square(nodes))
-        output = self._node_rows(nodes, du, rate, self._mean_squares(h)[0])
-        return Prediction([chunk.squeeze(1) for chunk in dh], output, loss)
+    def _cbow_hierarchical(self, tree: HuffmanTree, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
+        found = hierarchical.cbow(h, self.chunks("output"), tree, contexts.words, contexts.counted, self.columns)
+        self._scale_given(contexts, rate, self._output_square(tree.ways(contexts.words[: self._sample])))
+        return Prediction(found.dh, self._node_rows(found, rate, self._mean_squares(h)[0]), found.loss)
 
     def _cbow_softmax(self, batch: Batch, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
         words, counted = contexts.words.unsqueeze(1), contexts.counted.unsqueeze(1)  # shape: (P, 1)
@@ -299,10 +296,10 @@ class Word2Vec(nn.Module):
 
     # -- rows of the output table, and what their rates need
 
-    def _node_rows(self, nodes: Tensor, du: Chunks, rate: Rate, curvature: Tensor) -> TableGradient:
-        """Of the rows ``nodes`` (r,), with their gradients (r, c), which are scaled in place."""
-        scale = rate(self._seen(nodes, nodes), curvature).unsqueeze(1)
-        return TableGradient(nodes, [chunk.mul_(scale) for chunk in du])
+    def _node_rows(self, found: hierarchical.Result, rate: Rate, curvature: Tensor) -> TableGradient:
+        """Of the tree's nodes, with their gradients, which are scaled in place."""
+        scale = rate(found.seen, curvature).unsqueeze(1)
+        return TableGradient(found.nodes, [chunk.mul_(scale) for chunk in found.dtable])
 
     def _all_rows(self, batch: Batch, dtable: Chunks, rate: Rate, curvature: Tensor) -> TableGradient:
         """Of the whole output table, with its gradient (V, c), which is scaled in place."""
@@ -314,11 +311,18 @@ class Word2Vec(nn.Module):
     def _output_square(self, rows: Tensor | None) -> Tensor:
         """The mean squared length of some of these rows of the output table, or of any."""
         table = self.chunks("output")
-        return self._mean_squares(table if rows is None else [chunk.index_select(0, rows[:SAMPLE]) for chunk in table])[0]
+        return self._mean_squares(
+            table if rows is None else [chunk.index_select(0, rows[: self._sample]) for chunk in table]
+        )[0]
+
+    @property
+    def _sample(self) -> int:
+        """How many rows stand for all where their mean squared length is needed."""
+        return max(1, SAMPLE // self.config.dim)
 
     def _mean_squares(self, *rows: Chunks) -> list[Tensor]:
         """Of each of these the mean squared length of its first rows: scalars."""
-        first = [[chunk[: max(1, SAMPLE // self.config.dim)] for chunk in each] for each in rows]
+        first = [[chunk[: self._sample] for chunk in each] for each in rows]
         squares = self.columns.add([chunk.square().sum() for chunk in chunks] for chunks in zip(*first, strict=True))
         return [square.mul_(1.0 / max(1, len(each[0]))) for square, each in zip(squares, first, strict=True)]
 
@@ -355,6 +359,12 @@ def noise_weights(vocab: Vocab, config: Word2VecConfig) -> Tensor:
     read = vocab.keep_probabilities(config.sample) * vocab.counts
     read /= read.cumsum()[-1]
     return torch.from_numpy((vocab.noise_probabilities(config.noise_exponent) / read).astype("float32"))
+
+
+def huffman_tree(vocab: Vocab, config: Word2VecConfig) -> HuffmanTree:
+    """The tree of the counts; its top is what most words of the subsampled text pass."""
+    top = hierarchical.SKIPGRAM_TOP if config.architecture == "skipgram" else hierarchical.CBOW_TOP
+    return HuffmanTree(vocab.counts, vocab.keep_probabilities(config.sample) * vocab.counts, top)
 
 
 class RowSGD(Optimizer):

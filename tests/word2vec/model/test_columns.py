@@ -22,6 +22,7 @@ from training.parallel.group import Group
 from word2vec.config import Word2VecConfig
 from word2vec.model import whole
 from word2vec.model.columns import Columns
+from word2vec.model.huffman import HuffmanTree
 from word2vec.model.whole import deal_out, put_together
 from word2vec.model.word2vec import RowSGD, Word2Vec
 
@@ -43,6 +44,8 @@ def config_of(seed: int, objective: dict[str, Any], shards: int) -> Word2VecConf
 def trained(config: Word2VecConfig, group: Group, columns: type[Columns] = Columns) -> tuple[Word2Vec, list[float]]:
     """Three steps and their losses. The output vectors begin with random numbers, too, the same however they are cut."""
     model, losses = Word2Vec(VOCAB, config, group), list[float]()
+    if model.tree is not None:  # of so few words the whole tree would be its top
+        model.tree = HuffmanTree(VOCAB.counts, top=2 + config.seed)
     model.columns = columns(config.dim, group)
     start = torch.randn(len(VOCAB), config.dim, generator=torch.Generator().manual_seed(config.seed))
     for chunk, own in zip(model.chunks("output"), model.columns.own, strict=True):
@@ -90,6 +93,8 @@ def test_chunks_have_the_gradients_of_the_whole(objective: dict[str, Any], shard
     config = config_of(shards, objective, shards)
     uncut = replace(config, shards=1)
     ours, theirs = Word2Vec(VOCAB, config, Group(0, 1, shards)).double(), Word2Vec(VOCAB, uncut, Group(0, 1, 1)).double()
+    if ours.tree is not None:
+        ours.tree = theirs.tree = HuffmanTree(VOCAB.counts, top=shards).double()
     generator = torch.Generator().manual_seed(shards)
     for table in TABLES:
         (target,) = theirs.chunks(table)

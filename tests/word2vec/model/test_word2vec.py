@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tests.reference import word2vec_scalar as slow
 from word2vec.config import Word2VecConfig
-from word2vec.model.hierarchical import HuffmanTree
+from word2vec.model.huffman import HuffmanTree
 from word2vec.model.word2vec import LARGEST, RowGradient, RowSGD, Word2Vec, noise_weights
 from word2vec.text.batches import Batch
 from word2vec.text.vocab import Vocab
@@ -52,6 +52,8 @@ def random_batch(generator: np.random.Generator, config: Word2VecConfig, n: int)
 def random_model(generator: np.random.Generator, config: Word2VecConfig) -> Word2Vec:
     """Tables of numbers that are neither small nor zero, in float64."""
     model = Word2Vec(VOCAB, config).double()
+    if model.tree is not None:  # of so few words the whole tree would be its top
+        model.tree = HuffmanTree(COUNTS, top=int(generator.integers(1, len(VOCAB)))).double()
     for table in (model.input, model.output):
         table.data.copy_(torch.from_numpy(generator.normal(size=tuple(table.shape))))
     return model
@@ -134,32 +136,17 @@ def test_word2vec_c_hands_the_gradient_of_the_mean_on_undivided() -> None:
     assert torch.equal(dense(model, "input"), dense(as_in_c, "input"))
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(1, 40), min_size=2, max_size=30))
-def test_the_huffman_tree_is_the_slow_one_and_its_leaves_share_one(counts: list[int]) -> None:
-    counts.sort(reverse=True)
-    tree = HuffmanTree(np.array(counts))
-    ways = slow.huffman_ways(counts)
-    found = [
-        [(int(n), 0 if s > 0 else 1) for n, s in zip(nodes, signs, strict=True) if s]
-        for nodes, signs in zip(tree.nodes, tree.sign, strict=True)
-    ]
-    assert found == ways
-    assert sum(2.0 ** -len(way) for way in ways) == 1.0  # every way ends at a word
-
-
-def test_hierarchical_probabilities_sum_to_one() -> None:
-    tree = HuffmanTree(COUNTS)
-    h, table = torch.randn(4, generator=torch.Generator().manual_seed(1)), torch.randn(10, 4)
-    p = torch.where(tree.sign != 0, (tree.sign * (table[tree.nodes.long()] @ h)).sigmoid(), 1.0).prod(1)
-    assert float(p.sum()) == pytest.approx(1.0)
-
-
 def test_noise_weights_make_the_text_the_noise_distribution() -> None:
     config = Word2VecConfig(sample=0.01, noise_exponent=0.75)
     read = VOCAB.keep_probabilities(0.01) * COUNTS
     reweighted = noise_weights(VOCAB, config).double().numpy() * read / read.sum()
     np.testing.assert_allclose(reweighted, COUNTS**0.75 / (COUNTS**0.75).sum(), rtol=1e-6)
+
+
+def predicted(batch: Batch, architecture: str) -> list[int]:
+    """The words that are predicted by any: those of some window, or those that have one."""
+    pairs = slow.pairs(batch.left.tolist(), batch.right.tolist())
+    return [int(batch.words[i]) for i in sorted({pair[architecture == "skipgram"] for pair in pairs})]
 
 
 @pytest.mark.parametrize(("architecture", "loss"), SETTINGS)
@@ -183,8 +170,10 @@ def test_gradients_are_scaled_by_the_rate_of_their_rows(architecture: str, loss:
     curvatures = {float(curvature) for _, curvature in given}
     for name in ("input", "output"):
         if name == "output" and loss == "hierarchical":  # each of its rows is an inner node
-            nodes = model.gradients["output"].rows
-            count = torch.bincount(nodes, minlength=len(VOCAB) - 1).double()
+            passed = [
+                node for word in predicted(batch, architecture) for node, _ in slow.huffman_ways(COUNTS.tolist())[word]
+            ]
+            count = torch.bincount(torch.tensor(passed), minlength=len(VOCAB) - 1).double()
         scaled = dense(model, name)
         expected = [plain[name] * -0.5 / (1 + (count - 1).clamp(min=0) * 0.5 * 0.2 * k).unsqueeze(1) for k in curvatures]
         assert any(torch.allclose(scaled, one, rtol=1e-5, atol=1e-9) for one in expected)

@@ -1,0 +1,54 @@
+"""The hierarchical softmax's own kernels beside loops; its gradients stand beside a scalar twin in test_word2vec.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from training.determinism import portable
+from word2vec.model import windows
+from word2vec.model.hierarchical import products, scores, summed_products
+from word2vec.model.windows import bags
+
+
+def ragged(generator: np.random.Generator, bags: int, most: int, rows: int) -> tuple[Tensor, Tensor]:
+    """Where each of so many bags begins, and the rows that are in them, in any order and some twice."""
+    begin = torch.from_numpy(np.append(0, generator.integers(0, most + 1, bags).cumsum())).int()
+    return begin, torch.from_numpy(generator.integers(0, rows, int(begin[-1]))).int()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.integers(1, 9), st.integers(0, 9), st.integers(1, 30))
+def test_scores_are_those_of_the_pairs_that_are_asked_for(seed: int, positions: int, most: int, nodes: int) -> None:
+    generator = np.random.default_rng(seed)
+    begin, column = ragged(generator, positions, most, nodes)
+    h, u = (torch.from_numpy(generator.normal(size=(n, 5))) for n in (positions, nodes))
+    position = torch.repeat_interleave(begin.diff())
+    torch.testing.assert_close(scores(h, u, begin, column), (h[position] * u[column]).sum(1))
+
+
+@pytest.mark.parametrize("portably", [False, True])
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.integers(1, 9), st.integers(0, 9), st.integers(1, 30))
+def test_bags_are_weighted_sums(portably: bool, seed: int, count: int, most: int, rows: int) -> None:
+    generator = np.random.default_rng(seed)
+    begin, at = ragged(generator, count, most, rows)
+    table, weights = (torch.from_numpy(generator.normal(size=size)) for size in ((rows, 5), len(at)))
+    expected = torch.zeros(count, 5, dtype=torch.float64)
+    expected.index_add_(0, torch.repeat_interleave(begin.diff()), table[at] * weights.unsqueeze(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(portable, "is_set", lambda: portably)
+        patch.setattr(windows, "SLICE", 4)
+        torch.testing.assert_close(bags(table, at, begin, weights), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 130])
+def test_products_in_blocks_are_whole_ones(rows: int) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    a, b, c = (torch.randn(*size, generator=generator, dtype=torch.float64) for size in ((rows, 3), (3, 5), (rows, 5)))
+    torch.testing.assert_close(products(a, b), a @ b)
+    torch.testing.assert_close(summed_products(a, c), a.t() @ c)
