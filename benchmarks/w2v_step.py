@@ -1,6 +1,7 @@
-"""A step of train-w2v (negative sampling) beside its floor: what it cannot do without.
+"""A step of train-w2v (negative sampling or hierarchical softmax) beside its floor: what it cannot do without.
 
-That is the products, the sums over windows, the gathers and the row updates.
+That is the products, the sums over windows, the gathers and the row updates; with hierarchical softmax the visits to nodes,
+too. What is not in it is to find out which rows these are.
 
 Each part is timed by itself on tensors of the step's shapes; the whole step is timed in its own order, with real batches.
 
@@ -26,9 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from training.config import TrainConfig
 from training.determinism.flags import determinism
 from word2vec.config import Word2VecConfig
-from word2vec.model import negative, windows
+from word2vec.model import hierarchical, negative, windows
+from word2vec.model.huffman import HuffmanTree
 from word2vec.model.word2vec import RowSGD, Word2Vec
-from word2vec.text.batches import TextBatches
+from word2vec.text.batches import Batch, TextBatches
 from word2vec.text.corpus import encode
 from word2vec.text.tokenize import TextRule
 
@@ -64,7 +66,7 @@ def main() -> None:
                 times.append(end - begin)
             read += batch.read
         whole = {name: 1e3 * statistics.median(times) for name, times in parts.items()}
-        least = floor(model, batch.words)
+        least = floor(model, batch.words) if model.tree is None else hierarchical_floor(model, model.tree, batch)
     print(f"{config.architecture}, {config.dim}-d, {len(batch.words)} places, {read / arguments.steps:.0f} raw words a step")
     print("step, ms:", ", ".join(f"{name} {ms:.2f}" for name, ms in whole.items()), f"= {sum(whole.values()):.2f}")
     print("floor, ms:", ", ".join(f"{name} {ms:.2f}" for name, ms in least.items()), f"= {sum(least.values()):.2f}")
@@ -105,6 +107,46 @@ def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:
 
     timings = {"products": products, "sums over windows": sums, "gathers": gathers, "row updates": updates}
     return {name: timed(work) for name, work in timings.items()}
+
+
+def hierarchical_floor(model: Word2Vec, tree: HuffmanTree, batch: Batch) -> dict[str, float]:
+    """ms of a batch's products, visits, sums over windows, gathers and row updates alone."""
+    config, words, window = model.config, batch.words, model.config.window
+    inside = model.masks.index_select(0, windows.mask_rows(batch.left, batch.right, window))
+    skipgram, by = config.architecture == "skipgram", windows.turned(inside)
+    entries = hierarchical.entries_of(tree, words, (by if skipgram else inside).amax(1))
+    visits = hierarchical.window_visits(entries, inside, by) if skipgram else hierarchical.own_visits(entries)
+    column = entries.column if visits.entry is None else entries.column.index_select(0, visits.entry)
+    h, top = windows.margined(model.input, words, window), model.output.index_select(0, tree.top)
+    own, below = h[window:-window], model.output.index_select(0, entries.nodes)
+    places = windows.around(torch.arange(len(h), dtype=torch.int32), window).contiguous()
+    score, weights = hierarchical.products(own, top.t()), torch.ones(len(column))
+    inputs, outputs = torch.zeros_like(model.input), torch.zeros_like(model.output)
+
+    def products() -> None:
+        hierarchical.products(own, top.t())
+        hierarchical.products(score, top)
+        hierarchical.summed_products(score, own)
+
+    def of_visits() -> None:
+        hierarchical.scores(own, below, visits.begin, column)
+        windows.bags(below, column, visits.begin, weights)
+        windows.bags(own, visits.position, visits.node_begin, weights)
+
+    def sums() -> None:
+        windows.weighted_sum(h, places, inside)
+        windows.weighted_sum(h, places, inside)
+
+    def gathers() -> None:
+        model.input.index_select(0, words)
+        model.output.index_select(0, entries.nodes)
+
+    def updates() -> None:
+        inputs.scatter_add_(0, words.unsqueeze(1).expand_as(own), own)
+        outputs.scatter_add_(0, entries.nodes.long().unsqueeze(1).expand_as(below), below)
+
+    timings = {"products": products, "visits": of_visits, "gathers": gathers, "row updates": updates}
+    return {name: timed(work) for name, work in (timings if skipgram else timings | {"sums over windows": sums}).items()}
 
 
 def timed(work: Callable[[], None], times: int = 100) -> float:

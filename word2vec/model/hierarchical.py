@@ -102,9 +102,7 @@ def cbow(h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, counted: Te
     """Each hidden vector predicts its position's word: ``h`` (P, d), ``words`` (P,), ``counted`` (P,) 1, or 0 for none."""
     passes = tree.turns.index_select(0, tree.exit.index_select(0, words)).mul_(counted.unsqueeze(1))
     entries = entries_of(tree, words, counted)
-    node_begin = pad(entries.seen.cumsum(0), (1, 0)).int()
-    visits = Visits(entries.begin, None, node_begin, entries.position.int(), entries.order)
-    return predict(h, table, tree, words, counted, counted, passes, entries, visits, columns)
+    return predict(h, table, tree, words, counted, counted, passes, entries, own_visits(entries), columns)
 
 
 def predict(
@@ -194,6 +192,12 @@ def window_visits(entries: Entries, inside: Tensor, by: Tensor) -> Visits:
     ends = pad(visitors.cumsum(0, dtype=torch.int32), (1, 0))
     node_begin = ends.index_select(0, pad(entries.seen.cumsum(0), (1, 0)))
     return Visits(begin[::2].contiguous(), runs(bounds[:, 0], lengths), node_begin, position.int().index_select(0, pair), at)
+
+
+def own_visits(entries: Entries) -> Visits:
+    """Those of each position to its own word."""
+    node_begin = pad(entries.seen.cumsum(0), (1, 0)).int()
+    return Visits(entries.begin, None, node_begin, entries.position.int(), entries.order)
 
 
 def products(rows: Tensor, table: Tensor) -> Tensor:
