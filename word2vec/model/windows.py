@@ -13,7 +13,7 @@ from torch.nn.functional import embedding_bag, pad
 
 from training.determinism import portable
 
-SLICE = 1 << 14
+SLICE = 1 << 11
 
 
 def masks(window: int) -> Tensor:
