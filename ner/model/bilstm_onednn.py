@@ -8,10 +8,10 @@ reverse direction has each sentence written backwards in its place.
 Bits: oneDNN's code for AVX-512 gives a row's states the same bits in whatever company (of at least two rows), at any step
 and with any number of threads. Its code for AVX2 does so in one thread, and where the numbers of rows and of all places
 (T·M) are such as sentence_rows.arrange makes them for it: others leave rows over that are rounded in another way. There
-the two directions are two jobs of one thread each. With more than 256 units it also rounds otherwise where nothing is
-kept for the backward pass, so that is always asked for. Gradients by the code for AVX-512 were the same with 1 to 6
-threads, and others with 8 and 16: runs with ``any_threads`` compute in one (training/determinism/any_threads.py); by that
-for AVX2 they are the same with any number.
+the two directions are two jobs of one thread each. For some sizes it rounds otherwise where nothing is kept for the
+backward pass, so that is always asked for. Gradients by the code for AVX-512 were the same with 1 to 6 threads, and
+others with 8 and 16: runs with ``any_threads`` compute in one (training/determinism/any_threads.py); by that for AVX2
+they are the same with any number.
 
 Shapes: N tokens, T steps, M rows, D inputs, H hidden units.
 """
