@@ -39,6 +39,7 @@ SLOW = {
         "commands/test_choices.py",
         "ner/seeds/test_groups.py",
         "ner/start/test_going_on.py",
+        "ner/suspects/test_suspects.py",
         "ner/test_train_tagger.py",
         "ner/test_watching.py",
         "ner/test_whole_tagger.py",
@@ -46,6 +47,7 @@ SLOW = {
         "training/determinism/test_levels.py::test_a_tagger_trained_with_any_threads",
         "training/data/test_loaders.py::test_taken_up_at_any_batch_it_goes_on_with_the_same_bits",
         "word2vec/test_train.py",
+        "word2vec/vectors/test_stability.py",
     ],
     "leaves a training everywhere, or stops, kills, breaks or changes real runs": [
         "proof",

@@ -51,6 +51,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ner.seeds", "ner.start"),
     ("ner.task",),
     ("ner.train", "ner.predict"),
+    ("ner.suspects",),
     ("ner",),
     ("ner.commands",),
     ("cli",),

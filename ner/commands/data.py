@@ -1,4 +1,4 @@
-"""``data check``, ``data repair`` and ``data convert``."""
+"""``data check``, ``data repair`` and ``data convert``, and with them the other commands about labeled files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from ner.commands.columns import columns
 from ner.commands.spans import spans
+from ner.commands.suspects import suspects
 from training.commands.help import Group
 from training.commands.terminal import LongJob, echo, styled, warn
 from training.visible import to_json
@@ -115,3 +116,6 @@ def convert(
 
     asked, rules = Columns.asked(word_column, tag_column), SpanRules(misaligned, overlapping)
     click.echo(convert_file(source, target, form, scheme=scheme, columns=asked, rules=rules).to_text())
+
+
+data.add_command(suspects)

@@ -38,6 +38,11 @@ def page(found: Evaluation, title: str, facts: Mapping[str, str]) -> str:
         *(_sentence(found.sentences[i], found.judged[i], i, colors) for i in shown),
         "<p id=none hidden>No sentence fits.</p></section>",
     ]
+    return document(title, body)
+
+
+def document(title: str, body: Sequence[str]) -> str:
+    """A page around ``body``, with the style and the script of reports in it."""
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width, initial-scale=1"><meta name=color-scheme content="light dark">\n'
@@ -130,36 +135,49 @@ def _confusion(found: Evaluation, table: Table) -> str:
 
 
 def _filters(found: Evaluation) -> str:
-    """Buttons that the script makes work; without it they stay hidden, and every sentence is shown."""
     n = {kind: sum(any(m.kind == kind for m in each.mistakes) for each in found.judged) for kind in KINDS}
     n[RIGHT] = sum(not each.mistakes for each in found.judged)
+    return filters(n, found.types)
+
+
+def filters(n: Mapping[str, int], types: Sequence[str]) -> str:
+    """Buttons that the script makes work; without it they stay hidden, and every sentence is shown.
+
+    ``n``: of each kind of error how many sentences have one.
+    """
     meaning = {**MEANING, RIGHT: "no error"}
     kinds = "".join(
         f"<button type=button class='kind {kind}' data-kind={kind} aria-pressed=true "
         f"title='{meaning[kind]}; double click: these alone'>{kind} <small>{count:,}</small></button>"
         for kind, count in n.items()
     )
-    types = "".join(f"<option>{escape(name)}</option>" for name in found.types)
+    offered = "".join(f"<option>{escape(name)}</option>" for name in types)
     return (
         f"<form id=filters hidden><span>show</span>{kinds}"
-        f"<label>type <select id=type><option value=''>any</option>{types}</select></label>"
+        f"<label>type <select id=type><option value=''>any</option>{offered}</select></label>"
         "<label>with <input id=text type=search placeholder='words'></label><output id=count></output></form>"
     )
 
 
 def _sentence(sentence: Sentence, judged: Judged, number: int, colors: Mapping[str, int]) -> str:
-    """A sentence as an article: its place and kinds of error; gold and predicted one above the other where they differ.
+    place = f"{sentence.path}:{sentence.line}" if sentence.path else f"sentence {number + 1}"
+    return sentence_article(sentence, judged, f"<span>{escape(place)}</span>", colors)
+
+
+def sentence_article(
+    sentence: Sentence, judged: Judged, top: str, colors: Mapping[str, int], sides: tuple[str, str] = ("gold", "predicted")
+) -> str:
+    """A sentence as an article: its ``top`` and kinds of error; both ``sides`` one above the other where they differ.
 
     The script reads data-kinds and data-types to show and hide it.
     """
     kinds = sorted({m.kind for m in judged.mistakes}) or [RIGHT]
     types = sorted({span.type for span in (*judged.gold, *judged.predicted)})
-    place = f"{sentence.path}:{sentence.line}" if sentence.path else f"sentence {number + 1}"
     chips = "".join(f"<i class='kind {kind}'>{kind}</i>" for kind in kinds)
-    top = f"<header><span>{escape(place)}</span>{chips}</header>"
+    head = f"<header>{top}{chips}</header>"
     if judged.mistakes:
         wrong = {span: m.kind for m in judged.mistakes for span in (m.gold, m.predicted) if span}
-        lines = [("gold", judged.gold), ("predicted", judged.predicted)]
+        lines = [(sides[0], judged.gold), (sides[1], judged.predicted)]
         text = "".join(
             f"<p><b>{name}</b><span>{_marked(sentence.words, spans, wrong, colors)}</span></p>" for name, spans in lines
         )
@@ -167,7 +185,7 @@ def _sentence(sentence: Sentence, judged: Judged, number: int, colors: Mapping[s
     else:
         text = f"<p><span>{_marked(sentence.words, judged.right, {}, colors)}</span></p>"
     data = f"data-kinds='{' '.join(kinds)}' data-types='{escape('|'.join(types))}'"
-    return f"<article class=sentence {data}>{top}{text}</article>"
+    return f"<article class=sentence {data}>{head}{text}</article>"
 
 
 def _marked(words: Sequence[str], spans: Sequence[Span], wrong: Mapping[Span, str], colors: Mapping[str, int]) -> str:

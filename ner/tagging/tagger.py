@@ -8,6 +8,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import torch
+
 from ner.corpus.conll import Columns
 from ner.corpus.cut import cut_text
 from ner.corpus.scheme import Span
@@ -188,6 +190,40 @@ class TrainedTagger:
             for number, tags, spans in zip(batch.sentences.tolist(), found.tags, found.spans, strict=True):
                 tagged[number] = Tagged(tags, spans, [next(sure) for _ in spans])
         return [_joined(parts) for parts in given.together(tagged)]
+
+    def probabilities(
+        self,
+        words: Sequence[Sequence[str]],
+        numbers: Sequence[int],
+        tags: Sequence[Sequence[str]],
+        ranges: Sequence[Sequence[tuple[int, int]]],
+    ) -> list[list[float]]:
+        """How probable other readings are than the best one.
+
+        Args:
+            words: the sentences, none of more than LONGEST_SENTENCE words.
+            numbers: the number of each sentence's document, as in ``tag``.
+            tags: for each sentence as many tags as words, in the tagger's scheme.
+            ranges: for each sentence (first word, word behind the last) of the readings.
+
+        Returns:
+            For each range the probability that its words have just these tags, and that no entity goes on behind it.
+        """
+        ids = {label: i for i, label in enumerate(self.indexer.labels)}
+        rows: list[list[float]] = [[] for _ in words]
+        for batch, found in self._found(_Pieces(words, numbers)):
+            order, at = batch.sentences.tolist(), 0
+            labels, places = list[int](), list[tuple[int, int]]()
+            for number in order:
+                labels += [ids[tag] for tag in tags[number]]
+                places += [(at + start, at + end) for start, end in ranges[number]]
+                at += len(words[number])
+            starts, ends = torch.tensor(places, dtype=torch.int64, device=self.device).reshape(-1, 2).T
+            read = found._replace(labels=found.labels.new_tensor(labels), starts=starts, ends=ends)
+            sure = iter(self.confidence(read).tolist())
+            for number in order:
+                rows[number] = [next(sure) for _ in ranges[number]]
+        return rows
 
     def entities(self, text: str, threshold: float = 0.0) -> list[Entity]:
         """The entities of raw text.

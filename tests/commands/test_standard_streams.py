@@ -60,6 +60,7 @@ ARGUMENTS = {
     "data check": "data",
     "data repair": "data/train.conll RUN",
     "data convert": "data/train.conll RUN.jsonl",
+    "data suspects": "data/train.conll --folds 2 --config run/config.json --run RUN",
     "diff": "run run",
     "vectors nearest": "vectors.txt Ada",
     "vectors analogy": "vectors.txt Ada Bo Oslo",
