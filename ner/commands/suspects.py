@@ -61,7 +61,7 @@ def suspects(
     if settings:
         config = TaggerConfig.load(inside(Path(settings).parent, Path(settings).name, largest=LARGEST_JSON))
     if vectors:
-        config = replace(config, vectors=vectors)
+        config = replace(config, vectors=vectors, more_vectors=())
     portable.begin(config.portable)
     options = run_settings(RunFlags(None, "", "", False, "plain"), config.progress)
     path = find_splits(file).train if Path(file).is_dir() else Path(file)

@@ -86,7 +86,7 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
     use("data convert", folder / f"{name}.jsonl", folder / f"{name}-brat", "--to", "brat")
     use("data convert", folder / f"{name}-brat", folder / f"{name}-back.conll")
     suspects = folder / f"{name}-suspects"
-    use("data suspects", data, "--folds", "2", "--config", tagger / "config.json", "--vectors", "none", "--run", suspects)
+    use("data suspects", data, "--folds", "2", "--config", group / "config.json", "--vectors", "none", "--run", suspects)
     assert (suspects / "suspects.html").is_file()
     use("vectors nearest", vectors, "Ada")
     use("vectors analogy", vectors, "Ada", "Bo", "Oslo")
