@@ -28,7 +28,7 @@ from training.visible import shortened
 from word2vec.text.tokenize import Token, is_separator
 
 SPAN_KEYS = ("label", "labels", "spans", "entities", "ents", "annotations")
-_STARTS, _ENDS, _TYPES = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "labels")
+_STARTS, _ENDS, _TYPES = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "labels", "hypertextlabels")
 
 
 class CharSpan(NamedTuple):

@@ -62,6 +62,7 @@ def results(**more: Any) -> list[dict[str, Any]]:
 
 TRIPLES = [list(span) for span in SPANS]
 TOKENS = [{"text": t.text, "start": t.start, "end": t.end, "id": i} for i, t in enumerate(tokenize(TEXT))]
+WORDS = [token.text for token in tokenize(TEXT)]
 FORMS: dict[str, Any] = {
     "doccano": {"id": 1, "text": TEXT, "label": TRIPLES},
     "doccano, labels": {"id": 1, "text": TEXT, "labels": TRIPLES, "meta": {}},
@@ -83,7 +84,14 @@ FORMS: dict[str, Any] = {
     "the text of each": {"text": TEXT, "label": [[a, b, t, TEXT[a:b]] for a, b, t in SPANS]},
     "a label of the text": {"text": TEXT, "label": "news", "spans": objects(), "labels": ["news", "sport"]},
     "a number of tokens": {"text": TEXT, "spans": objects(), "tokens": 10},
-    "words": {"text": TEXT, "tokens": [t.text for t in tokenize(TEXT)], "spans": objects()},
+    "words": {"text": TEXT, "tokens": WORDS, "spans": objects()},
+    "blank tokens": {"text": TEXT, "tokens": [*TOKENS[:6], {"text": " ", "start": 24, "end": 25}, *TOKENS[6:]],
+                     "spans": objects()},
+    "words and blanks": {"text": TEXT, "tokens": [*WORDS[:6], " ", *WORDS[6:], ""], "spans": objects()},
+    "Label Studio, hypertext": {"data": {"text": TEXT}, "annotations": [{"result": [
+        {"type": "hypertextlabels", "value": {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": a,
+                                              "globalOffsets": {"start": a, "end": b}, "hypertextlabels": [kind]}}
+        for a, b, kind in SPANS]}]},
     "unsorted": {"text": TEXT, "spans": objects()[::-1]},
     "blanks at the ends": {"text": TEXT, "label": [[0, 11, "PER"], [18, 23, "LOC"], [32, 35, "PER"]]},
 }  # fmt: skip
