@@ -15,6 +15,7 @@ from ner.corpus.conll import Sentence, number_words, write_conll
 from ner.corpus.dataset import Dataset, read_dataset, split_paths
 from ner.corpus.labeled import files_of
 from ner.corpus.scheme import allowed_transitions, doubtful_types
+from ner.explain import NO_VECTORS, Trained, explain, none_has_a_vector
 from ner.inputs.batches import Encoded, RehearsedBatches, SentenceBatches
 from ner.inputs.encode import encode_labeled, word_counts
 from ner.inputs.indexer import FIRST, Indexer
@@ -47,7 +48,7 @@ from training.loop.model_summary import ModelSummary
 from training.loop.tables import results_table
 from training.loop.trainer import Trainer
 from training.run.experiment import Experiment, RunOptions, already_finished, open_run
-from training.run.folder import check_beside, newest_finished
+from training.run.folder import METRICS, check_beside, newest_finished, read_jsonl
 from training.run.inputs import Inputs
 from training.run.places import placed
 from training.visible import counted
@@ -117,8 +118,8 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     if vectors and config.unseen_vectors:
         others = (word for sentence in dataset.valid + dataset.test for word in sentence.words)
         task.model.words.attach(unseen.add(indexer, vectors, others))
-    if vectors and not coverage.exact + coverage.other_form:
-        options.tell("vectors: they have no word of the training data: random ones are trained; are they of its language?")
+    if vectors and none_has_a_vector(coverage):
+        options.tell(NO_VECTORS)
     # A rare word of the training data may be among the unseen ones: in training it stays unknown.
     train = encode_labeled(lesson.train, indexer, config)
     task.sentences = lesson.train
@@ -141,7 +142,9 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
             tests |= {"old test": old.test} if old else {}
             now = _saved(run, config, task, indexer, vectors)
             results |= _show_forgetting(run, start, now, tests, trainer.global_step)
-        _finish(run, trainer.global_step, config, task, dataset, indexer, results, vectors)
+        lines = read_jsonl(run.run.path / METRICS)
+        seen = Trained(config, dataset, coverage if vectors else None, trainer.global_step, lines, None)
+        _finish(run, seen, task, indexer, results, vectors)
     return run.run.path
 
 
@@ -347,18 +350,12 @@ def _calibrate(run: Experiment, config: TaggerConfig, task: TaggerTask, valid: E
 
 
 def _finish(
-    run: Experiment,
-    step: int,
-    config: TaggerConfig,
-    task: TaggerTask,
-    dataset: Dataset,
-    indexer: Indexer,
-    results: dict[str, float],
-    vectors: Views | None,
+    run: Experiment, seen: Trained, task: TaggerTask, indexer: Indexer, results: dict[str, float], vectors: Views | None
 ) -> None:
     """Report, predictions, TensorBoard's pages, and the manifest last. Where nothing was tested, there is no report."""
+    config, dataset, step = seen.config, seen.dataset, seen.steps
     tested = _tested(task, dataset)
-    found = _report(run, tested, step, config, task, dataset, indexer, vectors) if tested else None
+    found = _report(run, tested, seen, task, indexer, vectors) if tested else None
     _show_words(run, task, indexer, step)
     shown = {name: value for name, value in results.items() if name in ("best_val_f1", "test_f1", "test_loss")}
     run.run.board.hyperparameters(config.to_dict(), shown, step, MAIN)
@@ -369,33 +366,30 @@ def _finish(
         run.run.manifest[ERRORS] = error_counts(found)
     sealed = run.run.finish(digest, results)
     run.options.tell(full_text(found, worst=3) if found else "test: not run (limit_test_batches is 0), so no report")
+    for line in explain(dataclasses.replace(seen, found=found)):
+        run.options.tell(f"warning: {line}")
     run.options.tell(f"weights: SHA-256 {digest}")
     run.options.tell(f"seal: SHA-256 {sealed}")
 
 
 def _report(
-    run: Experiment,
-    tested: list[int],
-    step: int,
-    config: TaggerConfig,
-    task: TaggerTask,
-    dataset: Dataset,
-    indexer: Indexer,
-    vectors: Views | None,
+    run: Experiment, tested: list[int], seen: Trained, task: TaggerTask, indexer: Indexer, vectors: Views | None
 ) -> Evaluation:
     """The test's predictions, its report, and TensorBoard's pages of both."""
+    config, dataset, step = seen.config, seen.dataset, seen.steps
     predicted = [indexer.decode(task.predicted[i]) for i in tested]
     # The report says where a sentence stands: as the settings name the file, from wherever it was read.
     file = Path(config.test) if config.train else Path(config.data) / dataset.paths.test.name
     folder = file if dataset.paths.test.is_dir() else file.parent
     sentences = [dataclasses.replace(s, path=str(folder / Path(s.path).name)) for s in map(dataset.test.__getitem__, tested)]
-    seen = set(indexer.words)
+    trained = set(indexer.words)
     found = evaluation(
-        sentences, predicted, config.scheme, lambda word: indexer.rule.word(word) in seen, vector_test(vectors)
+        sentences, predicted, config.scheme, lambda word: indexer.rule.word(word) in trained, vector_test(vectors)
     )
     plain = [Sentence(s.words, s.tags, separator="\t") for s in sentences]
     write_conll(run.run.path / "predictions.conll", plain, predicted)
-    write_test_report(run.run, found, step)
+    notes = [NO_VECTORS] if none_has_a_vector(seen.coverage) else []
+    write_test_report(run.run, found, step, [*notes, *explain(dataclasses.replace(seen, found=found))])
     show_precision_recall(run.run, sentences, [task.type_probabilities[i] for i in tested], task.types, step)
     return found
 

@@ -38,6 +38,7 @@ SLOW = {
     "trains again and again, from files to a run's folder": [
         "commands/test_choices.py",
         "ner/seeds/test_groups.py",
+        "ner/test_explain.py::test_a_run_says*",
         "ner/start/test_going_on.py",
         "ner/suspects/test_suspects.py",
         "ner/test_train_tagger.py",

@@ -49,7 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ner.scoring",),
     ("ner.tagging",),
     ("ner.seeds", "ner.start"),
-    ("ner.task",),
+    ("ner.task", "ner.explain"),
     ("ner.train", "ner.predict"),
     ("ner.suspects",),
     ("ner",),

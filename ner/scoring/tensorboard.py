@@ -15,17 +15,20 @@ from training.files import atomic_write
 from training.run.folder import Run
 
 
-def full_text(found: Evaluation, worst: int = WORST) -> str:
-    """seqeval's own strict report, and then all of ours."""
-    return f"seqeval's report, strict\n\n{found.scores.to_text()}\n\n{found.to_text(worst)}"
+def full_text(found: Evaluation, worst: int = WORST, notes: Sequence[str] = ()) -> str:
+    """What looks wrong with the run, if anything does; seqeval's own strict report; and then all of ours."""
+    wrong = "".join(f"warning: {line}\n" for line in notes) + ("\n" if notes else "")
+    return f"{wrong}seqeval's report, strict\n\n{found.scores.to_text()}\n\n{found.to_text(worst)}"
 
 
-def write_test_report(run: Run, found: Evaluation, step: int) -> None:
+def write_test_report(run: Run, found: Evaluation, step: int, notes: Sequence[str] = ()) -> None:
     """test_report.txt and test_report.html, and each table on TensorBoard's text page.
 
-    The run's place and the data's are left out, so that the same run elsewhere gives the same bytes.
+    The run's place and the data's are left out, so that the same run elsewhere gives the same bytes. ``notes``: what looks
+    wrong with the run.
     """
-    files = {"test_report.txt": full_text(found), "test_report.html": page(found, "Test report", {})}
+    facts = {"Warning" if number == 1 else f"Warning {number}": line for number, line in enumerate(notes, 1)}
+    files = {"test_report.txt": full_text(found, notes=notes), "test_report.html": page(found, "Test report", facts)}
     for name, content in files.items():
         atomic_write(run.path / name, content)
     for name, table in found.tables().items():
