@@ -47,6 +47,7 @@ SLOW = {
         "test_tiny_data.py",
         "training/determinism/test_levels.py::test_a_tagger_trained_with_any_threads",
         "training/data/test_loaders.py::test_taken_up_at_any_batch_it_goes_on_with_the_same_bits",
+        "word2vec/test_start.py",
         "word2vec/test_train.py",
         "word2vec/vectors/test_stability.py",
     ],

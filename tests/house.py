@@ -38,6 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("word2vec.text",),
     ("word2vec.vectors", "word2vec.model"),
     ("word2vec.task", "word2vec.fetch"),
+    ("word2vec.start",),
     ("word2vec.train",),
     ("word2vec",),
     ("word2vec.commands",),

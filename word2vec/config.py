@@ -8,6 +8,8 @@ from training.config import COMMON, DATA, DETERMINISM, MODEL, RUN, TRAINING, Tra
 from training.errors import ConfigError
 
 KIND = "w2v"  # of a run that trains word vectors
+KEPT = "tokenize", "lowercase", "digits", "architecture", "loss", "dim"
+"""What a run's vocabulary and tables were made for: with ``start_from`` these are the start's."""
 LARGEST_BLOCK = 512
 LARGEST_WINDOW = 100
 LARGEST_SIZE = 1 << 16
@@ -47,6 +49,12 @@ class Word2VecConfig(TrainConfig):
     min_count: int = option(2, "Leave out words that occur fewer times than this.", section=DATA, least=1)
     max_vocab: int | None = option(None, "Keep only this many words, the most frequent ones.", section=DATA, least=2)
 
+    start_from: str = option(
+        "",
+        "Go on from the vectors of this finished run, on more text: its words keep theirs to start with, and new ones join.",
+        section=MODEL,
+        no_path=(),
+    )
     architecture: str = option("skipgram", "Model of Mikolov et al. (2013a).", section=MODEL, choices=("skipgram", "cbow"))
     loss: str = option(
         "negative",

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from training import checkpoint
 from training.errors import ConfigError, DataError
 from training.files import inside
+from training.kept_settings import KeptSettings
 from training.leftovers import temporary_folder
 from training.loop.cadence import limit_batches, limits
 from training.loop.callback import Callback
@@ -26,9 +28,11 @@ from training.run.experiment import Experiment, RunOptions, already_finished, op
 from training.run.folder import Run
 from training.run.inputs import DescribedInputs, Inputs
 from training.run.places import placed
+from training.run.seal import MODEL
 from training.visible import counted, one_line
 from word2vec.config import Word2VecConfig
-from word2vec.task import Word2VecTask
+from word2vec.start import VOCAB, Start, carry_over, kept_settings, read_start
+from word2vec.task import TABLES, Word2VecTask
 from word2vec.text.batches import TextBatches
 from word2vec.text.corpus import Corpus, encode
 from word2vec.text.shared import local
@@ -37,7 +41,7 @@ from word2vec.text.vocab import Vocab
 from word2vec.vectors.evaluate import AnalogySet, SimilaritySet, as_metrics, evaluate, read_set
 from word2vec.vectors.vectors import WordVectors
 
-IDS, VOCAB = "corpus.ids", "vocab.tsv"
+IDS = "corpus.ids"
 PROBES, NEIGHBORS = 12, 8
 IN_PROJECTOR = 5000
 LARGEST_KEPT = 2**25  # bytes: a step's tensors are smaller, the tables of a large vocabulary are not
@@ -82,6 +86,9 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
         return finished
     here, options = placed(config, options)
     group = join(config)
+    if config.start_from:
+        kept: KeptSettings = group.first(lambda: kept_settings(here.start_from))
+        config, here = kept.put_into(config), kept.put_into(here)
     with (
         _inputs_read(here, config, options, group) as read,
         open_run("w2v", config, options, read.inputs, weights_apart=config.shards > 1) as run,
@@ -95,6 +102,8 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
         )
         batches = TextBatches(corpus, vocab, config)
         task = Word2VecTask(vocab, config, batches.batches_per_epoch, run.run.path)
+        if config.start_from:
+            carry_over(task, vocab, read.start)
         if group.world > 1:
             shared = task.model.columns.of_rank(0)
             run.options.tell(
@@ -117,6 +126,8 @@ class Read(NamedTuple):
     """Where the encoded text is."""
     text: tuple[Vocab, Corpus] | None = None
     """None where a run is resumed."""
+    start: Start | None = None
+    """None where none is gone on from."""
 
 
 @contextmanager
@@ -130,12 +141,13 @@ def _inputs_read(here: Word2VecConfig, config: Word2VecConfig, options: RunOptio
             inputs = Inputs(
                 {f"corpus {i}": path for i, path in enumerate(here.corpus) if path != "-"}
             )  # before they are read
+            start = read_start(here, inputs, options.tell)
             sets = [_read_set(path, inputs) for path in here.evaluate]
             place = stack.enter_context(_reading_place(options))
-            text = None if options.resume else read_text(here, place, options)
+            text = None if options.resume else read_text(here, place, options, start)
             if text is not None:
                 check_contexts(config, *text)
-            found.append(Read(inputs, sets, place, text))
+            found.append(Read(inputs, sets, place, text, start))
             return inputs.described() if group.world > 1 else {}
 
         described = group.first(read)
@@ -161,8 +173,8 @@ def check_sources(config: Word2VecConfig, options: RunOptions) -> None:
         raise ConfigError(f"run: {options.path} exists already; give --run another folder, or move that one away")
 
 
-def read_text(config: Word2VecConfig, place: Path, options: RunOptions) -> tuple[Vocab, Corpus]:
-    """Read and encode the text into the folder ``place``."""
+def read_text(config: Word2VecConfig, place: Path, options: RunOptions, start: Start | None = None) -> tuple[Vocab, Corpus]:
+    """Read and encode the text into the folder ``place``; the vocabulary has the words of the start, too."""
     progress = options.progress
 
     def show(done: int, total: int) -> None:
@@ -175,6 +187,7 @@ def read_text(config: Word2VecConfig, place: Path, options: RunOptions) -> tuple
         text_rule(config),
         min_count=config.min_count,
         max_vocab=config.max_vocab,
+        known=start.vocab.words if start else (),
         progress=show,
         warn=lambda line: options.tell(one_line(line)),
     )
@@ -218,12 +231,15 @@ def _keep_text(run: Experiment, config: Word2VecConfig, read: Read) -> tuple[Voc
         if text is None:
             if "-" in config.corpus:
                 raise DataError(f"{folder}: the text came from stdin and is not kept there any more; begin a new run")
-            text = read_text(config, folder, run.options)
+            text = read_text(config, folder, run.options, read.start)
         else:
             os.replace(read.place / IDS, ids)
         vocab, corpus = text[0], text[1].moved(ids)
         vocab.save(vocabulary)
         corpus.save()  # last: what it describes is there
+    if read.start is not None:
+        manifest["start"] = read.start.facts()
+        run.options.tell(f"start: {len(vocab) - len(read.start.vocab):,} words are new")
     manifest["text"] = {"words": corpus.read, "ids_sha256": corpus.sha256, "vocabulary": len(vocab)}
     run.run.write_manifest()
     return vocab, corpus
@@ -269,13 +285,14 @@ def _finish(
     run: Experiment, config: Word2VecConfig, task: Word2VecTask, vocab: Vocab, corpus: Corpus, trainer: Trainer
 ) -> None:
     """Write the vectors, fill TensorBoard's projector, and the manifest last; then the encoded text may go."""
-    folder, group, whole = run.run.path, task.model.columns.group, task.tables("input")
+    folder, group, whole = run.run.path, task.model.columns.group, task.tables(*TABLES)
 
     def write() -> None:
         matrix = whole["input"]
         vectors = WordVectors(list(vocab), matrix, text_rule(config))
         for name, form in (("vectors.txt", "text"), ("vectors.bin", "binary")):
             vectors.save(folder / name, form)
+        checkpoint.save(folder / MODEL, {"weights": {f"model.{name}": table for name, table in whole.items()}})
         run.run.board.embedding("words", matrix[:IN_PROJECTOR], vocab.words[:IN_PROJECTOR], trainer.global_step)
 
     group.first(write)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, resumed_config, run_options, run_settings
 from training.visible import one_line
 from word2vec.config import KIND, Word2VecConfig
+
+if TYPE_CHECKING:
+    from training.kept_settings import KeptSettings
 
 # Word vectors are trained without validation, by steps of their own.
 WITHOUT = (
@@ -32,7 +35,8 @@ def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
 
     if seeds.goes_on(KIND, flags, typed):
         return
-    config = make_config(Word2VecConfig, typed, resumed_config(flags, KIND), {})
+    file = resumed_config(flags, KIND)
+    config = make_config(Word2VecConfig, typed, file, {}, None if flags.resume else _kept_settings)
     seeds.check(config)
     portable.begin(config.portable)
     launch.begin(config)
@@ -41,3 +45,10 @@ def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
         seeds.train(KIND, config, flags.path, options)
         return
     options.tell(one_line(f"finished: {train_word2vec(config, options)}"))
+
+
+def _kept_settings(start: str) -> KeptSettings:
+    """The settings that stay as the start has them; what reads them is imported only where there is one."""
+    from word2vec.start import kept_settings
+
+    return kept_settings(start)

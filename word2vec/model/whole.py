@@ -99,12 +99,25 @@ def deal_out(columns: Columns, tables: Mapping[str, Chunks], whole: Mapping[str,
         size = len(chunks[0])
         if shapes[name] != (size, columns.dim):
             raise RuntimeError(f"{name}: expected a table of the shape {(size, columns.dim)}, got {shapes[name]}")
-        step = max(1, BLOCK // columns.dim)
-        for begin in range(0, size, step):
-            at = slice(begin, min(size, begin + step))
-            rows = chunks[0].new_empty(at.stop - at.start, columns.dim)
-            if columns.group.writes:
-                rows.copy_(whole[name][at])
-            columns.group.share([rows])
-            for chunk, own in zip(chunks, columns.own, strict=True):
-                chunk.detach()[at] = rows[:, own]
+        deal_rows(columns, chunks, whole.get(name))
+
+
+def deal_rows(columns: Columns, chunks: Chunks, whole: Tensor | None, places: Tensor | None = None) -> None:
+    """Fill rows of each process's chunks of a table from whole rows (r, d) that process 0 has. All processes call it.
+
+    Args:
+        columns: how the table is cut.
+        chunks: the table's, in this process.
+        whole: the rows; they are looked at in process 0 alone.
+        places: int64 (r,), the same in all processes: which rows of the table these are; None for all, in order.
+    """
+    size, step = len(chunks[0]) if places is None else len(places), max(1, BLOCK // columns.dim)
+    for begin in range(0, size, step):
+        at = slice(begin, min(size, begin + step))
+        rows = chunks[0].new_empty(at.stop - at.start, columns.dim)
+        if columns.group.writes:
+            assert whole is not None
+            rows.copy_(whole[at])
+        columns.group.share([rows])
+        for chunk, own in zip(chunks, columns.own, strict=True):
+            chunk.detach()[at if places is None else places[at]] = rows[:, own]

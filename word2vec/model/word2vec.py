@@ -358,13 +358,17 @@ def noise_weights(vocab: Vocab, config: Word2VecConfig) -> Tensor:
     """P(n)/Q(n), float32 (V,): how much likelier a word is as noise than as a word of the subsampled text."""
     read = vocab.keep_probabilities(config.sample) * vocab.counts
     read /= read.cumsum()[-1]
+    read[vocab.counts == 0] = 1.0  # such a word is never noise, and its probability is 0
     return torch.from_numpy((vocab.noise_probabilities(config.noise_exponent) / read).astype("float32"))
 
 
 def huffman_tree(vocab: Vocab, config: Word2VecConfig) -> HuffmanTree:
-    """The tree of the counts; its top is what most words of the subsampled text pass."""
+    """The tree of the counts; its top is what most words of the subsampled text pass.
+
+    Words with the count 0 count as seen once: of zeros the tree would be as deep as there are of them.
+    """
     top = hierarchical.SKIPGRAM_TOP if config.architecture == "skipgram" else hierarchical.CBOW_TOP
-    return HuffmanTree(vocab.counts, vocab.keep_probabilities(config.sample) * vocab.counts, top)
+    return HuffmanTree(vocab.counts.clip(min=1), vocab.keep_probabilities(config.sample) * vocab.counts, top)
 
 
 class RowSGD(Optimizer):

@@ -130,6 +130,7 @@ def encode(
     *,
     min_count: int,
     max_vocab: int | None = None,
+    known: Sequence[str] = (),
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> tuple[Vocab, Corpus]:
@@ -141,6 +142,7 @@ def encode(
         rule: how the text becomes words.
         min_count: words seen fewer times than this are left out.
         max_vocab: keep only this many words, the most frequent ones; None for all.
+        known: words that are in the vocabulary in any case.
         progress: told how many bytes of a source are read, (done, total).
         warn: told in a line where a source may be something else than text.
 
@@ -167,7 +169,7 @@ def encode(
         counts = _number(sources, words, first, progress, warn)
         if not words:
             raise DataError(f"{', '.join(sources)}: expected text, got no word")
-        vocab, place = select(list(words.numbers), counts[1:], min_count, max_vocab)
+        vocab, place = select(list(words.numbers), counts[1:], min_count, max_vocab, known)
         corpus = _renumber(first, Path(target), place, len(vocab), read=int(counts[1:].sum()))
     finally:
         first.unlink(missing_ok=True)

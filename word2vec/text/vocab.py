@@ -24,7 +24,7 @@ class Vocab:
 
     Args:
         words: the most frequent first.
-        counts: how often each of them occurs, int64 (V,), never rising.
+        counts: how often each of them occurs, int64 (V,), never rising; 0 for a word that only a start knows.
 
     Example:
         >>> from word2vec import Vocab
@@ -67,7 +67,7 @@ class Vocab:
         """
         if sample <= 0.0:
             return np.ones(len(self))
-        share = self.counts / self.total
+        share = np.maximum(self.counts, 1) / self.total  # a word that does not occur is as rare as can be
         keep: npt.NDArray[np.float64] = np.sqrt(sample / share) + sample / share
         return np.minimum(keep, 1.0)
 
@@ -78,7 +78,7 @@ class Vocab:
         """
         distinct, place = np.unique(self.counts, return_inverse=True)
         context, power = Context(prec=25), Decimal(repr(exponent))
-        powers = np.array([float(context.power(Decimal(int(count)), power)) for count in distinct])
+        powers = np.array([float(context.power(Decimal(int(count)), power)) if count else 0.0 for count in distinct])
         weights: npt.NDArray[np.float64] = powers[place]
         # A sum by pairs depends on NumPy's vector width; a cumulative one does not.
         return weights / float(np.cumsum(weights)[-1])
@@ -110,17 +110,31 @@ class Vocab:
 
 
 def select(
-    words: Sequence[str], counts: npt.NDArray[np.int64], min_count: int, max_vocab: int | None = None
+    words: Sequence[str],
+    counts: npt.NDArray[np.int64],
+    min_count: int,
+    max_vocab: int | None = None,
+    known: Sequence[str] = (),
 ) -> tuple[Vocab, npt.NDArray[np.int32]]:
     """The vocabulary of a counted corpus, and where each counted word went.
 
     ``words[i]`` was seen ``counts[i]`` times, in any order. Kept are those seen at least ``min_count`` times, of these the
     first ``max_vocab``. The second result maps i to the id in the vocabulary, −1 for a dropped word, shape (len(words),).
-    ConfigError if nothing, or a single word, is left.
+    Words that are ``known`` are kept however often they are seen, before all others; those that are not seen at all come
+    last, with the count 0. ConfigError if nothing, or a single word, is left, or ``max_vocab`` has no room for the known.
     """
-    seen = counts.tolist()
-    order = sorted(np.flatnonzero(counts >= min_count).tolist(), key=lambda i: (-seen[i], words[i]))[:max_vocab]
-    if len(order) < 2:
+    if max_vocab is not None and max_vocab < len(known):
+        raise ConfigError(f"max_vocab: expected at least {len(known)}, the words of the start, got {max_vocab}")
+    seen, old = counts.tolist(), set(known)
+    order = sorted(np.flatnonzero(counts >= min_count).tolist(), key=lambda i: (-seen[i], words[i]))
+    if old:
+        there = [i for i, word in enumerate(words) if word in old]
+        fresh = [i for i in order if words[i] not in old][: None if max_vocab is None else max_vocab - len(old)]
+        order = sorted([*there, *fresh], key=lambda i: (-seen[i], words[i]))
+    else:
+        order = order[:max_vocab]
+    unseen = sorted(old - {words[i] for i in order})
+    if len(order) + len(unseen) < 2:
         most = f"the most frequent is seen {counted(int(counts.max()), 'time')}" if len(counts) else "there is none"
         raise ConfigError(
             f"min_count: expected two words at least that are seen {counted(min_count, 'time')} or more, got {len(order)} "
@@ -128,4 +142,5 @@ def select(
         )
     place = np.full(len(words), -1, dtype=np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
-    return Vocab(tuple(words[i] for i in order), counts[order].astype(np.int64)), place
+    found = np.append(counts[order], np.zeros(len(unseen))).astype(np.int64)
+    return Vocab((*(words[i] for i in order), *unseen), found), place
