@@ -21,6 +21,7 @@ from training.files import LARGEST_JSON, inside
 from training.kept_settings import KeptSettings
 from training.run import seal
 from training.run.folder import read_manifest
+from training.run.groups import is_group
 from training.run.inputs import Inputs
 from word2vec.config import KEPT, KIND, Word2VecConfig
 from word2vec.model.whole import deal_rows
@@ -56,6 +57,8 @@ def kept_settings(folder: str) -> KeptSettings:
     if not path.is_dir():
         got = "a file" if path.exists() else "nothing"
         raise ConfigError(f"start_from: expected the folder of a finished run of train-w2v, got {got}: {path}")
+    if is_group(path):
+        raise ConfigError(f"start_from: expected a run, got a group; give one of its runs, as {path}/seed_0")
     if (kind := read_manifest(path).get("kind")) != KIND:
         raise ConfigError(f"start_from: expected a run of train-w2v, got a run of kind {kind}: {path}")
     config = Word2VecConfig.load(inside(path, seal.CONFIG, largest=LARGEST_JSON))
