@@ -10,10 +10,11 @@ the two must agree. ``time``: a step of 2 to 64 processes on networks of a given
 messages that wait for each other, and what a process computes. ``hosts``: the same for two hosts, which are network
 namespaces here, beside real steps between them; their weights must be those of one process.
 
-The model: a sum of n numbers is sent by slices, one of n/W to each other process, and the sums of the slices again, so
-2·(W − 1)·⌈n/W⌉ numbers; the largest of m bytes, around a ring, 2·(W − 1)·⌈m/W⌉; a message of s bytes (W − 1)·s. Through the
-ring each of the W − 1 steps of a message waits for the one before; slices leave all at once. A message is on its way twice,
-since gloo first hears that the other side is ready.
+The model: processes go in pairs, log2(W) swaps for all to have what all have (training/parallel/swaps.py). A sum of n
+numbers is sent by halves and back, so 2·(W − 1)·⌈n/W⌉ numbers in 2·log2(W) swaps; where it is small, or W is 2, whole, n
+numbers in each of log2(W). A message of s bytes is (W − 1)·s in log2(W) swaps. The largest of m bytes goes around a ring,
+2·(W − 1)·⌈m/W⌉; each of its 2·(W − 1) steps waits for the one before. A message is on its way twice, since gloo first hears
+that the other side is ready.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ from training.config import TrainConfig  # noqa: E402
 from training.loop.callback import Callback  # noqa: E402
 from training.parallel import group as training_group  # noqa: E402
 from training.parallel.group import HEADER, SLOT, join  # noqa: E402
+from training.parallel.swaps import SMALL  # noqa: E402
 
 COUNTED = (2, 4, 8)
 AGREEMENT = 0.03
@@ -90,14 +92,16 @@ def main() -> None:
 
 def sent(exchange: Exchange, world: int) -> tuple[float, float]:
     """Bytes that a process sends for it, and how many times one waits for another to come."""
-    others = world - 1
+    others, swaps = world - 1, world.bit_length() - 1
     if exchange.kind == "message":
         rounds = [SLOT] if exchange.size <= SLOT - HEADER else [SLOT, exchange.size + HEADER]
-        return sum(others * (size + 2 * PREAMBLE) for size in rounds), 2.0 * others * len(rounds)
+        return sum(others * size + swaps * 2 * PREAMBLE for size in rounds), 2.0 * swaps * len(rounds)
     if exchange.kind == "largest":
         return 2 * others * (-(-exchange.size // world) + 2 * PREAMBLE), 4.0 * others
+    if world == 2 or exchange.size <= SMALL:
+        return swaps * (exchange.size + 2 * PREAMBLE), 2.0 * swaps
     width = -(-exchange.size // NUMBER // world) * NUMBER
-    return 2 * others * (width + 2 * PREAMBLE), 2.0 + 2.0 * others
+    return 2 * others * width + 2 * swaps * 2 * PREAMBLE, 4.0 * swaps
 
 
 def rows_bytes(vocab: int, touched: int, dim: int, world: int) -> float:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from training.parallel.group import Group
-from training.parallel.tree import added
 
 R = TypeVar("R")
 
@@ -51,6 +50,13 @@ class ThreadGroup(Group):
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Along the tree."""
         return [added(torch.stack(each)) for each in zip(*self.gather([t.clone() for t in tensors]), strict=True)]
+
+
+def added(parts: Tensor) -> Tensor:
+    """The sum of ``parts`` (n, …) over its first dimension, n a power of two: neighbors first: the tree."""
+    while len(parts) > 1:
+        parts = parts[0::2] + parts[1::2]
+    return parts[0]
 
 
 def in_threads(world: int, shards: int, act: Callable[[Group], R]) -> list[R]:

@@ -23,10 +23,9 @@ from torch.distributed.rendezvous import rendezvous
 
 from training.config import TrainConfig
 from training.errors import ConfigError, SamebitsError
-from training.parallel import launch, loss
+from training.parallel import launch, loss, swaps
 from training.parallel.launch import check_shards
 from training.parallel.pulse import Pulse, connection, is_kept_by_launcher, own_part
-from training.parallel.tree import added
 from training.values import shown
 
 TIMEOUT = timedelta(days=7)
@@ -92,12 +91,11 @@ class Group:
 
     def _exchange(self, message: bytes, size: int) -> list[bytes]:
         framed = len(message).to_bytes(HEADER, "little") + message
-        sent = torch.zeros(size, dtype=torch.uint8)
+        received = torch.zeros(self.world, size, dtype=torch.uint8)
         fits = bytearray(framed[:size])
-        sent[: len(fits)] = torch.frombuffer(fits, dtype=torch.uint8)
-        received = torch.empty(self.world, size, dtype=torch.uint8)
+        received[self.rank, : len(fits)] = torch.frombuffer(fits, dtype=torch.uint8)
         with _exchange():
-            dist.all_gather(list(received.unbind()), sent)
+            swaps.collect(self.rank, self.world, received)
         return [each.numpy().tobytes() for each in received]
 
     def broadcast(self, value: Any) -> Any:
@@ -136,7 +134,7 @@ class Group:
             with _exchange():
                 for each in tensors:
                     whole = each.contiguous()
-                    dist.broadcast(_bytes(whole.view(-1)), src=0)
+                    dist.broadcast(swaps.as_bytes(whole.view(-1)), src=0)
                     if whole is not each:
                         each.copy_(whole)
                 _wait_for_gpu(tensors)
@@ -160,40 +158,21 @@ class Group:
         return tensor
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Of each tensor the sum over the processes, along the tree: each adds up one slice of all, and gets the rest.
+        """Of each tensor the sum over the processes, along the tree.
 
         ``tensors`` have the same shapes and types in each process, and are the sums of their subtrees.
         """
         if self.world == 1:
             return list(tensors)
-        found: list[Tensor | None] = [None] * len(tensors)
+        found = list(tensors)
         for kind in dict.fromkeys((each.dtype, each.device) for each in tensors):
             places = [i for i, each in enumerate(tensors) if (each.dtype, each.device) == kind]
-            flat = self._sum_flat([tensors[i] for i in places])
-            begin = 0
-            for i in places:
-                size = tensors[i].numel()
-                found[i] = flat[begin : begin + size].view(tensors[i].shape)
-                begin += size
-        return [each for each in found if each is not None]
-
-    def _sum_flat(self, tensors: list[Tensor]) -> Tensor:
-        size = sum(each.numel() for each in tensors)
-        width = -(-size // self.world)
-        sent = tensors[0].new_zeros(self.world * width)
-        torch.cat([each.reshape(-1) for each in tensors], out=sent[:size])
-        received = torch.empty_like(sent)
-        with _exchange():
-            dist.all_to_all_single(_bytes(received), _bytes(sent))
-            part = added(received.view(self.world, width)).contiguous()
-            dist.all_gather([_bytes(each) for each in sent.view(self.world, width).unbind()], _bytes(part))
-            _wait_for_gpu([sent])
-        return sent[:size]
-
-
-def _bytes(tensor: Tensor) -> Tensor:
-    """The same memory as bytes, which every backend carries, whatever the type."""
-    return tensor.view(torch.uint8)
+            with _exchange():
+                sums = swaps.added(self.rank, self.world, [tensors[i] for i in places])
+                _wait_for_gpu(sums)
+            for i, each in zip(places, sums, strict=True):
+                found[i] = each
+        return found
 
 
 _pulse: Pulse | None = None

@@ -13,13 +13,6 @@ import torch
 from torch import Tensor
 
 
-def added(parts: Tensor) -> Tensor:
-    """The sum of ``parts`` (n, …) over its first dimension, n a power of two: neighbors first."""
-    while len(parts) > 1:
-        parts = parts[0::2] + parts[1::2]
-    return parts[0]
-
-
 class Tree:
     """Adds up lists of tensors that come one after another, a leaf each; holds as many as the tree is high.
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.parallel.tree import Tree, added
+from tests.meeting import added
+from training.parallel.tree import Tree
 
 
 def leaves(shards: int, seed: int) -> list[list[Tensor | None]]:
