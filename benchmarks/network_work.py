@@ -138,7 +138,7 @@ class Recorder(Callback):
     def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not any(kind == "message" for kind, _ in self._found):
             # in one process nobody asks whether the others' gradients are finite, and whether they are to stop
-            self._found += [("message", dict.fromkeys(WORLDS, 0))] * 2
+            self._found.append(("message", dict.fromkeys(WORLDS, 0)))
         self.steps.append(self._found)
 
     def exchanges(self, world: int) -> list[list[Exchange]]:

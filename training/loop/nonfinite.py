@@ -14,6 +14,7 @@ weights that the batch met. ``Trainer.replay`` runs it again; then the task can 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -38,7 +39,7 @@ def check_gradients(session: Session, optimizer: Optimizer) -> None:
     if finite and session.group.world == 1:
         return
     bad = [] if finite else _bad_gradients(session)
-    if names := in_all(session, bad):
+    if names := in_all(session, bad, session.tell_all):  # stops travel with it: one message a step
         raise NonFiniteError(
             f"{session.progress.where()}: the gradient of {', '.join(names)} is not finite; no step was taken"
         )
@@ -49,11 +50,14 @@ def _bad_gradients(session: Session) -> list[str]:
     return bad or ["a parameter that is not the task's"]
 
 
-def in_all(session: Session, names: list[str]) -> list[str]:
-    """The names found in all processes, where the task has a part of its weights in each; else those found here."""
+def in_all(session: Session, names: list[str], tell: Callable[[Any], list[Any]]) -> list[str]:
+    """The names found in all processes, where the task has a part of its weights in each; else those found here.
+
+    ``tell`` gives what each process has, as ``Group.gather`` does.
+    """
     if session.group.world == 1 or session.task.cuts_batches:
         return names
-    return list(dict.fromkeys(name for told in session.group.gather(names) for name in told))
+    return list(dict.fromkeys(name for told in tell(names) for name in told))
 
 
 def check_weights(session: Session) -> None:
@@ -64,7 +68,7 @@ def check_weights(session: Session) -> None:
     }  # fmt: skip
     for callback in session.callbacks:
         found |= callback.weights_to_check()
-    if bad := in_all(session, [name for name, tensor in found.items() if not is_finite(tensor)]):
+    if bad := in_all(session, [name for name, tensor in found.items() if not is_finite(tensor)], session.group.gather):
         raise session.group.shared(
             NonFiniteError(
                 f"{session.progress.where()}: the weights are not finite ({listed(bad, 3)}), so that they are not kept; "

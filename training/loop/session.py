@@ -101,6 +101,8 @@ class Session:
         """How often a task or a callback asked for the loggers."""
         self.watched = 0
         """The batches of the fit whose shards were watched (see training/loop/kept.py)."""
+        self.told = False
+        """Whether, in the batch that is run, the processes have told each other of stops."""
         self._told: set[str] = set()
         self.install(given, loggers, keep_going, checkpoint_dir)
         self.device = choose_device(config.device)
@@ -489,6 +491,7 @@ class Session:
         keeper: Any = self.keep_going
         word = keeper.word() if hasattr(keeper, "word") else None
         told = self.group.gather((value, word))
+        self.told = True
         if word is not None:
             keeper.hear([each for _, each in told])
         return [each for each, _ in told]

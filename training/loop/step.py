@@ -41,6 +41,7 @@ def configure_optimizers(session: Session) -> None:
 
 def take_step(session: Session, batch: Any, batch_idx: int) -> Any:
     """The batch's step. Returns its outputs, for the hooks."""
+    session.told = False
     if session.automatic:
         outputs = automatic_step(session, batch, batch_idx)
         if not outputs and session.progress.total_batches == 0:  # where a return was forgotten, it shows in the first batch
@@ -49,8 +50,8 @@ def take_step(session: Session, batch: Any, batch_idx: int) -> Any:
         outputs = Turns(session, batch, batch_idx, lambda part: manual_step(session, part, batch_idx)).run()
     else:
         outputs = manual_step(session, batch, batch_idx)
-    if session.group.world > 1 and not session.task.cuts_batches:
-        session.tell_all(None)  # stops that were asked for: of batches that are cut, the shards tell
+    if session.group.world > 1 and not session.told:
+        session.tell_all(None)  # stops that were asked for; mostly they went with what else had to be told
     return outputs
 
 
