@@ -20,6 +20,7 @@ from training import checkpoint
 from training.digest import weights_sha256
 from training.errors import SamebitsError
 from training.loop.callback import Callback
+from training.parallel.group import Group
 from training.run.experiment import RunOptions
 from word2vec import train
 from word2vec.config import Word2VecConfig
@@ -199,6 +200,35 @@ def test_a_gradient_that_is_not_finite_in_one_process_stops_all_before_the_step(
     assert "epoch 0, batch 3, step 3: the gradient of input_3 is not finite; no step was taken" in line
     kept = checkpoint.load(tmp_path / "run" / "checkpoints" / "nonfinite.ckpt")
     assert all(table.isfinite().all() and table.shape == (40, 14) for table in kept["weights"].values())
+
+
+def test_a_step_of_skip_gram_has_one_sum_and_one_message(tmp_path: Path, text: Path) -> None:
+    """Each of them waits for the other processes; stops and what is not finite travel together, lengths with the scores."""
+
+    class Counts(Callback):
+        """How often processes meet in each step."""
+
+        def __init__(self) -> None:
+            self.met: list[str] = []
+            for name in ("gather", "sum"):
+                setattr(Group, name, self.counting(name, getattr(Group, name)))
+
+        def counting(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+            def counted(group: Group, value: Any) -> Any:
+                self.met.append(name)
+                return plain(group, value)
+
+            return counted
+
+        def on_train_batch_start(self, trainer: Any, task: Any, batch: Any, batch_idx: int) -> None:
+            self.met.clear()
+
+        def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            assert self.met == ["sum", "gather"], self.met
+
+    config = small(text, limit_train_batches=5, max_epochs=1)
+    ended = processes.run(tmp_path, 2, lambda: act(config, tmp_path / "run", Counts())())
+    assert [done.code for done in ended] == [0, 0], ended
 
 
 @pytest.mark.parametrize("apart", [False, True])

@@ -13,6 +13,7 @@ a position; V words; d numbers. Of these a process has chunks of c columns, whic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -185,12 +186,14 @@ class Word2Vec(nn.Module):
         """The gradients come scaled from negative.skipgram, which has fewer numbers to multiply."""
         config, words, window = self.config, batch.words, self.config.window
         u = [windows.margined(chunk, words, window) for chunk in self.chunks("output")]  # shape: (P + 2w, c)
-        square_x, square_u = self._mean_squares(
-            *([chunk[window : window + len(words)] for chunk in each] for each in (x, u))
-        )
+        first = [self._first([chunk[window : window + len(words)] for chunk in each]) for each in (x, u)]
+
+        def scale(*squares: Tensor) -> tuple[Tensor, Tensor]:
+            square_x, square_u = _means(squares, first)
+            return rate(seen, size * square_u), rate(seen, size * square_x)
+
         dx, du, loss = negative.skipgram(
-            x, u, self._places(len(words)), self._inside(batch), self._omega(batch),
-            (rate(seen, size * square_u), rate(seen, size * square_x)),
+            x, u, self._places(len(words)), self._inside(batch), self._omega(batch), _square_sums(first), scale,
             columns=self.columns, negative=config.negative, group=config.noise_words, block=config.block,
         )  # fmt: skip
         return Prediction(dx, TableGradient(words[: batch.n], [chunk[: batch.n] for chunk in du]), loss)
@@ -322,9 +325,12 @@ class Word2Vec(nn.Module):
 
     def _mean_squares(self, *rows: Chunks) -> list[Tensor]:
         """Of each of these the mean squared length of its first rows: scalars."""
-        first = [[chunk[: self._sample] for chunk in each] for each in rows]
-        squares = self.columns.add([chunk.square().sum() for chunk in chunks] for chunks in zip(*first, strict=True))
-        return [square.mul_(1.0 / max(1, len(each[0]))) for square, each in zip(squares, first, strict=True)]
+        first = [self._first(each) for each in rows]
+        return _means(self.columns.add(_square_sums(first)), first)
+
+    def _first(self, rows: Chunks) -> Chunks:
+        """The first of them, whose lengths stand for all."""
+        return [chunk[: self._sample] for chunk in rows]
 
     def _seen(self, counted: Tensor, rows: Tensor) -> Tensor:
         """How often each of ``rows`` (r,) of a table is among those ``counted``: float32 (r,)."""
@@ -340,6 +346,16 @@ class Word2Vec(nn.Module):
         omega = self.noise_weight.index_select(0, batch.words)
         omega[batch.n :].zero_()
         return omega
+
+
+def _square_sums(rows: Sequence[Chunks]) -> list[list[Tensor]]:
+    """Of each chunk the sum of the squares of each of these."""
+    return [[chunk.square().sum() for chunk in chunks] for chunks in zip(*rows, strict=True)]
+
+
+def _means(squares: Sequence[Tensor], rows: Sequence[Chunks]) -> list[Tensor]:
+    """Of each of these the mean squared length: the sum of the squares over all columns, which is changed, ÷ its rows."""
+    return [square.mul_(1.0 / max(1, len(each[0]))) for square, each in zip(squares, rows, strict=True)]
 
 
 def initial_chunks(size: int, config: Word2VecConfig, columns: Columns) -> Chunks:
