@@ -48,6 +48,7 @@ EXAMPLES = {
 TAGGER = {
     "tagger, lecture": f"train-ner --preset lecture --deterministic {NER} --vectors none --quiet",
     "tagger": f"train-ner --deterministic {NER} --vectors none --quiet",
+    "tagger, portable": f"train-ner --portable {NER} --vectors none --quiet",
     "tagger, conll2003": f"train-ner --preset conll2003 --deterministic {NER} --vectors none --quiet",
 }
 
@@ -71,6 +72,7 @@ def example(words: list[str], shards: int, folder: Path, kill: int = 0) -> None:
 def command(words: list[str], shards: int, folder: Path) -> None:
     """A command that trains; its run is ``folder``/run/version_0."""
     sys.argv = ["cli.py", *words, "--shards", str(shards), "--run", str(folder / "run" / "version_0")]
+    sys.orig_argv = [sys.executable, str(ROOT / "cli.py"), *sys.argv[1:]]  # as which --portable begins anew
     cli.main()
 
 
