@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -242,6 +243,7 @@ def main() -> None:
     if given.worker:
         work(given.worker[0], Path(given.worker[1]), given.seconds)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what burns a core ends, too
     with tempfile.TemporaryDirectory(prefix="samebits-busy-") as made:
         folder = Path(made)
         if "predict" in given.work:
