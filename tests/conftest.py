@@ -39,7 +39,7 @@ SLOW = {
         "commands/test_choices.py",
         "ner/seeds/test_groups.py",
         "ner/test_explain.py::test_a_run_says*",
-        "ner/start/test_going_on.py",
+        "ner/start/test_start_from.py",
         "ner/suspects/test_suspects.py",
         "ner/test_train_tagger.py",
         "ner/test_watching.py",

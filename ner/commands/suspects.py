@@ -13,6 +13,7 @@ from training.commands.help import Command
 from training.commands.options import whole
 from training.commands.start import RunFlags, run_settings
 from training.commands.terminal import LongJob, echo, warn
+from training.errors import ConfigError
 from training.files import LARGEST_JSON, inside
 from training.visible import counted, one_line
 
@@ -27,7 +28,7 @@ ROOT = "runs/suspects"
 @click.argument("file", type=click.Path())
 @click.option("--folds", type=whole(2, 1000), default=5, show_default=True, help="Parts that are held out, one at a time.")
 @click.option(
-    "--preset", type=click.Choice(sorted(PRESETS)), default="default", show_default=True, help="Settings of the taggers."
+    "--preset", type=click.Choice(sorted(PRESETS)), help="Settings of the taggers.  [default: default, without --config]"
 )
 @click.option("--config", "settings", metavar="FILE", help="Read settings of the taggers from a run's config.json.")
 @click.option("--vectors", help="Word vectors, as of train-ner.  [default: as in the settings]")
@@ -36,7 +37,7 @@ ROOT = "runs/suspects"
 def suspects(
     file: str,
     folds: int,
-    preset: str,
+    preset: str | None,
     settings: str | None,
     vectors: str | None,
     folder: str,
@@ -57,7 +58,9 @@ def suspects(
     from ner.train import resolve_vectors
     from training.determinism import portable
 
-    config = TaggerConfig.from_dict(PRESETS[preset], "--preset")
+    if settings and preset:
+        raise ConfigError(f"--preset: expected it or --config, which has all settings, got {preset} and {settings}")
+    config = TaggerConfig.from_dict(PRESETS[preset or "default"], "--preset")
     if settings:
         config = TaggerConfig.load(inside(Path(settings).parent, Path(settings).name, largest=LARGEST_JSON))
     if vectors:

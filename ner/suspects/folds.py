@@ -163,7 +163,8 @@ def begin(
         "format": FORMAT, "data": labeled.path.name, "sha256": labeled.sha256(), "scheme": labeled.scheme,
         "folds": folds, "settings": digest(settings),
     }  # fmt: skip
-    path = Path(folder) if folder else Path(root) / f"{labeled.path.stem}-{digest(described)[:12]}"
+    name = digest(described)
+    path = Path(folder) if folder else Path(root) / f"{labeled.path.stem}-{name[:12]}"
     found_there = _begun(path)
     if found_there is None:
         _write(path, labeled, config, held, unknown, described)

@@ -19,6 +19,7 @@ from training.errors import ConfigError
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
+from training.values import argument
 
 OF_THE_STEP = ("batch", "loss", "gradient_norm")
 GRADIENT = ".grad"
@@ -86,7 +87,9 @@ class Watch(Callback):
     def __init__(
         self, names: Sequence[str], first: int = 1, last: int | None = None, tell: Callable[[Watched], None] | None = None
     ) -> None:
-        self.names, self.first_step, self.last_step = list(dict.fromkeys(names)), first, last
+        self.names = list(dict.fromkeys(names))
+        self.first: int = argument(first, int, "Watch: first", least=1)
+        self.last: int | None = argument(last, int | None, "Watch: last", least=1)
         self.found: list[Watched] = []
         self._tell = tell or self.found.append
         self._places: dict[str, _Place] = {}
@@ -105,9 +108,7 @@ class Watch(Callback):
     def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
         self._forget()
         following = trainer.global_step + 1
-        if (self.last_step is not None and following > self.last_step) or (
-            task.automatic_optimization and following < self.first_step
-        ):
+        if (self.last is not None and following > self.last) or (task.automatic_optimization and following < self.first):
             return
         values: dict[str, Any] = dict.fromkeys(self.names)
         self._values = values
@@ -137,7 +138,7 @@ class Watch(Callback):
     def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         values = self._values
         self._forget()
-        if values is None or trainer.global_step + trainer.accumulating < self.first_step:
+        if values is None or trainer.global_step + trainer.accumulating < self.first:
             return
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if "loss" in values and loss is not None:
@@ -272,7 +273,8 @@ def _summary(tensor: torch.Tensor) -> str:
         tensor = tensor.coalesce().to_dense()
     plain = tensor.detach().cpu()
     head = f"{size(plain)} {str(plain.dtype).removeprefix('torch.')}"
-    bits = f"bits {weights_sha256({'': plain})[:16]}"
+    digest = weights_sha256({"": plain})
+    bits = f"bits {digest[:16]}"
     if plain.numel() <= WHOLE:
         return f"{head}: {', '.join(map(_number, plain.reshape(-1)))}; {bits}"
     wide = plain.to(torch.complex128 if plain.is_complex() else torch.float64)

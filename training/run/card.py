@@ -253,7 +253,8 @@ def _determinism(manifests: Sequence[Described], sections: Sections) -> None:
     for title, found in (("Not kept of it", unkept), ("Gone on with although something had changed", changes)):
         if found:
             lines += ["", f"{title}:", "", *(f"- {cell(line)}" for line in found[:MOST])]
-            lines += [f"- and {len(found) - MOST:,} more"] if len(found) > MOST else []
+            left = len(found) - MOST
+            lines += [f"- and {left:,} more"] if left > 0 else []
     sections.add("determinism", "Determinism", facts, lines, "the level of determinism")
 
 

@@ -26,6 +26,7 @@ from training.callbacks.polyak_averaging import PolyakAveraging
 from training.callbacks.prediction_writer import BasePredictionWriter
 from training.callbacks.progress_bar import ProgressBar
 from training.callbacks.timer import Timer
+from training.callbacks.watch import Watch
 from training.callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
 from training.errors import ConfigError
 from training.loop.callback import Callback
@@ -37,6 +38,7 @@ NEEDED: dict[type[Callback], dict[str, Any]] = {
     LearningRateMonitor: {},
     PolyakAveraging: {"decay": 0.5},
     ProgressBar: {},
+    Watch: {"names": ["layer"]},
     ModelSummary: {},
     Timer: {},
     LambdaCallback: {},
@@ -70,6 +72,8 @@ OUTSIDE: dict[str, tuple[Any, ...]] = {
     "backbone_initial_lr": (-1e-9,),
     "initial_denom_lr": (0, -1.0),
     "rounding": (-1,),
+    "first": (0, -1),
+    "last": (0, -5),
 }
 TAKEN: dict[str, tuple[Any, ...]] = {
     "patience": (0, 1, 100),
@@ -91,6 +95,8 @@ TAKEN: dict[str, tuple[Any, ...]] = {
     "backbone_initial_lr": (None, 1e-5),
     "initial_denom_lr": (1, 10.0),
     "rounding": (0, 12),
+    "first": (1, 400),
+    "last": (None, 1, 420),
 }
 
 
