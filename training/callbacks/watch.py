@@ -59,12 +59,13 @@ class Watch(Callback):
 
     Args:
         names: what to watch.
-        first: the first step, from 1.
-        last: the last step, itself included; None for the end of the fit.
+        first_step: the first step, from 1.
+        last_step: the last step, itself included; None for the end of the fit.
         tell: called with each ``Watched`` once its batch is over; without it they are kept in ``found``.
 
     Raises:
-        ConfigError: when the fit begins, for a name that the task does not have, with the nearest that it has.
+        ConfigError: for steps that are no whole numbers from 1; when the fit begins, for a name that the task does not
+            have, with the nearest that it has.
 
     Example:
         >>> import torch
@@ -77,7 +78,7 @@ class Watch(Callback):
         ...         return self.layer(batch).square().mean()
         ...     def configure_optimizers(self):
         ...         return torch.optim.SGD(self.parameters(), lr=0.1)
-        >>> watch = Watch(["layer", "layer.bias.grad"], first=2, last=3)
+        >>> watch = Watch(["layer", "layer.bias.grad"], first_step=2, last_step=3)
         >>> config = TrainConfig(max_epochs=1, progress=False)
         >>> Trainer(config, callbacks=[watch]).fit(Line(), FixedBatches([torch.ones(4, 1)] * 5))
         >>> [(each.step, tuple(each.values["layer"].shape)) for each in watch.found]
@@ -85,11 +86,15 @@ class Watch(Callback):
     """
 
     def __init__(
-        self, names: Sequence[str], first: int = 1, last: int | None = None, tell: Callable[[Watched], None] | None = None
+        self,
+        names: Sequence[str],
+        first_step: int = 1,
+        last_step: int | None = None,
+        tell: Callable[[Watched], None] | None = None,
     ) -> None:
         self.names = list(dict.fromkeys(names))
-        self.first: int = argument(first, int, "Watch: first", least=1)
-        self.last: int | None = argument(last, int | None, "Watch: last", least=1)
+        self.first_step: int = argument(first_step, int, "Watch: first_step", least=1)
+        self.last_step: int | None = argument(last_step, int | None, "Watch: last_step", least=1)
         self.found: list[Watched] = []
         self._tell = tell or self.found.append
         self._places: dict[str, _Place] = {}
@@ -108,7 +113,9 @@ class Watch(Callback):
     def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
         self._forget()
         following = trainer.global_step + 1
-        if (self.last is not None and following > self.last) or (task.automatic_optimization and following < self.first):
+        if (self.last_step is not None and following > self.last_step) or (
+            task.automatic_optimization and following < self.first_step
+        ):
             return
         values: dict[str, Any] = dict.fromkeys(self.names)
         self._values = values
@@ -138,7 +145,7 @@ class Watch(Callback):
     def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         values = self._values
         self._forget()
-        if values is None or trainer.global_step + trainer.accumulating < self.first:
+        if values is None or trainer.global_step + trainer.accumulating < self.first_step:
             return
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if "loss" in values and loss is not None:

@@ -72,8 +72,8 @@ OUTSIDE: dict[str, tuple[Any, ...]] = {
     "backbone_initial_lr": (-1e-9,),
     "initial_denom_lr": (0, -1.0),
     "rounding": (-1,),
-    "first": (0, -1),
-    "last": (0, -5),
+    "first_step": (0, -1),
+    "last_step": (0, -5),
 }
 TAKEN: dict[str, tuple[Any, ...]] = {
     "patience": (0, 1, 100),
@@ -95,8 +95,8 @@ TAKEN: dict[str, tuple[Any, ...]] = {
     "backbone_initial_lr": (None, 1e-5),
     "initial_denom_lr": (1, 10.0),
     "rounding": (0, 12),
-    "first": (1, 400),
-    "last": (None, 1, 420),
+    "first_step": (1, 400),
+    "last_step": (None, 1, 420),
 }
 
 

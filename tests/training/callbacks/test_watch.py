@@ -140,7 +140,7 @@ def test_all_that_modules_return_has_a_text() -> None:
         def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
             return super().training_step(self.odd(batch)[0], batch_idx)
 
-    watch = Watch(["odd"], last=1)
+    watch = Watch(["odd"], last_step=1)
     fit(Holds(), watch)
     lines = watch.found[0].lines()
     assert len(lines) == 10
