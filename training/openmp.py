@@ -2,8 +2,9 @@
 
 libgomp's threads spin for some milliseconds wherever one waits for another, which is in each of torch's parallel operations.
 That costs nothing where all of them run. Where one does not, since another program has its core, the others burn the time
-that it needs, and what the scheduler would give them later. Threads that sleep are woken on the first core that is free.
-Neither setting is read once OpenMP is there: a program that imports torch first goes on with what it began with.
+that it needs, and what the scheduler would give them later. A thread that sleeps at once is woken late, most of all on a
+virtual machine that is otherwise idle. So they spin for a short time, and then sleep. Neither setting is read once OpenMP is
+there: a program that imports torch first goes on with what it began with.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+SPINS = "1000"
+"""Some microseconds. Measured by benchmarks/busy_machine.py, tagger on two threads: libgomp's own 300,000 lose most of the
+time beside a busy neighbor; 5,000 lose it, too; none at all make a quiet machine three times as slow."""
 COUNT_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def prepare(environment: MutableMapping[str, str] = os.environ, root: Path = Path("/")) -> None:
-    """Let threads that wait sleep, and be no more than a quota's cores. What the user set stays as it is.
+    """Let threads that wait sleep soon, and be no more than a quota's cores. What the user set stays as it is.
 
     Args:
         environment: the variables of this process, which are changed.
         root: the folder that ``proc`` and the control groups are in.
     """
     if not any(name in environment for name in WAIT_SETTINGS):
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        environment["GOMP_SPINCOUNT"] = SPINS
     if not any(name in environment for name in COUNT_SETTINGS) and (found := cores(root)) < affine_cores():
         environment["OMP_NUM_THREADS"] = str(found)
 

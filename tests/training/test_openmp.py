@@ -99,7 +99,7 @@ def test_what_the_user_set_stays_and_the_rest_is_set(users: tuple[str, ...], lim
     environment = {"HOME": "/", **dict.fromkeys(users, "7")}
     before = dict(environment)
     openmp.prepare(environment, machine(tmp_path, "v2", "/", {"/": limit}))
-    ours = {} if {*users} & {*openmp.WAIT_SETTINGS} else {"OMP_WAIT_POLICY": "PASSIVE"}
+    ours = {} if {*users} & {*openmp.WAIT_SETTINGS} else {"GOMP_SPINCOUNT": openmp.SPINS}
     if limit == 1.0 and not {*users} & {*openmp.COUNT_SETTINGS}:
         ours["OMP_NUM_THREADS"] = "1"
     assert environment == before | ours
@@ -123,4 +123,4 @@ def test_whatever_is_imported_first_openmp_gets_them(first: str, users: dict[str
     )
     found = re.search(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
     assert found
-    assert found[1] == users.get("GOMP_SPINCOUNT", "0")
+    assert found[1] == users.get("GOMP_SPINCOUNT", openmp.SPINS)
