@@ -36,7 +36,10 @@ LIBGOMPS = "libgomp's own"
 SETTINGS: dict[str, dict[str, str]] = {
     LIBGOMPS: {"GOMP_SPINCOUNT": "300000"},  # what it takes where nothing is set
     "20000 spins": {"GOMP_SPINCOUNT": "20000"},
+    "5000 spins": {"GOMP_SPINCOUNT": "5000"},
+    "2500 spins": {"GOMP_SPINCOUNT": "2500"},
     "1000 spins": {"GOMP_SPINCOUNT": "1000"},
+    "400 spins": {"GOMP_SPINCOUNT": "400"},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
     "passive, one thread": {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"},
     "as installed": {},

@@ -74,6 +74,20 @@ def test_ends_and_what_is_seen_of_them(tmp_path: Path, what: str, program: str, 
     assert all(re.fullmatch(expected, line) for expected, line in zip(lines, said, strict=True)), said
 
 
+@pytest.mark.parametrize("users", [None, "timeout:7"])
+def test_no_name_server_holds_them_up_unless_the_user_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: str | None
+) -> None:
+    """torch looks up the name behind each address: what it asks by is in the launcher's environment, and in theirs."""
+    for name in launch.RESOLVER:
+        monkeypatch.delenv(name, raising=False)
+        if users is not None:
+            monkeypatch.setenv(name, users)
+    program = f"say(' '.join(os.environ.get(name, 'none') for name in {[*launch.RESOLVER]}))"
+    code, said = ended(tmp_path, begin(tmp_path, program, 2))
+    assert (code, said) == (0, [" ".join(users or value for value in launch.RESOLVER.values())])
+
+
 @pytest.mark.parametrize(("number", "handles", "code"), [
     (signal.SIGTERM, True, 75), (signal.SIGINT, True, 75), (signal.SIGTERM, False, 143), (signal.SIGHUP, False, 129),
 ])  # fmt: skip
