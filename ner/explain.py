@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ner.config import TaggerConfig
-from ner.corpus.conll import Sentence
+from ner.corpus.conll import Sentence, entities_by_type
 from ner.corpus.dataset import Dataset
 from ner.corpus.scheme import to_spans
 from ner.scoring.report import Evaluation
@@ -79,7 +79,7 @@ def _signs(seen: Trained) -> Iterator[tuple[str, list[str]]]:
     if len(losses) > 1 and min(losses[1:]) >= losses[0]:
         said = f"The loss did not fall: it was {losses[0]:.4g} in the first epoch, and {losses[-1]:.4g} in the last"
         yield said, [*_rate(seen), *_settings(seen), *_data(seen)]
-    valid = seen.history("val_f1") if _entities(seen.dataset.valid) else []
+    valid = seen.history("val_f1") if entities_by_type(seen.dataset.valid) else []
     tested = [] if seen.found is None or not any(each.gold for each in seen.found.judged) else [_test_f1(seen.found)]
     scores = {name: found for name, found in (("valid", valid), ("test", tested)) if found}
     highest = max((max(found) for found in scores.values()), default=1.0)
@@ -110,7 +110,7 @@ def _never_predicted(seen: Trained) -> Iterator[tuple[str, list[str]]]:
     never = [kind for kind, count in gold.most_common() if count >= SURE and kind not in predicted]
     if not never:
         return
-    counts = _entities(seen.dataset.train)
+    counts = entities_by_type(seen.dataset.train)
     said = listed([f"{kind or '(no name)'} ({gold[kind]:,} in the test)" for kind in never], 5)
     rare = [f"{kind or '(no name)'} {counts[kind]:,}" for kind in never if counts[kind] < FEW_ENTITIES]
     reasons = [f"the training data has few of its entities: {listed(rare, 5)}"] if rare else []
@@ -120,10 +120,6 @@ def _never_predicted(seen: Trained) -> Iterator[tuple[str, list[str]]]:
 def _still_rises(scores: Sequence[float]) -> bool:
     """Whether a training was ended as it still learned: rare types come last."""
     return len(scores) == 1 or (len(scores) > 1 and scores[-1] >= max(scores[:-1]) + RISES)
-
-
-def _entities(sentences: Sequence[Sentence]) -> Counter[str]:
-    return Counter(span.type for sentence in sentences for span in to_spans(sentence.tags))
 
 
 def _rate(seen: Trained) -> Iterator[str]:
@@ -151,7 +147,7 @@ def _data(seen: Trained) -> Iterator[str]:
     words = len({word for sentence in train for word in sentence.words})
     if words <= 60 and tokens >= 500:
         yield f"the {tokens:,} training words are of only {words} kinds: --word-column is not that of the words"
-    kinds = _entities(train)
+    kinds = entities_by_type(train)
     if len(kinds) > 100 and 2 * len(kinds) > sum(kinds.values()):
         yield f"there are {len(kinds):,} types for {sum(kinds.values()):,} entities: --tag-column is not that of the tags"
     elif sum(kinds.values()) < FEW_ENTITIES:
@@ -174,7 +170,7 @@ def _unlike(seen: Trained) -> Iterator[str]:
     if max(shares) > 2 * min(shares):
         said = " and ".join(f"{100 * share:.1f} % of {name}" for name, share in zip(("train", "valid"), shares, strict=True))
         yield f"entities are labeled otherwise: {said} are words of entities"
-    ours, theirs = _entities(train), _entities(valid)
+    ours, theirs = entities_by_type(train), entities_by_type(valid)
     moved = [kind for kind in theirs if theirs[kind] * ours.total() > 3 * ours[kind] * theirs.total()]
     moved = [kind for kind in moved if theirs[kind] >= SURE and 10 * theirs[kind] >= theirs.total()]
     if moved:

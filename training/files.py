@@ -210,6 +210,20 @@ def atomic_folder(written: Path, target: Path) -> None:
     sync(target.parent)
 
 
+@contextmanager
+def folder_to_be(target: Path) -> Iterator[Path]:
+    """A folder to write into. It becomes ``target`` when the body is done; where that fails, it is gone."""
+    sweep(target.parent)
+    part = part_of(target)
+    try:
+        part.mkdir()
+        with held(part):
+            yield part
+            atomic_folder(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def versions(folder: Path, name: str = "version") -> dict[int, Path]:
     """What is called ``NAME_N`` in ``folder``, by N, the highest first."""
     found = {int(p.name[len(name) + 1 :]): p for p in folder.glob(f"{name}_*") if p.name[len(name) + 1 :].isdecimal()}

@@ -29,7 +29,6 @@ State = tuple[list[torch.Tensor], Any, Twister]
 """torch's states (CUDA's, too), NumPy's and Python's."""
 NUMPY, PYTHON = NumPyGenerator(), PythonGenerator()
 _CUDA = torch.backends.cuda.is_built()
-_manual_seed = torch.default_generator.manual_seed
 
 
 def key_of(seed: int, purpose: str, *counters: int) -> int:
@@ -105,11 +104,8 @@ def set_generators(key: Key) -> None:
 
     torch.manual_seed would take twenty times as long: it looks for other kinds of devices each time.
     """
-    bits, words, row = key
-    _manual_seed(bits)
-    if _CUDA:
-        set_torch(key)
-    for_numpy, for_python = words.pairs[row]
+    set_torch(key)
+    for_numpy, for_python = key.words.pairs[key.row]
     NUMPY.begin(for_numpy)
     PYTHON.begin(for_python)
 

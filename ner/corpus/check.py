@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ner.corpus.alignment import SpanRules
-from ner.corpus.conll import Columns, Sentence, number_words, quoted
+from ner.corpus.conll import Columns, Sentence, entities_by_type, number_words, quoted
 from ner.corpus.findings import LONG, SHOWN, DataCheck, FileCheck, Finding, by_count, finding, text_of
 from ner.corpus.labeled import LABELED, Labeled, files_of, read_labeled
 from ner.corpus.odd_words import oddities
@@ -115,7 +115,7 @@ def _told(stream: Opened, what: str, progress: JobProgress) -> Iterator[bytes]:
 def _describe(path: str | Path, labeled: Labeled) -> FileCheck:
     text = list(text_of(labeled.sentences))
     tags = Counter(tag for sentence in text for tag in sentence.tags)
-    entities = Counter(span.type for sentence in text for span in to_spans(sentence.tags))
+    entities = entities_by_type(text)
     sizes = np.array([len(sentence.words) for sentence in text])
     found = detect(sentence.tags for sentence in text)
     documents = len({each.document for each in text}) if labeled.scheme else len(labeled.sentences) - len(text)

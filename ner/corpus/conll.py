@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from ner.corpus.scheme import check, convert, detect, is_tag, parse_tag, repair
+from ner.corpus.scheme import check, convert, detect, is_tag, parse_tag, repair, to_spans
 from training.errors import ConfigError, DataError
 from training.files import atomic_write
 from training.visible import shortened
@@ -376,6 +377,11 @@ def _form(
 def quoted(fields: Sequence[str]) -> str:
     """The beginning of a row or a sentence, for a message."""
     return repr(shortened(" ".join(fields), 60, "..."))
+
+
+def entities_by_type(sentences: Iterable[Sentence]) -> Counter[str]:
+    """How many entities of each type there are; the tags may be of any scheme."""
+    return Counter(span.type for sentence in sentences for span in to_spans(sentence.tags))
 
 
 def number_words(sentences: Iterable[Sentence]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -20,14 +19,14 @@ from ner.corpus import brat
 from ner.corpus.alignment import SCHEME, SpanNotes, SpanRules, align, errors_of, sentences_of, shown
 from ner.corpus.conll import DOCSTART, Columns, Sentence, format_sentence, iter_conll, to_scheme
 from ner.corpus.cut import joined
-from ner.corpus.labeled import LABELED, brat_records, has_annotations, json_records
+from ner.corpus.labeled import records_or_columns
 from ner.corpus.records import CharSpan, Record, text_and_sentences
 from ner.corpus.scheme import convert, detect, scheme_named, to_spans
 from training.errors import ConfigError, DataError
-from training.files import atomic_folder, atomic_write
+from training.files import atomic_write, folder_to_be
 from training.visible import counted
 from word2vec.text.file_columns import COLUMN_SUFFIXES
-from word2vec.text.file_kinds import BRAT, JSON_LINES, JSON_LIST, JSON_OBJECT, opened
+from word2vec.text.file_kinds import Opened
 from word2vec.text.tokenize import Token
 
 FORMS = ("conll", "jsonl", "brat")
@@ -148,16 +147,11 @@ class _Source(NamedTuple):
 
 def _read(source: str | Path, columns: Columns, notes: SpanNotes) -> _Source:
     """A labeled file of any form."""
-    if brat.is_folder(source) or has_annotations(source):
-        return _Source(list(brat_records(source, notes)))
-    with opened(source, LABELED) as stream:
-        kind = stream.kind
-        if kind.kind in (JSON_LINES, JSON_LIST, JSON_OBJECT):
-            return _Source(list(json_records(stream, str(source), notes)))
-        if kind.kind == BRAT:
-            return _Source(list(brat_records(source, notes)))
-        columns, guessed = columns.seen(kind.layout)
-        sentences = list(iter_conll(stream, str(source), columns=columns, docstart="drop", kind=kind))
+    with records_or_columns(source, notes) as read:
+        if not isinstance(read, Opened):
+            return _Source(list(read))
+        columns, guessed = columns.seen(read.kind.layout)
+        sentences = list(iter_conll(read, str(source), columns=columns, docstart="drop", kind=read.kind))
     found = detect(sentence.tags for sentence in sentences).scheme
     checked, _ = to_scheme(sentences, SCHEME, source=found)
     return _Source(list(_records(checked)), found, guessed)
@@ -276,14 +270,11 @@ def _write_folder(target: Path, records: Sequence[Record]) -> int:
     if alike or not all(map(_NAME.fullmatch, names)) or names != sorted(names):
         width = len(str(len(names)))
         names = [f"{number:0{width}}" for number in range(1, len(names) + 1)]
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".converted-") as folder:
-        made = Path(folder) / "made"
-        made.mkdir()
+    with folder_to_be(target) as made:
         for name, record in zip(names, documents, strict=True):
             text, annotations = _brat(record)
             (made / f"{name}{brat.TEXT_SUFFIX}").write_bytes(text.encode())
             (made / f"{name}{brat.SUFFIX}").write_bytes(annotations.encode())
-        atomic_folder(made, target)
     return sum(len(record.spans) for record in documents)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,22 +117,35 @@ def _read(
     problems: list[str] | None,
     told: Told,
 ) -> Labeled:
-    if brat.is_folder(path) or has_annotations(path):
-        return _labeled(brat_records(path, notes, problems), rules, notes)
-    with opened(path, LABELED) as stream:
-        if stream.kind.kind in (JSON_LINES, JSON_LIST, JSON_OBJECT):
-            return _labeled(json_records(stream, str(path), notes, problems, told), rules, notes)
-        if stream.kind.kind == BRAT:
-            return _labeled(brat_records(path, notes, problems), rules, notes)
-        columns, guessed = columns.seen(stream.kind.layout)
-        lines = told(stream)
-        read = iter_conll(lines, str(path), columns=columns, docstart=docstart, kind=stream.kind, problems=problems)
+    with records_or_columns(path, notes, problems, told) as found:
+        if not isinstance(found, Opened):
+            return _labeled(found, rules, notes)
+        columns, guessed = columns.seen(found.kind.layout)
+        lines = told(found)
+        read = iter_conll(lines, str(path), columns=columns, docstart=docstart, kind=found.kind, problems=problems)
         return Labeled(list(read), None, notes, guessed)
 
 
 def _labeled(records: Iterator[Record], rules: SpanRules, notes: SpanNotes) -> Labeled:
     sentences = [each for record in records for each in sentences_of(record, align(record, rules, notes), notes)]
     return Labeled(sentences, SCHEME, notes)
+
+
+@contextmanager
+def records_or_columns(
+    path: str | Path, notes: SpanNotes, problems: list[str] | None = None, told: Told = _as_it_is
+) -> Iterator[Iterator[Record] | Opened]:
+    """A labeled file, opened: the records of spans of characters, or the lines of columns; its content tells which."""
+    if brat.is_folder(path) or has_annotations(path):
+        yield _brat_records(path, notes, problems)
+        return
+    with opened(path, LABELED) as stream:
+        if stream.kind.kind in (JSON_LINES, JSON_LIST, JSON_OBJECT):
+            yield _json_records(stream, str(path), notes, problems, told)
+        elif stream.kind.kind == BRAT:
+            yield _brat_records(path, notes, problems)
+        else:
+            yield stream
 
 
 def has_annotations(path: str | Path) -> bool:
@@ -146,7 +160,7 @@ def has_annotations(path: str | Path) -> bool:
     return kind.kind not in (JSON_LINES, JSON_LIST, JSON_OBJECT, OTHER) and not (kind.layout and kind.layout.labeled)
 
 
-def brat_records(path: str | Path, notes: SpanNotes, problems: list[str] | None = None) -> Iterator[Record]:
+def _brat_records(path: str | Path, notes: SpanNotes, problems: list[str] | None) -> Iterator[Record]:
     """The records of a pair of BRAT's, or of a folder of them: a document each."""
     texts = [Path(path)]
     if Path(path).is_dir():
@@ -159,9 +173,7 @@ def brat_records(path: str | Path, notes: SpanNotes, problems: list[str] | None 
             _note(error, problems)
 
 
-def json_records(
-    stream: Opened, name: str, notes: SpanNotes, problems: list[str] | None = None, told: Told = _as_it_is
-) -> Iterator[Record]:
+def _json_records(stream: Opened, name: str, notes: SpanNotes, problems: list[str] | None, told: Told) -> Iterator[Record]:
     """The records of JSON lines, a JSON list or a JSON object: a document each."""
     unread: set[int] = set()
 

@@ -92,10 +92,16 @@ def record_of(value: Any, path: str, line: int, document: int) -> Record | str:
 
 
 def _values(value: Any, where: str) -> Mapping[str, Any]:
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
-        return {**value[1], "text": value[0]}
+    value = as_object(value)
     if not isinstance(value, dict):
         raise DataError(f"{where}: expected a JSON object with a text and its spans, got {in_json(value)}")
+    return value
+
+
+def as_object(value: Any) -> Any:
+    """The value; of a pair of a text and its annotations, as spaCy has them, an object with both."""
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
+        return {**value[1], "text": value[0]}
     return value
 
 

@@ -6,8 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ner.corpus.conll import Sentence
-from ner.corpus.scheme import to_spans
+from ner.corpus.conll import Sentence, entities_by_type
 from ner.scoring.errors import KINDS, MEANING
 from ner.scoring.report import Evaluation
 from training.run.card import Described, Sections, by_type, cell, counts, in_all, number
@@ -19,10 +18,7 @@ SPLIT_NAMES = ("train", "valid", "test")
 
 def split_sizes(sentences: Sequence[Sentence]) -> dict[str, Any]:
     """How many sentences and words a split has, and how many entities of each type; for the manifest."""
-    entities: dict[str, int] = {}
-    for sentence in sentences:
-        for span in to_spans(sentence.tags):
-            entities[span.type] = entities.get(span.type, 0) + 1
+    entities = entities_by_type(sentences)
     words = sum(len(sentence.words) for sentence in sentences)
     return {"sentences": len(sentences), "words": words, "entities": dict(sorted(entities.items()))}
 

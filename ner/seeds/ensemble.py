@@ -23,12 +23,12 @@ from training.run.groups import ENSEMBLE, seeds_of
 from training.run.places import looked_for, start_folder
 
 
-def calibrate(folder: Path, tell: Callable[[str], None], device: str = "cpu") -> None:
+def calibrate(folder: Path, tell: Callable[[str], None]) -> None:
     """Fit the temperature of a group whose runs have finished, and write it into its ``ensemble.json``; once."""
     if (folder / ENSEMBLE).exists():
         return
     runs = [folder / f"seed_{seed}" for seed in seeds_of(folder)]
-    tagger = TrainedTagger(grouped([read_run(run) for run in runs], str(folder), 1.0), device)
+    tagger = TrainedTagger(grouped([read_run(run) for run in runs], str(folder), 1.0))
     fitted = _fit(tagger, _valid(runs[0]))
     tell(f"confidence of the group: {fitted}")
     atomic_write(folder / ENSEMBLE, json.dumps(fitted._asdict()) + "\n")

@@ -21,7 +21,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,7 @@ from ner.tagging.bundle_vectors import WITH_VECTORS, load_json, read_vectors, si
 from ner.tagging.load import Saved, is_temperature, read_run
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
-from training.files import atomic_folder, sha256_file, sync
-from training.leftovers import held, part_of, sweep
+from training.files import folder_to_be, sha256_file, sync
 from training.run import card
 from training.run.folder import read_manifest
 from training.visible import encodable
@@ -97,7 +95,7 @@ def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = la
     saved, target = read_run(Path(run), tell), Path(folder)
     saved.model()  # says now if the parts do not fit
     about = card.read_card(Path(run), lambda kind: add, lambda line: None)
-    return new_folder(target, lambda part: _write(part, saved, read_manifest(Path(run)), about))
+    return new_folder(target, lambda part: write_bundle(part, saved, read_manifest(Path(run)), about))
 
 
 def new_folder(target: Path, write: Callable[[Path], None]) -> Path:
@@ -109,24 +107,18 @@ def new_folder(target: Path, write: Callable[[Path], None]) -> Path:
     taken = f"export: {target} exists already; give another folder, or move that one away"
     if target.exists() or target.is_symlink():
         raise ConfigError(taken)
-    part = part_of(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        sweep(target.parent)
-        part.mkdir()
-        with held(part):
+        with folder_to_be(target) as part:
             write(part)
-            atomic_folder(part, target)
     except OSError as error:
         if target.exists():  # somebody else made it meanwhile
             raise ConfigError(taken) from None
         raise ConfigError(f"export: the folder {target} cannot be written ({error.strerror}); give another") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return target
 
 
-def _write(folder: Path, saved: Saved, described: Mapping[str, Any], about: card.Card) -> None:
+def write_bundle(folder: Path, saved: Saved, described: Mapping[str, Any], about: card.Card) -> None:
     _save(folder / card.MARKDOWN, encodable(about.to_markdown()).encode())
     _save(folder / card.JSON, about.to_json().encode())
     _save(folder / "config.json", _json(saved.config.to_dict()))

@@ -18,14 +18,16 @@ from ner.corpus.scheme import allowed_transitions
 from ner.inputs.indexer import Indexer
 from ner.model.ensemble import Ensemble
 from ner.scoring.card import add
-from ner.tagging.bundle import MANIFEST, export, is_bundle, new_folder, read_bundle, read_saved
+from ner.tagging.bundle import MANIFEST, is_bundle, new_folder, read_bundle, read_saved, write_bundle
+from ner.tagging.bundle_vectors import load_json
 from ner.tagging.load import Saved, is_temperature, read_run
 from ner.vectors.views import Views
 from training.errors import DataError
-from training.files import atomic_write, inside, read_json
+from training.files import atomic_write, inside
 from training.run import card
+from training.run.folder import read_manifest
 from training.run.groups import ENSEMBLE, check_group, is_group, read_group, seeds_of
-from training.visible import encodable, shortened
+from training.visible import encodable
 
 FORMAT, VERSION = "samebits-group-bundle", 1
 
@@ -102,10 +104,7 @@ def _temperature(folder: Path, tell: Callable[[str], None]) -> float:
 
 
 def _described(folder: Path) -> dict[str, Any]:
-    try:
-        described = read_json(folder, ENSEMBLE)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / ENSEMBLE}: expected JSON, got {shortened(str(error), 200)}") from None
+    described = load_json(folder / ENSEMBLE)
     if not isinstance(described, dict):
         raise DataError(f"{folder / ENSEMBLE}: expected an object, got other JSON")
     return described
@@ -141,8 +140,10 @@ def export_group(group: str | Path, folder: str | Path, tell: Callable[[str], No
     names = [f"seed_{seed}" for seed in seeds_of(group)]
 
     def write(part: Path) -> None:
-        for name in names:
-            export(group / name, part / name)
+        for name, member in zip(names, saved.members, strict=True):
+            (part / name).mkdir()
+            own = card.read_card(group / name, lambda kind: add, lambda line: None)
+            write_bundle(part / name, member, read_manifest(group / name), own)
         atomic_write(part / card.MARKDOWN, encodable(about.to_markdown()))
         atomic_write(part / card.JSON, about.to_json())
         described = {
@@ -184,4 +185,4 @@ def read_group_bundle(folder: Path) -> SavedGroup:
 
 
 def _digest_of(bundle: Path) -> str:
-    return str(read_json(bundle, MANIFEST)["digest"])
+    return str(load_json(bundle / MANIFEST)["digest"])

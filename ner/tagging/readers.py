@@ -23,7 +23,7 @@ from ner.corpus.conll import Columns, Sentence, iter_conll
 from ner.corpus.cut import cut_paragraph, cut_text, joined, text_tokens
 from ner.corpus.json_lines import is_unicode, one_a_line, parse_json_line, whole_number
 from ner.corpus.layout import KeptLines
-from ner.corpus.records import text_and_sentences
+from ner.corpus.records import as_object, text_and_sentences
 from ner.inputs.document import Numbering
 from training.errors import DataError
 from training.visible import shortened
@@ -203,9 +203,8 @@ def _as_object(line: str) -> str:
         value = json.loads(line, parse_int=whole_number)
     except (ValueError, RecursionError):
         return line  # who reads it says what is wrong
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
-        return json.dumps({**value[1], "text": value[0]}, ensure_ascii=False)
-    return line
+    found = as_object(value)
+    return line if found is value else json.dumps(found, ensure_ascii=False)
 
 
 def _is_record(values: Mapping[str, Any]) -> bool:

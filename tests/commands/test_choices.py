@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner, Result
 
 import cli
-from ner.tagging.bundle import _write
+from ner.tagging.bundle import write_bundle
 from tests.commands.test_cli import ALL
 from tests.conftest import SAMPLE
 from tests.ner.small_tagger import saved
@@ -186,7 +186,7 @@ def test_no_command_with_choices_is_left_out() -> None:
 def furnished(place: Path) -> Path:
     """Beside the data a bundle, and two groups of runs as ``compare`` takes them."""
     (place / "tagger").mkdir()
-    _write(place / "tagger", saved(3), {}, Card("", "ner", (), ()))
+    write_bundle(place / "tagger", saved(3), {}, Card("", "ner", (), ()))
     (place / "few.conll").write_text("Ada B-PER\nwon O\n\nin O\nOslo B-LOC\n\n" * 4, encoding="utf-8")
     (place / "lines.jsonl").write_text('{"text": "Ada flew to Oslo."}\n{"text": "Bo won."}\n', encoding="utf-8")
     for name in ("a", "b"):

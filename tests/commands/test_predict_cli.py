@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from ner.tagging.bundle import MANIFEST, _write
+from ner.tagging.bundle import MANIFEST, write_bundle
 from tests.forked import begin, wait
 from tests.ner.small_tagger import saved
 from training.run.card import Card
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a tagger with random weights."""
     folder = tmp_path_factory.mktemp("bundle")
-    _write(folder, saved(3), {}, Card("", "ner", (), ()))
+    write_bundle(folder, saved(3), {}, Card("", "ner", (), ()))
     assert (folder / MANIFEST).is_file()
     return folder
 

@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 import cli
-from ner.tagging.bundle import _write
+from ner.tagging.bundle import write_bundle
 from tests.forked import CLOSED, Done, begin, run, wait
 from tests.ner.small_tagger import saved
 from training.run.card import Card
@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.txt").write_text("Ada flew to Oslo and Bo won in Rome .\n" * 30)
     (folder / "sets.txt").write_text("Ada Oslo 9\nAda Bo 1\nBo Oslo 3\n")
     (folder / "bundle").mkdir()
-    _write(folder / "bundle", saved(3), {}, Card("", "ner", (), ()))
+    write_bundle(folder / "bundle", saved(3), {}, Card("", "ner", (), ()))
     write_table(folder / "vectors.txt", ["Ada", "Bo", "Oslo", "Rome"], torch.eye(4).numpy())
     words = ["train-ner", "--data", str(folder / "data"), "--run", str(folder / "run"), *TINY.split()]
     done = CliRunner().invoke(cli.main, words)  # in this process: what it imports, forks need not import again

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from training.bar import clock, say
@@ -42,7 +41,7 @@ class ValidationLine(Callback):
 
     def _tell(self, trainer: TrainerView) -> None:
         of = f"/{trainer.config.max_epochs}" if trainer.config.max_epochs > 0 else ""
-        parts = [shown(_main(trainer)), best(trainer), self._time_left(trainer)]
+        parts = [shown(_main(trainer)), _best(trainer), self._time_left(trainer)]
         told = "; ".join(each for each in parts if each)
         say(f"epoch {trainer.current_epoch + 1}{of}, step {trainer.global_step}: {told}")
 
@@ -50,7 +49,7 @@ class ValidationLine(Callback):
         """Until the last epoch's end; an early stop may come before that."""
         done, passed = _done(trainer) - self._first, time.monotonic() - self._begun
         epochs = trainer.config.max_epochs
-        if done <= 0 or passed < 1 or epochs <= 0 or not math.isfinite(done):
+        if done <= 0 or passed < 1 or epochs <= 0:
             return ""
         left = max(0.0, passed / done * (epochs - _done(trainer)))
         return f"time left {clock(left)}" if left >= 1 else ""
@@ -67,7 +66,7 @@ def _main(trainer: TrainerView) -> dict[str, float]:
     return {name: value for name, value in trainer.metrics.items() if "loss" in name or name == monitor}
 
 
-def best(trainer: TrainerView) -> str:
+def _best(trainer: TrainerView) -> str:
     """The best score so far of the metric that the first ModelCheckpoint monitors; "" where there is none."""
     checkpoint = _checkpoint(trainer)
     if checkpoint is None or not checkpoint.monitor:

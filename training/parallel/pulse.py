@@ -225,11 +225,6 @@ class Pulse:
         self._lock.notify_all()
         return self._lost
 
-    def _speaks(self, rank: int) -> bool:
-        """Whether that process says, or has said, who is lost."""
-        word = self._words[rank]
-        return word.lost is not None or (not word.left and self._silent[rank] <= loss.seconds.roll_call)
-
 
 def is_kept_by_launcher() -> bool:
     """Whether the store is the launcher's, not process 0's."""

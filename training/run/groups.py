@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -21,8 +20,7 @@ from typing import Any
 
 from training.config import ConfigT, TrainConfig
 from training.errors import ConfigError, DataError
-from training.files import LARGEST_JSON, atomic_folder, atomic_write, inside, next_version, read_json, sha256_file
-from training.leftovers import held, part_of, sweep
+from training.files import LARGEST_JSON, atomic_write, folder_to_be, inside, next_version, read_json, sha256_file
 from training.run import seal
 from training.run.folder import read_manifest
 from training.run.manifest import as_text, differences, plain
@@ -121,24 +119,19 @@ def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str)
     check_seed(config.seed + seeds - 1)
     folder = Path(path) if path else next_version(Path(root) / kind, "group")
     taken = f"run: {folder} exists already; give --run another folder, or --resume that one"
-    part, numbers = part_of(folder), [config.seed + i for i in range(seeds)]
+    numbers = [config.seed + i for i in range(seeds)]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder.parent)
         if folder.exists() or folder.is_symlink():
             raise ConfigError(taken)
-        part.mkdir()
-        with held(part):
+        with folder_to_be(folder) as part:
             atomic_write(part / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
             described = {"kind": "group", "of": kind, "seeds": numbers, "folder": os.getcwd()}
             atomic_write(part / "group.json", json.dumps(described) + "\n")
-            atomic_folder(part, folder)
     except OSError as error:
         if folder.exists():  # another group took the name meanwhile
             raise ConfigError(taken) from None
         raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
