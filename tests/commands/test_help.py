@@ -100,7 +100,7 @@ def test_the_installed_command_is_the_script() -> None:
 def test_the_shell_completes(words: str, expected: set[str]) -> None:
     """As the documented line sets it up."""
     line = 'eval "$(_SAMEBITS_COMPLETE=bash_source samebits)"'
-    assert line in (ROOT / "README.md").read_text()
+    assert line in (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     settings = {"_SAMEBITS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
     found = CliRunner(env=settings).invoke(cli.main, prog_name="samebits")
     assert found.exit_code == 0, found.output

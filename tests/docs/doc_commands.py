@@ -64,6 +64,7 @@ CODES = {"diff": 1, "data check broken": 1}
 PLACES = {
     "train-w2v FILE": "data/sample/text.txt",
     "predict FILE": "data/news.txt",
+    "COMMAND": "train-ner",
     "FILE": "data/sample/test.conll",
     "FOLDER": "data/sample",
     "RUN": "runs/ner/version_0",

@@ -65,9 +65,8 @@ def test_the_default_program_learns_its_digits(playground: Playground) -> None:
 
 def test_commands_are_found() -> None:
     """The extraction itself: a page's blocks, tables and sentences."""
-    readme = commands_of(ROOT / "README.md")
-    assert "python cli.py train-ner --deterministic" in readme
-    assert "python cli.py evaluate RUN FILE --html report.html" in readme
+    assert "python cli.py train-ner --deterministic" in commands_of(ROOT / "README.md")
+    assert "python cli.py evaluate RUN FILE --html report.html" in commands_of(ROOT / "docs" / "commands.md")
     assert PYTHON
     assert len(examples()) >= 10
 
