@@ -1,8 +1,8 @@
-# make demo · quick · test · check · soak · bench · digests: each sets up what it needs in .venv.
+# make demo · quick · test · check · soak · bench · digests · results: each sets up what it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test quick soak check bench digests clean
+.PHONY: demo test quick soak check bench digests results clean
 
 demo: .venv/.run
 	$(BIN)/python cli.py train-w2v
@@ -37,6 +37,10 @@ bench: .venv/.test
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/lstm_speed.py
 	$(BIN)/python benchmarks/crf_speed.py
+
+# RESULTS.md and the README's tables, from benchmarks/results/*.json.
+results: .venv/.run
+	$(BIN)/python benchmarks/make_results.py
 
 # The environment, once: what the commands need, and what the tests need beside it. torch comes first and pinned,
 # since other packages would take whatever torch they find.

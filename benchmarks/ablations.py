@@ -22,6 +22,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import record  # noqa: E402
+
 PRESET = "conll2003"
 
 # One part at a time is taken away from the preset, or put in its place what the field has.
@@ -97,6 +101,19 @@ def table(lines: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
+def keep(options: argparse.Namespace) -> None:
+    """The record, of all runs that there are."""
+    rows: dict[str, dict[str, record.Figure]] = {}
+    lines = read(options.results)
+    for name in dict.fromkeys(line["variant"] for line in lines):
+        mine = [line for line in lines if line["variant"] == name]
+        rows[name] = {
+            "valid F1": [line["val_f1"] for line in mine], "best epoch": statistics.median(line["epoch"] for line in mine)
+        }  # fmt: skip
+    data = [options.data] if options.data else []
+    record.write(options.record, "conll-parts", rows, modules=record.TAGGER, threads=1, data=data)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?")
@@ -110,12 +127,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--table", action="store_true", help="only show what there is")
+    record.add_option(parser)
     given = sys.argv[1:]
     at = given.index("--") if "--" in given else len(given)
     options = parser.parse_args(given[:at])
     options.extra = given[at + 1 :]
     if options.table:
         print(table(read(options.results)))
+        keep(options)
         return
     if options.data is None:
         parser.error("expected the folder with the data")
@@ -128,6 +147,7 @@ def main() -> None:
             with open(options.results, "a") as stream:
                 stream.write(json.dumps(line) + "\n")
     print(table(read(options.results)))
+    keep(options)
 
 
 if __name__ == "__main__":

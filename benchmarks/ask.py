@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import cli  # noqa: E402
+from benchmarks import record  # noqa: E402
 from ner import TaggerConfig, train_tagger  # noqa: E402
 from training import Callback  # noqa: E402
 from training.digest import weights_sha256  # noqa: E402
@@ -94,6 +95,7 @@ def main() -> None:
         "--steps", type=int, default=100, help="how many random steps are asked about, of both runs together"
     )
     parser.add_argument("--seed", type=int, default=1)
+    record.add_option(parser)
     given = parser.parse_args()
     rng, same = random.Random(given.seed), 0
     with tempfile.TemporaryDirectory() as folder:
@@ -106,6 +108,8 @@ def main() -> None:
             if found != live:
                 print(f"{kind}, step {step}: expected {live}, got {found}")
     print(f"{same} of {given.steps} random steps: the same bits as seen live, three things each")
+    rows: record.Rows = {"random steps": {"asked about": given.steps, "the same bits as seen live": same}}
+    record.write(given.record, "ask", rows, modules=(*record.TAGGER, *record.WORDS), threads=1)
     raise SystemExit(same != given.steps)
 
 

@@ -20,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import record  # noqa: E402
+
 WORK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -68,21 +72,28 @@ def main() -> None:
     parser.add_argument("--qemu", default="qemu-x86_64")
     parser.add_argument("--cpu", nargs="*", default=["Nehalem", "Haswell", "EPYC"])
     parser.add_argument("--sentences", type=int, default=10**9)
+    record.add_option(parser)
     given = parser.parse_args()
     bundle, file = given.bundle.resolve(), given.file.resolve()
     here = tagged([sys.executable], ROOT, bundle, file, given.sentences)
-    print(f"here, again: {compared(here, tagged([sys.executable], ROOT, bundle, file, given.sentences))}", flush=True)
+    rows: dict[str, dict[str, record.Figure]] = {}
+
+    def show(where: str, there: Any) -> None:
+        rows[where] = {bundle.name: compared(here, there)}
+        print(f"{where}: {rows[where][bundle.name]}", flush=True)
+
+    show("here, again", tagged([sys.executable], ROOT, bundle, file, given.sentences))
     python, code = sys.executable, ROOT
     if given.clone:
         code = given.clone.resolve()
         python = str(code / ".venv" / "bin" / "python")
-        print(f"the clone: {compared(here, tagged([python], code, bundle, file, given.sentences))}", flush=True)
+        show("the clone", tagged([python], code, bundle, file, given.sentences))
     if not shutil.which(given.qemu):
         print(f"{given.qemu} is not installed: other CPUs are not tried")
-        return
+        given.cpu = []
     for cpu in given.cpu:
-        there = tagged([given.qemu, "-cpu", cpu, python], code, bundle, file, given.sentences)
-        print(f"qemu {cpu}: {compared(here, there)}", flush=True)
+        show(f"qemu {cpu}", tagged([given.qemu, "-cpu", cpu, python], code, bundle, file, given.sentences))
+    record.write(given.record, "bundle", rows, modules=record.PREDICT, threads=1, data=[file])
 
 
 if __name__ == "__main__":

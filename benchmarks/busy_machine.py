@@ -30,6 +30,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import record  # noqa: E402
+
 WORKS = ("tagger", "lecture", "w2v", "predict")
 PLACES = ("quiet", "busy", "quota")
 LIBGOMPS = "libgomp's own"
@@ -202,7 +204,7 @@ def wait_for_quiet(most: float) -> None:
             return
 
 
-def table(kind: str, where: str, folder: Path, given: argparse.Namespace) -> None:
+def table(kind: str, where: str, folder: Path, given: argparse.Namespace) -> dict[str, dict[str, record.Figure]]:
     """The rounds of one work in one place, and what came of each setting."""
     rounds: list[dict[str, Turn]] = []
     burnt = given.neighbors if where == "busy" else 0
@@ -219,6 +221,7 @@ def table(kind: str, where: str, folder: Path, given: argparse.Namespace) -> Non
     others = [others for found in kept for _, _, others in found.values()]
     taken = f"others took {statistics.median(others):.2f} cores, " if kept else ""
     print(f"{kind}, {where}: {len(kept)} of {given.turns} rounds, {taken}load {os.getloadavg()[0]:.1f}", flush=True)
+    rows: dict[str, dict[str, record.Figure]] = {}
     for name in given.settings if len(kept) > 1 else ():
         rates = [found[name][0] for found in kept]
         ratio = statistics.median(found[name][0] / found[given.settings[0]][0] for found in kept)
@@ -228,6 +231,8 @@ def table(kind: str, where: str, folder: Path, given: argparse.Namespace) -> Non
             f"  {name:20s} {f'{middle:9,.0f} ({low:,.0f} to {high:,.0f})':34s} {ratio:6.2f} times   {cores:.2f} cores",
             flush=True,
         )
+        rows[f"{kind}, {name}"] = {where: rates, f"{where}, of libgomp's own": ratio}
+    return rows
 
 
 def main() -> None:
@@ -242,6 +247,7 @@ def main() -> None:
     parser.add_argument("--neighbors", type=int, default=1, help="processes that burn a core, where it is busy")
     parser.add_argument("--quota", type=float, default=1.5, help="cores of the control group")
     parser.add_argument("--worker", nargs=2, metavar=("WORK", "FOLDER"), help=argparse.SUPPRESS)
+    record.add_option(parser)
     given = parser.parse_args()
     if given.worker:
         work(given.worker[0], Path(given.worker[1]), given.seconds)
@@ -251,9 +257,13 @@ def main() -> None:
         folder = Path(made)
         if "predict" in given.work:
             train("tagger", folder / "run", None)
+        rows: dict[str, dict[str, record.Figure]] = {}
         for kind in given.work:
             for where in given.places:
-                table(kind, where, folder, given)
+                for name, cells in table(kind, where, folder, given).items():
+                    rows.setdefault(name, {}).update(cells)
+    modules = ("training/openmp.py", *record.TAGGER, *record.WORDS)
+    record.write(given.record, "busy", rows, modules=modules, threads=2)
 
 
 if __name__ == "__main__":

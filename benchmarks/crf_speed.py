@@ -11,8 +11,10 @@ turn; the mean over batches. pytorch-crf allows all transitions, ours those of I
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +22,9 @@ import torchcrf
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import record
 from ner.corpus.scheme import allowed_transitions, labels_of
 from ner.model.crf import CRF
 from ner.model.packing import packing
@@ -79,17 +84,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=7)
+    record.add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     how = f"{len(NAMES)} labels, {options.batches} batches, best of {options.repeats}"
     print(f"torch {torch.__version__}, one thread, {how}")
     print("| sentences | batches | what | ours, ms | pytorch-crf, ms | ratio |\n| --- | --- | --- | --- | --- | --- |")
+    found: dict[str, dict[str, record.Figure]] = {}
     for sentences in (16, 32, 128):
         for bucketed in (False, True):
             for what, (mine, other) in compare(sentences, bucketed, options.batches, options.repeats).items():
                 kind = "of like lengths" if bucketed else "random"
                 print(f"| {sentences} | {kind} | {what} | {mine * 1e3:.2f} | {other * 1e3:.2f} | {other / mine:.1f} |")
+                row = f"{what}, {sentences} {kind if bucketed else 'random sentences'}"
+                found[row] = {"ours, ms": mine * 1e3, "pytorch-crf, ms": other * 1e3, "ratio": other / mine}
+    modules = ("ner/model/crf.py", "ner/model/crf_recursions.py", "ner/model/packing.py")
+    record.write(options.record, "crf", found, modules=modules, threads=1)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,18 @@ run.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import record
 from ner.config import PRESETS, TaggerConfig
 from ner.corpus.dataset import read_dataset
 from ner.inputs import batches
@@ -111,6 +116,7 @@ def main() -> None:
     parser.add_argument("--batching", choices=["length", "random"], default="length")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dim", type=int, default=100, help="size of the word vectors, which are random")
+    record.add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     chosen = {**PRESETS[options.preset], **({"hidden_size": 256} if options.preset == "lecture" else {})}
@@ -140,6 +146,12 @@ def main() -> None:
     print(f"epoch {total:.2f} s, floor {floor:.2f} s: {total / floor:.2f} times; {steps} steps")
     for part, seconds in sorted(parts.seconds.items(), key=lambda item: -item[1]):
         print(f"| {part} | {seconds:.2f} s | {100 * seconds / total:.1f}% | {1e3 * seconds / steps:.2f} ms a step |")
+    lengths = "like lengths" if options.batching == "length" else options.batching
+    column = f"{options.preset}, {lengths}, {config.hidden_size} units"
+    rows: dict[str, dict[str, record.Figure]] = {part: {column: seconds} for part, seconds in parts.seconds.items()}
+    rows |= {"**the epoch**": {column: total}, "its floor": {column: floor}, "epoch ÷ floor": {column: total / floor}}
+    data, threads = [options.data], options.threads
+    record.write(options.record, "profile", rows, modules=record.TAGGER, threads=threads, data=data)
 
 
 if __name__ == "__main__":

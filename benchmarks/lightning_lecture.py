@@ -33,6 +33,7 @@ from seqeval.scheme import IOBES
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks import record
 from ner.config import PRESETS, TaggerConfig
 from ner.corpus.dataset import read_dataset
 from ner.inputs.batches import Encoded, SentenceBatches, replace_rare
@@ -47,7 +48,15 @@ from training.loop.trainer import Trainer
 from word2vec.vectors.vectors import WordVectors
 
 PAD_LABEL = -100
+SAME = {"loss, ours": 0, "strict F1, ours": 1, "loss, Lightning's": 2, "strict F1, Lightning's": 3}
 SIDES = ("Lightning", "samebits-random", "samebits-length")
+ROWS = dict(
+    zip(
+        SIDES,
+        ("Lightning, random batches, padded", "samebits, random batches", "samebits, batches of like lengths"),
+        strict=True,
+    )
+)
 
 
 class Padded(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -181,9 +190,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--one", choices=SIDES, help="run this side alone, and print its figures as JSON")
+    record.add_option(parser)
     options = parser.parse_args()
     if not (options.one or options.same):
-        compare(options.rounds, options.sides, options.seed)
+        compare(options)
         return
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)  # Lightning's order of sentences
@@ -200,18 +210,21 @@ def main() -> None:
     indexer = Indexer.build(dataset.train, RAW, config.scheme)
     train, valid = (encode_labeled(part, indexer, config) for part in (dataset.train, dataset.valid))
     if options.same:
-        same_losses(config, dataset, indexer, vectors, train, valid)
+        rows = same_losses(config, dataset, indexer, vectors, train, valid)
+        record.write(
+            options.record, "same-losses", rows, modules=record.TAGGER, threads=options.threads, data=[options.data]
+        )
         return
     run = run_lightning if options.one == SIDES[0] else run_ours
     print(json.dumps(run(config, ours(config, dataset, indexer, vectors), train, valid)))
 
 
-def compare(rounds: int, sides: list[str], seed: int) -> None:
+def compare(options: argparse.Namespace) -> None:
     """Each side in a process of its own, in turn, each round with the next seed; then median, least and most of each."""
-    found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-    for number in range(rounds):
-        for side in sides:
-            command = [sys.executable, *sys.argv, "--one", side, "--seed", str(seed + number)]
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in options.sides}
+    for number in range(options.rounds):
+        for side in options.sides:
+            command = [sys.executable, *sys.argv, "--one", side, "--seed", str(options.seed + number)]
             line = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
             found[side].append(json.loads(line))
             print(side, line, flush=True)
@@ -221,6 +234,21 @@ def compare(rounds: int, sides: list[str], seed: int) -> None:
             values = [each[name] for each in results]
             cells.append(f"{name} {statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})")
         print(f"{side}: {', '.join(cells)}")
+    keep(options, found)
+
+
+def keep(options: argparse.Namespace, found: dict[str, list[dict[str, float]]]) -> None:
+    """The record."""
+    rows: dict[str, dict[str, record.Figure]] = {}
+    names = {"seconds an epoch": "s an epoch", "valid F1": "valid F1", "MB at most": "MB at most",
+             "MB more than before": "MB more than before"}  # fmt: skip
+    for side, results in found.items():
+        rows[ROWS[side]] = {shown: [each[name] for each in results] for name, shown in names.items()}
+        if SIDES[0] in found:
+            pairs = zip(found[SIDES[0]], results, strict=True)
+            rows[ROWS[side]]["Lightning's time ÷ its"] = [a["seconds an epoch"] / b["seconds an epoch"] for a, b in pairs]
+    data = [options.data, *([] if options.vectors == "none" else [options.vectors])]
+    record.write(options.record, "epoch", rows, modules=record.TAGGER, threads=options.threads, data=data)
 
 
 def begin() -> tuple[float, float]:
@@ -262,7 +290,9 @@ def pl_trainer(config: TaggerConfig, **changes: Any) -> pl.Trainer:
 
 def same_losses(
     config: TaggerConfig, dataset: Any, indexer: Indexer, vectors: Views | None, train: Encoded, valid: Encoded
-) -> None:
+) -> dict[str, dict[str, record.Figure]]:
+    """Train both with the same batches; prints and returns loss and F1 of both."""
+    rows: dict[str, dict[str, record.Figure]] = {}
     sources = [
         SentenceBatches(train, config.batch_size, batching=config.batching, seed=config.seed),
         SentenceBatches(valid, config.batch_size, batching=config.batching, shuffle=False),
@@ -280,13 +310,18 @@ def same_losses(
     pl_trainer(config, callbacks=[theirs], **changes).fit(module, train_loader, valid_loader)
     for i, (a, b) in enumerate(zip(mine.validations, theirs.validations, strict=True), 1):
         print(f"validation {i}: loss {a[0]:.7f} and Lightning's {b[0]:.7f}, F1 {a[1]:.7f} and {b[1]:.7f}")
+        both = (*a, *b)
+        rows[f"validation {i}"] = {name: f"{both[at]:.7f}" for name, at in SAME.items()}
     gaps = [abs(a - b) / abs(b) for a, b in zip(mine.losses, theirs.losses, strict=True)]
     for step in [i for i in (0, 9, 49, 99, 117, 149, 199, 235) if i < len(gaps)]:
         print(
             f"step {step}: loss {mine.losses[step]:.7f} and {theirs.losses[step]:.7f}, largest gap so far "
             f"{max(gaps[: step + 1]):.1e}"
         )
+        losses = f"{mine.losses[step]:.7f}", f"{theirs.losses[step]:.7f}"
+        rows[f"step {step + 1}"] = dict(zip(("loss, ours", "loss, Lightning's"), losses, strict=True))
     print(f"{len(gaps)} steps; largest relative difference of a loss {max(gaps):.2e}")
+    return {**rows, "largest relative difference of a loss": {"loss, ours": f"{max(gaps):.2e}"}}
 
 
 def run_lightning(config: TaggerConfig, task: TaggerTask, train: Encoded, valid: Encoded) -> dict[str, float]:

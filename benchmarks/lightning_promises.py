@@ -11,6 +11,7 @@ process of its own, forked from one that has imported both and computed nothing.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import os
@@ -34,6 +35,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks import record
 from training import checkpoint
 from training.checkpoint import ResumeStore
 from training.config import TrainConfig
@@ -388,6 +390,9 @@ TRIES: list[tuple[str, Callable[[Side, Path, Ended], str]]] = [
 
 def main() -> None:
     """The table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    record.add_option(parser)
+    given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -405,6 +410,9 @@ def main() -> None:
     print("| tried | " + " | ".join(side.name for side in SIDES) + " |\n| --- | --- | --- |")
     for row in rows:
         print("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |")
+    names = [side.name for side in SIDES]
+    found: record.Rows = {name: dict(zip(names, cells, strict=True)) for name, *cells in rows}
+    record.write(given.record, "promises", found, modules=record.RUN, threads=1)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import record
 from training.data.loaders import as_batches
 
 WARM_UP = 20
@@ -54,8 +55,8 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):6.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def measure(size: int, draws: bool, rounds: int) -> None:
-    """Print a line: torch's time, ours, and the difference."""
+def measure(size: int, draws: bool, rounds: int) -> tuple[str, dict[str, record.Figure]]:
+    """Print a line: torch's time, ours, and the difference; and return it."""
     loader = DataLoader(Rows(BATCHES * size, draws), batch_size=size)
     source = as_batches(loader, seed=0, purpose="train", tell=print)
     torchs, ours = [], []
@@ -65,18 +66,20 @@ def measure(size: int, draws: bool, rounds: int) -> None:
     more = [b - a for a, b in zip(torchs, ours, strict=True)]
     what = f"{size} items, {'each draws a number' if draws else 'nothing drawn'}"
     print(f"{what:30} torch {spread(torchs)}   ours {spread(ours)}   more {spread(more)}")
+    return what, {"torch's alone, µs": torchs, "more, µs": more}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
     parser: Any = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
+    record.add_option(parser)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     print(f"µs a batch; torch {torch.__version__}, Python {sys.version.split()[0]}")
-    for draws in (False, True):
-        for size in (1, 8):
-            measure(size, draws, given.rounds)
+    found = dict(measure(size, draws, given.rounds) for draws in (False, True) for size in (1, 8))
+    modules = ("training/data/*.py", "training/randomness.py")
+    record.write(given.record, "loader", found, modules=modules, threads=1)
 
 
 if __name__ == "__main__":

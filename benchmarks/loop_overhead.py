@@ -28,6 +28,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lightning.pytorch as pl
 
+from benchmarks import record
 from training.config import TrainConfig
 from training.data.batches import FixedBatches
 from training.loop.callback import Callback
@@ -139,8 +140,8 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):7.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def measure(steps: int, rounds: int, logs: bool) -> None:
-    """Print the table."""
+def measure(steps: int, rounds: int, logs: bool) -> dict[str, record.Figure]:
+    """Print the table; what is over the bare loop, and the share."""
     kinds: dict[str, Callable[[int, bool], list[float]]] = {"bare loop": bare, "ours": ours, "Lightning": lightning}
     found: dict[str, list[float]] = {name: [] for name in kinds}
     for i in range(rounds):
@@ -156,6 +157,7 @@ def measure(steps: int, rounds: int, logs: bool) -> None:
         print(f"  {name:10} {spread(values)}" + (f"   over bare {spread(over[name])}" if name in over else ""))
     share = statistics.median(over["ours"]) / statistics.median(over["Lightning"])
     print(f"  ours' overhead is {100 * share:.1f} % of Lightning's")
+    return {"ours": over["ours"], "Lightning": over["Lightning"], "ours, % of Lightning's": 100 * share}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -163,13 +165,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser: Any = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=7)
+    record.add_option(parser)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     print(f"torch {torch.__version__}, lightning {version('lightning')}, Python {sys.version.split()[0]}")
-    for logs in (False, True):
-        measure(given.steps, given.rounds, logs)
+    found = {
+        name: measure(given.steps, given.rounds, logs) for name, logs in (("nothing logged", False), ("loss logged", True))
+    }
+    record.write(given.record, "loop", found, modules=record.LOOP, threads=1)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,20 @@ since other work on the machine only ever adds to it. With one thread it is CPU 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, pad_sequence
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import record
 from ner.model.bilstm import BiLSTM
 from ner.model.matmul import product
 from training.randomness import uniform, unit
@@ -79,6 +84,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=100)
     parser.add_argument("--hidden", type=int, default=256, help="units per direction")
     parser.add_argument("--rounds", type=int, default=10)
+    record.add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.threads == 1 else time.perf_counter
@@ -101,10 +107,14 @@ def main() -> None:
     rate = max(rates.values())
     shown = ", ".join(f"{name} {each / 1e9:.0f} GFLOP/s" for name, each in rates.items())
     print(f"torch {torch.__version__}, {options.threads} threads, {shown}; batches of {options.batch}")
+    found: dict[str, dict[str, record.Figure]] = {}
     for name, times in best.items():
         floor = work / rate * (3 if name.endswith("training") else 1)
         mean = sum(times) / BATCHES
         print(f"{name:25s}{mean * 1e3:8.1f} ms {mean / floor:6.2f} x floor ({floor * 1e3:.1f} ms)")
+        row = f"{name}, {options.batch} sentences, {options.inputs} inputs, {options.hidden} units"
+        found[row] = {"ms a batch": mean * 1e3, "÷ floor": mean / floor}
+    record.write(options.record, "lstm", found, modules=record.MODEL, threads=options.threads)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import record
 from ner.config import PRESETS, TaggerConfig
 from ner.train import train_tagger
 from training import randomness
@@ -141,7 +142,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1, help="epochs of the tagger")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--child", choices=("tagger", "lecture", "w2v"), help=argparse.SUPPRESS)
+    record.add_option(parser)
     arguments = parser.parse_args()
+    rows: dict[str, dict[str, record.Figure]] = {}
     if arguments.child:
         with tempfile.TemporaryDirectory(prefix="samebits-costs-") as place:
             measure(arguments.child, {}, arguments, Path(place))  # warms up
@@ -163,15 +166,20 @@ def main() -> None:
             print(f"{work}{typical}", flush=True)
             for name, found in times.items() if plain else ():
                 beside = times[BESIDE.get(name, "plain")]
-                cpu = spread([a.cpu / b.cpu for a, b in zip(found, beside, strict=True)])
-                wall = spread([a.wall / b.wall for a, b in zip(found, beside, strict=True)])
-                print(f"  {name:27s} processor {cpu}   wall {wall}")
+                cpu = [a.cpu / b.cpu for a, b in zip(found, beside, strict=True)]
+                wall = [a.wall / b.wall for a, b in zip(found, beside, strict=True)]
+                print(f"  {name:27s} processor {spread(cpu)}   wall {spread(wall)}")
+                rows.setdefault(name, {}).update({work: cpu, f"{work}, wall time": wall})
             for name in ("ledger, every step", "ledger, as by default"):
                 random, ledger = Share(), Share()
                 with watched(random, ledger):
                     whole = measure(work, MODES[name], arguments, folder).cpu
                 shares = f"randomness {random.seconds / whole:.2%}, ledger {ledger.seconds / whole:.2%}"
                 print(f"  {name}: {shares} of {whole:.2f} s", flush=True)
+                for part, seconds in (("randomness", random.seconds), ("ledger", ledger.seconds)):
+                    rows.setdefault(f"share of {part}, {name}", {})[work] = seconds / whole
+    modules, data = (*record.TAGGER, *record.WORDS, *record.RUN), [arguments.data, arguments.text]
+    record.write(arguments.record, "modes", rows, modules=modules, threads=1, data=data)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import record  # noqa: E402
 from training.determinism.portable import SETTINGS, Portable  # noqa: E402
 from training.determinism.unkept import Unkept  # noqa: E402
 
@@ -141,10 +142,12 @@ def main() -> None:
     parser.add_argument("--cpu", nargs="*", default=["Nehalem", "EPYC"])
     parser.add_argument("--digests", action="store_true", help="print the digests as found here, as JSON")
     parser.add_argument("--portably", action="store_true", help="as a portable run computes them")
+    record.add_option(parser)
     given = parser.parse_args()
     if given.digests:
         print(json.dumps(digests(given.portably)))
         return
+    rows: dict[str, dict[str, record.Figure]] = {}
     for portably in (False, True):
         print("as a portable run computes them" if portably else "as torch computes them")
         here = on([], portably)
@@ -152,6 +155,9 @@ def main() -> None:
             there = on([given.qemu, "-cpu", cpu], portably)
             differ = [name for name in here if here[name] != there[name]]
             print(f"  qemu {cpu}: {len(differ)} of {len(here)} differ", *differ, sep="\n    ", flush=True)
+            row = rows.setdefault("as a portable run does" if portably else "as torch computes them", {})
+            row[f"differ on {cpu}"] = f"{len(differ)} of {len(here)}"
+    record.write(given.record, "portable-functions", rows, modules=("training/determinism/*.py",), threads=1)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import record  # noqa: E402
 from training.determinism.portable import SETTINGS  # noqa: E402
 
 HIDDEN = {
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--cpu", nargs="*", default=["Nehalem", "Haswell", "EPYC"])
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
+    record.add_option(parser)
     given = parser.parse_args()
     places: dict[str, tuple[list[str], dict[str, str]]] = {"this CPU": ([], {})}
     places |= {name: ([], outside) for name, outside in HIDDEN.items()}
@@ -69,7 +71,7 @@ def main() -> None:
         places |= {f"qemu {cpu}": ([given.qemu, "-cpu", cpu], {}) for cpu in given.cpu}
     else:
         print(f"{given.qemu} is not installed: other CPUs are not tried")
-    broken = False
+    broken, rows = False, dict[str, dict[str, record.Figure]]()
     for task in given.tasks:
         for mode in ("--deterministic", "--portable"):
             print(f"{task}, {given.steps} steps, {mode}")
@@ -79,7 +81,9 @@ def main() -> None:
                 print(f"  {name:22} {found[name]}", flush=True)
             kinds = len(set(found.values()))
             print(f"  → {kinds} different result{'s' if kinds > 1 else ''}")
+            rows.setdefault(f"{task}, {given.steps} steps, {len(places)} CPUs", {})[f"with {mode}"] = kinds
             broken |= mode == "--portable" and kinds > 1
+    record.write(given.record, "portable", rows, modules=(*record.TAGGER, *record.WORDS), threads=1)
     sys.exit(1 if broken else 0)
 
 

@@ -17,6 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import record
+
 WORK = """
 import json, resource, sys, time
 import torch
@@ -51,17 +55,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", type=int, nargs="*", default=[])
+    record.add_option(parser)
     given = parser.parse_args()
     with given.text.open(encoding="utf-8") as stream:
         lines = list(itertools.islice(stream, given.lines))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "text.txt"
+        most: dict[str, dict[str, record.Figure]] = {}
         for count in given.memory:
             with path.open("w", encoding="utf-8") as stream:
                 stream.writelines(itertools.islice(itertools.cycle(lines), count))
             found = work(given.run, str(path), 1)
             print(f"{count:,} lines, {found['tokens']:,} tokens: at most {found['mib']:.0f} MiB")
+            most[f"{count:,} lines ({found['tokens']:,} tokens)"] = {"MiB": round(found["mib"])}
         if given.memory:
+            record.write(given.record, "predict-memory", most, modules=record.PREDICT, threads=1, data=[given.text])
             return
         path.write_text("".join(lines), encoding="utf-8")
         rates: dict[int, list[float]] = {threads: [] for threads in given.threads}
@@ -71,6 +79,8 @@ def main() -> None:
         for threads, each in rates.items():
             spread = f"{min(each):,.0f} to {max(each):,.0f}"
             print(f"{threads} threads: {statistics.median(each):,.0f} ({spread}) tokens a second")
+        rows = {f"{threads} thread{'s' * (threads > 1)}": {"tokens a second": each} for threads, each in rates.items()}
+        record.write(given.record, "predict", rows, modules=record.PREDICT, threads=max(rates), data=[given.text])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The digests of runs that 1, 2, 4 and 8 processes share: the same in each column, or the promise is broken.
 
-    python benchmarks/processes.py [--shards 8] [--only NAME] [--json FILE]
+    python benchmarks/processes.py [--shards 8] [--only NAME]
 
 The programs of examples/ and the tagger's presets, cut short: of each run the first characters of the SHA-256 of its weights
 and of the files that repeat byte for byte. Then a run that is killed, and gone on with by another number of processes.
@@ -30,6 +30,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cli
 import training
+from benchmarks import record
 from tests.running import Kill, KillAt
 from training import TrainConfig, Trainer
 from training.parallel.group import leave
@@ -147,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--only", default="", help="rows whose names begin so")
-    parser.add_argument("--json", type=Path, help="write the digests to this file, too")
+    record.add_option(parser)
     given = parser.parse_args()
     torch.optim.SGD([torch.zeros(1)])  # imports what takes a second, once
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -178,8 +179,19 @@ def main() -> None:
             name = f"GAN, killed in {first}, gone on with in {second}"
             found[name] = {second: line}
             print(f"{name}: {'the same' if line == found['GAN'][1] else 'NOT THE SAME'}\n    {line}", flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    rows: record.Rows = {name: _cells(by_world) for name, by_world in found.items()}
+    modules = (*record.PROCESSES, *record.TAGGER, "examples/*.py")
+    record.write(given.record, "processes", rows, modules=modules, threads=1)
+    if any(len(set(by_world.values())) > 1 for by_world in found.values()):
+        sys.exit(1)
+
+
+def _cells(by_world: dict[int, str]) -> dict[str, str]:
+    """The digests by name; "NOT THE SAME" where processes disagree."""
+    if len(set(by_world.values())) > 1:
+        return {"weights": "NOT THE SAME"}
+    words = next(iter(by_world.values())).split()
+    return dict(zip((name.partition("_")[2] or name for name in words[::2]), words[1::2], strict=True))
 
 
 if __name__ == "__main__":

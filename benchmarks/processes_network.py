@@ -42,6 +42,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import record  # noqa: E402
 from benchmarks.network_hosts import DEVICE, Link, address, enter, hosts, probed  # noqa: E402
 from benchmarks.network_work import (  # noqa: E402
     NUMBER,
@@ -61,6 +62,7 @@ from training.parallel import group as training_group  # noqa: E402
 from training.parallel.group import HEADER, SLOT, join  # noqa: E402
 from training.parallel.swaps import SMALL  # noqa: E402
 
+Rows = dict[str, dict[str, record.Figure]]
 COUNTED = (2, 4, 8)
 AGREEMENT = 0.03
 FEW = 8
@@ -80,11 +82,17 @@ def main() -> None:
     parser.add_argument("text")
     parser.add_argument("--batches", type=int, default=8)
     parser.add_argument("--only", default="", help="the trainings whose name begins so")
+    record.add_option(parser)
     given = parser.parse_args()
+    rows: Rows = {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that no hosts are left
     with tempfile.TemporaryDirectory() as folder:
         for work in works(given, folder):
-            {"bytes": bytes_table, "time": time_table, "hosts": hosts_table}[given.what](work, given.batches)
+            {"bytes": bytes_table, "time": time_table, "hosts": hosts_table}[given.what](work, given.batches, rows)
+    modules = (*record.PROCESSES, *record.TAGGER, *record.WORDS, "benchmarks/network_*.py")
+    record.write(
+        given.record, f"network-{given.what}", rows, modules=modules, threads=1, data=[given.data, given.text]
+    )  # fmt: skip
 
 
 # -- the model --------------------------------------------------------------------------------------------------------
@@ -253,7 +261,7 @@ def compute_time(work: Work, world: int, batches: int) -> float:
     return float(statistics.median(map(max, zip(*found, strict=True))))
 
 
-def bytes_table(work: Work, batches: int) -> None:
+def bytes_table(work: Work, batches: int, rows: Rows) -> None:
     """Counted and modelled beside each other, then the model alone."""
     few, many = (exchanges(work, shards, batches) for shards in (FEW, MANY))
     modelled = {w: statistics.mean(step_bytes(step, w) for step in (few if w <= FEW else many)[w]) for w in WORLDS}
@@ -266,13 +274,16 @@ def bytes_table(work: Work, batches: int) -> None:
             f"| {work.name} | {world} | {middle} ({least} to {most}) | {megabytes(modelled[world])} | {difference:+.2%} |",
             flush=True,
         )
+        rows.setdefault(f"{work.name}, counted", {})[f"W = {world}"] = [size / 1e6 for size in each]
         assert abs(difference) < AGREEMENT, f"{work.name}, {world} processes: counted {each}, modelled {modelled[world]}"
     print(f"| {work.name} | " + " | ".join(megabytes(modelled[world]) for world in WORLDS) + " |", flush=True)
+    rows[f"{work.name}, modelled"] = {f"W = {world}": modelled[world] / 1e6 for world in WORLDS}
     if work.vocab:
         touched = touched_rows(work, batches)
         by_rows = [rows_bytes(len(work.vocab), round(touched), work.dim, world) for world in WORLDS]
         name = f"{work.name}, by rows ({touched:,.0f} of {len(work.vocab):,} rows)"
         print(f"| {name} | " + " | ".join(map(megabytes, by_rows)) + " |", flush=True)
+        rows[name] = {f"W = {world}": size / 1e6 for world, size in zip(WORLDS, by_rows, strict=True)}
 
 
 def megabytes(size: float) -> str:
@@ -280,7 +291,7 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:.3g}"
 
 
-def time_table(work: Work, batches: int) -> None:
+def time_table(work: Work, batches: int, rows: Rows) -> None:
     """A step in so many processes, with as many shards: what the slowest computes, and the whole on each network."""
     one = compute_time(work, 1, batches)
     print(f"| {work.name} | 1 | {one * 1e3:.3g} | | | | |", flush=True)
@@ -293,10 +304,12 @@ def time_table(work: Work, batches: int) -> None:
             whole = compute + statistics.median(step_wait(step, world, link, handling) for step in steps)
             cells.append(f"{whole * 1e3:.3g} ({one / whole:.2g})")
         print(f"| {work.name} | {world} | {compute * 1e3:.3g} | " + " | ".join(cells) + " |", flush=True)
+        names = [f"{link.rate / 1e9:g} Gbit/s, {link.latency * 1e3:g} ms" for link in NETWORKS]
+        rows[f"{work.name}, W = {world}"] = {"computes": compute * 1e3, **dict(zip(names, cells, strict=True))}
     print(f"{work.name}: {handling * 1e9:.2g} ns of processor time a byte", flush=True)
 
 
-def hosts_table(work: Work, batches: int) -> None:
+def hosts_table(work: Work, batches: int, rows: Rows) -> None:
     """Between hosts: each link as it was measured; a step's exchanges alone, and in training; beside them the model's."""
     (one,) = forked([lambda: counted(work, 2, batches)])
     steps = {world: exchanges(work, world, batches)[world] for world in (2, 4)}
@@ -312,6 +325,9 @@ def hosts_table(work: Work, batches: int) -> None:
                 else:
                     cells += " | |"
             print(f"| {work.name} | {world} | {link.rate / 1e9:g}, {link.latency * 1e3:g} | {cells} |", flush=True)
+            names = ("as measured", "exchanges", "modelled", "whole step", "whole step, modelled")
+            row = f"{work.name}, W = {world}, {link.rate / 1e9:g} Gbit/s, {link.latency * 1e3:g} ms"
+            rows[row] = dict(zip(names, (each.strip() for each in cells.split("|")), strict=True))
 
 
 def exchange_cells(steps: Sequence[Sequence[Exchange]], world: int, handling: float) -> tuple[str, float]:

@@ -25,6 +25,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import record
+
 WARM = 5
 """Batches before the clock starts."""
 # name → (side, shards, processes, threads of each)
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("--one", default="", help="run this side alone, in the group that the environment tells of")
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    record.add_option(parser)
     given = parser.parse_args()
     if given.one:
         found = {"lightning": lightning, "ours": ours, "any": ours}[given.one](given)
@@ -70,6 +73,7 @@ def main() -> None:
         for name, side in sides.items():
             rates[name].append(skipgram(given, *side[1:]) if side[0] == "w2v" else tagger(given, *side))
             print(f"{name}: {rates[name][-1]:.4g}", file=sys.stderr, flush=True)
+    rows: dict[str, dict[str, record.Figure]] = {}
     for group in (TAGGER, SKIPGRAM if given.text else {}):
         first = next((rates[name] for name in group), [])
         for name in group:
@@ -79,6 +83,9 @@ def main() -> None:
                 f"| {name} | {statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f}) "
                 f"| {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
             )
+            rows[name] = {"words a second" if group is SKIPGRAM else "tokens a second": values, "of one shard": ratios}
+    modules, data = (*record.PROCESSES, *record.TAGGER, *record.WORDS), [given.data, *([given.text] if given.text else [])]
+    record.write(given.record, "processes-speed", rows, modules=modules, threads=1, data=data)
 
 
 def tagger(given: argparse.Namespace, side: str, shards: int, processes: int, threads: int) -> float:

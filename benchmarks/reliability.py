@@ -11,13 +11,18 @@ on valid. An interval is 95%, by resampling sentences. Of several runs (seeds) t
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import record
 from ner.corpus.conll import read_conll, to_scheme
 from ner.inputs.batches import Batch, SentenceBatches
 from ner.inputs.encode import encode_labeled
@@ -108,6 +113,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--valid", required=True)
     parser.add_argument("--test", required=True)
+    record.add_option(parser)
     given = parser.parse_args()
     splits = {"valid": given.valid, "test": given.test}
     found: dict[tuple[str, bool], list[Sure]] = {(name, fitted): [] for name in splits for fitted in (False, True)}
@@ -124,6 +130,13 @@ def main() -> None:
     for name in splits:
         print(f"{name}: mean confidence, share right, entities; the same with the temperature")
         print("\n".join(table(found[name, False], found[name, True])))
+    rows: dict[str, dict[str, record.Figure]] = {}
+    for (name, after), every in found.items():
+        rows[f"{Path(splits[name]).name}, {'with the temperature' if after else 'as the scores say'}"] = {
+            "ECE": [ece(each.confidence, each.right) for each in every],
+            "Brier": [float(np.square(each.confidence - each.right).mean()) for each in every],
+        }
+    record.write(given.record, "confidence", rows, modules=record.PREDICT, threads=1, data=splits.values())
 
 
 if __name__ == "__main__":

@@ -11,12 +11,16 @@ before are counted as no hits, so that precision is a lower bound. The random or
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import record
 from ner.config import PRESETS, TaggerConfig
 from ner.corpus.conll import Columns, Sentence, read_conll, to_scheme, write_conll
 from ner.corpus.scheme import Span, detect, from_spans, to_spans
@@ -110,6 +114,7 @@ def main() -> None:
     parser.add_argument("--preset", default="default", choices=sorted(PRESETS))
     parser.add_argument("--vectors", default="none")
     parser.add_argument("--epochs", type=int)
+    record.add_option(parser)
     arguments = parser.parse_args()
     sentences = read_conll(arguments.file, docstart="drop")
     sentences = to_scheme(sentences, "IOB2", source=detect(s.tags for s in sentences).scheme, mend=True)[0]
@@ -136,11 +141,16 @@ def main() -> None:
         f"{arguments.file}: {len(faults)} faults planted; {len(found)} suspects; at random {np.mean(hit):.3f} would be hits"
     )
     print(f"{'first n':>8}  precision  recall  " + "  ".join(f"{kind:>7}" for kind in KINDS))
+    rows: dict[str, dict[str, record.Figure]] = {}
     for n in sorted({max(1, len(faults) // 4), len(faults) // 2, len(faults), 2 * len(faults), 4 * len(faults), len(found)}):
         first = found[:n]
         by_kind = [recall_of(first, [f for f in faults if f.kind == kind]) for kind in KINDS]
         cells = "  ".join(f"{value:7.3f}" for value in by_kind)
         print(f"{n:8}  {np.mean(hit[:n]):9.3f}  {recall_of(first, faults):6.3f}  {cells}")
+        rows[f"first {n}"] = {"precision": float(np.mean(hit[:n])), "recall": recall_of(first, faults)}
+        rows[f"first {n}"] |= {f"of {kind}": value for kind, value in zip(KINDS, by_kind, strict=True)}
+    modules = (*record.TAGGER, "ner/suspects/*.py")
+    record.write(arguments.record, "suspects", rows, modules=modules, threads=1, data=[arguments.file])
 
 
 if __name__ == "__main__":

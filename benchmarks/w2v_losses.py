@@ -22,6 +22,7 @@ from torch.nn import functional as f
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import record
 from word2vec.config import Word2VecConfig
 from word2vec.model.huffman import runs
 from word2vec.model.word2vec import RowSGD, Word2Vec
@@ -39,7 +40,9 @@ def main() -> None:
     command.add_argument("--batch-words", type=int, default=512)
     command.add_argument("--max-vocab", type=int, default=10_000)
     command.add_argument("--threads", type=int, default=2)
+    record.add_option(command)
     arguments = command.parse_args()
+    rows: dict[str, dict[str, record.Figure]] = {}
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         vocab, corpus = encode(
@@ -62,6 +65,14 @@ def main() -> None:
                     f"{architecture}, {loss}: ours {a:.1f} ms a step, plain loop {b:.1f} ms, {b / a:.1f} times; after "
                     f"{len(batches)} steps the losses differ by {far:.1e} of their value, the vectors by {apart:.1e}"
                 )
+                rows[f"{architecture}, {loss}"] = {
+                    "ours, ms": a,
+                    "plain loop, ms": b,
+                    "ratio": b / a,
+                    "vectors apart": apart,
+                }
+    data, threads = [arguments.corpus], arguments.threads
+    record.write(arguments.record, "words-losses", rows, modules=record.WORDS, threads=threads, data=data)
 
 
 def ours_steps(model: Word2Vec, batches: list[Batch]) -> float:

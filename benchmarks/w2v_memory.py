@@ -18,6 +18,9 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import record  # noqa: E402
 
 
 def main() -> None:
@@ -26,6 +29,7 @@ def main() -> None:
     command.add_argument("--vocabulary", type=int, default=1_000_000, help="different words that can occur")
     command.add_argument("--folder", type=Path, required=True, help="where the text and the run go")
     command.add_argument("options", nargs="*", help="more options for train-w2v, behind --")
+    record.add_option(command)
     arguments = command.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     text = arguments.folder / f"zipf-{arguments.gigabytes:g}-{arguments.vocabulary}.txt"
@@ -38,7 +42,10 @@ def main() -> None:
          "--min-count", "5", "--sample", "1e-4", "--epochs", "1", "--no-progress", *arguments.options],
         cwd=ROOT,
     )  # fmt: skip
-    print({name: f"{kb / 1024:,.0f} MB" for name, kb in watch(process).items()})
+    most = watch(process)
+    print({name: f"{kb / 1024:,.0f} MB" for name, kb in most.items()})
+    rows: record.Rows = {"train-w2v": {f"{name}, MB": round(kb / 1024) for name, kb in most.items()}}
+    record.write(arguments.record, "memory", rows, modules=record.WORDS, threads=1, data=[text])
     sys.exit(process.returncode)
 
 

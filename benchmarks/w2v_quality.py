@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import w2v_speed
+from benchmarks import record, w2v_speed
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         return
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.summary:
-        summary(arguments.folder)
+        summary(arguments)
         return
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for rate in arguments.lr:
@@ -60,16 +60,21 @@ def one(arguments: argparse.Namespace) -> None:
     print(w2v_speed.recorded(arguments.folder)[-1], flush=True)
 
 
-def summary(folder: Path) -> None:
-    """Medians with minimum and maximum of all seeds, by setting."""
+def summary(arguments: argparse.Namespace) -> None:
+    """Medians with minimum and maximum of all seeds, by setting; all of them are one record."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for run in w2v_speed.recorded(folder):
+    for run in w2v_speed.recorded(arguments.folder):
         groups.setdefault(run["name"].rsplit(" seed=", 1)[0], []).append(run)
     for name, runs in sorted(groups.items()):
         print(f"{name}: {len(runs)} runs, median {statistics.median(run['cpu'] for run in runs):.0f} s of processor time")
         for key in runs[0]["scores"]:
             values = [run["scores"][key] for run in runs]
             print(f"  {key}: {statistics.median(values):.4f} ({min(values):.4f} to {max(values):.4f})")
+    rows: record.Rows = {
+        name: {key: [run["scores"][key] for run in runs] for key in runs[0]["scores"]} for name, runs in groups.items()
+    }
+    modules, data = (*record.WORDS, *record.VECTORS), [arguments.corpus, *arguments.sets]
+    record.write(arguments.record, "words-quality", rows, modules=modules, threads=arguments.threads, data=data)
 
 
 if __name__ == "__main__":

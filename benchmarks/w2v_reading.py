@@ -20,6 +20,7 @@ from gensim.models.word2vec import LineSentence
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import record
 from word2vec.text.corpus import encode
 from word2vec.text.tokenize import TextRule
 
@@ -28,6 +29,7 @@ def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("corpus", help="words separated by spaces")
     command.add_argument("--rounds", type=int, default=3)
+    record.add_option(command)
     arguments = command.parse_args()
     seconds: dict[str, list[float]] = {}
     for _ in range(arguments.rounds):
@@ -38,6 +40,9 @@ def main() -> None:
     for name, taken in seconds.items():
         print(f"{name}: {statistics.median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})")
     print(f"{words:,} words of {Path(arguments.corpus).stat().st_size:,} bytes")
+    rows: record.Rows = {name: {"s": taken} for name, taken in seconds.items()}
+    modules, data = ("word2vec/text/*.py",), [arguments.corpus]
+    record.write(arguments.record, "reading", rows, modules=modules, threads=1, data=data)
 
 
 def ours(path: str) -> int:

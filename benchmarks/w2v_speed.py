@@ -25,6 +25,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import record as records
+
 
 def main() -> None:
     arguments = parser().parse_args()
@@ -52,6 +54,29 @@ def main() -> None:
             values = [r[key] for r in results]
             lines.append(f"{key} {statistics.median(values):.4g} [{min(values):.4g} … {max(values):.4g}]")
         print(f"{name}: {'; '.join(lines)}")
+    keep(arguments, found)
+
+
+def keep(arguments: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -> None:
+    """The record: the first rate of each tool."""
+    if arguments.record is None:
+        return
+    both = [next(runs for name, runs in found.items() if name.startswith(tool)) for tool in ("samebits", "gensim")]
+    ours, theirs = ({key: [run[key] for run in runs] for key in runs[0]} for runs in both)
+    epochs = "one epoch" if arguments.epochs == 1 else f"{arguments.epochs} epochs"
+    loss = "hierarchical softmax, " if arguments.loss == "hierarchical" else ""
+    kind = {"skipgram": "skip-gram", "cbow": "CBOW"}[arguments.architecture]
+    ratios = [a / b for a, b in zip(ours["words/s"], theirs["words/s"], strict=True)]
+    figures: dict[str, records.Figure] = {
+        "text, MB": Path(arguments.corpus).stat().st_size / 1e6,
+        "ours, words/s": ours["words/s"], "gensim, words/s": theirs["words/s"], "ratio": ratios,
+        "ours, file to vectors, s": ours["file to vectors, s"], "gensim, file to vectors, s": theirs["file to vectors, s"],
+        "ours, words/CPU s": ours["words per CPU second"], "gensim, words/CPU s": theirs["words per CPU second"],
+        "ours, MB": ours["resident, MB"], "gensim, MB": theirs["resident, MB"],
+    }  # fmt: skip
+    rows = {f"{kind}, {loss}{arguments.dim}-d, {epochs}": figures}
+    data, threads = [arguments.corpus], arguments.threads
+    records.write(arguments.record, "words-speed", rows, modules=records.WORDS, threads=threads, data=data)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     add("--one", help=argparse.SUPPRESS)
     add("--seed", type=int, default=0, help=argparse.SUPPRESS)
     add("--rate", type=float, default=0.05, help=argparse.SUPPRESS)
+    records.add_option(command)
     return command
 
 

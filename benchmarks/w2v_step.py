@@ -24,6 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import record
 from training.config import TrainConfig
 from training.determinism.flags import determinism
 from word2vec.config import Word2VecConfig
@@ -41,6 +42,7 @@ def main() -> None:
     command.add_argument("--steps", type=int, default=200)
     command.add_argument("--threads", type=int, default=2)
     command.add_argument("--option", nargs="*", default=[], metavar="NAME=VALUE", help="settings")
+    record.add_option(command)
     arguments = command.parse_args()
     more = {key: json.loads(value) for key, _, value in (each.partition("=") for each in arguments.option)}
     config = Word2VecConfig.from_dict({"sample": 1e-4, "tokenize": False, **more})
@@ -71,6 +73,13 @@ def main() -> None:
     print("step, ms:", ", ".join(f"{name} {ms:.2f}" for name, ms in whole.items()), f"= {sum(whole.values()):.2f}")
     print("floor, ms:", ", ".join(f"{name} {ms:.2f}" for name, ms in least.items()), f"= {sum(least.values()):.2f}")
     print(f"the step takes {sum(whole.values()) / sum(least.values()):.2f} times its floor")
+    step, parts_of_floor = sum(whole.values()), sum(least.values())
+    figures: dict[str, record.Figure] = {"raw words": round(read / arguments.steps), **whole, "step": step}
+    figures |= {"floor": parts_of_floor, "step ÷ floor": step / parts_of_floor}
+    kind = {"skipgram": "skip-gram", "cbow": "CBOW"}[config.architecture]
+    row = f"{kind}, {config.dim}-d" + (", hierarchical softmax" if config.loss == "hierarchical" else "")
+    data, threads = [arguments.corpus], arguments.threads
+    record.write(arguments.record, "words-step", {row: figures}, modules=record.WORDS, threads=threads, data=data)
 
 
 def floor(model: Word2Vec, words: torch.Tensor) -> dict[str, float]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks import record
 from tests.proof import trials
 from tests.proof.trials import PHASES, Child, Kill
 from training.config import TrainConfig
@@ -142,6 +143,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=400, help="how many kills in all, at least")
     parser.add_argument("--seed", type=int, default=0, help="of when and where to kill")
     parser.add_argument("--json", type=Path, default=None, help="write the counts there too")
+    record.add_option(parser)
     given = parser.parse_args()
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of each purge
     with tempfile.TemporaryDirectory(prefix="samebits-soak-") as name:
@@ -165,6 +167,10 @@ def main() -> int:
             shutil.rmtree(place)
             number += 1
     print(table(results))
+    modules = (*record.RUN, *record.TAGGER, *record.WORDS)
+    record.write(
+        given.record, "kills", record.rows_of(table(results)), modules=modules, threads=1, note=f"Seed {given.seed}."
+    )
     if given.json:
         counts = {
             name: {"hits": dict(f.hits), "signals": dict(f.signals), "runs": f.runs, "faults": f.faults}

@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks import record
 from tests.running import Kill, KillAt, begin, results, set_config, start
 from training.digest import weights_sha256
 
@@ -268,6 +269,7 @@ def main() -> int:
     parser.add_argument("--lightning-kills", type=int, default=40, help="how many on Lightning")
     parser.add_argument("--seed", type=int, default=0, help="of when and where to kill")
     parser.add_argument("--json", type=Path, default=None, help="write the counts there, too")
+    record.add_option(parser)
     given = parser.parse_args()
     if given.lightning_kills:
         importlib.import_module("lightning.pytorch")  # once, and not in each process
@@ -280,6 +282,8 @@ def main() -> int:
         )
     found = {**mine, **(theirs if given.lightning_kills else {})}
     print(table(found))
+    modules, rows = (*record.RUN, "examples/*.py"), record.rows_of(table(found))
+    record.write(given.record, "own-kills", rows, modules=modules, threads=1, note=f"Seed {given.seed}.")
     for each, of in found.items():
         for fault in of.faults:
             print(f"{each}: {fault}", file=sys.stderr)

@@ -33,6 +33,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from benchmarks import record
 from tests import processes, running
 from tests.processes import Started
 from tests.proof import trials
@@ -217,6 +218,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of when and what")
     parser.add_argument("--json", type=Path, default=None, help="write the counts there, too")
     parser.add_argument("--whole-sums", action="store_true", help="without the tree: the comparison must notice")
+    record.add_option(parser)
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
@@ -233,6 +235,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="samebits-soak-") as name, contextlib.redirect_stdout(io.StringIO()):
         try_all(found, given, Path(name), show)
     print(table(found))
+    modules, rows = (*record.PROCESSES, *record.RUN), record.rows_of(table(found))
+    record.write(given.record, "process-kills", rows, modules=modules, threads=1, note=f"Seed {given.seed}.")
     for each, of in found.items():
         for fault in of.faults:
             print(f"{each}: {fault}", file=sys.stderr)

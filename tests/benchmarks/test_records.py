@@ -1,0 +1,190 @@
+"""Records of benchmarks: what is written, what counts as the same code, and that RESULTS.md and README say what they say."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import make_results, record
+
+RECORDS = make_results.records()
+SUBJECTS = make_results.subjects()
+FIELDS = {
+    "subject", "command", "arguments", "rows", "data", "weights", "commit", "modules", "digest", "versions", "cpu", "cores",
+    "threads", "load", "date", "note",
+}  # fmt: skip
+ROOT = record.ROOT
+
+
+def test_the_page_says_what_the_records_say() -> None:
+    """All but the marks of stale rows, which come and go with each change of code: `make results` makes them anew."""
+    made = make_results.results(RECORDS, SUBJECTS)
+    kept = make_results.RESULTS.read_text(encoding="utf-8")
+    assert make_results.without_marks(kept) == make_results.without_marks(made), "run `make results`"
+
+
+def test_the_readme_says_what_the_records_say() -> None:
+    text = make_results.README.read_text(encoding="utf-8")
+    assert make_results.with_tables(text, RECORDS) == text, "run `make results`"
+
+
+@pytest.mark.parametrize("name", list(make_results.claims()["table"]))
+def test_a_table_of_the_readme_has_a_cell_for_each_column(name: str) -> None:
+    rows = make_results.readme_table(name, RECORDS).splitlines()
+    assert len(rows) > 2
+    assert len({row.count(" | ") for row in rows}) == 1
+
+
+@pytest.mark.parametrize("name", list(RECORDS))
+def test_a_record_is_whole(name: str) -> None:
+    one = RECORDS[name]
+    assert one.keys() == FIELDS
+    assert one["subject"] in {subject["id"] for subject in SUBJECTS}
+    assert one["rows"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", one["date"])
+    assert one["cpu"].keys() == {"model", "family", "number", "instructions"}
+    for row in one["rows"].values():
+        for figure in row.values():
+            assert isinstance(figure, str) or figure["least"] <= figure["median"] <= figure["most"]
+            assert isinstance(figure, str) or "runs" not in figure or figure == record.summary(figure["runs"])
+    assert not re.search(r"/(work|home|root|tmp)/", json.dumps(one))
+
+
+def test_subjects_are_named_once() -> None:
+    names = [subject["id"] for subject in SUBJECTS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", "LOOP RUN WORDS VECTORS MODEL TAGGER PREDICT PROCESSES".split())
+def test_the_globs_of_code_match_code(name: str) -> None:
+    for each in getattr(record, name):
+        assert list(ROOT.glob(each)), each
+
+
+def test_a_record_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "text.txt"
+    data.write_text("a b c\n", encoding="utf-8")
+    script = str(ROOT / "benchmarks" / "loop_overhead.py")
+    monkeypatch.setattr(sys, "argv", [script, str(data), "--steps", "10", "--record", "one"])
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    rows: record.Rows = {"a row": {"several": [3, 1, 2.5], "one": 7, "words": "same bits", "none": []}}
+    record.write(
+        "one",
+        "loop",
+        rows,
+        modules=record.VECTORS,
+        threads=2,
+        data=[data],
+        weights={"run": "12ab"},
+        note="x",
+        folder=tmp_path,
+    )
+    one = json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))
+    assert one.keys() == FIELDS
+    assert one["command"] == "ATEN_CPU_CAPABILITY=avx2 python benchmarks/loop_overhead.py text.txt --steps 10"
+    assert one["rows"]["a row"] == {
+        "several": {"runs": [3, 1, 2.5], "median": 2.5, "least": 1, "most": 3},
+        "one": {"runs": [7], "median": 7, "least": 7, "most": 7}, "words": "same bits", "none": "",
+    }  # fmt: skip
+    assert one["data"] == {"text.txt": hashlib.sha256(b"a b c\n").hexdigest()}
+    assert one["modules"] == ["benchmarks/loop_overhead.py", *record.VECTORS]
+    assert one["digest"] == record.digest(one["modules"])
+    assert not make_results.is_stale(one)
+    assert make_results.is_stale({**one, "digest": ""})
+    assert make_results.is_stale({**one, "modules": ["cli.py"]})
+
+
+def test_without_a_name_nothing_is_written(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    record.add_option(parser)
+    record.write(parser.parse_args([]).record, "loop", {}, modules=(), threads=1, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+SOURCE = '''"""A module."""
+
+import os  # what it needs
+
+
+def f(x: int) -> str:
+    """What it does."""
+    text = """kept # as it is"""
+    return text + "#" * x  # and why
+'''
+
+
+def test_comments_and_docstrings_are_no_code() -> None:
+    code = record.code_of(SOURCE)
+    assert code == 'import os\ndef f(x: int) -> str:\n    text = """kept # as it is"""\n    return text + "#" * x'
+    assert record.code_of(SOURCE.replace("What it does", "What\n    it does").replace("and why", "for that")) == code
+    assert record.code_of(SOURCE.replace("kept", "Kept")) != code
+
+
+def test_a_digest_is_of_names_and_code(tmp_path: Path) -> None:
+    def digest(**files: str) -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / f"{name}.py").write_text(text, encoding="utf-8")
+        return record.digest(["*.py", "a*.py"], folder)
+
+    first = digest(a="x = 1\n", b="y = 2\n")
+    assert digest(b="y = 2\n", a="x = 1  # one\n") == first
+    assert digest(a="x = 2\n", b="y = 2\n") != first
+    assert digest(a="x = 1\n", c="y = 2\n") != first
+
+
+@given(st.one_of(st.integers(-(10**9), 10**9), st.floats(-1e9, 1e9).filter(lambda x: x == 0 or abs(x) > 1e-2)))
+def test_a_number_keeps_four_digits(value: float) -> None:
+    shown = float(make_results.number(value, make_results.decimals(value)).replace(",", ""))
+    assert shown == value if isinstance(value, int) else shown == float(f"{value:.4g}")
+
+
+@pytest.mark.parametrize(
+    ("figure", "expected"),
+    [
+        ([0.93, 0.9287, 0.9309], "0.9300 (0.9287 to 0.9309)"),
+        ([12.04, 11.7], "11.87 (11.70 to 12.04)"),
+        (2820000.4, "2,820,000"),
+        (1000065811, "1,000,065,811"),
+        ([5, 5], "5"),
+        (2.95e-7, "2.9e-07"),
+        ("same bits", "same bits"),
+        (0, "0"),
+    ],
+)
+def test_a_cell(figure: Any, expected: str) -> None:
+    assert make_results.cell(record.summary(figure)) == expected
+
+
+def test_a_processor_in_few_words() -> None:
+    here = record.cpu()
+    assert here["model"]
+    assert here["instructions"] in ("AVX-512", "AVX2", "SSE")
+    xeon = {"model": "Intel(R) Xeon(R) Processor", "family": 6, "number": 167, "instructions": "AVX2"}
+    assert make_results.processor(xeon) == "Intel Xeon, family 6 model 167, AVX2"
+    assert make_results.processor({"model": "AMD EPYC", "family": None, "number": None, "instructions": ""}) == "AMD EPYC"
+
+
+def test_only_tables_between_markers_are_made() -> None:
+    text = "before\n<!-- claims:speed -->\nold\n<!-- /claims -->\nafter\n"
+    made = make_results.with_tables(text, RECORDS)
+    assert made.startswith("before\n<!-- claims:speed -->\n| two threads")
+    assert made.endswith("|\n<!-- /claims -->\nafter\n")
+    assert make_results.with_tables(made, RECORDS) == made
+
+
+def test_marks_of_stale_rows_are_told_apart() -> None:
+    row = f"| a | 7efbfee{make_results.STALE} | [2026-11-29](results/a.json) |"
+    assert make_results.without_marks(row) == "| a | 7efbfee | [2026-11-29](results/a.json) |"
