@@ -96,6 +96,34 @@ class TaggerConfig(TrainConfig):
         metavar="DATA SHARE",
     )
     rehearse_share: float = option(0.0, "The share.", section=DATA, least=0, most=1)
+    teacher: str = option(
+        "",
+        "Learn from what this tagger reads, too: a finished run, a group of runs, or a bundle of either.",
+        section=MODEL,
+        no_path=(),
+    )
+    teacher_share: float = option(
+        0.5,
+        "With --teacher, what the teacher's reading of a training sentence counts beside its own tags, 0 to 1.",
+        section=TRAINING,
+        least=0,
+        most=1,
+    )
+    unlabeled: tuple[str, ...] = option(
+        (),
+        "With --teacher, a text without tags to learn from, as predict reads it. May be repeated.",
+        section=DATA,
+        no_path=(),
+        also="unlabelled",
+    )
+    unlabeled_share: float = option(
+        1.0,
+        "With --unlabeled, mix this number of its sentences into each epoch, as a multiple of the training sentences.",
+        section=DATA,
+        above=0,
+        most=1000,
+        also="unlabelled-share",
+    )
 
     vectors: str = option(
         "auto",
@@ -209,6 +237,10 @@ class TaggerConfig(TrainConfig):
             raise ConfigError("rehearse: expected --start-from beside it, got none; there is nothing old to rehearse")
         if self.rehearse == "none" and self.rehearse_share:
             raise ConfigError(f"rehearse: expected the share 0 with none, got {self.rehearse_share}")
+        if self.unlabeled and not self.teacher:
+            raise ConfigError("unlabeled: expected --teacher beside it, who reads the text, got none")
+        if self.teacher and self.start_from:
+            raise ConfigError("teacher: expected a tagger that begins anew, got --start-from, too; give one of the two")
 
     @property
     def reads_documents(self) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
 
-from ner.corpus import brat
 from ner.corpus.alignment import SpanRules
 from ner.corpus.conll import Columns, Sentence
 from ner.corpus.unknown_types import unknown_types, without_unknown_types
 from ner.inputs.document import Numbering, Tokenized
 from ner.scoring.report import Evaluation, evaluation
+from ner.tagging.chunks import chunks
 from ner.tagging.gold import read_gold
-from ner.tagging.readers import FORMS, Lines, Passage, form_of, opened, read_passages
+from ner.tagging.readers import FORMS, Lines, Passage, opened, read_as, read_passages, texts_of
 from ner.tagging.tagger import Tagged, TrainedTagger
 from ner.tagging.writers import FORMATS, Writer
 from ner.vectors.views import vector_test
@@ -21,10 +19,6 @@ from training.errors import ConfigError, DataError
 from training.job_progress import JobProgress
 from training.visible import listed
 from word2vec.text.file_kinds import FileKind
-
-Item = TypeVar("Item")
-CHUNK = 512  # passages, or sentences, that are sorted by length and tagged together
-CHUNK_TOKENS = 20_000  # or fewer, where they have so many tokens
 
 
 def predict_stream(
@@ -84,14 +78,11 @@ def predict_stream(
         expected = f"input auto, {', '.join(FORMS)}; format {', '.join(FORMATS)}; a threshold from 0 to 1"
         raise ConfigError(f"predict: expected {expected}, got {form}, {output} and {threshold}")
     columns = columns or tagger.columns
-    files = [file for source in ([sources] if isinstance(sources, str) else sources) for file in _texts(source)]
+    files = [file for source in ([sources] if isinstance(sources, str) else sources) for file in texts_of(source)]
     writer: Writer | None = None
     for source in files:
         with opened(source) as lines:
-            each = form_of(lines.name, lines.kind) if form == "auto" and lines.kind else form
-            here, guessed = columns, ""
-            if each == "conll" and lines.kind:
-                here, guessed = columns.without_tags().seen(lines.kind.layout)
+            each, here, guessed = read_as(lines, form, columns)
             if warn and guessed:
                 warn(f"{lines.name}: {guessed}")
             if warn and lines.kind:
@@ -117,13 +108,6 @@ def predict_stream(
         yield ending
 
 
-def _texts(source: str) -> list[str]:
-    """The text that stands beside BRAT's annotations, those of a folder, or the source as it is."""
-    if source != "-" and brat.is_folder(source):
-        return [str(path) for path in brat.texts_of(source)]
-    return [str(brat.pair_of(source)[0])] if source.endswith(brat.SUFFIX) and os.path.isfile(source) else [source]
-
-
 def _warnings(kind: FileKind, form: str, asked: str, columns: Columns) -> Iterator[str]:
     """What may be wrong with how a file is read."""
     if form == "conll" and (warning := kind.warning(columns.word)):
@@ -139,34 +123,9 @@ def _writer(output: str, color: bool, key_out: str | None, terminal: bool) -> Wr
     return Writer(output, color, key_out, terminal)
 
 
-def _chunks(
-    items: Iterable[Item],
-    document: Callable[[Item], int],
-    tokens: Callable[[Item], int],
-    hurry: Callable[[Item], bool] = lambda item: False,
-) -> Iterator[list[Item]]:
-    """Items that are tagged together: CHUNK of them or a few more, since a ``document`` is never cut in two.
-
-    Fewer where they have CHUNK_TOKENS ``tokens``, or ``hurry`` says that what is there shall not wait for what follows.
-    """
-    chunk: list[Item] = []
-    size = 0
-    for item in items:
-        if (len(chunk) >= CHUNK or size >= CHUNK_TOKENS) and document(item) != document(chunk[-1]):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(item)
-        size += tokens(item)
-        if hurry(item):
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
 def _passage_chunks(passages: Iterable[Passage], lines: Lines) -> Iterator[list[Passage]]:
     """Passages that are tagged together; at once where the next line has to be waited for, outside of documents."""
-    return _chunks(
+    return chunks(
         passages,
         document=lambda passage: passage.document,
         tokens=lambda passage: sum(map(len, passage.sentences)),
@@ -193,7 +152,7 @@ def tag_sentences(tagger: TrainedTagger, sentences: Iterable[Sentence]) -> Itera
     """The tags of each sentence, in order and in constant memory."""
     number = Numbering()
     numbered = (Tokenized(sentence.words, number(sentence) + 1) for sentence in sentences)
-    for chunk in _chunks(numbered, document=lambda each: each.document, tokens=lambda each: len(each.words)):
+    for chunk in chunks(numbered, document=lambda each: each.document, tokens=lambda each: len(each.words)):
         yield from tagger.tag([each.words for each in chunk], [each.document for each in chunk])
 
 

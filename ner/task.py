@@ -36,6 +36,8 @@ class TaggerTask(Task):
         self.counts = {"train": SpanCounts(), "val": SpanCounts(), "test": SpanCounts()}
         self.sentences: Sequence[Sentence] = ()
         """Those that are trained on, in the order of their numbers, for whoever asks what was in a batch."""
+        self.labeled: int | None = None
+        """How many of them, the first, have labels; None for all. The others have a teacher's readings alone."""
         self.predicted: dict[int, list[int]] = {}
         """Sentence number → label ids, filled as the test goes on."""
         self.type_probabilities: dict[int, Tensor] = {}
@@ -157,7 +159,12 @@ class TaggerTask(Task):
 
     def _count(self, split: str, batch: Batch, predicted: Tensor) -> None:
         gold, lengths = batch.labels.cpu().numpy(), batch.lengths.cpu().numpy()
-        self.counts[split] += self.counter.count(gold, predicted.cpu().numpy().astype(np.int64), lengths)
+        found = predicted.cpu().numpy().astype(np.int64)
+        if split == "train" and self.labeled is not None:
+            known = batch.sentences.cpu().numpy() < self.labeled
+            of_known = np.repeat(known, lengths)
+            gold, found, lengths = gold[of_known], found[of_known], lengths[known]
+        self.counts[split] += self.counter.count(gold, found, lengths)
 
     def _log_f1(self, split: str) -> None:
         counts = self.counts[split]

@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from ner.config import TaggerConfig
@@ -15,8 +17,11 @@ from ner.corpus.conll import Sentence, number_words, write_conll
 from ner.corpus.dataset import Dataset, read_dataset, split_paths
 from ner.corpus.labeled import files_of
 from ner.corpus.scheme import allowed_transitions, doubtful_types
+from ner.distillation.readings import forget, with_readings
+from ner.distillation.teacher import read_teacher
+from ner.distillation.unlabeled import Unlabeled, read_unlabeled, with_unlabeled
 from ner.explain import NO_VECTORS, Trained, explain, none_has_a_vector
-from ner.inputs.batches import Encoded, RehearsedBatches, SentenceBatches
+from ner.inputs.batches import Encoded, RehearsedBatches, SentenceBatches, UnlabeledBatches
 from ner.inputs.encode import encode_labeled, word_counts
 from ner.inputs.indexer import FIRST, Indexer
 from ner.model.calibration import fit_temperature
@@ -100,16 +105,21 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     for name, path in {**splits[0], **splits[1], **splits[2], **_vector_inputs(read)}.items():
         inputs.add(name, path)
     old = read_old(read, start, inputs)
+    teacher = read_teacher(read, inputs, options.tell)
     dataset = read_dataset(read, start.saved.indexer.types if start else ())
+    unlabeled = read_unlabeled(read, inputs, len(dataset.train))
     vectors = start.saved.vectors if start and read.vectors == "auto" else load_views(read)
     rule = start.saved.indexer.rule if start else text_rule(config, vectors, options)
-    indexer = Indexer.build(dataset.train, rule, config.scheme)
+    lesson = with_unlabeled(with_old(dataset, old), unlabeled)
+    indexer = Indexer.build((dataset if start else lesson).train, rule, config.scheme)
     _tell_data(config, options, dataset, indexer)
     check_lesson(config, dataset, indexer)
-    lesson = with_old(dataset, old)
+    if teacher is not None:
+        teacher.check_labels(indexer)
+        _tell_teacher(config, options, unlabeled)
     if start is None:
-        indexer = without_rare_words(config, dataset, indexer, vectors)
-        task, coverage = build_task(config, dataset, indexer, vectors)
+        indexer = without_rare_words(config, lesson, indexer, vectors)
+        task, coverage = build_task(config, lesson, indexer, vectors)
     else:
         task, coverage, indexer = build_from(start, config, lesson, vectors)
         _tell_start(config, options, start, old, indexer)
@@ -123,12 +133,16 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     # A rare word of the training data may be among the unseen ones: in training it stays unknown.
     train = encode_labeled(lesson.train, indexer, config)
     task.sentences = lesson.train
+    task.labeled = len(dataset.train) if teacher else None
     valid, test = (encode_labeled(part, indexer, config, unseen.ids) for part in (dataset.valid, dataset.test))
     # From here on nothing is wrong with the data: only now is there a folder for the run.
     with open_run("ner", config, options, inputs) as run:
         indexer.save(run.run.path / "indexer.json")
         if start is not None:
             run.run.manifest["start"] = start.facts()
+        if teacher is not None:
+            shares = np.where(np.arange(len(train)) < len(dataset.train), config.teacher_share, 1.0).astype(np.float32)
+            train = with_readings(run, teacher, train, lesson.train, shares, indexer)
         options.tell(str(ModelSummary(task, max_depth=2)))
         trainer, best = _fit(run, config, task, train, valid, len(dataset.train))
         found = trainer.test(task, SentenceBatches(test, config.batch_size, shuffle=False), verbose=False)
@@ -142,6 +156,8 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
             tests |= {"old test": old.test} if old else {}
             now = _saved(run, config, task, indexer, vectors)
             results |= _show_forgetting(run, start, now, tests, trainer.global_step)
+        if teacher is not None:
+            forget(run)
         lines = read_jsonl(run.run.path / METRICS)
         seen = Trained(config, dataset, coverage if vectors else None, trainer.global_step, lines, None)
         _finish(run, seen, task, indexer, results, vectors)
@@ -305,7 +321,7 @@ def _fit(
 ) -> tuple[Trainer, float]:
     """Train with validation, leave the weights to be tested in the task; returns the trainer and the best valid F1.
 
-    Of the training sentences all but the first ``new_sentences`` are old ones, to be rehearsed.
+    Of the training sentences all but the first ``new_sentences`` are old ones, to be rehearsed, or a teacher's alone.
     """
     best = ModelCheckpoint(filename="best-{epoch}-{step}", monitor="val_f1", mode="max", save_weights_only=True)
     callbacks: list[Callback] = [best]
@@ -314,19 +330,27 @@ def _fit(
     if config.average:
         callbacks.append(PolyakAveraging(config.average))
     trainer = Trainer(run, callbacks=callbacks)
-    train_batches = _batches(config, train, "order", shuffle=True)
-    if new_sentences < len(train):
-        train_batches = RehearsedBatches(
-            train, config.batch_size, old=new_sentences, share=config.rehearse_share,
-            batching=config.batching, seed=config.seed, purpose="order",
-        )  # fmt: skip
-    trainer.fit(task, train_batches, _batches(config, valid, "order/valid", shuffle=config.shuffle_valid, keep=True))
+    trainer.fit(
+        task,
+        _train_batches(config, train, new_sentences),
+        _batches(config, valid, "order/valid", shuffle=config.shuffle_valid, keep=True),
+    )
     folder = run.run.path / "checkpoints"
     checkpoint.save(folder / "last.ckpt", {"weights": dict(task.state_dict())})
     if config.test_weights == "best" and best.best_model_path:
         task.load_state_dict(trainer.session.group.first(lambda: checkpoint.load_weights(Path(best.best_model_path))))
     checkpoint.save(folder / "model.ckpt", {"weights": dict(task.state_dict())})
     return trainer, float(best.best_model_score or 0.0)
+
+
+def _train_batches(config: TaggerConfig, train: Encoded, new: int) -> SentenceBatches:
+    """The batches of an epoch: of all the first ``new`` sentences, and of a share of those behind them."""
+    if new == len(train):
+        return _batches(config, train, "order", shuffle=True)
+    settings: dict[str, Any] = {"batching": config.batching, "seed": config.seed, "purpose": "order"}
+    if config.teacher:
+        return UnlabeledBatches(train, config.batch_size, labeled=new, share=config.unlabeled_share, **settings)
+    return RehearsedBatches(train, config.batch_size, old=new, share=config.rehearse_share, **settings)
 
 
 def _batches(config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: bool, keep: bool = False) -> SentenceBatches:
@@ -425,6 +449,12 @@ def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) 
     probes = [word for word in words if word.isalpha() and len(word) > 3][:12]
     lines = [f"- **{probe}**: {', '.join(word for word, _ in shown.nearest(probe, 8))}" for probe in probes]
     run.run.board.text("words/neighbours", "\n".join(lines) or "none", step)
+
+
+def _tell_teacher(config: TaggerConfig, options: RunOptions, unlabeled: Unlabeled) -> None:
+    options.tell(f"teacher: its readings count {config.teacher_share:.0%} beside the tags of the training sentences")
+    if unlabeled.sentences:
+        options.tell(f"unlabeled: {unlabeled}; {config.unlabeled_share:g} times the training sentences in each epoch")
 
 
 def _tell_start(config: TaggerConfig, options: RunOptions, start: Start, old: OldData | None, indexer: Indexer) -> None:

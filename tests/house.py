@@ -49,7 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ner.model",),
     ("ner.scoring",),
     ("ner.tagging",),
-    ("ner.seeds", "ner.start"),
+    ("ner.seeds", "ner.start", "ner.distillation"),
     ("ner.task", "ner.explain"),
     ("ner.train", "ner.predict"),
     ("ner.suspects",),

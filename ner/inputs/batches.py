@@ -21,6 +21,7 @@ from training.randomness import permutation, unit
 
 LONG_WORD = 8  # characters; text of words that are on the average as long, or longer, is counted by its characters
 Ids = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float32]
 POOL = 50  # batches whose sentences are sorted by length together
 
 
@@ -36,7 +37,7 @@ class Characters:
         """Of the tokens from ``begin`` to ``end``."""
         kinds, word = torch.unique(self.word[begin:end], return_inverse=True)
         starts, lengths = torch.cumsum(self.lengths, 0) - self.lengths, self.lengths[kinds]
-        ids = self.ids[torch.from_numpy(_ranges(starts[kinds].numpy(), lengths.numpy()))]
+        ids = self.ids[torch.from_numpy(ranges(starts[kinds].numpy(), lengths.numpy()))]
         return Characters(ids, lengths, word)
 
 
@@ -55,6 +56,14 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """What a batch is to be labeled as, where that is a distribution over label sequences (see ner/model/mixture.py)."""
+
+    tokens: Tensor  # (N, L) float32: the probability of each label at each token
+    moves: Tensor  # (B, A) float32: how often each allowed pair of labels is expected in each sentence
+
+
+@dataclass(frozen=True)
 class Batch:
     """B sentences with N tokens in all."""
 
@@ -66,6 +75,7 @@ class Batch:
     characters: Characters | None
     features: Tensor | None = None  # (N, 3) int64
     surroundings: Surroundings | None = None
+    targets: Targets | None = None  # in place of the labels, where there is a teacher
 
     def cut(self, parts: int) -> list[Batch | None]:
         """Neighboring sentences, where there are documents whole ones, with about as many tokens a part; None for none.
@@ -96,6 +106,9 @@ class Batch:
             characters=None if self.characters is None else self.characters.part(begin, end),
             features=None if self.features is None else self.features[begin:end],
             surroundings=None if self.surroundings is None else self.surroundings.part(begin, end),
+            targets=None
+            if self.targets is None
+            else Targets(self.targets.tokens[begin:end], self.targets.moves[first:last]),
         )
 
 
@@ -116,7 +129,7 @@ class Spellings:
         """The distinct words among these tokens, spelled."""
         kinds, word = np.unique(self.word[tokens], return_inverse=True)
         lengths = self.lengths[kinds]
-        ids = self.ids[_ranges(self.starts[kinds], lengths)]
+        ids = self.ids[ranges(self.starts[kinds], lengths)]
         return Characters(torch.from_numpy(ids), torch.from_numpy(lengths), torch.from_numpy(word.astype(np.int64)))
 
 
@@ -135,6 +148,32 @@ class Documents:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Readings:
+    """What a teacher makes of a split's sentences, and what that counts beside their own labels.
+
+    The target of a sentence is the mean of two distributions over label sequences: the teacher's, whose weight is the
+    sentence's share, and that of its labels, which holds them alone possible.
+    """
+
+    tokens: Values  # (N, L): the probability of each label at each token
+    moves: Values  # (S, A): how often each allowed pair of labels is expected in each sentence
+    shares: Values  # (S,): from 0, the labels alone, to 1, the teacher alone
+    pairs: Ids  # (L, L): the number of each allowed pair, from 0; -1 for the others
+
+    def of(self, sentences: Ids, tokens: Ids, labels: Ids, lengths: Ids) -> Targets:
+        """The targets of these sentences (B,), whose ``tokens`` (N,) have these ``labels`` (N,)."""
+        sentence = np.repeat(np.arange(len(sentences)), lengths)  # shape: (N,)
+        share = self.shares[sentences]
+        mixed = self.tokens[tokens] * share[sentence, None]
+        mixed[np.arange(len(tokens)), labels] += 1 - share[sentence]
+        moves = self.moves[sentences] * share[:, None]
+        goes_on = np.flatnonzero(sentence[1:] == sentence[:-1]) + 1  # tokens that are not their sentence's first
+        pairs = self.pairs[labels[goes_on - 1], labels[goes_on]]
+        np.add.at(moves, (sentence[goes_on], pairs), 1 - share[sentence[goes_on]])
+        return Targets(torch.from_numpy(mixed), torch.from_numpy(moves))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Encoded:
     """A split of S sentences with N tokens in all, as flat arrays of ids.
 
@@ -147,6 +186,7 @@ class Encoded:
     spellings: Spellings | None = None
     features: Ids | None = None  # (N, 3)
     documents: Documents | None = None
+    readings: Readings | None = None  # a teacher's
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -159,7 +199,7 @@ class Encoded:
     def batch(self, sentences: Ids) -> Batch:
         """The batch of these sentences (B,), in this order."""
         lengths = self.lengths[sentences]
-        tokens = _ranges(self.starts[sentences], lengths)
+        tokens = ranges(self.starts[sentences], lengths)
         return Batch(
             sentences=torch.from_numpy(np.ascontiguousarray(sentences)),
             lengths=torch.from_numpy(lengths),
@@ -169,6 +209,7 @@ class Encoded:
             characters=None if self.spellings is None else self.spellings.of(tokens),
             features=None if self.features is None else torch.from_numpy(self.features[tokens]),
             surroundings=None if self.documents is None else self.documents.of(sentences, tokens, lengths),
+            targets=None if self.readings is None else self.readings.of(sentences, tokens, self.labels[tokens], lengths),
         )
 
     def weights(self) -> Ids:
@@ -273,7 +314,7 @@ class SentenceBatches:
         order = self._order(starts, epoch)
         n = len(order)
         batches = min(n, -(-self._sentences() // self.batch_size))  # as many in every epoch
-        return [_ranges(starts[part], sizes[part]) for part in np.array_split(order, batches)] if n else []
+        return [ranges(starts[part], sizes[part]) for part in np.array_split(order, batches)] if n else []
 
 
 class RehearsedBatches(SentenceBatches):
@@ -299,6 +340,37 @@ class RehearsedBatches(SentenceBatches):
 
     def _drawn(self, of: int) -> int:
         return min(of, max(1, int(self.share * of + 0.5)))
+
+
+class UnlabeledBatches(SentenceBatches):
+    """As SentenceBatches; but of the sentences, or documents, from ``labeled`` on each epoch has some.
+
+    They are so many that their sentences make, on the average, ``share`` times the ``labeled`` ones, or all there are. A
+    random order of all is worked off from epoch to epoch before the next order is drawn: a pure function of (seed, epoch).
+    """
+
+    def __init__(self, encoded: Encoded, batch_size: int, *, labeled: int, share: float, **settings: Any) -> None:
+        super().__init__(encoded, batch_size, **settings)
+        self.labeled, self.share = labeled, share
+
+    def _order(self, starts: Ids, epoch: int) -> Ids:
+        first = int(np.searchsorted(starts, self.labeled))
+        there = len(starts) - first
+        taken = self._taken(there)
+        pass_, part = divmod(epoch, there // taken)
+        drawn = permutation(there, self.seed, f"{self.purpose}/unlabeled", pass_)[part * taken : (part + 1) * taken]
+        chosen = np.concatenate([np.arange(first), first + drawn])
+        order: Ids = chosen[permutation(len(chosen), self.seed, self.purpose, epoch)]
+        return order
+
+    def _sentences(self) -> int:
+        unlabeled = len(self.encoded) - self.labeled
+        return self.labeled + min(unlabeled, max(1, int(self.share * self.labeled + 0.5)))
+
+    def _taken(self, there: int) -> int:
+        """How many of the sentences, or documents, an epoch has."""
+        unlabeled = len(self.encoded) - self.labeled
+        return min(there, max(1, int(self.share * self.labeled * there / unlabeled + 0.5)))
 
 
 class Plan(Sequence[Batch]):
@@ -333,7 +405,7 @@ def replace_rare(batch: Batch, rare: Tensor, probability: float, unknown: int, s
     return torch.where(rare[batch.words] & (draw < probability), unknown, batch.words)
 
 
-def _ranges(starts: Ids, lengths: Ids) -> Ids:
+def ranges(starts: Ids, lengths: Ids) -> Ids:
     """starts[0] … starts[0]+lengths[0]−1, then the same for 1, …"""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0

@@ -16,7 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from ner.corpus.scheme import Transitions
-from ner.model.crf_recursions import FORBIDDEN, ChainLoss, best_sequences, posterior, recursion
+from ner.model.crf_recursions import (
+    FORBIDDEN,
+    ChainCrossEntropy,
+    ChainLoss,
+    best_sequences,
+    pair_counts,
+    posterior,
+    recursion,
+)
 from ner.model.packing import Packing, edges
 from training.errors import ConfigError, DataError
 from training.randomness import uniform
@@ -168,6 +176,61 @@ class CRF(nn.Module):
             return scores.new_zeros(0)
         sentences = int((plan.tokens[0, : plan.sizes[0]] < len(scores)).sum())
         return -self._losses(scores, labels, plan)[:sentences].to(scores.dtype)
+
+    def cross_entropy(self, scores: Tensor, tokens: Tensor, moves: Tensor, plan: Packing) -> Tensor:
+        """The sum over sentences of E[−log P(labels | scores)] under another distribution over label sequences, in nats.
+
+        Args:
+            scores: (N, L).
+            tokens: (N, L), the probability of each label at each token under the other distribution.
+            moves: (A,), how often each pair of ``pairs`` is expected under it in all sentences together.
+            plan: the packing of the sentences.
+
+        Returns:
+            A scalar of the scores' type. It is ``loss`` where the other distribution holds one sequence alone possible.
+
+        Raises:
+            DataError: shapes that do not fit.
+        """
+        plan = self._check(scores, plan)
+        if not len(scores):
+            return scores.sum()
+        counts = scores.new_zeros(self.labels, self.labels, dtype=torch.float64)
+        counts[self.get_buffer("_pairs")] = moves.double()
+        directions = 2 if torch.is_grad_enabled() else 1
+        args = (
+            scores.double(),
+            *self._masked(torch.float64),
+            tokens.double(),
+            counts,
+            plan,
+            self._every(scores),
+            directions,
+        )
+        result: Tensor = ChainCrossEntropy.apply(*args)  # type: ignore[no-untyped-call]
+        return result.to(scores.dtype)
+
+    @property
+    def pairs(self) -> Tensor:
+        """(A, 2) int64: the pairs of labels that may follow one another, in order."""
+        return self.get_buffer("_pairs").nonzero()
+
+    @torch.no_grad()
+    def expectations(self, scores: Tensor, plan: Packing) -> tuple[Tensor, Tensor]:
+        """What ``cross_entropy`` asks of a distribution, of this one: tokens (N, L), and moves of each sentence (B, A)."""
+        plan = self._check(scores, plan)
+        marginals = scores.double()
+        moves = marginals.new_zeros(len(plan.lengths), self.labels, self.labels)
+        if len(scores):
+            every, parameters = self._every(scores), self._masked(torch.float64)
+            (alpha, beta), _ = recursion(scores.double(), *parameters, plan, every, 2)
+            marginals = posterior(scores.double(), alpha, beta, every)
+            ends = np.cumsum(plan.lengths).tolist()
+            for i, (length, end) in enumerate(zip(plan.lengths, ends, strict=True)):
+                if length > 1:
+                    before, after = alpha[end - length : end - 1], beta[end - length + 1 : end]
+                    moves[i] = pair_counts(before, after, parameters[0], before.new_ones(length - 1, 1), every)
+        return marginals, moves[:, self.get_buffer("_pairs")]
 
     @torch.no_grad()
     def decode(self, scores: Tensor, plan: Packing) -> Tensor:

@@ -1,4 +1,4 @@
-"""The numerics of a linear-chain CRF: forward and backward recursions, the loss and its gradients, Viterbi.
+"""The numerics of a linear-chain CRF: forward and backward recursions, the losses and their gradients, Viterbi.
 
 For a sentence of T tokens with scores s_t(j) of label j, transitions A(i, j), start and end (all of them logarithms), and
 with the numbers of Rabiner 1989, whose a_ij, b_j and π are their exponentials:
@@ -115,7 +115,7 @@ def posterior(scores: Tensor, alpha: Tensor, beta: Tensor, every: int) -> Tensor
     return weights.div_(weights.sum(1, keepdim=True))
 
 
-def _pair_counts(alpha: Tensor, beta: Tensor, pairs: Tensor, weights: Tensor, every: int) -> Tensor:
+def pair_counts(alpha: Tensor, beta: Tensor, pairs: Tensor, weights: Tensor, every: int) -> Tensor:
     """Equation 37 summed, (L, L): Σ_n weights[n] P(y_n−1 = i, y_n = j), from alpha[n−1] and beta[n], (N−1, L) each."""
     if not every:
         joint = (alpha.unsqueeze(2) + pairs + beta.unsqueeze(1)).flatten(1).softmax(1)  # shape: (N−1, L·L)
@@ -186,9 +186,53 @@ class ChainLoss(torch.autograd.Function):
         d_scores = posterior(scores, alpha, beta, ctx.every).sub_(gold).mul_(weights)
         at_edges = nn.functional.pad(d_scores, (0, 0, 0, 1))[plan.tokens[:, : plan.sizes[0]]]  # shape: (2, b_0, L)
         inner = weights.masked_fill(first.unsqueeze(1), 0.0)[1:]  # shape: (N−1, 1): no pair across two sentences
-        expected = _pair_counts(alpha[:-1], beta[1:], pairs, inner, ctx.every)
+        expected = pair_counts(alpha[:-1], beta[1:], pairs, inner, ctx.every)
         d_pairs = expected.sub_(gold[:-1].T @ (gold[1:] * inner))
         return d_scores, d_pairs, sum_rows(at_edges[0]), sum_rows(at_edges[1]), None, None, None, None
+
+
+class ChainCrossEntropy(torch.autograd.Function):
+    """The cross entropy of a distribution over label sequences with the chain's, summed over the sentences, a scalar.
+
+    Σ log Z − E[score(y)], where the expectation needs no more of the distribution than what stands in ``tokens`` (N, L), the
+    probability of each label at each token, and ``moves`` (L, L), how often each pair of labels is expected in all sentences
+    together. Scores (N, L), transitions, start and end as in ChainLoss; all float64.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        scores: Tensor,
+        pairs: Tensor,
+        start: Tensor,
+        end: Tensor,
+        tokens: Tensor,
+        moves: Tensor,
+        plan: Packing,
+        every: int,
+        directions: int,
+    ) -> Tensor:
+        """What each token adds to log Z less what it adds to the expected score, then what transitions add to that."""
+        begins, ends = edges(plan)
+        states, increments = recursion(scores, pairs, start, end, plan, every, directions)
+        at_end = states[0, ends]  # shape: (B, L), α_T
+        last = torch.logsumexp((at_end.log() if every else at_end) + end, 1)  # with the increments, equation 21
+        expected = (tokens * scores).sum(1)
+        ctx.plan, ctx.every = plan, every
+        ctx.save_for_backward(scores, pairs, tokens, moves, states, begins, ends)
+        by_edges = (tokens[begins] * start).sum() + (tokens[ends] * end).sum()
+        return (increments - expected).sum() + last.sum() - by_edges - (moves * pairs).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
+        """The chain's probabilities less the distribution's, for each token and each pair, times ``d_loss``."""
+        scores, pairs, tokens, moves, (alpha, beta), begins, ends = ctx.saved_tensors
+        d_scores = posterior(scores, alpha, beta, ctx.every).sub_(tokens).mul_(d_loss)
+        inner = (~begins[1:]).to(scores).unsqueeze(1)  # shape: (N−1, 1): no pair across two sentences
+        d_pairs = pair_counts(alpha[:-1], beta[1:], pairs, inner, ctx.every).sub_(moves).mul_(d_loss)
+        d_edges = (sum_rows(d_scores[edge]) for edge in (begins, ends))
+        return d_scores, d_pairs, *d_edges, None, None, None, None, None
 
 
 # -- the best labels --------------------------------------------------------------------------------------------------

@@ -23,6 +23,15 @@ LEAST = 1e-12
 """What a label is worth at least: so that the logarithm is finite where no member holds it possible."""
 
 
+def mask_alone(labels: int, allowed: Transitions) -> CRF:
+    """A CRF of so many labels to which all that is allowed is equal."""
+    crf = CRF(labels, allowed, seed=0)
+    with torch.no_grad():
+        for parameter in crf.parameters():
+            parameter.zero_()
+    return crf
+
+
 class EnsembleWords:
     """The members' word tables, which get the vectors of unseen words together."""
 
@@ -59,10 +68,7 @@ class Ensemble(nn.Module):
         super().__init__()
         self.taggers = list(members)
         self.members = nn.ModuleList(members)
-        self.crf = CRF(members[0].linear.weight.shape[0], allowed, seed=0)
-        with torch.no_grad():
-            for parameter in self.crf.parameters():  # all that is allowed is equal
-                parameter.zero_()
+        self.crf = mask_alone(members[0].linear.weight.shape[0], allowed)
         self.words = EnsembleWords(members)
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ner.config import TaggerConfig
 from ner.corpus.scheme import Transitions
-from ner.inputs.batches import Batch
+from ner.inputs.batches import Batch, Targets
 from ner.inputs.document import FEATURES
 from ner.model.bilstm import BiLSTM
 from ner.model.characters import CharCNN, CharLSTM
@@ -159,11 +159,23 @@ class Tagger(nn.Module):
         return x if masks is None or self.dropout == 0.0 else x * masks(name, tuple(x.shape)).to(x)
 
     def loss(self, scores: Tensor, batch: Batch) -> Tensor:
-        """Softmax: the mean negative log-likelihood of a token. CRF: that of a sentence, per token of the batch."""
+        """Softmax: the mean negative log-likelihood of a token. CRF: that of a sentence, per token of the batch.
+
+        Where the batch has targets, a distribution in place of labels: the mean under it, which is the cross entropy.
+        """
         scores = at_least_float32(scores)
+        if batch.targets is not None:
+            return self._cross_entropy(scores, batch.targets, batch)
         if self.crf is None:
             return nn.functional.cross_entropy(scores, batch.labels)
         return self.crf.loss(scores, batch.labels, packing(batch.plain_lengths)) / batch.labels.shape[0]
+
+    def _cross_entropy(self, scores: Tensor, targets: Targets, batch: Batch) -> Tensor:
+        """Hinton et al. 2015; with a CRF of whole label sequences, as in Kim & Rush 2016, section 3.2, but exact."""
+        if self.crf is None:
+            return nn.functional.cross_entropy(scores, targets.tokens.to(scores))
+        moves = targets.moves.double().sum(0)
+        return self.crf.cross_entropy(scores, targets.tokens, moves, packing(batch.plain_lengths)) / len(scores)
 
     def decode(self, scores: Tensor, batch: Batch) -> Tensor:
         """The best labels (N,): of each token, or of each sentence under the CRF. Ties go to the lowest label."""

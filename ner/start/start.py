@@ -16,6 +16,7 @@ from ner.corpus.scheme import detect
 from ner.corpus.splits import find_splits
 from ner.tagging.bundle import ALWAYS, MANIFEST, is_bundle, read_bundle
 from ner.tagging.bundle_vectors import WITH_VECTORS
+from ner.tagging.files import from_here
 from ner.tagging.load import PARTS, WEIGHTS, Saved, read_run, vector_inputs
 from training.digest import weights_sha256
 from training.errors import ConfigError
@@ -120,7 +121,7 @@ def _of_run(folder: Path, config: TaggerConfig, inputs: Inputs, tell: Tell) -> S
     described = read_manifest(folder)
     vectors: dict[str, Path] = {}
     if config.vectors == "auto" or described["config"].get("unseen_vectors", True):
-        vectors = {name: _from_here(path) for name, path in vector_inputs(folder, described).items()}
+        vectors = {name: from_here(path) for name, path in vector_inputs(folder, described).items()}
         _add_vectors(vectors, config, inputs)
     return Start(read_run(folder, tell, all_vectors=config.vectors == "auto"), described, vectors)
 
@@ -129,11 +130,6 @@ def _add_vectors(vectors: Mapping[str, Path], config: TaggerConfig, inputs: Inpu
     """The files under their own names where the new tagger has these vectors, too; else what they are is said before."""
     for name, path in vectors.items():
         inputs.add(name if config.vectors == "auto" else f"old {name}", path)
-
-
-def _from_here(path: Path) -> Path:
-    """The path as it leads from the working folder, if it stands in there: a run that is moved with its data finds it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 # -- the data that the start was trained on ---------------------------------------------------------------------------
@@ -191,7 +187,7 @@ def _own_files(config: TaggerConfig, start: Start) -> dict[str, Path]:
     for name in ("train", "test"):
         given = {key: each for key, each in start.described["inputs"].items() if re.fullmatch(rf"{name}( \d+)?", key)}
         folder = start_folder(start.folder, start.described, name)
-        parts = {_from_here(folder / each["path"]): each["sha256"] for each in given.values()}
+        parts = {from_here(folder / each["path"]): each["sha256"] for each in given.values()}
         path = next((each for each, digest in parts.items() if not each.is_file() or sha256_file(each) != digest), None)
         if path is not None:
             if name == "train" and not config.rehearse_share:

@@ -110,6 +110,16 @@ def _described(folder: Path) -> dict[str, Any]:
     return described
 
 
+def members_of(folder: Path) -> list[Path]:
+    """The folders of the runs of a group, or of the bundles in a group's bundle; DataError where it does not name them."""
+    if is_group(folder):
+        return [folder / f"seed_{seed}" for seed in seeds_of(folder)]
+    members = _described(folder).get("members")
+    if not isinstance(members, dict) or not members:
+        raise DataError(f"{folder / ENSEMBLE}: expected members, got something else; export the group again")
+    return [inside(folder, name) for name in members]
+
+
 # -- a bundle -----------------------------------------------------------------------------------------------------------
 
 

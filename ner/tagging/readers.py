@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
+from ner.corpus import brat
 from ner.corpus.conll import Columns, Sentence, iter_conll
 from ner.corpus.cut import cut_paragraph, cut_text, joined, text_tokens
 from ner.corpus.json_lines import is_unicode, one_a_line, parse_json_line, whole_number
@@ -234,6 +235,24 @@ def _json_passage(line: str, where: str, key: str | None, split_words: bool) -> 
     if isinstance(given, list):
         return Passage(*joined(given), where, values, None, True)
     return Passage(given, cut_text(given, split_words), where, values)
+
+
+def texts_of(source: str) -> list[str]:
+    """The text that stands beside BRAT's annotations, those of a folder, or the source as it is."""
+    if source != "-" and brat.is_folder(source):
+        return [str(path) for path in brat.texts_of(source)]
+    return [str(brat.pair_of(source)[0])] if source.endswith(brat.SUFFIX) and os.path.isfile(source) else [source]
+
+
+def read_as(lines: Lines, form: str, columns: Columns) -> tuple[str, Columns, str]:
+    """The form and the columns that a file is read with, and a line that says what was guessed, or "".
+
+    ``form`` is one of FORMS, or "auto" for the content's. DataError for what predict does not read.
+    """
+    found = form_of(lines.name, lines.kind) if form == "auto" and lines.kind else form
+    if found == "conll" and lines.kind:
+        return found, *columns.without_tags().seen(lines.kind.layout)
+    return found, columns, ""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -258,15 +259,23 @@ class TrainedTagger:
         return self._found(_Pieces(words, numbers))
 
     def _found(self, given: _Pieces) -> Iterator[tuple[Batch, Found]]:
-        """Batches of sentences of like lengths, or of whole documents, on the device, with what is found in each."""
-        later = self.look_up(word for sentence in given.words for word in sentence)
-        sentences = [Tokenized(words, number) for words, number in zip(given.words, given.numbers, strict=True)]
-        encoded = encode(sentences, self.indexer, self.config, later)
-        for batch in SentenceBatches(encoded, BATCH, shuffle=False, most=MOST_TOKENS).plan(0):
-            batch = move(batch, self.device)
-            with precision(self.config.precision, self.device):  # the one that it was tested in
+        """The batches with what is found in each."""
+        for batch in self.batches(given.words, given.numbers):
+            with self.precision():
                 found = find_entities(self.model, self.indexer.labels, batch)
             yield batch, found
+
+    def batches(self, words: Sequence[Sequence[str]], numbers: Sequence[int]) -> Iterator[Batch]:
+        """Batches of sentences of like lengths, or of whole documents, on the device."""
+        later = self.look_up(word for sentence in words for word in sentence)
+        sentences = [Tokenized(each, number) for each, number in zip(words, numbers, strict=True)]
+        encoded = encode(sentences, self.indexer, self.config, later)
+        for batch in SentenceBatches(encoded, BATCH, shuffle=False, most=MOST_TOKENS).plan(0):
+            yield move(batch, self.device)
+
+    def precision(self) -> AbstractContextManager[None]:
+        """A context in which the network computes in the number format that it was tested in."""
+        return precision(self.config.precision, self.device)
 
 
 class _Pieces:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -59,3 +59,24 @@ def marginals(chain: Chain) -> list[list[float]]:
         for row, label in zip(table, labels, strict=True):
             row[label] += math.exp(score(chain, labels) - log_z)
     return table
+
+
+def distribution(chain: Chain) -> dict[tuple[int, ...], float]:
+    """The probability of each allowed sequence."""
+    log_z = log_partition(chain)
+    return {labels: math.exp(score(chain, labels) - log_z) for labels in every(chain)}
+
+
+def cross_entropy(chain: Chain, weights: Mapping[tuple[int, ...], float]) -> float:
+    """−Σ weight(y) log P(y) over label sequences and their probabilities under another distribution."""
+    log_z = log_partition(chain)
+    return math.fsum(weight * (log_z - score(chain, labels)) for labels, weight in weights.items() if weight)
+
+
+def pair_counts(weights: Mapping[tuple[int, ...], float]) -> dict[tuple[int, int], float]:
+    """How often each pair of neighboring labels is expected under a distribution over label sequences."""
+    counts: dict[tuple[int, int], float] = {}
+    for labels, weight in weights.items():
+        for pair in pairwise(labels):
+            counts[pair] = counts.get(pair, 0.0) + weight
+    return counts

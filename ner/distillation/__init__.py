@@ -1,0 +1,1 @@
+"""Learning from a teacher: its readings of the training sentences, and of text without tags."""
