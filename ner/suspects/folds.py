@@ -130,7 +130,13 @@ class CrossValidation:
 
 
 def settings_for(config: TaggerConfig) -> TaggerConfig:
-    """The settings of a fold's run: nothing is chosen by what is held out, since its labels are what is in doubt."""
+    """The settings of a fold's run: nothing is chosen by what is held out, since its labels are what is in doubt.
+
+    ConfigError for another tagger to go on from or to learn from, which may have seen them.
+    """
+    for name in ("start_from", "teacher"):
+        if value := config.to_dict()[name]:
+            raise ConfigError(f"{name}: expected none, since that tagger may have seen the labels in doubt, got {value}")
     return replace(
         config, train="", valid="", test="", word_column=0, tag_column=-1, docstart="drop", repair=False,
         devices=1, shards=1, test_weights="last", patience=0, deterministic=True,
