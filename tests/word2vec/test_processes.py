@@ -202,7 +202,9 @@ def test_a_gradient_that_is_not_finite_in_one_process_stops_all_before_the_step(
     assert all(table.isfinite().all() and table.shape == (40, 14) for table in kept["weights"].values())
 
 
-def test_a_step_of_skip_gram_has_one_sum_and_one_message(tmp_path: Path, text: Path) -> None:
+@pytest.mark.parametrize("loss", ["negative", "hierarchical", "softmax"])
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+def test_a_step_has_one_sum_and_one_message(tmp_path: Path, text: Path, architecture: str, loss: str) -> None:
     """Each of them waits for the other processes; stops and what is not finite travel together, lengths with the scores."""
 
     class Counts(Callback):
@@ -226,7 +228,7 @@ def test_a_step_of_skip_gram_has_one_sum_and_one_message(tmp_path: Path, text: P
         def on_train_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             assert self.met == ["sum", "gather"], self.met
 
-    config = small(text, limit_train_batches=5, max_epochs=1)
+    config = small(text, limit_train_batches=5, max_epochs=1, architecture=architecture, loss=loss)
     ended = processes.run(tmp_path, 2, lambda: act(config, tmp_path / "run", Counts())())
     assert [done.code for done in ended] == [0, 0], ended
 

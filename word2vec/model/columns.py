@@ -20,6 +20,8 @@ from training.parallel.tree import Tree
 
 Chunks = list[Tensor]
 """Rows of d numbers as a process has them: (r, c) for each of its chunks, c of their columns."""
+Squares = Sequence[Sequence[Tensor]]
+"""Of each chunk the sums of the squares of some rows, scalars, to be added up over all chunks: they travel with scores."""
 LINE = 64  # bytes of a cache line, where torch has its tensors begin
 
 

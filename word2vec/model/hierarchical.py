@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from word2vec.model.columns import Chunks, Columns
+from word2vec.model.columns import Chunks, Columns, Squares
 from word2vec.model.huffman import HuffmanTree, runs
 from word2vec.model.windows import around, bags, turned, weighted_sum
 
@@ -74,9 +74,12 @@ class Result(NamedTuple):
     seen: Tensor  # (T + n,): how many of the predicted words' ways pass each of them
     dtable: Chunks  # (T + n, c): their gradients
     loss: Tensor  # the mean loss of a prediction, of the batch's first positions
+    sums: list[Tensor]  # over all chunks, of ``squares``
 
 
-def skipgram(x: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, inside: Tensor, columns: Columns) -> Result:
+def skipgram(
+    x: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, inside: Tensor, squares: Squares, columns: Columns
+) -> Result:
     """Each word predicts the words in its window: −Σ log p(w_j | x_i) over i and the j in i's window.
 
     Args:
@@ -85,7 +88,8 @@ def skipgram(x: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, inside:
         tree: the ways to the words.
         words: (P,).
         inside: which of the places around a position its window holds, 1 or 0, (P, W); see windows.py.
-        columns: adds up scores over the chunks.
+        squares: what is to be added up over all chunks, beside the scores.
+        columns: adds it up.
     """
     window = inside.shape[1] // 2
     by = turned(inside)  # shape: (P, W), which positions predict a word
@@ -93,21 +97,22 @@ def skipgram(x: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, inside:
     exits = around(pad(tree.exit.index_select(0, words), (window, window)), window).contiguous()  # shape: (P, W)
     passes = weighted_sum(tree.turns, exits, inside)
     entries = entries_of(tree, words, predicted)
-    return predict(
-        x, table, tree, words, predicted, inside.sum(1), passes, entries, window_visits(entries, inside, by), columns
-    )
+    visits = window_visits(entries, inside, by)
+    return predict(x, table, tree, words, predicted, inside.sum(1), passes, entries, visits, squares, columns)
 
 
-def cbow(h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, counted: Tensor, columns: Columns) -> Result:
+def cbow(
+    h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, counted: Tensor, squares: Squares, columns: Columns
+) -> Result:
     """Each hidden vector predicts its position's word: ``h`` (P, d), ``words`` (P,), ``counted`` (P,) 1, or 0 for none."""
     passes = tree.turns.index_select(0, tree.exit.index_select(0, words)).mul_(counted.unsqueeze(1))
     entries = entries_of(tree, words, counted)
-    return predict(h, table, tree, words, counted, counted, passes, entries, own_visits(entries), columns)
+    return predict(h, table, tree, words, counted, counted, passes, entries, own_visits(entries), squares, columns)
 
 
 def predict(
     h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, predicted: Tensor, predictions: Tensor, passes: Tensor,
-    entries: Entries, visits: Visits, columns: Columns,
+    entries: Entries, visits: Visits, squares: Squares, columns: Columns,
 ) -> Result:  # fmt: skip
     """The gradients, from what the h at each position has to predict.
 
@@ -121,7 +126,8 @@ def predict(
         passes: B of each h and node of the top, then A, (P, 2T).
         entries: of the words that are predicted.
         visits: of h to these entries.
-        columns: adds up scores over the chunks.
+        squares: what is to be added up over all chunks, beside the scores.
+        columns: adds it up.
     """
     b, a = passes.chunk(2, 1)
     top = [chunk.index_select(0, tree.top) for chunk in table]  # shape: (T, c)
@@ -130,9 +136,9 @@ def predict(
     if visits.entry is not None:
         first, column = first.index_select(0, visits.entry), column.index_select(0, visits.entry)
     first = first.to(b.dtype)  # shape: (v,)
-    score, visit_score = columns.add(
-        (products(h_c, top_c.t()), scores(h_c, below_c, visits.begin, column))
-        for h_c, top_c, below_c in zip(h, top, below, strict=True)
+    score, visit_score, *sums = columns.add(
+        (products(h_c, top_c.t()), scores(h_c, below_c, visits.begin, column), *squares_c)
+        for h_c, top_c, below_c, squares_c in zip(h, top, below, squares, strict=True)
     )  # shapes: (P, T), (v,)
     loss = _loss(score, passes, visit_score, first, visits.begin, predictions)
     # In their places, g.
@@ -145,7 +151,8 @@ def predict(
         dtable.append(torch.cat([summed_products(score, h_c), bags(h_c, visits.position, visits.node_begin, by_node)]))
     exits = predicted.new_zeros(len(tree.turns)).index_add_(0, tree.exit.index_select(0, words), predicted)
     top_seen = exits @ tree.turns[:, : len(tree.top)]  # whole numbers: exact in any order
-    return Result(dh, torch.cat([tree.top, entries.nodes]), torch.cat([top_seen, entries.seen.to(b.dtype)]), dtable, loss)
+    seen = torch.cat([top_seen, entries.seen.to(b.dtype)])
+    return Result(dh, torch.cat([tree.top, entries.nodes]), seen, dtable, loss, sums)
 
 
 def entries_of(tree: HuffmanTree, words: Tensor, predicted: Tensor) -> Entries:

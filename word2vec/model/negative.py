@@ -26,18 +26,16 @@ chunks of this process (see columns.py), (…, c) each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from word2vec.model.columns import Chunks, Columns
+from word2vec.model.columns import Chunks, Columns, Squares
 from word2vec.model.windows import around, turned, weighted_sum
 
-Squares = Sequence[Sequence[Tensor]]
-Scale = Callable[..., tuple[Tensor, Tensor]]
 LOSS_WORDS = 256
 """The loss is reported from so many words of a batch: the step does not need it, and logarithms are dear."""
 SMALL = 8
@@ -48,7 +46,8 @@ SMALL = 8
 
 
 def skipgram(
-    x: Chunks, u: Chunks, places: Tensor, inside: Tensor, omega: Tensor, squares: Squares, scale: Scale,
+    x: Chunks, u: Chunks, places: Tensor, inside: Tensor, omega: Tensor, squares: Squares,
+    scale: Callable[..., tuple[Tensor, Tensor]],
     *, columns: Columns, negative: int, group: int, block: int,
 ) -> tuple[Chunks, Chunks, Tensor]:  # fmt: skip
     """Each word predicts the words in its window; the other words of its group of M (``grouped``) are its noise.
@@ -62,7 +61,7 @@ def skipgram(
         places: the rows around each position, int64 (P, W).
         inside: 1 for those that its window holds, else 0, (P, W).
         omega: P(n)/Q(n) of each position's word as noise, 0 for padding, (P,).
-        squares: of each chunk what ``scale`` needs the sums of over all chunks, scalars; they travel with the scores.
+        squares: what ``scale`` needs the sums of over all chunks.
         scale: makes of these sums what the gradients of the positions' input rows and output rows are to be multiplied by,
             (P,) each.
         columns: adds up scores over the chunks.
@@ -150,8 +149,9 @@ def scores(x: Tensor, u: Tensor, window: int, block: int) -> Tensor:
 
 
 def cbow(
-    h: Chunks, u: Chunks, counted: Tensor, omega: Tensor, scale: Callable[[], Tensor], *, columns: Columns, negative: int
-) -> tuple[Chunks, Chunks, Tensor]:
+    h: Chunks, u: Chunks, counted: Tensor, omega: Tensor, squares: Squares, scale: Callable[..., Tensor],
+    *, columns: Columns, negative: int,
+) -> tuple[Chunks, Chunks, Tensor]:  # fmt: skip
     """Each position's hidden vector predicts its word; the other words of its group of M are its noise.
 
     So one product has all scores of a group: on the diagonal those of the words to predict, beside it those of the noise.
@@ -162,21 +162,24 @@ def cbow(
         counted: 1, or 0 for a position without a context, (m, M): its h is 0 and predicts nothing, and what is returned as
             its gradient has no meaning.
         omega: P(n)/Q(n) of each position's word as noise, (m, M).
-        scale: makes what the gradients of the output rows, and of those alone, are to be multiplied by, (P,), in the order
-            of ``arranged``.
+        squares: what ``scale`` needs the sums of over all chunks.
+        scale: makes of these sums what the gradients of the output rows, and of those alone, are to be multiplied by, (P,),
+            in the order of ``arranged``.
         columns: adds up scores over the chunks.
         negative: k.
 
     Returns:
         The gradients for ``h`` and, scaled, for ``u``, (m, M, d) each, and the mean loss of a prediction.
     """
-    (g,) = columns.add((torch.bmm(h_c, u_c.transpose(1, 2)),) for h_c, u_c in zip(h, u, strict=True))
+    g, *sums = columns.add(
+        (torch.bmm(h_c, u_c.transpose(1, 2)), *squares_c) for h_c, u_c, squares_c in zip(h, u, squares, strict=True)
+    )
     g.sigmoid_()  # shape: (m, M, M), σ(u·h) of each position (row) for each word (column)
     # The small operations stand together here, since each stretch of them lets the other threads fall asleep.
     draws = (omega * (negative / (g.shape[1] - 1))).unsqueeze(1)  # shape: (m, 1, M), ω·k/(M − 1)
     loss = _cbow_loss(g, counted, draws)
     own = g.diagonal(dim1=1, dim2=2)  # shape: (m, M), a view
-    own_g, scale_u = own - 1.0, scale().view(omega.shape).unsqueeze(1)  # shapes: (m, M), (m, 1, M)
+    own_g, scale_u = own - 1.0, scale(*sums).view(omega.shape).unsqueeze(1)  # shapes: (m, M), (m, 1, M)
     g.mul_(draws)
     own.copy_(own_g)
     dh = [combined(g, chunk) for chunk in u]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from word2vec.model.columns import Chunks, Columns
+from word2vec.model.columns import Chunks, Columns, Squares
 from word2vec.model.negative import total
 
 LOGITS = 1 << 22
@@ -26,36 +26,52 @@ LOGITS = 1 << 22
 
 
 def skipgram(
-    x: Chunks, table: Chunks, words: Tensor, left: Tensor, right: Tensor, window: int, columns: Columns
-) -> tuple[Chunks, Chunks, Tensor]:
+    x: Chunks, table: Chunks, words: Tensor, left: Tensor, right: Tensor, window: int, squares: Squares, columns: Columns
+) -> tuple[Chunks, Chunks, Tensor, list[Tensor]]:
     """Each word predicts the words in its window: −Σ log p(w_j | x_i) over i and the j in i's window.
 
-    ``x`` (P, d): input rows; ``table`` (V, d): output vectors; ``words`` (P,); ``left`` and ``right`` (P,): windows.
-    Returns the gradients for ``x`` (P, d) and ``table`` (V, d), and the mean loss of a prediction.
+    ``x`` (P, d): input rows; ``table`` (V, d): output vectors; ``words`` (P,); ``left`` and ``right`` (P,): windows;
+    ``squares``: as of ``predict``, which says what is returned.
     """
     offset = torch.cat([torch.arange(-window, 0), torch.arange(1, window + 1)]).to(words.device)  # shape: (2w,)
     inside = (offset >= -left.unsqueeze(1)) & (offset <= right.unsqueeze(1))  # shape: (P, 2w)
     at = (torch.arange(len(words), device=words.device).unsqueeze(1) + offset).clamp_(0, len(words) - 1)
-    return predict(x, table, words[at], inside.to(x[0].dtype), columns)
+    return predict(x, table, words[at], inside.to(x[0].dtype), squares, columns)
 
 
-def predict(h: Chunks, table: Chunks, targets: Tensor, counted: Tensor, columns: Columns) -> tuple[Chunks, Chunks, Tensor]:
-    """Each hidden vector predicts its targets: ``h`` (P, d), ``targets`` (P, m) word ids, ``counted`` (P, m) 1 or 0.
+def predict(
+    h: Chunks, table: Chunks, targets: Tensor, counted: Tensor, squares: Squares, columns: Columns
+) -> tuple[Chunks, Chunks, Tensor, list[Tensor]]:
+    """Each hidden vector predicts its targets.
 
-    Returns the gradients for ``h`` (P, d) and ``table`` (V, d), and the mean loss of a prediction.
+    Args:
+        h: (P, d).
+        table: output vectors, (V, d).
+        targets: word ids, (P, m).
+        counted: 1, or 0 for what is no target, (P, m).
+        squares: what is to be added up over all chunks, beside the scores.
+        columns: adds it up.
+
+    Returns:
+        The gradients for ``h`` (P, d) and ``table`` (V, d), the mean loss of a prediction, and the sums of ``squares``.
     """
     dh, dtable = [torch.zeros_like(chunk) for chunk in h], [torch.zeros_like(chunk) for chunk in table]
-    loss = h[0].new_zeros(())
+    loss, sums = h[0].new_zeros(()), list[Tensor]()
     rows = max(1, LOGITS // len(table[0]))
     for at in range(0, len(targets), rows):  # so many positions at a time: R of them
         h_part = [chunk[at : at + rows] for chunk in h]
         target, one = targets[at : at + rows], counted[at : at + rows]
         predictions = one.sum(1, keepdim=True)  # shape: (R, 1)
-        scores = ((h_c @ table_c.T,) for h_c, table_c in zip(h_part, table, strict=True))
-        log_p = torch.log_softmax(columns.add(scores)[0], 1)  # shape: (R, V)
+        first = at == 0  # with whose scores the squares go
+        scores, *told = columns.add(
+            (h_c @ table_c.T, *(squares_c if first else ()))
+            for h_c, table_c, squares_c in zip(h_part, table, squares, strict=True)
+        )
+        sums += told
+        log_p = torch.log_softmax(scores, 1)  # shape: (R, V)
         loss -= total(log_p.gather(1, target) * one)
         g = log_p.exp_().mul_(predictions).scatter_add_(1, target, -one)  # shape: (R, V), summed over a position's targets
         for dh_c, dtable_c, h_c, table_c in zip(dh, dtable, h_part, table, strict=True):
             torch.mm(g, table_c, out=dh_c[at : at + rows])
             dtable_c.addmm_(g.T, h_c)
-    return dh, dtable, loss / counted.sum().clamp(min=1.0)
+    return dh, dtable, loss / counted.sum().clamp(min=1.0), sums

@@ -201,15 +201,17 @@ class Word2Vec(nn.Module):
     def _skipgram_softmax(self, batch: Batch, x: Chunks, rate: Rate, seen: Tensor, size: Tensor) -> Prediction:
         window, words, table = self.config.window, batch.words, self.chunks("output")
         own = [chunk[window : window + len(words)] for chunk in x]  # shape: (P, c)
-        curvature = size * self._mean_squares(own)[0]  # of output rows
+        first = [self._first(own), self._predicting(words)]
+        squares, columns = _square_sums(first), self.columns
         if self.tree is not None:
-            found = hierarchical.skipgram(own, table, self.tree, words, self._inside(batch), self.columns)
-            dx, loss, sampled = found.dh, found.loss, self.tree.ways(words[: self._sample])
-            output = self._node_rows(found, rate, curvature)
+            found = hierarchical.skipgram(own, table, self.tree, words, self._inside(batch), squares, columns)
+            square_x, square_u = _means(found.sums, first)
+            dx, loss, output = found.dh, found.loss, self._node_rows(found, rate, size * square_x)
         else:
-            dx, dtable, loss = softmax.skipgram(own, table, words, batch.left, batch.right, window, self.columns)
-            output, sampled = self._all_rows(batch, dtable, rate, curvature), None
-        scale = rate(seen, size * self._output_square(sampled)).unsqueeze(1)
+            dx, dtable, loss, sums = softmax.skipgram(own, table, words, batch.left, batch.right, window, squares, columns)
+            square_x, square_u = _means(sums, first)
+            output = self._all_rows(batch, dtable, rate, size * square_x)
+        scale = rate(seen, size * square_u).unsqueeze(1)
         return Prediction([chunk.mul_(scale) for chunk in dx], output, loss)
 
     def _inside(self, batch: Batch) -> Tensor:
@@ -274,28 +276,36 @@ class Word2Vec(nn.Module):
         group, columns = self._cbow_group, self.columns
         omega = negative.arranged(self._omega(batch), group)
         u = [chunk.index_select(0, contexts.words) for chunk in self.chunks("output")]
-        square_h, square_u = self._mean_squares(h, u)
-        # Scaled here, since the products are twice as fast (0.7 and 1.4 ms, Zen 4) right after a shared operation on
-        # numbers in their order; after sums over windows or gathers they take as long as on one thread.
-        self._scale_given(contexts, rate, square_u)
+        first = [self._first(each) for each in (h, u)]
+
+        def scale(*squares: Tensor) -> Tensor:
+            square_h, square_u = _means(squares, first)
+            self._scale_given(contexts, rate, square_u)
+            return rate(contexts.seen, square_h)
+
         h_groups, u_groups = ([chunk.view(-1, group, chunk.shape[1]) for chunk in each] for each in (h, u))  # (m, M, c)
         dh, du, loss = negative.cbow(
-            h_groups, u_groups, contexts.counted.view(-1, group), omega.view(-1, group),
-            lambda: rate(contexts.seen, square_h), columns=columns, negative=self.config.negative,
+            h_groups, u_groups, contexts.counted.view(-1, group), omega.view(-1, group), _square_sums(first), scale,
+            columns=columns, negative=self.config.negative,
         )  # fmt: skip
         output = TableGradient(contexts.words, [chunk.flatten(0, 1) for chunk in du])
         return Prediction([chunk.flatten(0, 1) for chunk in dh], output, loss)
 
     def _cbow_hierarchical(self, tree: HuffmanTree, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
-        found = hierarchical.cbow(h, self.chunks("output"), tree, contexts.words, contexts.counted, self.columns)
-        self._scale_given(contexts, rate, self._output_square(tree.ways(contexts.words[: self._sample])))
-        return Prediction(found.dh, self._node_rows(found, rate, self._mean_squares(h)[0]), found.loss)
+        first, table = [self._first(h), self._predicting(contexts.words)], self.chunks("output")
+        squares = _square_sums(first)
+        found = hierarchical.cbow(h, table, tree, contexts.words, contexts.counted, squares, self.columns)
+        square_h, square_u = _means(found.sums, first)
+        self._scale_given(contexts, rate, square_u)
+        return Prediction(found.dh, self._node_rows(found, rate, square_h), found.loss)
 
     def _cbow_softmax(self, batch: Batch, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
         words, counted = contexts.words.unsqueeze(1), contexts.counted.unsqueeze(1)  # shape: (P, 1)
-        dh, dtable, loss = softmax.predict(h, self.chunks("output"), words, counted, self.columns)
-        self._scale_given(contexts, rate, self._output_square(None))
-        return Prediction(dh, self._all_rows(batch, dtable, rate, self._mean_squares(h)[0]), loss)
+        first, table = [self._first(h), self._predicting(contexts.words)], self.chunks("output")
+        dh, dtable, loss, sums = softmax.predict(h, table, words, counted, _square_sums(first), self.columns)
+        square_h, square_u = _means(sums, first)
+        self._scale_given(contexts, rate, square_u)
+        return Prediction(dh, self._all_rows(batch, dtable, rate, square_h), loss)
 
     # -- rows of the output table, and what their rates need
 
@@ -311,22 +321,18 @@ class Word2Vec(nn.Module):
         rows, scale = torch.arange(len(first), device=first.device), rate(seen, curvature).unsqueeze(1)
         return TableGradient(rows, [chunk.mul_(scale) for chunk in dtable])
 
-    def _output_square(self, rows: Tensor | None) -> Tensor:
-        """The mean squared length of some of these rows of the output table, or of any."""
+    def _predicting(self, words: Tensor) -> Chunks:
+        """Of a softmax, rows of the output table whose lengths stand for those of all that predict these words."""
         table = self.chunks("output")
-        return self._mean_squares(
-            table if rows is None else [chunk.index_select(0, rows[: self._sample]) for chunk in table]
-        )[0]
+        if self.tree is None:
+            return self._first(table)
+        nodes = self.tree.ways(words[: self._sample])[: self._sample]
+        return [chunk.index_select(0, nodes) for chunk in table]
 
     @property
     def _sample(self) -> int:
         """How many rows stand for all where their mean squared length is needed."""
         return max(1, SAMPLE // self.config.dim)
-
-    def _mean_squares(self, *rows: Chunks) -> list[Tensor]:
-        """Of each of these the mean squared length of its first rows: scalars."""
-        first = [self._first(each) for each in rows]
-        return _means(self.columns.add(_square_sums(first)), first)
 
     def _first(self, rows: Chunks) -> Chunks:
         """The first of them, whose lengths stand for all."""
