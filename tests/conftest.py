@@ -67,7 +67,7 @@ SLOW = {
         "word2vec/test_processes.py",
         "training/*::test_left_*",
     ],
-    "trains in several processes": ["parallel"],
+    "trains in several processes": ["parallel", "ner/test_tagger_in_processes.py"],
     "begins an interpreter that imports torch": [
         "commands/test_devices.py",
         "commands/test_cli.py::test_the_two_commands_in_a_folder_of_their_own",

@@ -48,6 +48,8 @@ KINDS = {"SIGKILL to one": 50, "SIGKILL to all": 25, "SIGTERM to one": 15, "SIGS
 """What is done to the processes, and how often of a hundred times."""
 TOLD = {0, 75, 128 + signal.SIGTERM, -signal.SIGTERM, -signal.SIGKILL}
 """Exit codes that are right; -SIGTERM is that of a process which has not begun yet."""
+PATIENCE = 300
+"""Seconds until the others must have ended: many, since on a busy machine a process waits long for its turn."""
 
 
 @dataclass
@@ -89,11 +91,12 @@ def own(run: str, resume: bool) -> Callable[[], object]:
 
 
 def programs(inputs: Path) -> list[Program]:
-    """The tagger as by default and with all it has, and a program of a user's own."""
+    """The tagger as by default and with all it has, word vectors by columns, and a program of a user's own."""
     every = {"shards": 4, "checkpoint_every": "3"}
     return [
         Program("tagger", library(trials.tagger(inputs, accumulate_grad_batches=1, patience=0, **every))),
         Program("tagger with all", library(trials.tagger(inputs, characters="lstm", char_hidden=8, decoder="crf", **every))),
+        Program("skip-gram", library(trials.word2vec(inputs, **every))),
         Program("own program", own),
     ]
 
@@ -131,7 +134,7 @@ def disturb(started: Started, draw: random.Random, found: Found) -> tuple[str, l
     begin = time.monotonic()
     for each in range(world) if kind == "SIGKILL to all" else [rank]:
         started.signal(number, each)
-    ended = started.wait(60, without=[rank] if number == signal.SIGSTOP else [])
+    ended = started.wait(PATIENCE, without=[rank] if number == signal.SIGSTOP else [])
     found.slowest = max(found.slowest, time.monotonic() - begin)
     found.kinds[kind] += 1
     return f"{kind} of {world}, number {rank}", ended
@@ -153,7 +156,7 @@ def trial(program: Program, folder: Path, draw: random.Random, found: Found) -> 
                 left -= 1
                 story.append(what)
             else:
-                ended = started.wait()
+                ended = started.wait(PATIENCE)
             codes = [done.code for done in ended]
             if not set(codes) <= TOLD or any("Traceback" in done.said for done in ended):
                 found.faults.append(f"{'; '.join(story)}: exit codes {codes}: {[done.said[-600:] for done in ended]}")

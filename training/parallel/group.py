@@ -10,6 +10,7 @@ import atexit
 import os
 import pickle
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -243,7 +244,7 @@ def _meet(group: Group) -> None:
     if torch.cuda.is_available() and _number("LOCAL_RANK", 0) < torch.cuda.device_count():
         torch.cuda.set_device(_number("LOCAL_RANK", 0))
     try:
-        store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=_to_connect())))
+        store, rank, world = _in_time(lambda: next(rendezvous("env://", timeout=timedelta(seconds=_to_connect()))))
         store.set_timeout(timedelta(seconds=loss.seconds.meeting))
         _pulse = Pulse(group.rank, group.world, connection(loss.seconds.meeting))
     except (dist.DistNetworkError, ValueError) as error:
@@ -257,6 +258,30 @@ def _meet(group: Group) -> None:
 def _to_connect() -> float:
     """Seconds for the store to be there: that of a launcher is from the beginning, that of process 0 once it has come."""
     return loss.seconds.lost if is_kept_by_launcher() else loss.seconds.meeting
+
+
+def _in_time(meet: Callable[[], Any]) -> Any:
+    """What ``meet`` gives, or raises. ValueError if it waits for longer than it should.
+
+    torch waits without an end where another program has the port of process 0, takes connections and says nothing.
+    """
+    found: list[tuple[Any, Exception | None]] = []
+
+    def run() -> None:
+        try:
+            found.append((meet(), None))
+        except Exception as error:
+            found.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(2 * _to_connect() + loss.seconds.grace)  # it has one for the connection, and one for the others to come
+    if not found:
+        raise ValueError("no answer")
+    value, raised = found[0]
+    if raised is not None:
+        raise raised
+    return value
 
 
 def _unmet(error: Exception) -> ConfigError:

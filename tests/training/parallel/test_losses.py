@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests import processes, running
 from tests.running import Kill
 from tests.training.parallel.test_processes import fit
+from training.run import preemption
 
 KILLS = [
     (2, 1, Kill(4)),
@@ -46,6 +50,27 @@ def test_the_others_end_and_any_number_goes_on(tmp_path: Path, whole: Path, worl
     for more, code in ((4 if world == 2 else 1, 0), (2, 0)):  # the second finds it finished
         ended = processes.run(tmp_path, more, fit("run", resume=True))
         assert [done.code for done in ended] == [code] * more, ended
+    assert running.results(tmp_path / "run") == running.results(whole)
+
+
+@pytest.mark.parametrize(("world", "rank", "then"), [(2, 1, 4), (4, 0, 1), (4, 2, 2)])
+def test_where_time_is_up_for_one_all_stop_at_the_same_batch(
+    tmp_path: Path, whole: Path, world: int, rank: int, then: int
+) -> None:
+    def act() -> None:
+        if os.environ["RANK"] == str(rank):  # its clock alone is past the limit, from its seventh look on
+            looks = itertools.count(1)
+            monkey = pytest.MonkeyPatch()
+            monkey.setattr(preemption, "time", SimpleNamespace(monotonic=lambda: 3600.0 * (next(looks) > 6)))
+        fit("run", max_time="30m")()
+
+    ended = processes.run(tmp_path, world, act)
+    assert [done.code for done in ended] == [75] * world, ended
+    (line,) = [line for done in ended for line in done.said.splitlines() if "stopped at" in line]
+    assert "the time limit of 1800 s is reached" in line
+    assert len(list((tmp_path / "run" / "checkpoints").glob("resume-*.ckpt"))) == 1
+    ended = processes.run(tmp_path, then, fit("run", resume=True, checkpoint_every="2"))
+    assert [done.code for done in ended] == [0] * then, ended
     assert running.results(tmp_path / "run") == running.results(whole)
 
 

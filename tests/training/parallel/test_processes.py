@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from tests import processes, running
+from tests.running import Kill
 from training import FixedBatches, Task, TrainConfig, Trainer, experiment
 
 
@@ -92,6 +95,27 @@ def test_a_failed_start_says_what_is_wrong_with_the_environment(tmp_path: Path) 
         for done in started.wait():
             assert done.code == 70
             assert expected in done.said
+
+
+def test_a_port_that_another_program_has_is_named_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        settings = {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "False"}  # as without a launcher
+        ended = processes.start(tmp_path, 2, fit("run"), lost=0.1, settings=[settings] * 2).wait()
+    assert [done.code for done in ended] == [70, 70], ended
+    assert f"MASTER_PORT: expected a free port, got {port}, which another program has; give another" in ended[0].said
+    assert "expected the other processes to be met at MASTER_ADDR '127.0.0.1'" in ended[1].said
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_shards_on_resume_are_refused_and_the_run_is_left_as_it_was(tmp_path: Path) -> None:
+    processes.start(tmp_path, 2, fit("run"), kills={0: Kill(5, signal.SIGTERM)}).wait()
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    for world in (1, 2):
+        ended = processes.run(tmp_path, world, fit("run", resume=True, shards=2))
+        assert [done.code for done in ended] == [70] * world
+        assert all("shards: 4 → 2" in done.said for done in ended), ended
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
 DIFFERENT: dict[str, dict[str, Any]] = {
