@@ -188,7 +188,9 @@ class TaggerConfig(TrainConfig):
         0.3, "Probability of reading a word that occurs once as unknown in training.", section=MODEL, least=0, below=1
     )
 
-    batch_size: int = option(16, "Sentences in a batch.", section=COMMON, least=1)
+    batch_size: int = option(
+        0, "Sentences in a batch; 0 for a number that suits the size of the training data.", section=COMMON, least=0
+    )
     batching: str = option(
         "length",
         "Put sentences of similar length into a batch, or random ones.",
@@ -220,7 +222,12 @@ class TaggerConfig(TrainConfig):
         section=TRAINING,
         choices=("best", "last"),
     )
-    max_epochs: int = option(12, "Train for at most this many epochs; -1 for no limit.", section=COMMON, least=-1)
+    max_epochs: int = option(
+        0,
+        "Train for at most this many epochs; -1 for no limit, 0 for a number that suits the size of the training data.",
+        section=COMMON,
+        least=-1,
+    )
     gradient_clip_val: float = option(
         5.0, "Clip gradients to this norm or value; 0 for no clipping.", section=TRAINING, least=0
     )

@@ -27,6 +27,7 @@ from ner.inputs.indexer import FIRST, Indexer
 from ner.model.calibration import fit_temperature
 from ner.model.crf import MANY
 from ner.model.tagger import Tagger
+from ner.schedule import resolved
 from ner.scoring.card import CALIBRATION, ERRORS, SPLIT_NAMES, SPLITS, error_counts, split_sizes
 from ner.scoring.report import Evaluation, evaluation
 from ner.scoring.tensorboard import full_text, show_precision_recall, write_test_report
@@ -113,6 +114,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     lesson = with_unlabeled(with_old(dataset, old), unlabeled)
     indexer = Indexer.build((dataset if start else lesson).train, rule, config.scheme)
     _tell_data(config, options, dataset, indexer)
+    config = resolved(config, dataset.train)
     check_lesson(config, dataset, indexer)
     if teacher is not None:
         teacher.check_labels(indexer)

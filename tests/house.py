@@ -50,7 +50,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ner.scoring",),
     ("ner.tagging",),
     ("ner.seeds", "ner.start", "ner.distillation"),
-    ("ner.task", "ner.explain"),
+    ("ner.task", "ner.explain", "ner.schedule"),
     ("ner.train", "ner.predict"),
     ("ner.suspects",),
     ("ner",),

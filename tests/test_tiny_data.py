@@ -117,7 +117,7 @@ def test_a_tiny_tagger_is_trained_or_refused(tmp_path: Path, name: str, every: i
         options = [word for option, value in row.items() for word in (f"--{option}", value)]
         given = ["train-ner", "--data", str(tmp_path), "--vectors", "none", "--hidden-size", "4", *options]
         results = finished_or_said(tmp_path / str(number), *given)
-        nothing = "0" in (row["limit-train-batches"], row["max-steps"], row["max-epochs"])
+        nothing = "0" in (row["limit-train-batches"], row["max-steps"])  # 0 epochs are as many as suit the data
         assert (results is None) == (nothing or refused), row
 
 

@@ -137,8 +137,8 @@ def test_a_group_goes_on_where_it_was_left(
     result = CliRunner().invoke(main, ["train-ner", *arguments])
     assert result.exit_code == 75
     assert f"--resume {folder}" in result.output
-    settings = json.loads((folder / "config.json").read_text())
     for path in (folder, folder / "seed_4"):
+        settings = json.loads((path / "config.json").read_text())
         (path / "config.json").write_text(json.dumps({**settings, "max_time": ""}))
     described = json.loads((folder / "seed_4" / "manifest.json").read_text())
     described["config"]["max_time"] = ""
