@@ -43,6 +43,7 @@ def option(
     no_path: tuple[str, ...] | None = None,
     second: str = "",
     metavar: str = "",
+    also: str = "",
 ) -> Any:
     """A config field, which a command's help has under ``section``.
 
@@ -51,7 +52,8 @@ def option(
     A number is ``least`` to ``most``, or strictly between ``above`` and ``below``; one of ``batches`` is a share or a whole
     number. The command line calls the field ``flag``, if that is given, and what turns it off ``off``. ``no_path``: the
     field holds the path of an input, or several, unless it is one of these words. ``second``: the field, of numbers, whose
-    value the command line takes behind this one's, under the one name; ``metavar`` is what its help calls the two.
+    value the command line takes behind this one's, under the one name; ``metavar`` is what its help calls the two. ``also``:
+    another name of the option on the command line.
     """
     limits = {"least": 0 if batches else least, "most": most, "above": above, "below": below, "batches": batches}
     known = {
@@ -64,6 +66,7 @@ def option(
         "no_path": no_path,
         "second": second,
         "metavar": metavar,
+        "also": also,
     }
     return field(default=default, metadata={**known, **limits})
 

@@ -113,7 +113,8 @@ def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Command], Comm
         settings["show_default"] = "none" if default is None else True
     else:
         settings["type"] = hint
-    return click.option(flag, item.name, **settings)
+    also = item.metadata.get("also")
+    return click.option(flag, *([f"--{also}"] if also else []), item.name, **settings)
 
 
 def make_config(

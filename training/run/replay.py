@@ -54,7 +54,7 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
             changed.append(f"{name} ({path})")
     if gone:
         raise DataError(
-            f"{run}: inputs are gone: {', '.join(gone)}; put them back to run it again ({looked_for(run, described)})"
+            f"{run}: inputs are gone: {listed(gone, 10)}; put them back to run it again ({looked_for(run, described)})"
         )
     if changed and not allow_changes:
         raise DataError(

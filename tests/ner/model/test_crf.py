@@ -326,3 +326,94 @@ def test_bad_input_is_named() -> None:
         CRF(2, Transitions(all_true[0], all_true, all_true[0]), seed=0)
     with pytest.raises(ConfigError, match=r"allowed end: .* got none allowed"):
         CRF(3, Transitions(all_true[0], all_true, ~all_true[0]), seed=0)
+
+
+@settings(deadline=None, max_examples=80)
+@given(cases(), st.integers(0, 9))
+def test_cross_entropy_is_that_of_enumeration(case: tuple[CRF, Tensor, list[crf_brute.Chain], list[int]], seed: int) -> None:
+    """With any mixture of two distributions over the allowed sequences: one at random, and one of a single sequence."""
+    crf, scores, chains, lengths = case
+    plan = packing(torch.tensor(lengths))
+    rng = np.random.default_rng(seed)
+    share = float(rng.choice([0.0, 0.3, 1.0]))
+    wanted, tokens, moves = 0.0, torch.zeros_like(scores), torch.zeros(crf.labels, crf.labels, dtype=torch.float64)
+    at = 0
+    for chain in chains:
+        paths = crf_brute.every(chain)
+        drawn = rng.dirichlet(np.ones(len(paths))) * share
+        drawn[rng.integers(len(paths))] += 1 - share
+        weights = dict(zip(paths, drawn.tolist(), strict=True))
+        wanted += crf_brute.cross_entropy(chain, weights)
+        for labels, weight in weights.items():
+            tokens[torch.arange(at, at + len(labels)), list(labels)] += weight
+        for (i, j), count in crf_brute.pair_counts(weights).items():
+            moves[i, j] += count
+        at += len(chain.scores)
+    got = crf.cross_entropy(scores, tokens, moves[tuple(crf.pairs.T)], plan)
+    assert got.item() == pytest.approx(wanted, rel=1e-9, abs=1e-7)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases())
+def test_expectations_are_those_of_enumeration(case: tuple[CRF, Tensor, list[crf_brute.Chain], list[int]]) -> None:
+    crf, scores, chains, lengths = case
+    tokens, moves = crf.expectations(scores, packing(torch.tensor(lengths)))
+    table = torch.tensor([row for chain in chains for row in crf_brute.marginals(chain)], dtype=torch.float64)
+    torch.testing.assert_close(tokens, table, rtol=1e-8, atol=1e-10)
+    assert moves.shape == (len(lengths), len(crf.pairs))
+    rest = iter(chains)
+    for length, row in zip(lengths, moves.tolist(), strict=True):
+        counts = crf_brute.pair_counts(crf_brute.distribution(next(rest))) if length else {}
+        wanted = [counts.get((i, j), 0.0) for i, j in crf.pairs.tolist()]
+        assert row == pytest.approx(wanted, rel=1e-8, abs=1e-9)
+
+
+@pytest.mark.parametrize("spread", [1.0, 2000.0])
+def test_gradients_of_the_cross_entropy_are_its_differences(spread: float) -> None:
+    """In the quick recursion and, with scores that it cannot hold, in the plain one."""
+    lengths = [3, 1, 0, 4]
+    other, other_scores, _ = make(1, 3, lengths, 0.7, 1.0)
+    crf, scores, _ = make(1, 3, lengths, 0.7, spread)  # with the same mask
+    plan = packing(torch.tensor(lengths))
+    tokens, moves = other.expectations(other_scores, plan)
+    assert bool(crf._every(scores)) == (spread < 10)
+    scores.requires_grad_()
+
+    def loss(scores: Tensor, *parameters: Tensor) -> Tensor:
+        return torch.func.functional_call(  # type: ignore[no-any-return]
+            _CrossEntropy(crf), dict(zip(NAMES, parameters, strict=True)), (scores, tokens, moves.sum(0), plan)
+        )
+
+    given_parameters = [dict(crf.named_parameters())[name.removeprefix("crf.")] for name in NAMES]
+    assert torch.autograd.gradcheck(loss, (scores, *given_parameters), eps=1e-6 * max(1.0, spread / 100), atol=1e-5)
+
+
+NAMES = ("crf.transitions", "crf.start_transitions", "crf.end_transitions")
+
+
+class _CrossEntropy(torch.nn.Module):
+    def __init__(self, crf: CRF) -> None:
+        super().__init__()
+        self.crf = crf
+
+    def forward(self, scores: Tensor, tokens: Tensor, moves: Tensor, plan: Packing) -> Tensor:
+        return self.crf.cross_entropy(scores, tokens, moves, plan)
+
+
+def test_cross_entropy_with_one_sequence_is_its_likelihood() -> None:
+    lengths = [3, 1, 0, 4]
+    crf, scores, chains = make(5, 4, lengths, 0.7, 3.0)
+    plan, gold = packing(torch.tensor(lengths)), some_gold(chains, 0)
+    tokens = torch.nn.functional.one_hot(gold, 4).double()
+    moves = torch.zeros(4, 4, dtype=torch.float64)
+    for part in torch.split(gold, lengths):
+        for i, j in zip(part[:-1].tolist(), part[1:].tolist(), strict=True):
+            moves[i, j] += 1
+    one = crf.cross_entropy(scores, tokens, moves[tuple(crf.pairs.T)], plan)
+    torch.testing.assert_close(one, crf.loss(scores, gold, plan))
+    one.backward()
+    soft = [parameter.grad for parameter in crf.parameters()]
+    crf.zero_grad()
+    crf.loss(scores, gold, plan).backward()
+    for gradient, parameter in zip(soft, crf.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad)

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-import cli
 from ner.config import KEPT, TaggerConfig
 from ner.corpus.scheme import to_spans
 from ner.tagging.tagger import TrainedTagger
 from ner.train import train_tagger
 from tests import processes
+from tests.ner.calls import done, refused, run
 from training.errors import Preempted
 from training.run.experiment import RunOptions
 from training.run.folder import read_manifest
@@ -27,26 +26,6 @@ from word2vec.vectors.vectors import WordVectors
 TINY = "--max-epochs 2 --batch-size 24 --no-progress --threads 1 --ledger-every 1 --lr 0.01".split()
 FIRST = [*TINY, "--hidden-size", "8", "--word-dim", "8", "--char-hidden", "6", "--char-dim", "4"]
 SAME = ("metrics.jsonl", "ledger.jsonl", "predictions.conll", "test_report.txt", "forgetting.json")
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.main, [str(each) for each in arguments], catch_exceptions=False)
-
-
-def done(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(*arguments: object) -> str:
-    """The one line of an error."""
-    result = run(*arguments)
-    assert result.exit_code not in (0, 1), result.output
-    assert "Traceback" not in result.output
-    line = result.output.strip().splitlines()[-1]
-    assert line.startswith("error: "), result.output
-    return line
 
 
 def without(text: str, *types: str) -> str:

@@ -235,6 +235,10 @@ def test_what_cannot_be_is_said(small_data: Path, tmp_path: Path) -> None:
     many = run("data", "suspects", small_data / "test.conll", "--folds", 900, "--config", tiny(tmp_path))
     assert many.exit_code == 2
     assert "folds: expected at most as many as" in many.output
+    for name in ("start_from", "teacher"):
+        taught = run("data", "suspects", small_data / "test.conll", "--config", tiny(tmp_path, **{name: "x"}))
+        assert taught.exit_code == 2
+        assert f"{name}: expected none, since that tagger may have seen the labels in doubt, got x" in taught.output
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("")
     where = ["--config", tiny(tmp_path), "--run", tmp_path / "mine", "--folds", 2]

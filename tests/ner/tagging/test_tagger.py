@@ -19,7 +19,8 @@ from ner.corpus.scheme import allowed_transitions, labels_of, to_spans
 from ner.inputs.batches import SentenceBatches
 from ner.inputs.encode import encode
 from ner.model.confidence import continuations
-from ner.predict import CHUNK, predict_stream
+from ner.predict import predict_stream
+from ner.tagging.chunks import CHUNK
 from ner.tagging.readers import LONGEST, Lines, form_of, read_passages
 from ner.tagging.tagger import TrainedTagger
 from ner.vectors.views import Views
