@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--waves", type=int, default=1000, help="how many to train on")
     parser.add_argument("--checkpoint-every", default="50", help="steps, or minutes as in 5m")
     parser.add_argument("--root", default="runs", help="where runs are kept")
-    parser.add_argument("--resume", default="", metavar="RUN", help="go on with this run")
+    parser.add_argument("--resume", default="", metavar="RUN", help="resume this run")
     given = parser.parse_args()
 
     train = DataLoader(waves(given.waves, seed=1), batch_size=50, shuffle=True)

@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=2000, help="how many to train on")
     parser.add_argument("--checkpoint-every", default="50", help="steps, or minutes as in 5m")
     parser.add_argument("--root", default="runs", help="where runs are kept")
-    parser.add_argument("--resume", default="", metavar="RUN", help="go on with this run")
+    parser.add_argument("--resume", default="", metavar="RUN", help="resume this run")
     given = parser.parse_args()
 
     train = DataLoader(ring(given.points, seed=1), batch_size=64, shuffle=True)

@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128, help="sentences")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--root", default="runs", help="where runs are kept")
-    parser.add_argument("--resume", default=None, metavar="RUN", help='go on with this run; "last" is the newest')
+    parser.add_argument("--resume", default=None, metavar="RUN", help='resume this run; "last" is the newest')
     given = parser.parse_args()
 
     pl.seed_everything(0)

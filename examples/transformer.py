@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--validate-every", type=int, default=100, help="batches")
     parser.add_argument("--checkpoint-every", default="50", help="steps, or minutes as in 5m")
     parser.add_argument("--root", default="runs", help="where runs are kept")
-    parser.add_argument("--resume", default="", metavar="RUN", help="go on with this run")
+    parser.add_argument("--resume", default="", metavar="RUN", help="resume this run")
     given = parser.parse_args()
 
     train, val = DataLoader(Sums(given.sums), batch_size=16), DataLoader(Sums(160), batch_size=80)

@@ -1,6 +1,6 @@
 """The named-entity tagger: data, model, scoring, prediction.
 
-What a program needs stands here, and is imported when it is first used: ``from ner import TrainedTagger``.
+The public names are imported when they are first used: ``from ner import TrainedTagger``.
 """
 
 from __future__ import annotations

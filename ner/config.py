@@ -8,8 +8,8 @@ from typing import Any
 from training.config import COMMON, DATA, DETERMINISM, MODEL, TRAINING, VECTORS, TrainConfig, option
 from training.errors import ConfigError
 
-MISALIGNED = ("error", "skip", "expand")  # what becomes of spans that begin or end within a word
-OVERLAPPING = ("error", "outermost", "first")  # and of those that share one
+MISALIGNED = ("error", "skip", "expand")  # spans that begin or end within a word
+OVERLAPPING = ("error", "outermost", "first")  # spans that share a word
 KIND = "ner"  # of a tagger's run
 KEPT = (
     "scheme", "word_form", "affix_vectors", "word_dim", "characters", "char_dim", "char_hidden", "features_dim", "topic_dim",
@@ -21,10 +21,10 @@ LARGEST_SIZE = 1 << 16  # numbers for a word, a character, a unit
 
 @dataclass(frozen=True)
 class TaggerConfig(TrainConfig):
-    """What ``train-ner`` can be told, an option a field. Data: either ``data``, or ``train``, ``valid`` and ``test``.
+    """The settings of ``train-ner``, a field for each option. Data: either ``data``, or ``train``, ``valid`` and ``test``.
 
     Raises:
-        ConfigError: a value that is none of its field's, or fields that do not go together.
+        ConfigError: an invalid value, or fields that contradict each other.
 
     Example:
         >>> from ner.config import PRESETS, TaggerConfig
@@ -61,14 +61,13 @@ class TaggerConfig(TrainConfig):
     repair: bool = option(False, "Read ill-formed tags as conlleval does instead of refusing them.", section=DATA)
     misaligned: str = option(
         "error",
-        "What becomes of a span of characters that begins or ends within a word: refuse it, leave it out, or take the whole "
-        "words.",
+        "Spans of characters that begin or end within a word: refuse them, leave them out, or extend them to whole words.",
         section=DATA,
         choices=MISALIGNED,
     )
     overlapping: str = option(
         "error",
-        "What becomes of spans that share a word: refuse them, keep the longer one, or the one that begins first.",
+        "Spans that share a word: refuse them, keep the longer one, or keep the one that begins first.",
         section=DATA,
         choices=OVERLAPPING,
     )
@@ -82,14 +81,14 @@ class TaggerConfig(TrainConfig):
 
     start_from: str = option(
         "",
-        "Go on from the tagger of this finished run or bundle, on new data: its words, types and weights are kept.",
+        "Train the tagger of this finished run or bundle further on new data: its words, types and weights are kept.",
         section=MODEL,
         no_path=(),
     )
     rehearse: str = option(
         "auto",
         "With --start-from, mix this share (0 to 1) of the old training sentences into each epoch, and test on the old test "
-        "sentences, too. DATA: a folder, auto for what the run was trained on, or none.  [default: auto 0]",
+        "sentences, too. DATA: a folder, auto for the data of the old run, or none.  [default: auto 0]",
         section=DATA,
         no_path=("auto", "none"),
         second="rehearse_share",
@@ -127,29 +126,29 @@ class TaggerConfig(TrainConfig):
 
     vectors: str = option(
         "auto",
-        "Word vectors: a file, a train-w2v run, none, or auto for those of --start-from, else the newest finished train-w2v "
-        "run's.",
+        "Word vectors: a file, a train-w2v run, none, or auto: those of --start-from, otherwise of the newest finished "
+        "train-w2v run.",
         section=COMMON,
         no_path=("auto", "none"),
     )
     more_vectors: tuple[str, ...] = option(
-        (), "More word vectors, to be used side by side with --vectors. May be repeated.", section=VECTORS, no_path=()
+        (), "More word vectors, concatenated with those of --vectors. May be repeated.", section=VECTORS, no_path=()
     )
     word_form: str = option(
         "vectors",
-        "Look words up as the text of the vectors was normalized, or as they stand in the file.",
+        "Look words up in the normalized form of the vectors' text, or as the file spells them.",
         section=VECTORS,
         choices=("vectors", "raw"),
     )
     unseen_vectors: bool = option(
-        True, "At validation and later, use the vectors of words that training never saw.", section=VECTORS
+        True, "In validation, test and prediction, use the vectors of words outside the training data.", section=VECTORS
     )
     affix_vectors: bool = option(
-        False, "Give a word without a vector the mean of words that begin and end like it.", section=VECTORS
+        False, "Give a word without a vector the mean vector of words that begin and end like it.", section=VECTORS
     )
     freeze_vectors: bool = option(False, "Do not train the word vectors.", section=VECTORS)
     tune_min_count: int = option(
-        1, "Train only the vectors of words that occur this often in the training data.", section=VECTORS, least=1
+        1, "Train only the vectors of words that occur at least this often in the training data.", section=VECTORS, least=1
     )
     word_dim: int = option(
         100, "Size of random word vectors, used where none are given.", section=VECTORS, least=1, most=LARGEST_SIZE
@@ -172,14 +171,16 @@ class TaggerConfig(TrainConfig):
     )
     topic_dim: int = option(
         0,
-        "Size of the vector that tells each token what its document is about; 0 for none.",
+        "Size of the topic vector that each token gets from its document; 0 for none.",
         section=MODEL,
         least=0,
         most=LARGEST_SIZE,
     )
-    mentions: bool = option(True, "Score a word by its other mentions in the document, too.", section=MODEL)
+    mentions: bool = option(True, "Use a word's other mentions in the document, too.", section=MODEL)
     hidden_size: int = option(128, "Units of the BiLSTM in each direction.", section=MODEL, least=1, most=LARGEST_SIZE)
-    decoder: str = option("crf", "How tags are scored and chosen.", section=MODEL, choices=("softmax", "crf"))
+    decoder: str = option(
+        "crf", "Decode with a CRF, or with a softmax for each token.", section=MODEL, choices=("softmax", "crf")
+    )
     dropout: float = option(0.5, "Dropout before and after the BiLSTM.", section=MODEL, least=0, below=1)
     word_dropout: float = option(
         0.0, "Probability of reading any word as unknown in training.", section=MODEL, least=0, below=1
@@ -202,13 +203,13 @@ class TaggerConfig(TrainConfig):
     lr: float = option(2e-3, "Learning rate of Adam.", section=COMMON, above=0)
     lr_schedule: str = option(
         "linear",
-        "How the learning rate changes from epoch to epoch: not at all, or down to 0 in a straight line.",
+        "Learning rate from epoch to epoch: constant, or falling linearly to 0.",
         section=TRAINING,
         choices=("constant", "linear"),
     )
     average: float = option(
         0.99,
-        "Validate and test a running mean of the weights, which keeps this share of itself at each step; 0 for none.",
+        "Decay of the exponential moving average (EMA) of the weights, which is validated and tested; 0 for no average.",
         section=TRAINING,
         least=0,
         below=1,

@@ -37,7 +37,7 @@ def predict_stream(
     progress: JobProgress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Iterator[str]:
-    """Tag files and yield what is to be written, piece by piece, in the order that they have; what ``predict`` does.
+    """Tag files and yield the output piece by piece, in order; what ``predict`` does.
 
     Args:
         tagger: the tagger.
@@ -47,7 +47,7 @@ def predict_stream(
         threshold: only entities of at least this confidence, from 0 to 1.
         key: the entry of a JSON line that holds the text or the words; None for "text", or else "tokens".
         key_out: the entry of a JSON line that gets all that is found; None for entries beside the line's own.
-        split_words: words are apart by white space already.
+        split_words: white space separates the words already.
         color: entities in color, in text.
         terminal: what a terminal would obey is escaped.
         columns: of CoNLL files; None for the run's own.
@@ -170,10 +170,10 @@ def evaluate_file(
     Args:
         tagger: the tagger.
         path: a labeled file of any form; its scheme is detected, its types may be others than the tagger's.
-        progress: is told how many sentences are tagged, (what, done, total).
-        columns: where words and tags stand; None for the run's own.
-        warn: is told in a line what may be wrong with the file.
-        rules: what becomes of spans that tags cannot say; None for errors.
+        progress: called with the number of tagged sentences, (what, done, total).
+        columns: the columns of words and tags; None for the run's own.
+        warn: called with a line about a likely fault of the file.
+        rules: how to treat spans that tags cannot express; None for errors.
         unknown: what to do with entities of types that the tagger does not know: "" for misses, which they are; "error"
             refuses them; "ignore" reads them as O.
 

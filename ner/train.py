@@ -70,13 +70,13 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
 
     Args:
         config: data, model, training (TaggerConfig has all settings, the defaults among them).
-        options: where the run is kept, what it goes on from, and who is told of it; None for a new run in runs/ner.
+        options: where to keep the run, which run to resume, and who gets its messages; None for a new run in runs/ner.
 
     Returns:
         The run's folder, with the weights, metrics.jsonl, ledger.jsonl, manifest.json, predictions and reports.
 
     Raises:
-        ConfigError: settings that do not go together.
+        ConfigError: settings that contradict each other.
         DataError: with file:line, data that cannot be read or learned from.
         CheckpointError, Preempted, NonFiniteError: see training/errors.py.
 

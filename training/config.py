@@ -73,12 +73,12 @@ def option(
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What every training run shares. Subclasses add fields; names are Lightning's where it has one.
+    """Settings that all training runs have. Subclasses add fields; names are Lightning's if it has one.
 
     Each field's help text says what it means; the command line shows them.
 
     Raises:
-        ConfigError: for a value of another kind, out of its range, or in contradiction to another.
+        ConfigError: for a value of another type, out of range, or in contradiction to another.
 
     Example:
         >>> from training import TrainConfig
@@ -95,14 +95,14 @@ class TrainConfig:
     )
     threads: int = option(
         0,
-        "Number of CPU threads; 0 for one per core that the process may use, or with --shards above 1 for one a process.",
+        "Number of CPU threads; 0 for one per core that the process may use, or with --shards above 1 one per process.",
         section=RUN,
         least=0,
         most=MOST_THREADS,
     )
     devices: int = option(
         1,
-        "Start this many processes, which share the shards of each batch: the same bits with any number of them.",
+        "Start this many processes, which share the parts of each batch: any number gives the same bits.",
         section=RUN,
         numbers=False,
         least=1,
@@ -110,7 +110,7 @@ class TrainConfig:
     )
     max_restarts: int = option(
         0,
-        "Where one of --devices processes is lost, start all again from the last checkpoint, at most N times.",
+        "If one of the --devices processes is lost, restart all from the last checkpoint, at most N times.",
         section=RUN,
         numbers=False,
         least=0,
@@ -127,12 +127,12 @@ class TrainConfig:
     )
     any_threads: bool = option(
         False,
-        "Give the same bits with any number of CPU threads: only one computes. Implies --deterministic.",
+        "Give the same bits with any number of CPU threads; only one computes. Implies --deterministic.",
         section=DETERMINISM,
     )
     portable: bool = option(
         False,
-        "Give the same bits on any x86-64 CPU, with one thread and code that all of them run. Implies --deterministic.",
+        "Give the same bits on any x86-64 CPU, with one thread and common instructions. Implies --deterministic.",
         section=DETERMINISM,
     )
     precision: str = option(
@@ -140,15 +140,15 @@ class TrainConfig:
     )
     max_epochs: int = option(10, "Train for at most this many epochs; -1 for no limit.", section=COMMON, least=-1)
     min_epochs: int = option(
-        0, "Train for at least this many epochs, whatever early stopping says.", section=TRAINING, least=0
+        0, "Train for at least this many epochs, even if early stopping would end.", section=TRAINING, least=0
     )
     max_steps: int = option(-1, "Take at most this many optimizer steps; -1 for no limit.", section=TRAINING, least=-1)
     min_steps: int = option(0, "Take at least this many optimizer steps.", section=TRAINING, least=0)
     max_time: str = option(
-        "", "Stop after this time, to be resumed: 30s, 90m, 2h or DD:HH:MM:SS.", section=RUN, numbers=False
+        "", "Stop after this time, so that the run can be resumed: 30s, 90m, 2h or DD:HH:MM:SS.", section=RUN, numbers=False
     )
     fast_dev_run: int = option(
-        0, "Try everything once on this many batches, without logs or checkpoints; 0 is off.", section=TRAINING, least=0
+        0, "Run everything once on this many batches, without logs or checkpoints; 0 for off.", section=TRAINING, least=0
     )
     overfit_batches: int | float = option(
         0.0,
@@ -167,12 +167,12 @@ class TrainConfig:
     )
     val_check_interval: int | float = option(
         1.0,
-        "Validate after this many batches (50), or after each such share of an epoch (0.25).",
+        "Validate after this many batches (50), or after this share of an epoch (0.25).",
         section=TRAINING,
         batches=True,
     )
     check_val_every_n_epoch: int | None = option(
-        1, "Validate every N epochs; none counts batches across epochs.", section=TRAINING, least=1
+        1, "Validate every N epochs; none to count batches across epochs.", section=TRAINING, least=1
     )
     num_sanity_val_steps: int = option(
         2, "Run this many validation batches before training, to fail early; -1 for all.", section=TRAINING, least=-1
@@ -184,7 +184,7 @@ class TrainConfig:
         0.0, "Clip gradients to this norm or value; 0 for no clipping.", section=TRAINING, least=0
     )
     gradient_clip_algorithm: str = option(
-        "norm", "What is clipped: the norm of all gradients, or each value.", section=TRAINING, choices=("norm", "value")
+        "norm", "Clip the norm of all gradients, or each value.", section=TRAINING, choices=("norm", "value")
     )
     checkpoint_every: str = option(
         "5m",

@@ -1,6 +1,6 @@
 """Word vectors trained from scratch: text, vocabulary, models, vector files.
 
-What a program needs stands here, and is imported when it is first used: ``from word2vec import WordVectors``.
+The public names are imported when they are first used: ``from word2vec import WordVectors``.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ LARGEST_BATCH = 1 << 14  # sums over the positions of a batch stay below what to
 
 @dataclass(frozen=True)
 class Word2VecConfig(TrainConfig):
-    """What ``train-w2v`` can be told, an option a field. The defaults suit the sample; docs/vectors.md has more recipes.
+    """The settings of ``train-w2v``, a field for each option. The defaults suit the sample; docs/vectors.md has more.
 
     Raises:
-        ConfigError: a value that is none of its field's, or fields that do not go together.
+        ConfigError: an invalid value, or fields that contradict each other.
 
     Example:
         >>> from word2vec import Word2VecConfig
@@ -40,22 +40,24 @@ class Word2VecConfig(TrainConfig):
     )
     tokenize: bool = option(
         True,
-        "Split raw prose into words and sentences, or take words as white space separates them.",
+        "Tokenize raw prose into words and sentences, or split words at white space.",
         section=DATA,
         off="pretokenized",
     )
-    lowercase: bool = option(False, "Lower-case the text, or keep it as it is.", section=DATA, off="cased")
+    lowercase: bool = option(False, "Lower-case the text, or keep its case.", section=DATA, off="cased")
     digits: str = option("keep", "Keep digits, or write each as 0.", section=DATA, choices=("keep", "zero"))
     min_count: int = option(2, "Leave out words that occur fewer times than this.", section=DATA, least=1)
     max_vocab: int | None = option(None, "Keep only this many words, the most frequent ones.", section=DATA, least=2)
 
     start_from: str = option(
         "",
-        "Go on from the vectors of this finished run, on more text: its words keep theirs to start with, and new ones join.",
+        "Train the vectors of this finished run further on more text: its words start with them, and new words join.",
         section=MODEL,
         no_path=(),
     )
-    architecture: str = option("skipgram", "Model of Mikolov et al. (2013a).", section=MODEL, choices=("skipgram", "cbow"))
+    architecture: str = option(
+        "skipgram", "Architecture of Mikolov et al. (2013a).", section=MODEL, choices=("skipgram", "cbow")
+    )
     loss: str = option(
         "negative",
         "Loss: negative sampling, the full softmax, or a Huffman tree.",
@@ -78,7 +80,9 @@ class Word2VecConfig(TrainConfig):
         most=LARGEST_WINDOW,
     )
     negative: int = option(5, "Noise words for each word that is predicted.", section=MODEL, least=1, most=LARGEST_SIZE)
-    noise_exponent: float = option(0.75, "Draw noise words by their count to this power.", section=MODEL, least=-10, most=10)
+    noise_exponent: float = option(
+        0.75, "Draw noise words in proportion to their count to this power.", section=MODEL, least=-10, most=10
+    )
     sample: float = option(
         1e-3, "Drop occurrences of words that make up more than this share of the text; 0 keeps all.", section=MODEL, least=0
     )
@@ -90,7 +94,7 @@ class Word2VecConfig(TrainConfig):
     )
 
     max_epochs: int = option(10, "Pass over the text this many times.", section=COMMON, flag="epochs", least=1)
-    lr: float = option(0.05, "Learning rate at the start; it falls to 0 in a straight line.", section=COMMON, above=0)
+    lr: float = option(0.05, "Learning rate at the start; it falls linearly to 0.", section=COMMON, above=0)
     batch_words: int = option(
         4096, "Train on about this many words in a step, after subsampling.", section=TRAINING, least=1, most=LARGEST_BATCH
     )
@@ -111,7 +115,11 @@ class Word2VecConfig(TrainConfig):
         least=1,
     )
     damping: float = option(
-        0.05, "How much to hold back words that occur often in a step; 0 for not at all.", section=TRAINING, least=0, most=1
+        0.05,
+        "How strongly to damp the updates of words that occur often in a step; 0 for none.",
+        section=TRAINING,
+        least=0,
+        most=1,
     )
     probes: tuple[str, ...] = option(
         (),
@@ -140,7 +148,7 @@ class Word2VecConfig(TrainConfig):
         if not self.corpus:
             raise ConfigError("corpus: expected at least one text to read, got none")
         if self.corpus.count("-") > 1:
-            raise ConfigError("corpus: expected stdin (-) once at most; it can be read only once")
+            raise ConfigError("corpus: expected stdin (-) at most once; it can be read only once")
         if self.accumulate_grad_batches != 1 or self.gradient_clip_val != 0.0:
             raise ConfigError("word2vec makes its own steps: leave accumulate_grad_batches at 1, gradient_clip_val at 0")
         if self.precision != "32-true":

@@ -58,7 +58,7 @@ def kept_settings(folder: str) -> KeptSettings:
         got = "a file" if path.exists() else "nothing"
         raise ConfigError(f"start_from: expected the folder of a finished run of train-w2v, got {got}: {path}")
     if is_group(path):
-        raise ConfigError(f"start_from: expected a run, got a group; give one of its runs, as {path}/seed_0")
+        raise ConfigError(f"start_from: expected a run, got a group; give one of its runs, such as {path}/seed_0")
     if (kind := read_manifest(path).get("kind")) != KIND:
         raise ConfigError(f"start_from: expected a run of train-w2v, got a run of kind {kind}: {path}")
     config = Word2VecConfig.load(inside(path, seal.CONFIG, largest=LARGEST_JSON))

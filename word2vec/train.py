@@ -54,13 +54,13 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
 
     Args:
         config: text, model, training (Word2VecConfig has all settings, the defaults among them).
-        options: where the run is kept, what it goes on from, and who is told of it; None for a new run in runs/w2v.
+        options: where to keep the run, which run to resume, and who gets its messages; None for a new run in runs/w2v.
 
     Returns:
         The run's folder, with vectors.txt, vectors.bin, vocab.tsv, metrics.jsonl, ledger.jsonl and manifest.json.
 
     Raises:
-        ConfigError: settings that do not go together, or leave no vocabulary.
+        ConfigError: settings that contradict each other, or leave no vocabulary.
         DataError: with file:line, text that cannot be read or learned from.
         CheckpointError, Preempted, NonFiniteError: see training/errors.py.
 
@@ -199,7 +199,7 @@ def check_contexts(config: Word2VecConfig, vocab: Vocab, corpus: Corpus) -> None
     name, limit = limits(config)["train"]
     number = int(limit_batches(limit, batches.batches_per_epoch, name))
     if not number or config.max_steps == 0:
-        raise ConfigError(f"{name if not number else 'max_steps'}: nothing to train on: expected one batch at least, got 0")
+        raise ConfigError(f"{name if not number else 'max_steps'}: nothing to train on: expected at least one batch, got 0")
     batches.check_contexts(config.max_epochs, number if config.max_steps < 0 else min(number, config.max_steps))
 
 
@@ -306,6 +306,6 @@ def _finish(
     seal = run.run.finish(digest, results)
     if group.writes:
         corpus.delete()
-    run.options.tell(f"vectors: {folder / 'vectors.txt'} and vectors.bin, {len(vocab):,} words of {config.dim} numbers")
+    run.options.tell(f"vectors: {folder / 'vectors.txt'} and vectors.bin, {len(vocab):,} words of {config.dim} dimensions")
     run.options.tell(f"weights: SHA-256 {digest}")
     run.options.tell(f"seal: SHA-256 {seal}")

@@ -1,4 +1,4 @@
-"""The options that say where in a file the word and the tag stand."""
+"""The options for the columns of the word and the tag."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:  # NumPy is imported when it is needed
 def compare(first: str, second: str, sets: tuple[str, ...], as_json: bool) -> None:
     """Compare two groups of runs (train-ner or train-w2v --seeds), or two runs, with a test of significance.
 
-    Groups: a permutation test of the difference in means over the seeds, exact for few of them. Two single runs on the same
-    test set: approximate randomization over its sentences (Yeh 2000), for strict F1. Word vectors are scored on SETS of
-    similarities or analogies, too, each run for itself.
+    For groups: a permutation test of the difference in means over the seeds, exact for few seeds. For two single runs on
+    the same test set: approximate randomization over its sentences (Yeh 2000), for strict F1. Runs of word vectors are also
+    scored on the SETS of similarities or analogies.
     """
     from ner.seeds.compare import as_rows, compare_groups, compare_sentences
 

@@ -80,8 +80,8 @@ def _vector_test(file: str) -> Callable[[str], bool] | None:
 def repair(source: str, target: str, scheme: str | None, word_column: int | None, tag_column: int | None) -> None:
     """Write SOURCE to TARGET with well-formed tags, and report how many were changed and why.
 
-    There is one policy, conlleval's reading: an entity begins at B- and S-, and at an I- or E- that cannot go on with what
-    stands before it; it ends where another begins, after E- and S-, and before O.
+    The repair is conlleval's reading. An entity begins at B- and S-, and at an I- or E- that cannot continue what precedes
+    it. It ends where another begins, after E- and S-, and before O.
     """
     from ner.corpus.conll import Columns
     from ner.corpus.repair import repair_file
@@ -92,8 +92,10 @@ def repair(source: str, target: str, scheme: str | None, word_column: int | None
 @data.command("convert", epilog="\b\nExample:\n  python cli.py data convert data/sample/test.conll converted.jsonl")
 @click.argument("source", type=click.Path(), metavar="IN")
 @click.argument("target", type=click.Path(), metavar="OUT")
-@click.option("--to", "form", type=click.Choice(["conll", "jsonl", "brat"]), help="Form of OUT.  [default: by its suffix]")
-@click.option("--scheme", help="Tagging scheme of columns to write.  [default: that of IN, for spans IOB2]")
+@click.option(
+    "--to", "form", type=click.Choice(["conll", "jsonl", "brat"]), help="Form of OUT.  [default: told by its suffix]"
+)
+@click.option("--scheme", help="Tagging scheme of the columns to write.  [default: that of IN; IOB2 for spans]")
 @columns
 @spans
 def convert(
@@ -108,7 +110,7 @@ def convert(
 ) -> None:
     """Write labeled data in another form: CoNLL columns, JSON lines with spans, or BRAT's .txt and .ann.
 
-    IN is any of these, Label Studio's JSON export, or a folder of BRAT's pairs. Sentences and documents are kept.
+    IN may be any of these, Label Studio's JSON export, or a folder of BRAT pairs. Sentences and documents are kept.
     """
     from ner.corpus.alignment import SpanRules
     from ner.corpus.conll import Columns

@@ -52,10 +52,10 @@ def evaluate(
     threads: int,
     device: str,
 ) -> None:
-    """Score a trained run, or a group of runs, on a labeled file, and show where it is wrong.
+    """Score a trained run, a group of runs or a bundle on a labeled file, and show its errors.
 
-    By seqeval's strict reading and by conlleval's, for each type; for words that training saw or not; errors by kind;
-    confusion between types; the worst sentences.
+    The report has scores by type in seqeval's strict mode and as conlleval reads, scores by whether training saw the
+    words, errors by kind, confusion between types, and the worst sentences.
     """
     from ner.corpus.alignment import SpanRules
     from ner.predict import evaluate_file

@@ -15,11 +15,10 @@ from training.visible import one_line
 @click.argument("run", type=click.Path(), metavar="RUN|GROUP")
 @click.argument("folder", type=click.Path())
 def export(run: str, folder: str) -> None:
-    """Write the tagger of a finished run, or group of runs, to a new FOLDER that can be used anywhere.
+    """Write the tagger of a finished run, or group of runs, to a new FOLDER that works anywhere.
 
-    It needs no training data and no file of vectors, and holds no pickles.
-
-    predict and evaluate take the folder in place of the run, and refuse it where any of its bytes has changed.
+    The folder needs no training data and no vector files, and contains no pickles. predict and evaluate accept it in place
+    of the run, and refuse it if any of its bytes has changed.
     """
     from ner.tagging.bundle import export as export_run
     from ner.tagging.group import export_group

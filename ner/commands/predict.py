@@ -25,10 +25,8 @@ from training.visible import encodable
 @click.argument("sources", type=click.Path(), nargs=-1, metavar="[FILE|-]...")
 @click.option("--input", "form", type=click.Choice(["auto", "text", "sentences", "conll", "jsonl"]), default="auto",
               show_default=True,
-              help="Form of the input: text has a paragraph a line, sentences a sentence; auto looks inside.")  # fmt: skip
-@click.option(
-    "--pretokenized", "split_words", is_flag=True, help="Take the words of the text as white space separates them."
-)
+              help="Form of the input: text has a paragraph per line, sentences a sentence; auto detects it.")  # fmt: skip
+@click.option("--pretokenized", "split_words", is_flag=True, help="Split the text into words at white space.")
 @click.option("--key", metavar="NAME", help="Key of the text, or of the list of words, in each JSON line."
               "  [default: text, or else tokens]")  # fmt: skip
 @click.option("--key-out", metavar="NAME", help="Key to write the result under in each JSON line."
@@ -66,8 +64,8 @@ def predict(
 ) -> None:
     """Tag text, CoNLL files or JSON lines with a trained run, a group of runs or an exported bundle.
 
-    Reads standard input where no file is named, and writes as it reads. Each entity comes with its type, the characters
-    that it stands at, and its confidence: the probability of exactly this span.
+    Reads standard input if no file is given, and writes while it reads. Each entity has its type, its character offsets
+    and its confidence, the probability of exactly this span.
     """
     from ner.predict import predict_stream
     from ner.tagging.tagger import TrainedTagger

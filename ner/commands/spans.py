@@ -1,4 +1,4 @@
-"""The options that say what becomes of spans that tags cannot say."""
+"""The options for spans that tags cannot express."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Command = Callable[..., Any]
 def spans(command: Command) -> Command:
     """For commands that read labeled files."""
     command = click.option("--overlapping", type=click.Choice(OVERLAPPING), default="error", show_default=True,
-                           help="Of spans that share a word: refuse them, keep the longer one, or the one that begins "
+                           help="Spans that share a word: refuse them, keep the longer one, or keep the one that begins "
                            "first.")(command)  # fmt: skip
     return click.option("--misaligned", type=click.Choice(MISALIGNED), default="error", show_default=True,
-                        help="Of a span that begins or ends within a word: refuse it, leave it out, or take the whole "
-                        "words.")(command)  # fmt: skip
+                        help="Spans that begin or end within a word: refuse them, leave them out, or extend them to "
+                        "whole words.")(command)  # fmt: skip

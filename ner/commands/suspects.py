@@ -26,13 +26,13 @@ ROOT = "runs/suspects"
     epilog="\b\nExample:\n  python cli.py data suspects data/sample/train.conll --config runs/ner/version_0/config.json",
 )
 @click.argument("file", type=click.Path())
-@click.option("--folds", type=whole(2, 1000), default=5, show_default=True, help="Parts that are held out, one at a time.")
+@click.option("--folds", type=whole(2, 1000), default=5, show_default=True, help="Number of folds of the cross-validation.")
 @click.option(
-    "--preset", type=click.Choice(sorted(PRESETS)), help="Settings of the taggers.  [default: default, without --config]"
+    "--preset", type=click.Choice(sorted(PRESETS)), help="Preset of the taggers.  [default: default, without --config]"
 )
-@click.option("--config", "settings", metavar="FILE", help="Read settings of the taggers from a run's config.json.")
-@click.option("--vectors", help="Word vectors, as of train-ner.  [default: as in the settings]")
-@click.option("--run", "folder", default="", metavar="DIR", help=f"Folder to write to.  [default: one in {ROOT}]")
+@click.option("--config", "settings", metavar="FILE", help="Read the taggers' settings from a run's config.json.")
+@click.option("--vectors", help="Word vectors, as for train-ner.  [default: as in the settings]")
+@click.option("--run", "folder", default="", metavar="DIR", help=f"Folder to write to.  [default: a new one in {ROOT}]")
 @columns
 def suspects(
     file: str,
@@ -46,9 +46,9 @@ def suspects(
 ) -> None:
     """Find labels of a FILE that look wrong, the most suspicious first. A folder stands for its training file.
 
-    The documents are dealt into folds, and each is read by a tagger that was trained on the others. Where it is sure of
-    another reading, the label is a suspect. Suspects are printed, and written as text, CoNLL with one more column, JSON
-    lines and an HTML page. What was stopped goes on with the same command.
+    Splits the documents into folds and reads each fold with a tagger that was trained on the others. A label is a suspect
+    if the tagger is confident of another reading. Suspects are printed, and written as text, CoNLL with one more column,
+    JSON lines and an HTML page. The same command resumes a stopped search.
     """
     from ner.corpus.conll import Columns
     from ner.corpus.splits import find_splits

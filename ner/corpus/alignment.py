@@ -29,7 +29,7 @@ SCHEME = "IOB2"  # of the tags that are made of spans
 
 @dataclass(frozen=True)
 class SpanRules:
-    """What becomes of spans that tags cannot say.
+    """How to treat spans that tags cannot express.
 
     Args:
         misaligned: "error", "skip" to leave such spans out, "expand" to take the words that they touch.

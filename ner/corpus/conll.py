@@ -95,7 +95,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the word and the tag stand in a row.
+    """The columns of the word and the tag in a row.
 
     Args:
         word: the word's column, from 0, or from the end if negative.
@@ -160,8 +160,8 @@ def read_conll(
 
     Args:
         path: the file, in UTF-8, compressed or not.
-        columns: where the word and the tag stand; None for the first and the last.
-        docstart: what becomes of -DOCSTART- rows, "keep" (each a sentence) or "drop".
+        columns: the columns of the word and the tag; None for the first and the last.
+        docstart: how to treat -DOCSTART- rows, "keep" (each a sentence) or "drop".
         separator: what stands between columns, "tab", "space", or "auto" by the first row.
 
     Returns:
@@ -366,7 +366,7 @@ def _form(
     if fields and chosen and len(fields) < columns.needed():
         wanted = "a word" if columns.tag is None else "a word and its tag"
         raise DataError(
-            f"{name}:{number}: expected {wanted} in at least {columns.needed()} columns, apart by tabs or spaces, "
+            f"{name}:{number}: expected {wanted} in at least {columns.needed()} columns, separated by tabs or spaces, "
             f"got {len(fields)}: {quoted(fields)}"
         )
     judge = -1 if columns.tag is None and len(fields) > 1 and is_tag(fields[-1]) else columns.tag

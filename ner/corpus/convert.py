@@ -86,8 +86,8 @@ def convert_file(
         target: a file; for BRAT one of a pair, or a folder for several documents.
         form: one of FORMS; None goes by the target's name.
         scheme: of the tags of columns; None for the source's, of spans IOB2.
-        columns: where words and tags stand; None for the first and the last, or what the content shows.
-        rules: what becomes of spans that columns cannot say, and pieces that JSON cannot; None for errors.
+        columns: the columns of words and tags; None for the first and the last, or what the content shows.
+        rules: how to treat spans that columns, and pieces that JSON, cannot express; None for errors.
 
     Returns:
         How much was written, and what was not taken as it stood.

@@ -12,7 +12,7 @@ LONGEST_SENTENCE = 1000  # tokens; text without a sentence's end for so long is 
 def cut_text(text: str, split_words: bool = False) -> list[list[Token]]:
     """The sentences of raw text; a blank line ends one, a single line end is a space.
 
-    With ``split_words`` words are apart by white space already.
+    With ``split_words`` white space separates the words already.
     """
     return cut_tokens(text, text_tokens(text, split_words))
 

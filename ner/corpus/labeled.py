@@ -74,9 +74,9 @@ def read_labeled(
 
     Args:
         path: a file, or a folder of BRAT's.
-        columns: where words and tags of columns stand; None for the first and the last.
-        docstart: what becomes of -DOCSTART- rows, "keep" or "drop".
-        rules: what becomes of spans that tags cannot say; None for errors.
+        columns: the columns of words and tags; None for the first and the last.
+        docstart: how to treat -DOCSTART- rows, "keep" or "drop".
+        rules: how to treat spans that tags cannot express; None for errors.
         problems: gets all that is wrong, and what it is wrong with is left out; None raises the first.
         told: gives the lines of a file, and sees them go by.
 

@@ -30,7 +30,7 @@ class BiLSTM(nn.Module):
         input_size: numbers of a token, D.
         hidden_size: units per direction, H.
         seed: the seed of the initial weights.
-        name: what tells this layer's weights from another's of the same seed.
+        name: distinguishes this layer's weights from another's with the same seed.
 
     Source: Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000; Graves & Schmidhuber 2005.
 

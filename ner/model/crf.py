@@ -68,7 +68,7 @@ class CRF(nn.Module):
     violations; its marginals are NaN.
 
     Args:
-        labels: how many labels there are, L.
+        labels: the number of labels, L.
         allowed: which labels may begin and end a sentence (L,) and which may follow which (L, L), booleans; None allows
             all. See ner.corpus.scheme.allowed_transitions.
         seed: the seed of the initial values.

@@ -59,7 +59,7 @@ class Ensemble(nn.Module):
 
     Args:
         members: networks of the same labels, words and characters, with their weights.
-        allowed: which labels may begin and end a sentence, and which may follow which.
+        allowed: which labels may begin and end a sentence, and which may follow each other.
 
     Source: see the top of this module.
     """

@@ -67,8 +67,8 @@ class Tagger(nn.Module):
         config: sizes, and which parts there are.
         words: the initial word vectors (V, d), of padding and the unknown word first.
         n_characters: rows of the table of characters.
-        labels: how many labels there are, L.
-        allowed: which labels may begin and end a sentence, and which may follow which.
+        labels: the number of labels, L.
+        allowed: which labels may begin and end a sentence, and which may follow each other.
         tuned: so many of the word vectors are trained, the others stay as they are; None for all.
 
     Source: Lample et al. 2016 and Ma & Hovy 2016; see the top of this module.

@@ -236,7 +236,7 @@ _OF = ("precision", "recall", "f1-score")
 def evaluation(
     gold: Sequence[Sentence], predicted: Sequence[Sequence[str]], scheme: str, seen: Known, has_vector: Known | None = None
 ) -> Evaluation:
-    """Judge predicted tags.
+    """Score predicted tags.
 
     Args:
         gold: the sentences, whose own tags are the right ones, in ``scheme``.

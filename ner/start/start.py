@@ -80,7 +80,9 @@ def _check_kind(path: Path) -> None:
         got = "a file" if path.exists() else "nothing"
         raise ConfigError(f"start_from: expected the folder of a finished run or of a bundle, got {got}: {path}")
     if is_group(path):
-        raise ConfigError(f"start_from: expected a run or a bundle, got a group; give one of its runs, as {path}/seed_0")
+        raise ConfigError(
+            f"start_from: expected a run or a bundle, got a group; give one of its runs, such as {path}/seed_0"
+        )
     if not is_bundle(path) and (kind := read_manifest(path).get("kind")) != "ner":
         raise ConfigError(f"start_from: expected a tagger's run or a bundle, got a run of kind {kind}: {path}")
 

@@ -122,7 +122,7 @@ class CrossValidation:
             try:
                 train_tagger(self._settings(fold), replace(options, path=path, resume=resume))
             except Preempted as stopped:
-                raise Preempted(f"{stopped}; the same command goes on") from None
+                raise Preempted(f"{stopped}; the same command resumes it") from None
 
     def _settings(self, fold: int) -> TaggerConfig:
         train, held = (os.path.abspath(self.folder / f"fold_{fold}.{part}.conll") for part in ("train", "held"))

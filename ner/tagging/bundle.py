@@ -69,7 +69,7 @@ def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = la
     Args:
         run: the run's folder.
         folder: a new one for the bundle.
-        tell: hears a line where the run has no seal.
+        tell: called with a line if the run has no seal.
 
     Returns:
         The bundle's folder, which ``TrainedTagger.load`` takes.

@@ -149,7 +149,7 @@ def test_a_full_disk_is_called_so(tmp_path: Path, place: Path) -> None:
     done = run("train-ner", "--data", "data", "--run", "full", *TINY.split(), cwd=place, before=limit)
     assert done.code == 1, done
     last = done.err.splitlines()[-1]
-    assert re.fullmatch(r"error: .*File too large.*; go on with: python cli.py train-ner --resume full", last)
+    assert re.fullmatch(r"error: .*File too large.*; resume with: python cli.py train-ner --resume full", last)
     assert "Traceback" not in done.err
     assert run("train-ner", "--resume", "full", cwd=place).code == 0
 
@@ -339,7 +339,7 @@ def test_a_seed_that_is_killed_ends_its_group_with_the_command_that_goes_on(
     result = CliRunner().invoke(cli.main, words.split())
     assert result.exit_code == 75, result.output
     assert "killed by SIGKILL" in result.stdout
-    assert "\ngo on with: python cli.py train-ner --resume g\n" in result.stderr
+    assert "\nresume with: python cli.py train-ner --resume g\n" in result.stderr
 
 
 def test_errors_are_classes_of_ours() -> None:

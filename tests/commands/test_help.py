@@ -81,7 +81,7 @@ def test_a_stopped_run_is_gone_on_with_by_the_installed_command(monkeypatch: pyt
     monkeypatch.setattr(shutil, "which", lambda name: "/venv/bin/samebits")
     result = CliRunner().invoke(cli.main, ["train-w2v"])
     assert result.exit_code == 75
-    assert result.stderr == "stopped\ngo on with: samebits train-w2v --resume runs/w2v/version_0\n"
+    assert result.stderr == "stopped\nresume with: samebits train-w2v --resume runs/w2v/version_0\n"
 
 
 def test_the_installed_command_is_the_script() -> None:

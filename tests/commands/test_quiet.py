@@ -87,7 +87,7 @@ def test_nothing_is_printed_but_what_ends_a_command_early(
         done = run(f"{words} --run {folder}-stopped", capfd)
     assert done.exit_code == 75
     assert [line.split(":")[0].split(" at ")[0] for line in done.output.splitlines()] == (
-        ["2 of 2 seeds were stopped", "go on with"] if "--jobs" in name else ["stopped", "go on with"]
+        ["2 of 2 seeds were stopped", "resume with"] if "--jobs" in name else ["stopped", "resume with"]
     )
     resume = f"{words.split()[0]} --resume {folder}-stopped" + " --jobs 2" * ("--jobs" in name)
     for _ in ("stopped", "finished"):

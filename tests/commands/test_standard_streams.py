@@ -116,7 +116,7 @@ def test_what_standard_output_refuses_is_one_line(place: Path, name: str, how: s
     if name.startswith("train") and how != "both":
         status = json.loads((target / "manifest.json").read_text())["status"] if target.exists() else ""
         assert status in ("", "failed", "finished")
-        assert (f"go on with: python cli.py {name} --resume" in done.err) == (status == "failed"), done
+        assert (f"resume with: python cli.py {name} --resume" in done.err) == (status == "failed"), done
         anew = ARGUMENTS[name].replace("RUN", str(target)).split()
         again = run(name, *(["--resume", str(target)] if status else anew), cwd=place)
         assert again.code == 0, again

@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bare", action="store_true", help="no experiment around the Trainer")
     parser.add_argument("--resume", default="")
-    parser.add_argument("--last", action="store_true", help="go on with the newest run")
+    parser.add_argument("--last", action="store_true", help="resume the newest run")
     parser.add_argument("--kill-at", type=int, default=0)
     parser.add_argument("--signal", type=int, default=int(signal.SIGTERM))
     parser.add_argument("--epochs", type=int, default=2)

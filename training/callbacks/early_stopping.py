@@ -34,9 +34,9 @@ class EarlyStopping(Callback):
 
     Args:
         monitor: the logged metric to look at.
-        min_delta: by how much it must be better to count as improved.
+        min_delta: the least change that counts as an improvement.
         patience: how many checks in a row without improvement end the fit; checks, not epochs.
-        verbose: say so, in a line to standard error, when the metric has improved, when the fit is to stop, and when the
+        verbose: say so, in a line to standard error, when the metric has improved, when the fit will stop, and when the
             metric was not logged although that is no error.
         mode: "min" or "max": which is better, less or more. All comparisons are strict.
         strict: whether a metric that was not logged is an error; else that check is left out.
@@ -154,14 +154,14 @@ class EarlyStopping(Callback):
             if self.strict:
                 raise ConfigError(message)
             if self.verbose:
-                warnings.warn(f"{message}; this check is left out", RuntimeWarning, stacklevel=2)
+                warnings.warn(f"{message}; this check is skipped", RuntimeWarning, stacklevel=2)
             return
         stop, reason = self.evaluate_stopping_criteria(metrics[self.monitor])
         if stop:
             trainer.should_stop, self.stopped_epoch = True, trainer.current_epoch
             self.stopping_reason_message = reason
         if reason and self.verbose:
-            say(f"EarlyStopping: {reason}{'; the fit is to stop' if stop else ''}")
+            say(f"EarlyStopping: {reason}{'; the fit will stop' if stop else ''}")
 
     def evaluate_stopping_criteria(self, current: float | Tensor) -> tuple[bool, str]:
         """Whether to stop, and why: non-finite, then a threshold, then divergence, then improvement.

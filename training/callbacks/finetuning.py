@@ -26,7 +26,7 @@ Modules = nn.Module | Iterable[Any]
 
 
 class BaseFinetuning(Callback):
-    """Subclass, and write ``freeze_before_training`` and ``finetune_function``.
+    """Base class; implement ``freeze_before_training`` and ``finetune_function``.
 
     ``configure_optimizers`` runs in between: it takes the parameters that are trained, those with ``requires_grad``.
 
@@ -136,11 +136,11 @@ def multiplicative(epoch: int) -> float:
 
 
 class BackboneFinetuning(BaseFinetuning):
-    """Freezes the task's ``backbone``, and trains it from some epoch on, first slowly.
+    """Freezes the task's ``backbone``, and trains it from a given epoch on, at first with a low learning rate.
 
     Args:
         unfreeze_backbone_at_epoch: the first epoch in which it is trained.
-        lambda_func: gets the number of the next epoch, gives what its learning rate is multiplied by.
+        lambda_func: maps the number of the next epoch to the factor of its learning rate.
         backbone_initial_ratio_lr: its first learning rate, as a share of that of the optimizer's first group.
         backbone_initial_lr: or its first learning rate itself.
         should_align: whether its learning rate stays at most that of the first group.

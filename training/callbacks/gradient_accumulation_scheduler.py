@@ -14,7 +14,7 @@ from training.loop.view import TrainerView
 
 
 class GradientAccumulationScheduler(Callback):
-    """Changes how many batches' gradients make one optimizer step, at the start of epochs.
+    """Changes the number of batches per optimizer step, at the start of epochs.
 
     Args:
         scheduling: epoch (from 0) → number of batches, which holds until the next epoch named; before the first one it is 1.

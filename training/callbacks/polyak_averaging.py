@@ -30,13 +30,13 @@ def kept_share(decay: float, step: int) -> float:
 
 
 class PolyakAveraging(Callback):
-    """Keeps the mean, puts it into the task while it is validated, and leaves it there when training ends.
+    """Averages the weights exponentially (EMA), validates the average, and leaves it in the task at the end.
 
     It comes after the callbacks that write checkpoints, if it is given after them: the best weights are then averaged ones.
     A checkpoint to resume from holds both.
 
     Args:
-        decay: how much of the mean a step keeps, between 0 and 1; less in the beginning, so that the first weights are soon
+        decay: the EMA's decay, between 0 and 1; smaller at the beginning, so that the first weights are soon
             forgotten (see ``kept_share``). 0.999 is a mean over about the last thousand steps.
 
     Raises:

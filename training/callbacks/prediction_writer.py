@@ -18,7 +18,7 @@ INTERVALS = ("batch", "epoch", "batch_and_epoch")
 
 
 class BasePredictionWriter(Callback):
-    """Subclass, and write ``write_on_batch_end`` or ``write_on_epoch_end``.
+    """Base class; implement ``write_on_batch_end`` or ``write_on_epoch_end``.
 
     Args:
         write_interval: when to write: "batch" after each batch, "epoch" after all of them, "batch_and_epoch" both.

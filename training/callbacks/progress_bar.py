@@ -17,14 +17,14 @@ from training.values import argument
 
 
 class ProgressBar(Callback):
-    """A bar an epoch on standard error, with the rate, the time left and what was logged with ``prog_bar=True``.
+    """A progress bar per epoch on standard error: rate, time left and the values logged with ``prog_bar=True``.
 
-    Where standard error is no terminal there is a plain line an epoch. A validation in the epoch shows how far it is in the
-    same line; validate, test and predict have a bar of their own, on a terminal only. Nothing of it changes a bit of the
+    If standard error is not a terminal, a plain line per epoch is printed. A validation in the epoch shows its progress in
+    the same line; validate, test and predict have a bar of their own, on a terminal only. Nothing of it changes a bit of the
     training.
 
     Args:
-        refresh_rate: how many batches come between two looks; 0 shows nothing. It is drawn at most ten times a second.
+        refresh_rate: the number of batches between two updates; 0 shows nothing. It is drawn at most ten times a second.
         process_position: 0, since there is one bar in one line.
         leave: whether each epoch's bar stays; else the next one takes its place.
 

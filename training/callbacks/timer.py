@@ -21,7 +21,7 @@ STAGES = ("train", "sanity_check", "validate", "test", "predict")
 class Timer(Callback):
     """Measures the time of training, validation and test, and ends the fit when ``duration`` is over.
 
-    Where it ends hangs on the clock, so that two fits need not end in the same bits. It is an end like early stopping's: the
+    Where it ends depends on the clock, so two fits may end in different bits. It is an end like early stopping's: the
     epoch that it falls into is over, and a fit that goes on begins with the next one. To stop a fit so that it can be
     resumed to the same bits, use ``max_time`` of the settings in its place.
 
@@ -130,7 +130,7 @@ class Timer(Callback):
         if not trainer.should_stop:
             trainer.should_stop = self._stopped = True
         if self.verbose:
-            say(f"Timer: {timedelta(seconds=int(self.time_elapsed()))} have passed; the fit is to stop")
+            say(f"Timer: {timedelta(seconds=int(self.time_elapsed()))} have passed; the fit will stop")
 
     def _is_over(self, trainer: TrainerView) -> bool:
         """Whether the time is, by the clock of process 0."""

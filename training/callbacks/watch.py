@@ -50,7 +50,7 @@ class Watched:
 
 
 class Watch(Callback):
-    """Keeps what the training batches of some steps had of the things named, to the bit. It changes no bit itself.
+    """Records named values of the training batches of some steps, exactly. It changes no bit itself.
 
     A name is ``batch``, ``loss``, ``gradient_norm`` (before clipping); a parameter or buffer (as it was before the step); a
     parameter with ``.grad`` (the gradient before clipping, as in the ledger); or a module (what it returned). The end of a

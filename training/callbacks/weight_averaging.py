@@ -18,9 +18,9 @@ from training.values import argument, shown
 
 
 class WeightAveraging(Callback):
-    """Keeps a mean of the weights, which is what is validated and kept in checkpoints, and what the task has in the end.
+    """Averages the weights; the average is validated, saved in checkpoints, and left in the task at the end.
 
-    Training goes on with its own weights; a checkpoint to resume from holds both. Before the first update there is no mean.
+    Training continues with its own weights; a checkpoint to resume from has both. Before the first update there is no mean.
 
     Args:
         device: where the mean is; None for the task's.
@@ -147,7 +147,7 @@ class EMAWeightAveraging(WeightAveraging):
     Args:
         device: as of WeightAveraging.
         use_buffers: as of WeightAveraging.
-        decay: how much of the mean an update keeps, from 0 to 1.
+        decay: the share of the mean that an update keeps, from 0 to 1.
         update_every_n_steps: the steps after which it is updated; 0 for none.
         update_starting_at_step: the first such step, counted from 0.
         update_starting_at_epoch: from this epoch on, counted from 0, it is updated at each epoch's end, too.

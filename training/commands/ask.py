@@ -34,22 +34,22 @@ WHOLE = 2**30  # characters: what was in a batch is told in full
 )
 @click.argument("run", type=click.Path())
 @click.option(
-    "--steps", required=True, metavar="FIRST:LAST", help="The optimizer's steps to ask about, from 1; or one alone."
+    "--steps", required=True, metavar="FIRST:LAST", help="Optimizer steps to ask about, counted from 1, or a single one."
 )
 @click.option("--watch", multiple=True, required=True, metavar="NAME",
-              help="What to print of each batch. May be repeated.")  # fmt: skip
-@click.option("--script", default="", metavar="FILE", help="Run this program again: the one that made the run.")
+              help="Value to print for each batch. May be repeated.")  # fmt: skip
+@click.option("--script", default="", metavar="FILE", help="The program that made the run; it is run again.")
 def ask(run: str, steps: str, watch: tuple[str, ...], script: str) -> None:
-    """Print what steps of a finished run had of what was not logged at the time.
+    """Print values of a finished run's steps that were not logged.
 
-    The run is repeated from the nearest kept checkpoint, or from its start, in a folder that is then deleted. Its ledger
-    proves batch by batch that what is printed are the run's own numbers; otherwise the command says where they part, and
-    ends with 1.
+    Repeats the run from the nearest kept checkpoint, or from its start, in a temporary folder. The ledger proves batch by
+    batch that the values are the run's own. If the repetition differs from the ledger, the command says where and exits
+    with 1.
 
-    NAME is batch (what was in it), loss, gradient_norm (before clipping), a parameter (before the step), a parameter with
-    .grad (before clipping), or a module (what it returned). The end of a name is enough. A tensor may have indices:
-    'linear.weight[0:2,5]'. Of a tensor of up to 8 elements all are printed; of others size, norm, mean and range; and the
-    SHA-256 of its bits.
+    NAME is batch (its content), loss, gradient_norm (before clipping), a parameter (before the step), a parameter with
+    .grad (before clipping), or a module (its return value). The end of a name is enough. A tensor may have indices:
+    'linear.weight[0:2,5]'. A tensor of up to 8 elements is printed in full, a larger one as size, norm, mean and range,
+    each with the SHA-256 of its bits.
     """
     from training.determinism import portable
     from training.run import replay

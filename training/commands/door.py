@@ -105,7 +105,7 @@ def _end(error: BaseException) -> int:
     if isinstance(error, SamebitsError) and error.silent:
         return error.exit_code
     if isinstance(error, Preempted):
-        _say(f"{error}\ngo on with: {error.go_on}" if error.go_on else str(error))
+        _say(f"{error}\nresume with: {error.go_on}" if error.go_on else str(error))
         return error.exit_code
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
@@ -116,7 +116,7 @@ def _end(error: BaseException) -> int:
     ours = error if isinstance(error, SamebitsError) else known(error)
     if ours is None:
         raise error
-    said = f"error: {ours}; go on with: {ours.go_on}" if ours.go_on else f"error: {ours}"
+    said = f"error: {ours}; resume with: {ours.go_on}" if ours.go_on else f"error: {ours}"
     _say(said if is_first() else f"process {os.environ['RANK']} on {platform.node()}: {said}")
     return ours.exit_code
 

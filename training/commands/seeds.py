@@ -45,7 +45,7 @@ def seeds_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Seeds:
-    """What was asked for: how many seeds, None for a single run, and how many of them at a time."""
+    """The number of seeds, None for a single run, and how many of them run at a time."""
 
     number: int | None
     jobs: int

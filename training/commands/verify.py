@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     "--to", "path", default="", metavar="DIR", help="Keep the repeated run in this folder.  [default: it is deleted]"
 )
 @click.option("--allow-changes", is_flag=True, help="Repeat the run even if inputs have changed, to see the effect.")
-@click.option("--script", default="", metavar="FILE", help="Run this program again: the one that made the run.")
+@click.option("--script", default="", metavar="FILE", help="The program that made the run; it is run again.")
 @click.option("--devices", type=whole(1, 1024), default=1, show_default=True,
-              help="Repeat it in this many processes, which must give the same bits.")  # fmt: skip
+              help="Repeat the run in this many processes, which must give the same bits.")  # fmt: skip
 def verify(run: str, first: int | None, last: int | None, path: str, allow_changes: bool, script: str, devices: int) -> None:
     """Repeat a finished run, or all runs of a group, from its own settings and compare step by step.
 
-    Says "same bits" and ends with 0, or names the first step that differs, in it the first tensors, and what differs in
-    inputs, code and environment, and ends with 1. The run's files must be those that its seal binds, and all that it says of
-    its results must come out again. With --from the steps before the checkpoint are not run again: what is compared there is
-    only that the ledger is the one that the checkpoint was written with.
+    Prints "same bits" and exits with 0. Otherwise names the first step that differs, the first tensors in it, and the
+    differences in inputs, code and environment, and exits with 1. The run's files must match its seal, and the repetition
+    must give all the results that the run states. With --from, the steps before the checkpoint are not repeated; there the
+    command only checks that the ledger is the one that the checkpoint was written with.
 
-    A run of your own program is repeated by that program, in a process of its own with the arguments of then: name it with
-    --script. It must be what it was when it made the run, as must the modules beside it.
+    To repeat a run of your own program, name the program with --script. It runs in its own process with the original
+    arguments. The program and the modules beside it must be unchanged.
     """
     from training.run.script import repetition
 

@@ -20,7 +20,7 @@ LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dat
 
 
 class DataModule(DataHooks, HyperparametersMixin):
-    """Subclass, and write the loaders; ``prepare_data`` and ``setup`` run before they are asked for.
+    """Base class; implement the loaders; ``prepare_data`` and ``setup`` run before they are asked for.
 
     Example:
         >>> import torch

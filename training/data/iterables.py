@@ -240,7 +240,7 @@ class IterablePlan(Plan):
         source = self._reading.source
         why = "" if source.keeps_place else ", for it has no state_dict and load_state_dict to go on by"
         batches = f"{counted(count, 'batch', 'batches')} {'is' if count == 1 else 'are'}"
-        self._reading.tell(f"{source.name}: {batches} read from the epoch's beginning and dropped{why}")
+        self._reading.tell(f"{source.name}: {batches} read from the start of the epoch and skipped{why}")
 
     def _fail(self) -> None:
         self._reading.stop()

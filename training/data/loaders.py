@@ -83,7 +83,7 @@ def _source(given: Any, seed: int, purpose: str, tell: Callable[[str], None]) ->
         if given.num_workers and has_state(given):
             tell(f"{name}: after a resume, its workers do not draw from the global generators what they would have drawn")
         elif given.num_workers:
-            tell(f"{name} has a way of its own to be read: the number of its workers may change what comes out")
+            tell(f"{name} reads its data itself: the number of its workers may change the batches")
         return Iterated(given)
     if isinstance(given, Iterator) and type(given).__module__ in ("builtins", "itertools"):
         tell(

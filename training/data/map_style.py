@@ -43,7 +43,7 @@ class MapBatches:
         self._reading = _Reading(loader, Items(loader.dataset, loader.collate_fn, self._batched, seed, purpose))
         self._plan: MapPlan | None = None
         if loader.num_workers and not loader.in_order:
-            tell("in_order=False: the batches come in order all the same, as else none of them could be told beforehand")
+            tell("in_order=False: the batches still come in order, because each must be known in advance")
 
     def plan(self, epoch: int, again: int = 0) -> MapPlan:
         """The epoch's batches; ``again`` says how often it was read before."""

@@ -33,7 +33,7 @@ last_seed: int | None = None
 
 
 def seed_everything(seed: int, workers: bool = False, verbose: bool = True) -> int:
-    """Seed Python's, NumPy's and torch's global generators. Nothing of ours draws from them: this is for a user's own code.
+    """Seed Python's, NumPy's and torch's global generators. No code here draws from them: this is for your own code.
 
     Args:
         seed: 0 … 2³²−1.

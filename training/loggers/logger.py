@@ -13,7 +13,7 @@ from training.files import next_version
 
 
 class Logger:
-    """Subclass, and write ``log_metrics`` at least; give it to a Trainer.
+    """Base class; implement ``log_metrics`` at least; give it to a Trainer.
 
     It is called at these moments, as in Lightning: ``log_hyperparams``, ``log_graph`` and ``save`` before a fit, a
     validation, a test or a prediction; ``log_metrics`` and ``save`` when metrics are due; ``after_save_checkpoint`` when a

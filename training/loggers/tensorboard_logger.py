@@ -18,7 +18,7 @@ class TensorBoardLogger(FolderLogger):
     """Writes TensorBoard's files, and ``hparams.yaml``, into ``save_dir/name/version_N``.
 
     In a fit that is resumed with the same ``version``, TensorBoard's files are cut back to what the checkpoint knows, and
-    curves go on without doubled points; a new version begins new curves.
+    curves continue without duplicate points; a new version begins new curves.
 
     Args:
         save_dir: the folder of all experiments.

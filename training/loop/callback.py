@@ -14,7 +14,7 @@ from training.loop.view import TrainerView
 
 
 class Callback:
-    """Subclass, and override the hooks of interest: each gets the trainer and the task, then the hook's own arguments.
+    """Base class; override the hooks you need. Each gets the trainer and the task, then the hook's own arguments.
 
     A hook runs just before the task's hook of the same name (see Task for when), except on_train_epoch_end, where
     callbacks that monitor run after it. Arguments: (batch, batch_idx) at on_train_batch_start, (outputs, batch,

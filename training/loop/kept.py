@@ -195,5 +195,5 @@ def _check_alike(session: Session, batch: Any) -> None:
     if odd := [rank for rank, each in enumerate(found) if each != found[0]]:
         raise ReproducibilityError(
             f"{session.progress.where()}: expected the same batch in all processes, which share the work on it, got another "
-            f"in process {odd[0]}; its data must not hang on the process, nor on the clock, and needs no DistributedSampler"
+            f"in process {odd[0]}; its data must not depend on the process or the clock, and needs no DistributedSampler"
         )

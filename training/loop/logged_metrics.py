@@ -321,7 +321,7 @@ def _declare(hook: str, name: str, arguments: Arguments, loader: int | None) -> 
     if hook in EPOCH_HOOKS and (on_step or not on_epoch):
         raise ConfigError(f"log({name!r}): in {hook}, which runs once an epoch, expected on_step=False and on_epoch=True")
     if not on_step and not on_epoch:
-        raise ConfigError(f"log({name!r}, on_step=False, on_epoch=False): the value would not go anywhere")
+        raise ConfigError(f"log({name!r}, on_step=False, on_epoch=False): the value would be lost")
     if reduce_fx not in REDUCTIONS:
         raise ConfigError(f"log({name!r}, reduce_fx={reduce_fx!r}): expected one of {', '.join(REDUCTIONS)}")
     if add_dataloader_idx and "/dataloader_idx_" in name:

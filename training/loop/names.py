@@ -126,7 +126,7 @@ class Names:
     def loggers(self, loggers: Iterable[MetricsLogger] | None) -> None:
         if self.run is not None:
             raise ConfigError(
-                "loggers: expected them before the run began, which has its own; give logger=[…] to the Trainer"
+                "loggers: expected them before the run began, because a run has its own; give logger=[…] to the Trainer"
             )
         if self._keeps and self.session.config.max_time:
             raise ConfigError("loggers: expected logger=[…] given to the Trainer, since max_time stops a run by its folder")

@@ -72,7 +72,7 @@ def check_weights(session: Session) -> None:
         raise session.group.shared(
             NonFiniteError(
                 f"{session.progress.where()}: the weights are not finite ({listed(bad, 3)}), so that they are not kept; "
-                "begin anew with a lower learning rate, or clip the gradients"
+                "start over with a lower learning rate, or clip the gradients"
             )
         )
 

@@ -96,7 +96,7 @@ def restore_model(session: Session, checkpoint: dict[str, Any]) -> None:
     if session.datamodule is not None:
         session.datamodule.restore(checkpoint)
     for key in _unclaimed(session, checkpoint):
-        session.tell(f"the checkpoint has the state of {key}, which is none of the callbacks: it is left out")
+        session.tell(f"the checkpoint has the state of {key}, which belongs to none of the callbacks: it is ignored")
     with both_names(checkpoint):
         session.call_callbacks("on_load_checkpoint", checkpoint)
     with restoring():

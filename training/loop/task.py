@@ -32,7 +32,7 @@ TaskT = TypeVar("TaskT", bound="Task")
 
 
 class Task(nn.Module, Hooks, HyperparametersMixin):
-    """Subclass, and write the steps. Hook names, order and counters are Lightning 2.6's (see training/loop/hooks.py).
+    """Base class; implement the steps. Hook names, order and counters are Lightning 2.6's (see training/loop/hooks.py).
 
     ``automatic_optimization = False`` leaves backward and the optimizer's steps to ``training_step``.
 
@@ -323,7 +323,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         """
         trainer = self._trainer
         if trainer is None:  # a step that its author tries by hand
-            warnings.warn(f"log({name!r}): {type(self).__name__} has no Trainer, so the value goes nowhere", stacklevel=2)
+            warnings.warn(f"log({name!r}): {type(self).__name__} has no Trainer, so the value is lost", stacklevel=2)
             return
         if metric_attribute is not None:
             self._check_attribute(name, value, metric_attribute)

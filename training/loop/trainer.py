@@ -56,16 +56,16 @@ class Trainer(Names):
     Args:
         config: an experiment's run, to train in it; or a TrainConfig (the keywords below then change it); or None.
         accelerator: "auto" (CUDA if there is some), "cpu", "gpu" or "cuda".
-        devices: so many processes on this machine share the work on the ``shards`` of each batch; "auto" and 1 are one. The
-            program is started anew in each.
-        shards: cut each batch into so many parts, a power of two; 1 by default. Any number of processes that divides it
+        devices: this many processes on this machine share the ``shards`` of each batch; "auto" and 1 are one. The program
+            is started again in each.
+        shards: cut each batch into this many parts, a power of two; 1 by default. Any number of processes that divides it
             gives the same bits.
         precision: "32-true", "64-true" or "bf16-mixed".
         logger: True: a fit is a run of its own, in the folder ``default_root_dir/Task's name/version_N``: metrics,
-            TensorBoard, ledger, manifest, checkpoints; killed or told to stop, it goes on with ``ckpt_path="last"``. False:
+            TensorBoard, ledger, manifest, checkpoints; killed or stopped, it is resumed with ``ckpt_path="last"``. False:
             nothing is written. Or one logger, or several, with ``log_metrics(metrics, step)``.
-        callbacks: what happens beside training, one or several; those with ``last`` run after all others.
-        fast_dev_run: try everything on this many batches (True is 1), without loggers or checkpoints.
+        callbacks: one or several; those with ``last`` run after all others.
+        fast_dev_run: run everything on this many batches (True is 1), without loggers or checkpoints.
         max_epochs, min_epochs, max_steps, min_steps: when a fit ends; -1 for no limit. 1000 epochs where neither is given.
         max_time: "DD:HH:MM:SS", a timedelta or a dict of its arguments: a run is stopped after it and can go on exactly
             there; a fit without a folder just ends.
@@ -484,9 +484,11 @@ class Trainer(Names):
             self.session.ckpt_path = str(folder)
             return str(folder), None
         if Path(ckpt_path).is_dir():
-            raise ConfigError(f"ckpt_path: expected a checkpoint, or the folder of a run that can go on, got {ckpt_path}")
+            raise ConfigError(
+                f"ckpt_path: expected a checkpoint, or the folder of a run that can be resumed, got {ckpt_path}"
+            )
         if self._keeps and ckpt_path == "last" and not any(each.dirpath for each in self.checkpoint_callbacks):
-            say(f"ckpt_path='last': {kind} has no run to go on with: a new one begins")
+            say(f"ckpt_path='last': {kind} has no run to resume: a new one begins")
             return "", None
         return "", self._read(ckpt_path)
 

@@ -15,7 +15,7 @@ V = TypeVar("V")
 
 
 class TrainerView(Protocol):
-    """What callbacks and tasks read of a Trainer, under Lightning's names, and the little that they may do with it.
+    """The part of a Trainer that callbacks and tasks may use, under Lightning's names.
 
     What they get is the Trainer itself. Counters and ``stage`` are those of training/loop/progress.py.
 

@@ -287,7 +287,7 @@ def _in_time(meet: Callable[[], Any]) -> Any:
 def _unmet(error: Exception) -> ConfigError:
     address, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
     if re.search("in use|EADDRINUSE", str(error)):
-        return ConfigError(f"MASTER_PORT: expected a free port, got {port}, which another program has; give another")
+        return ConfigError(f"MASTER_PORT: expected a free port, got {port}, which another program uses; give another")
     return ConfigError(
         f"expected the other processes to be met at MASTER_ADDR {address!r}, MASTER_PORT {port!r}, got no answer there; "
         "start all of them, with the address and a free port of the first one's host"

@@ -246,7 +246,7 @@ def _last_line(file: Path) -> str:
     """The last line that a process said, with the one before it where that tells how to go on."""
     with suppress(OSError):
         lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        return "\n".join(lines[-2:] if lines and lines[-1].startswith("go on with: ") else lines[-1:])
+        return "\n".join(lines[-2:] if lines and lines[-1].startswith("resume with: ") else lines[-1:])
     return ""
 
 
@@ -267,7 +267,7 @@ def _store(attempt: int) -> tuple[int, Any]:
     except (OSError, ValueError, OverflowError):
         listening.close()
         raise ConfigError(
-            f"MASTER_PORT: expected a free port, got {asked}, which another program has; give another, or leave it out"
+            f"MASTER_PORT: expected a free port, got {asked}, which another program uses; give another, or leave it out"
         ) from None
     port = listening.getsockname()[1]
     limit = timedelta(seconds=loss.seconds.lost)
@@ -287,7 +287,7 @@ def note(number: int, folder: Path) -> None:
 
 
 def begun(number: int, folder: str) -> str:
-    """After a restart, the run to go on with: the one that this launch had opened as its ``number``-th; "" for none.
+    """After a restart, the run to resume with: the one that this launch had opened as its ``number``-th; "" for none.
 
     torchrun's restarts do not say which: there it is the run's own ``folder``, where that was given.
     """

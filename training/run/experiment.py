@@ -346,14 +346,14 @@ def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOpt
             f"bits; undo that, or resume with {allow}"
         )
     for line in changed:
-        options.tell(f"going on although it has changed: {line}")
+        options.tell(f"resuming although it has changed: {line}")
     moved = [
         _line(*difference)
         for difference in manifest.differences(run.manifest["environment"], now["environment"], "environment.")
         if not difference[0].startswith(("environment.packages.", "environment.system"))
     ]
     for line in moved:
-        options.tell(f"the machine or its settings have changed, and bits may with them: {line}")
+        options.tell(f"the machine or its settings have changed, and the bits may change with them: {line}")
     return changed + moved
 
 

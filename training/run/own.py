@@ -44,18 +44,18 @@ def experiment(
     callbacks: Sequence[Callback] = (),
     tell: Callable[[str], None] = say,
 ) -> Iterator[Experiment]:
-    """A run of your own: what happens inside is kept in a folder, can be resumed after any kill, and repeated by ``verify``.
+    """A run of your own: it is kept in a folder, can be resumed after any kill, and repeated by ``verify``.
 
     Args:
         name: the kind of run, as ``runs list`` shows it; the folder is ``root/name/version_N``.
         config: the settings; also those of your own, if it is a subclass of TrainConfig.
         inputs: files that are read, by name: the manifest gets their digests, and a resume refuses others.
         run: another folder, which must not exist.
-        resume: the folder of a run to go on with.
+        resume: the folder of the run to resume.
         root: where the folders of all runs are.
         allow_changes: resume although inputs, settings, code or versions have changed.
         callbacks: run before those of the Trainer.
-        tell: hears what is going on, a line each; standard error by default.
+        tell: called with each line of progress; standard error by default.
 
     Returns:
         A context manager that gives the run, for ``Trainer(run)``. torch's flags are set as the settings say, and torch's,
@@ -135,7 +135,7 @@ def own_run(
 def _tell(error: Preempted, options: RunOptions, argument: str) -> None:
     """How to go on: said once, by the first of the processes that are left."""
     if not error.silent:
-        line = f"{error}; go on with {argument}={error.run!r}"
+        line = f"{error}; resume with {argument}={error.run!r}"
         options.tell(line) if is_first() else say(line, by_any=True)
 
 

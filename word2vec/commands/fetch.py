@@ -12,7 +12,7 @@ from training.commands.terminal import LongJob
 
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py data fetch glove --to data")
 @click.argument("name", type=click.Choice(["glove", "text8"]))
-@click.option("--to", "folder", type=click.Path(), default="data", show_default=True, help="Folder to put the files in.")
+@click.option("--to", "folder", type=click.Path(), default="data", show_default=True, help="Folder to write the files to.")
 def fetch(name: str, folder: str) -> None:
     """Download, check and unpack the GloVe vectors or the text8 corpus."""
     from word2vec.fetch import fetch as get

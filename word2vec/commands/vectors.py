@@ -30,8 +30,8 @@ def vectors() -> None:
 def nearest(file: str, word: str, k: int) -> None:
     """Print the words nearest to WORD, by cosine.
 
-    Of a group of runs (train-w2v --seeds): in how many of them a word is among the nearest, the mean, the lowest and the
-    highest of its cosines over all of them, and the word.
+    For a group of runs (train-w2v --seeds), each line has the number of runs in which the word is among the nearest, the
+    mean, minimum and maximum of its cosine over all runs, and the word.
     """
     if not is_group(Path(file)):
         _print_neighbors(_load(file).nearest(word, k))
@@ -47,9 +47,9 @@ def nearest(file: str, word: str, k: int) -> None:
 @click.argument("group", type=click.Path())
 @click.option("-k", type=whole(1), default=10, show_default=True, help="Number of nearest words to compare.")
 def stability(group: str, k: int) -> None:
-    """Print how far the seeds of a GROUP agree on the nearest words, by how often a word occurs.
+    """Print how far the seeds of a GROUP agree on the nearest words, by word frequency.
 
-    The table is on TensorBoard's text page, too. Of more than 1,000 words that occur about as often, 1,000 are looked at.
+    TensorBoard's text page shows the table, too. In a frequency band of more than 1,000 words, 1,000 are sampled.
     """
     from word2vec.vectors import stability as agreement
 

@@ -143,8 +143,8 @@ def encode(
         min_count: words seen fewer times than this are left out.
         max_vocab: keep only this many words, the most frequent ones; None for all.
         known: words that are in the vocabulary in any case.
-        progress: told how many bytes of a source are read, (done, total).
-        warn: told in a line where a source may be something else than text.
+        progress: called with the number of bytes read, (done, total).
+        warn: called with a line if a source may not be text.
 
     Returns:
         The vocabulary and the corpus.

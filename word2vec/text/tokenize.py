@@ -170,7 +170,7 @@ _STARTERS = frozenset(
 
 
 def sentences(tokens: Sequence[Token]) -> list[list[Token]]:
-    """Cut one paragraph's tokens into sentences.
+    """Split a paragraph's tokens into sentences.
 
     A sentence ends at . ! ? or an ellipsis, with the closing quotes and brackets that touch it, where no lower-case letter
     follows. An abbreviation (U.S., Inc.) ends one only before a word that mostly begins sentences (The, He, …); titles and
@@ -222,7 +222,7 @@ def _may_begin(tokens: Sequence[Token], at: int, last: str) -> bool:
 
 @dataclass(frozen=True)
 class TextRule:
-    """How text becomes words. It is recorded beside vectors, and the tagger asks for its words in the same form.
+    """How text becomes words. It is saved beside vectors, and the tagger looks its words up in the same form.
 
     Whatever else it says, words are in Unicode's NFC, and curly quotes are straight.
 

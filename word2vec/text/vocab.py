@@ -137,7 +137,7 @@ def select(
     if len(order) + len(unseen) < 2:
         most = f"the most frequent is seen {counted(int(counts.max()), 'time')}" if len(counts) else "there is none"
         raise ConfigError(
-            f"min_count: expected two words at least that are seen {counted(min_count, 'time')} or more, got {len(order)} "
+            f"min_count: expected at least two words that are seen {counted(min_count, 'time')} or more, got {len(order)} "
             f"({most}); lower min_count or bring more text"
         )
     place = np.full(len(words), -1, dtype=np.int32)

@@ -234,10 +234,10 @@ def evaluate(
     Args:
         vectors: whose words are asked for.
         questions: the set.
-        restrict: keep to the first so many words, in questions and in answers; None for all. For analogies 30,000 is
+        restrict: use only this many of the first words, in questions and answers; None for all. For analogies 30,000 is
             customary.
         ignore_case: find words whatever their case.
-        progress: told how many analogies are answered, (done, total).
+        progress: called with the number of analogies answered, (done, total).
 
     Returns:
         Of similarities Spearman's rank correlation, from −1 to 1, of analogies the share of right answers by section; and of

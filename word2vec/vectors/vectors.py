@@ -41,8 +41,8 @@ class WordVectors:
     Args:
         words: n distinct words, mostly the most frequent first.
         matrix: their vectors in the same order, float32 (n, d), on the CPU.
-        rule: how the text they come from was made into words; None where nobody recorded it (GloVe, other tools).
-        repeated: how many words of the file stood there a second time and were left out.
+        rule: how their text was made into words; None if it is not known (GloVe, other tools).
+        repeated: how many repeated words of the file were left out.
         undecodable: how many were not UTF-8 and were left out.
 
     Raises:

@@ -113,7 +113,10 @@ def test_columns() -> None:
     ("content", "message"),
     [
         (b"EU O\nrejects\n", "f:2: expected 2 columns apart by spaces as in line 1, got 1: 'rejects'"),
-        (b"EU\nrejects O\n", "f:1: expected a word and its tag in at least 2 columns, apart by tabs or spaces, got 1: 'EU'"),
+        (
+            b"EU\nrejects O\n",
+            "f:1: expected a word and its tag in at least 2 columns, separated by tabs or spaces, got 1: 'EU'",
+        ),
         (b"EU A O\n\nx O\n", "f:3: expected 3 columns apart by spaces as in line 1, got 2: 'x O'"),
         (b"EU\tO\nrejects O\n", "f:2: expected 2 columns apart by tabs as in line 1, got 1: 'rejects O'"),
         (b"EU\tO\n\tO\n", "f:2: expected a word, got an empty column: ' O'"),

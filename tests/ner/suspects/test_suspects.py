@@ -220,7 +220,7 @@ def test_stopped_it_goes_on_to_the_same_bytes(done: tuple[Path, str], small_data
     words = ["data", "suspects", small_data / "test.conll", "--folds", 2, "--run", tmp_path / "run", "--config"]
     stopped = run(*words, tiny(tmp_path, max_time="0s"))
     assert stopped.exit_code == 75
-    assert "the same command goes on" in stopped.output
+    assert "the same command resumes it" in stopped.output
     assert not (tmp_path / "run" / "suspects.txt").exists()
     again = run(*words, tiny(tmp_path))
     assert again.exit_code == 0, again.output

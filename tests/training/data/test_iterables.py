@@ -147,7 +147,7 @@ def test_left_after_any_batch_it_goes_on_with_the_same_bits(name: str, limit: in
     if name in KEEP_PLACE:
         assert not lines
     elif name not in ("generator", "endless"):
-        assert any("read from the epoch's beginning and dropped, for it has no state_dict" in line for line in lines)
+        assert any("read from the start of the epoch and skipped, for it has no state_dict" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", [each for each in STREAMS if each not in ("generator", "endless")])
@@ -251,7 +251,7 @@ def test_workers_begin_each_epoch_with_numbers_of_its_own(persistent: bool) -> N
     fresh = batches(loader(Shares(6), num_workers=2, persistent_workers=persistent), lines)
     assert same(read(fresh, 1, 4), list(epochs[1][4:].split(1)))
     fresh.close()
-    assert lines == ["Shares: 4 batches are read from the epoch's beginning and dropped, for it has no state_dict and "
+    assert lines == ["Shares: 4 batches are read from the start of the epoch and skipped, for it has no state_dict and "
                      "load_state_dict to go on by"]  # fmt: skip
 
 
@@ -268,7 +268,7 @@ def test_what_it_cannot_promise_it_says() -> None:
     batches(Stateful(Lines(1), num_workers=1), lines)
     assert lines == [
         "train: a list_iterator is read once: each epoch goes on where the one before ended, and another fit finds it read",
-        "Stateful has a way of its own to be read: the number of its workers may change what comes out",
+        "Stateful reads its data itself: the number of its workers may change the batches",
         "Stateful: after a resume, its workers do not draw from the global generators what they would have drawn",
     ]
 

@@ -106,7 +106,7 @@ def test_what_counts_as_a_number(value: Any) -> None:
         ("training_step", {"a": 1}, {}, "expected a number or a scalar tensor, got dict"),
         ("on_train_epoch_end", 1.0, {"on_step": True}, "expected on_step=False and on_epoch=True"),
         ("on_validation_epoch_end", 1.0, {"on_epoch": False}, "expected on_step=False and on_epoch=True"),
-        ("training_step", 1.0, {"on_step": False}, "the value would not go anywhere"),
+        ("training_step", 1.0, {"on_step": False}, "the value would be lost"),
         ("training_step", 1.0, {"reduce_fx": "median"}, "expected one of mean, sum, min, max"),
         ("validation_step", 1.0, {"size": None}, "its epoch mean needs batch_size"),
     ],

@@ -372,7 +372,7 @@ def test_the_progress_bar_shows_the_version_and_what_was_asked_for() -> None:
 
 
 def test_a_task_without_a_trainer_says_so() -> None:
-    with pytest.warns(UserWarning, match=r"log\('loss'\): Line has no Trainer, so the value goes nowhere"):
+    with pytest.warns(UserWarning, match=r"log\('loss'\): Line has no Trainer, so the value is lost"):
         Line().log("loss", 1.0)
     with pytest.raises(RuntimeError, match="Line is not attached to a Trainer"):
         _ = Line().trainer

@@ -41,7 +41,7 @@ def test_the_others_end_and_any_number_goes_on(tmp_path: Path, whole: Path, worl
     ended = processes.start(tmp_path, world, fit("run", checkpoint_every="2"), kills={rank: kill}).wait()
     asked = kill.number != signal.SIGKILL
     assert [done.code for done in ended] == [75 if asked or i != rank else -kill.number for i in range(world)], ended
-    lines = [line for done in ended for line in done.said.splitlines() if "go on with" in line]
+    lines = [line for done in ended for line in done.said.splitlines() if "resume with" in line]
     said = f"{kill.number.name} received" if asked else f"process {rank} on "
     assert len(lines) == 1, ended
     assert said in lines[0]
@@ -79,7 +79,7 @@ def test_one_that_hangs_is_named_and_ends_the_others(tmp_path: Path, whole: Path
     started.wait_until_stopped(2)
     ended = started.wait(without=[2])
     assert [done.code for done in ended] == [75, 75, -9, 75], ended
-    assert re.search("\nprocess 2 on .* is lost: no sign of life for [56] s; go on with resume=", ended[0].said)
+    assert re.search("\nprocess 2 on .* is lost: no sign of life for [56] s; resume with resume=", ended[0].said)
     assert [done.said for done in ended[1:]] == ["", "", ""]
     assert running.manifest(tmp_path / "run")["status"] == "stopped"
     processes.run(tmp_path, 2, fit("run", resume=True))

@@ -74,7 +74,7 @@ def test_a_dead_link_ends_both_in_time(tmp_path: Path, hosts: Hosts, whole: Path
     assert time.monotonic() - begun < 12 * SOON
     assert [done.code for done in ended] == [75, 75], ended
     for other, done in ((1, ended[0]), (0, ended[1])):
-        assert re.search(rf"process {other} on .* is lost: .*; go on with resume=", done.said), ended
+        assert re.search(rf"process {other} on .* is lost: .*; resume with resume=", done.said), ended
         assert "Traceback" not in done.said
     goes_on(tmp_path, whole)
 

@@ -97,7 +97,7 @@ def test_killed_and_gone_on_with_it_ends_in_the_same_bits(
     else:
         assert killed.code == 75, killed
         assert "stopped at epoch" in killed.said
-        assert f"go on with {'ckpt_path' if bare else 'resume'}='" in killed.said
+        assert f"resume with {'ckpt_path' if bare else 'resume'}='" in killed.said
         assert "Traceback" not in killed.said
         assert manifest(run)["status"] == "stopped"
     on = program(tmp_path, *kind, *(["--last"] if bare else ["--resume", str(run)]))

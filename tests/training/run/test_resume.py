@@ -221,8 +221,8 @@ def test_nonsense_is_refused(every: str) -> None:
 
 def printed_command(result: Result) -> list[str]:
     """The words of the command to go on with, without "python cli.py"."""
-    line = next(line for line in result.output.splitlines() if line.startswith("go on with: "))
-    words = shlex.split(line.removeprefix("go on with: "))
+    line = next(line for line in result.output.splitlines() if line.startswith("resume with: "))
+    words = shlex.split(line.removeprefix("resume with: "))
     assert words[0] == "python"
     assert Path(words[1]).name == "cli.py"
     return words[2:]
@@ -276,7 +276,7 @@ def test_a_time_limit_stops_a_run_of_a_name_of_its_own(
     monkeypatch.setattr(sys, "argv", ["/opt/same bits/cli.py"])
     result = run("train-ner", "--data", small_data, *TAGGER, "--max-time", "0s")
     said(result, "the time limit of 0 s is reached", 75)
-    assert "go on with: python '/opt/same bits/cli.py' train-ner --resume runs/ner/version_0\n" in result.output
+    assert "resume with: python '/opt/same bits/cli.py' train-ner --resume runs/ner/version_0\n" in result.output
     words = printed_command(result)
     for _ in range(20):
         result = run(*words)
@@ -342,7 +342,7 @@ def test_what_has_changed_is_refused_or_recorded(
     assert re.search(message, refused.output)
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before, "nothing was touched"
     allowed = run("train-ner", "--resume", stopped, "--max-time", "0s", "--allow-changes", *arguments)
-    said(allowed, "going on although it has changed: ", 75)
+    said(allowed, "resuming although it has changed: ", 75)
     (recorded,) = read_manifest(stopped)["changes"]
     assert recorded["step"] == 1
     assert re.search(message, recorded["changed"][0])
@@ -376,7 +376,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(stopped: Path, tmp_path: Pat
 def test_another_machine_is_told_and_recorded(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "cpu_model", lambda: "an abacus")
     result = run("train-ner", "--resume", stopped, "--max-time", "1h")
-    said(result, "the machine or its settings have changed, and bits may with them: environment.cpu: ", 0)
+    said(result, "the machine or its settings have changed, and the bits may change with them: environment.cpu: ", 0)
     assert "→ an abacus" in read_manifest(stopped)["changes"][0]["changed"][0]
 
 

@@ -133,7 +133,7 @@ def test_a_run_that_was_stopped_and_resumed_is_verified(small_data: Path, tmp_pa
     path = tmp_path / "run"
     start = run("train-ner", "--data", small_data, "--run", path, *TAGGER, "--max-time", "0s", "--keep-checkpoints")
     assert start.exit_code == 75
-    said(run("verify", path), "got one that is stopped; let it finish; go on with: python cli.py train-ner --resume", 2)
+    said(run("verify", path), "got one that is stopped; let it finish; resume with: python cli.py train-ner --resume", 2)
     assert run("train-ner", "--resume", path, "--max-time", "1h").exit_code == 0
     said(run("verify", path), "verified: same bits", 0)
     said(run("verify", path, "--from", 1), "verified: same bits, steps 2 to the end", 0)
