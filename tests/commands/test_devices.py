@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,13 @@ def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+def torchrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """In two processes, started by torchrun."""
+    start = ["-m", "torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    command = [sys.executable, *start, "--nproc-per-node", "2", "--", str(ROOT / "cli.py"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
 def manifest(run: Path) -> dict[str, Any]:
     return dict(json.loads((run / "manifest.json").read_text()))
 
@@ -47,6 +55,25 @@ def test_two_processes_repeat_one(tmp_path: Path) -> None:
     repeated = typed(tmp_path, "verify", "run", "--devices", "2")
     assert (repeated.returncode, repeated.stdout.count("verified: same bits")) == (0, 1), repeated.stderr
     assert repeated.stdout.count("seal: ") == 1
+
+
+@pytest.mark.parametrize("command", [TAGGER[:-4], VECTORS], ids=lambda command: command[0])
+def test_started_by_torchrun_they_make_what_one_makes(tmp_path: Path, command: list[str]) -> None:
+    alone = CliRunner().invoke(cli.main, [*command, "--run", str(tmp_path / "alone")])
+    assert alone.exit_code == 0, alone.output
+    started = torchrun(tmp_path, *command, "--run", "run")
+    assert (started.returncode, started.stdout.count("seal: ")) == (0, 1), started.stderr
+    described = [manifest(tmp_path / name) for name in ("run", "alone")]
+    for name in ("weights_sha256", "metrics", "outputs"):
+        assert described[0][name] == described[1][name], name
+
+
+def test_a_port_that_another_program_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("MASTER_PORT", str(other.getsockname()[1]))
+        found = CliRunner().invoke(cli.main, [*TAGGER[:-4], "--devices", "2"])
+    assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
+    assert "error: MASTER_PORT: expected a free port, got " in found.output
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
