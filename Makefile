@@ -1,8 +1,8 @@
-# make demo · quick · test · check · soak · bench · digests · results: each sets up what it needs in .venv.
+# make demo · quick · test · check · soak · bench · digests · results · claims: each sets up what it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test quick soak check bench digests results clean
+.PHONY: demo test quick soak check bench digests results claims claims-all clean
 
 demo: .venv/.run
 	$(BIN)/python cli.py train-w2v
@@ -41,6 +41,14 @@ bench: .venv/.test
 # RESULTS.md and the README's tables, from benchmarks/results/*.json.
 results: .venv/.run
 	$(BIN)/python benchmarks/make_results.py
+
+# Each claim of the README: does it hold here? claims-all DATA=FOLDER takes hours; WORK keeps what was trained.
+WORK ?= runs/claims
+claims: .venv/.test
+	$(BIN)/python benchmarks/check_claims.py
+
+claims-all: .venv/.test
+	$(BIN)/python benchmarks/check_claims.py --data "$(DATA)" --work "$(WORK)"
 
 # The environment, once: what the commands need, and what the tests need beside it. torch comes first and pinned,
 # since other packages would take whatever torch they find.

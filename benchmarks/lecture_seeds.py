@@ -68,8 +68,8 @@ def keep(options: argparse.Namespace, runs: list[dict[str, Any]], scores: list[f
     vectors = "random vectors" if options.vectors == "none" else "our vectors"
     row = f"--preset {options.preset}" if subject == "conll" else vectors
     figures: dict[str, record.Figure] = {"test F1": scores}
-    if all("val_f1" in run["metrics"] for run in runs):
-        figures["valid F1"] = [float(run["metrics"]["val_f1"]) for run in runs]
+    if all("best_val_f1" in run["metrics"] for run in runs):
+        figures["valid F1"] = [float(run["metrics"]["best_val_f1"]) for run in runs]
     weights = {f"seed {seed}": str(run["weights_sha256"]) for seed, run in zip(options.seeds, runs, strict=True)}
     data = [options.data, *([] if options.vectors == "none" else [options.vectors])]
     record.write(

@@ -132,13 +132,21 @@ def shown(value: Any, found: Mapping[str, Record]) -> str:
     """A cell of the README: words as they are, a figure as its record has it.
 
     Args:
-        value: Words, or a table with ``record``, ``row``, ``figure`` and a Python format ``as``, say ".1f".
+        value: Words, or a table with ``record``, ``row`` and ``figure``; several figures are added up. ``as`` is a Python
+            format, say ".1f"; ``unit`` follows the figure; ``of`` is another row, of which it is a part; ``match`` is a
+            regular expression, whose first group is taken where the figure is words.
         found: The records.
     """
     if isinstance(value, str):
         return value
-    figure = found[value["record"]]["rows"][value["row"]][value["figure"]]
-    return figure if isinstance(figure, str) else format(figure["median"], value.get("as", ",")) + value.get("unit", "")
+    rows, names = found[value["record"]]["rows"], value["figure"]
+    figure = rows[value["row"]][names] if isinstance(names, str) else None
+    unit = value.get("unit", "")
+    if isinstance(figure, str):
+        return next(iter(re.findall(value.get("match", "(.*)"), figure)), figure) + unit
+    parts = [names] if isinstance(names, str) else names
+    counted = [sum(rows[row][part]["median"] for part in parts) for row in (value["row"], value.get("of")) if row]
+    return " of ".join(format(count, value.get("as", ",")) for count in counted) + unit
 
 
 def readme_table(name: str, found: Mapping[str, Record]) -> str:

@@ -69,7 +69,11 @@ Rows = Mapping[str, Mapping[str, Figure]]
 
 def add_option(parser: argparse.ArgumentParser) -> None:
     """``--record NAME``."""
-    parser.add_argument("--record", metavar="NAME", help="write the figures to benchmarks/results/NAME.json, too")
+    parser.add_argument(
+        "--record",
+        metavar="NAME",
+        help="write the figures to benchmarks/results/NAME.json, too; or to a path that ends in NAME",
+    )
 
 
 def write(
@@ -87,7 +91,7 @@ def write(
     """Write the record of a benchmark, in the place of one of the same name.
 
     Args:
-        name: The file's name without its suffix; None writes nothing.
+        name: The file's name without its suffix, or its path; None writes nothing.
         subject: The table of RESULTS.md that it belongs to (benchmarks/subjects.toml).
         rows: The figures.
         modules: Globs of the code that they depend on; the benchmark itself is always one.
@@ -119,8 +123,9 @@ def write(
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "note": note,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path = folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def summary(figure: Figure) -> Any:

@@ -188,3 +188,26 @@ def test_only_tables_between_markers_are_made() -> None:
 def test_marks_of_stale_rows_are_told_apart() -> None:
     row = f"| a | 7efbfee{make_results.STALE} | [2026-11-29](results/a.json) |"
     assert make_results.without_marks(row) == "| a | 7efbfee | [2026-11-29](results/a.json) |"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("every `make test`", "every `make test`"),
+        ({"figure": "a", "as": ".1f", "unit": "%"}, "2.0%"),
+        ({"figure": "b"}, "1,200"),
+        ({"figure": ["a", "b"], "unit": " kills"}, "1,202 kills"),
+        ({"figure": ["a", "b"], "of": "another row", "unit": " runs"}, "1,202 of 3,000 runs"),
+        ({"figure": "words"}, "1 of 10 same bits, 9 of 10 other weights"),
+        ({"figure": "words", "match": r"(\d+ of \d+) other", "unit": " runs"}, "9 of 10 runs"),
+    ],
+)
+def test_a_cell_of_the_readme(value: Any, expected: str) -> None:
+    row = {
+        "a": record.summary([1, 2, 4]),
+        "b": record.summary(1200),
+        "words": "1 of 10 same bits, 9 of 10 other weights",
+    }
+    other = {"a": record.summary(1000), "b": record.summary(2000)}
+    named = value if isinstance(value, str) else {"record": "one", "row": "a row", **value}
+    assert make_results.shown(named, {"one": {"rows": {"a row": row, "another row": other}}}) == expected

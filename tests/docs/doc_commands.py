@@ -44,6 +44,8 @@ EXCUSED = {
     "make check": "needs the linters; a step of its own",
     "make soak": "takes hours on purpose",
     "make bench": "takes minutes on purpose",
+    "make claims": "takes minutes on purpose",
+    "make claims-all DATA=FOLDER": "takes hours on purpose",
     "make results": "would change the repository; a test makes the same texts",
     "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu": "needs the network",
     "pip install -c constraints.txt -e .": "needs the network",
