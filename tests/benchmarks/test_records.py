@@ -211,3 +211,15 @@ def test_a_cell_of_the_readme(value: Any, expected: str) -> None:
     other = {"a": record.summary(1000), "b": record.summary(2000)}
     named = value if isinstance(value, str) else {"record": "one", "row": "a row", **value}
     assert make_results.shown(named, {"one": {"rows": {"a row": row, "another row": other}}}) == expected
+
+
+SCRIPTS = sorted({*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tests" / "proof").glob("soak_*.py")})
+NO_FIGURES = {"record.py", "make_results.py", "check_claims.py", "digests.py", "network_hosts.py", "network_work.py"}
+
+
+@pytest.mark.parametrize("script", [path for path in SCRIPTS if path.name not in NO_FIGURES], ids=lambda path: path.name)
+def test_a_benchmark_keeps_what_it_measures_for_a_table(script: Path) -> None:
+    text = script.read_text(encoding="utf-8")
+    assert re.search(r"records?\.add_option\(|w2v_speed\.parser\(", text)
+    named = re.findall(r"records?\.write\(\s*[\w.]+,\s*f?\"([\w-]+)", text)
+    assert set(named) <= {subject["id"] for subject in SUBJECTS} | {"network-"}
