@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from ner.corpus.alignment import SpanRules
 from ner.corpus.conll import Columns, Sentence
+from ner.corpus.scheme import to_spans
 from ner.corpus.unknown_types import unknown_types, without_unknown_types
-from ner.inputs.document import Numbering, Tokenized
+from ner.inputs.document import Numbering
+from ner.model.conformal import Bounds
+from ner.model.sets import ReadingSet
 from ner.scoring.report import Evaluation, evaluation
+from ner.scoring.sets import SetCoverage, judge_sets
 from ner.tagging.chunks import chunks
 from ner.tagging.gold import read_gold
 from ner.tagging.readers import FORMS, Lines, Passage, opened, read_as, read_passages, texts_of
 from ner.tagging.tagger import Tagged, TrainedTagger
-from ner.tagging.writers import FORMATS, Writer
+from ner.tagging.writers import FORMATS, WITH_SETS, Writer
 from ner.vectors.views import vector_test
 from training.errors import ConfigError, DataError
 from training.job_progress import JobProgress
@@ -34,6 +39,7 @@ def predict_stream(
     color: bool = False,
     terminal: bool = False,
     columns: Columns | None = None,
+    sets: float | None = None,
     progress: JobProgress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Iterator[str]:
@@ -51,6 +57,7 @@ def predict_stream(
         color: entities in color, in text.
         terminal: what a terminal would obey is escaped.
         columns: of CoNLL files; None for the run's own.
+        sets: the coverage of sets of readings, as 0.9, which text and JSON lines get; None for no sets.
         progress: is told how many bytes of a file are tagged, (what, done, total).
         warn: is told in a line what may be wrong with a file.
 
@@ -77,6 +84,9 @@ def predict_stream(
     if form not in ("auto", *FORMS) or output not in (None, *FORMATS) or not 0.0 <= threshold <= 1.0:
         expected = f"input auto, {', '.join(FORMS)}; format {', '.join(FORMATS)}; a threshold from 0 to 1"
         raise ConfigError(f"predict: expected {expected}, got {form}, {output} and {threshold}")
+    if sets is not None and threshold:
+        raise ConfigError(f"sets: expected them or a threshold, got sets {sets} and threshold {threshold}")
+    bounds = None if sets is None else tagger.bounds(sets)
     columns = columns or tagger.columns
     files = [file for source in ([sources] if isinstance(sources, str) else sources) for file in texts_of(source)]
     writer: Writer | None = None
@@ -90,15 +100,17 @@ def predict_stream(
                     warn(f"{lines.name}: {warning}")
             if writer is None:
                 output = output or (each if each in ("conll", "jsonl") else "text")
+                if bounds and output not in WITH_SETS:
+                    raise ConfigError(f"sets: expected --format {' or '.join(WITH_SETS)}, which can hold them, got {output}")
                 writer = _writer(output, color, key_out, terminal)
                 if beginning := writer.begin():
                     yield beginning
             if len(files) > 1 and (heading := writer.file(lines.name)):
                 yield heading
             for chunk in _passage_chunks(read_passages(lines, each, here, key, split_words), lines):
-                for passage, tagged in _tag(tagger, chunk, threshold):
+                for passage, tagged, own_sets in _tag(tagger, chunk, threshold, bounds):
                     skipped = output != "conll" and passage.rows is not None and passage.rows.is_docstart
-                    if not skipped and (piece := writer.piece(passage, tagged)):
+                    if not skipped and (piece := writer.piece(passage, tagged, own_sets)):
                         yield piece
                 if progress and lines.done < lines.total:
                     progress(f"tagging {source}", lines.done, lines.total)
@@ -133,8 +145,13 @@ def _passage_chunks(passages: Iterable[Passage], lines: Lines) -> Iterator[list[
     )
 
 
-def _tag(tagger: TrainedTagger, chunk: list[Passage], threshold: float) -> Iterator[tuple[Passage, list[Tagged]]]:
-    """Each passage with its tagged sentences. A -DOCSTART- row is O, unless the tagger was trained on such rows."""
+def _tag(
+    tagger: TrainedTagger, chunk: list[Passage], threshold: float, bounds: Bounds | None
+) -> Iterator[tuple[Passage, list[Tagged], list[list[ReadingSet]] | None]]:
+    """Each passage with its tagged sentences, and their sets where there are bounds for them.
+
+    A -DOCSTART- row is O, unless the tagger was trained on such rows.
+    """
     kept = tagger.config.docstart == "keep"
     words = [
         [] if passage.rows and passage.rows.is_docstart and not kept else [token.text for token in sentence]
@@ -142,18 +159,28 @@ def _tag(tagger: TrainedTagger, chunk: list[Passage], threshold: float) -> Itera
         for sentence in passage.sentences
     ]
     numbers = [passage.document for passage in chunk for _ in passage.sentences]
-    found = iter(tagger.predict(words, numbers))
+    found: Iterator[tuple[Tagged, list[ReadingSet]]]
+    if bounds is None:
+        found = ((tagged, []) for tagged in tagger.predict(words, numbers))
+    else:
+        found = iter(tagger.sets(words, bounds, numbers))
     for passage in chunk:
-        tagged = [next(found).above(threshold) for _ in passage.sentences]
-        yield passage, [each if each.tags else Tagged(["O"], [], []) for each in tagged]
+        pairs = [next(found) for _ in passage.sentences]
+        tagged = [each.above(threshold) if each.tags else Tagged(["O"], [], []) for each, _ in pairs]
+        yield passage, tagged, None if bounds is None else [sets for _, sets in pairs]
 
 
 def tag_sentences(tagger: TrainedTagger, sentences: Iterable[Sentence]) -> Iterator[list[str]]:
     """The tags of each sentence, in order and in constant memory."""
+    for chunk in _document_chunks(sentences):
+        yield from tagger.tag([sentence.words for sentence, _ in chunk], [number for _, number in chunk])
+
+
+def _document_chunks(sentences: Iterable[Sentence]) -> Iterator[list[tuple[Sentence, int]]]:
+    """Sentences that are tagged together, each with the number of its document."""
     number = Numbering()
-    numbered = (Tokenized(sentence.words, number(sentence) + 1) for sentence in sentences)
-    for chunk in chunks(numbered, document=lambda each: each.document, tokens=lambda each: len(each.words)):
-        yield from tagger.tag([each.words for each in chunk], [each.document for each in chunk])
+    numbered = ((sentence, number(sentence) + 1) for sentence in sentences)
+    return chunks(numbered, document=lambda each: each[1], tokens=lambda each: len(each[0].words))
 
 
 def evaluate_file(
@@ -164,6 +191,7 @@ def evaluate_file(
     warn: Callable[[str], None] | None = None,
     rules: SpanRules | None = None,
     unknown: str = "",
+    sets: float | None = None,
 ) -> Evaluation:
     """Score the tagger on a labeled file; what ``evaluate`` does.
 
@@ -176,6 +204,7 @@ def evaluate_file(
         rules: how to treat spans that tags cannot express; None for errors.
         unknown: what to do with entities of types that the tagger does not know: "" for misses, which they are; "error"
             refuses them; "ignore" reads them as O.
+        sets: the coverage of sets of readings, as 0.9, which are judged, too; None for no sets.
 
     Returns:
         Scores, and each sentence's entities judged.
@@ -196,6 +225,7 @@ def evaluate_file(
         ['f1-score', 'precision', 'recall', 'support']
     """
     indexer, scheme = tagger.indexer, tagger.config.scheme
+    bounds = None if sets is None else tagger.bounds(sets)
     gold = _known_types(read_gold(tagger, path, columns, warn, rules), tagger, unknown, warn)
     trained = tagger.trained_words
     predicted: list[list[str]] = []
@@ -203,7 +233,20 @@ def evaluate_file(
         predicted.append(tags)
         if progress:
             progress(f"tagging {path}", len(predicted), len(gold))
-    return evaluation(gold, predicted, scheme, lambda word: indexer.rule.word(word) in trained, vector_test(tagger.vectors))
+    found = evaluation(gold, predicted, scheme, lambda word: indexer.rule.word(word) in trained, vector_test(tagger.vectors))
+    return found if bounds is None else replace(found, sets=_judged_sets(tagger, gold, bounds))
+
+
+def _judged_sets(tagger: TrainedTagger, gold: Sequence[Sentence], bounds: Bounds) -> SetCoverage:
+    """How often the sets of labeled sentences hold the gold entities."""
+    rows = (
+        (to_spans(sentence.tags), sets)
+        for chunk in _document_chunks(gold)
+        for (sentence, _), (_, sets) in zip(
+            chunk, tagger.sets([s.words for s, _ in chunk], bounds, [number for _, number in chunk]), strict=True
+        )
+    )  # fmt: skip
+    return judge_sets(rows, bounds.percent)
 
 
 def _known_types(

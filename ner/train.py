@@ -24,7 +24,9 @@ from ner.explain import NO_VECTORS, Trained, explain, none_has_a_vector
 from ner.inputs.batches import Encoded, RehearsedBatches, SentenceBatches, UnlabeledBatches
 from ner.inputs.encode import encode_labeled, word_counts
 from ner.inputs.indexer import FIRST, Indexer
-from ner.model.calibration import fit_temperature
+from ner.model.calibration import fit_to_judged, judge
+from ner.model.confidence import Confidence
+from ner.model.conformal import fit_sets
 from ner.model.crf import MANY
 from ner.model.tagger import Tagger
 from ner.schedule import resolved
@@ -34,7 +36,7 @@ from ner.scoring.tensorboard import full_text, show_precision_recall, write_test
 from ner.start.forgetting import forgetting
 from ner.start.start import OldData, Start, read_old, read_start
 from ner.start.tables import carry_over, joined
-from ner.tagging.load import TEMPERATURE, TEXT_RULE, WEIGHTS, Saved
+from ner.tagging.load import CONFORMAL, TEMPERATURE, TEXT_RULE, WEIGHTS, Saved
 from ner.tagging.tagger import TrainedTagger
 from ner.task import TaggerTask
 from ner.vectors.unseen import UnseenWords
@@ -363,14 +365,17 @@ def _batches(config: TaggerConfig, encoded: Encoded, purpose: str, *, shuffle: b
 
 
 def _calibrate(run: Experiment, config: TaggerConfig, task: TaggerTask, valid: Encoded, trainer: Trainer) -> None:
-    """Fit the temperature of confidences on as many batches as were validated on; none where there was no validation."""
+    """Fit the temperature of confidences, and the bounds of sets, on as many batches as were validated on; else on none."""
     if not (n := sum(trainer.num_val_batches)):
         return
     batches = islice(_batches(config, valid, "order/valid", shuffle=False).plan(0), int(n))
     with precision(config.precision, task.device):
-        fitted = fit_temperature(task.model, task.labels, (move(batch, task.device) for batch in batches))
+        judged = [judge(task.model, task.labels, move(batch, task.device)) for batch in batches]
+        fitted = fit_to_judged(task.model, task.labels, judged)
+        conformal = fit_sets(Confidence(task.model, task.labels, fitted.temperature), judged, config.scheme)
     run.run.manifest[TEMPERATURE] = fitted.temperature
     run.run.manifest[CALIBRATION] = {"entities": fitted.entities, "before": fitted.before, "after": fitted.after}
+    run.run.manifest[CONFORMAL] = conformal.to_dict()
     run.run.log_metrics({TEMPERATURE: fitted.temperature}, trainer.global_step)
     run.options.tell(f"confidence: {fitted}")
 

@@ -37,7 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("word2vec.config",),
     ("word2vec.text",),
     ("word2vec.vectors", "word2vec.model"),
-    ("word2vec.task", "word2vec.fetch"),
+    ("word2vec.task", "word2vec.fetch", "word2vec.explain"),
     ("word2vec.start",),
     ("word2vec.train",),
     ("word2vec",),

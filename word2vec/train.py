@@ -25,12 +25,13 @@ from training.loop.trainer import Trainer
 from training.loop.view import TrainerView
 from training.parallel.group import Group, join
 from training.run.experiment import Experiment, RunOptions, already_finished, open_run
-from training.run.folder import Run
+from training.run.folder import METRICS, Run, read_jsonl
 from training.run.inputs import DescribedInputs, Inputs
 from training.run.places import placed
 from training.run.seal import MODEL
 from training.visible import counted, one_line
 from word2vec.config import Word2VecConfig
+from word2vec.explain import Trained, explain
 from word2vec.start import VOCAB, Start, carry_over, kept_settings, read_start
 from word2vec.task import TABLES, Word2VecTask
 from word2vec.text.batches import TextBatches
@@ -306,6 +307,16 @@ def _finish(
     seal = run.run.finish(digest, results)
     if group.writes:
         corpus.delete()
+    for line in _explained(run, config, vocab, corpus) if group.writes else []:
+        run.options.tell(f"warning: {line}")
     run.options.tell(f"vectors: {folder / 'vectors.txt'} and vectors.bin, {len(vocab):,} words of {config.dim} dimensions")
     run.options.tell(f"weights: SHA-256 {digest}")
     run.options.tell(f"seal: SHA-256 {seal}")
+
+
+def _explained(run: Experiment, config: Word2VecConfig, vocab: Vocab, corpus: Corpus) -> list[str]:
+    """What looks wrong with the training."""
+    keep = vocab.keep_probabilities(config.sample)
+    kept = float((keep * vocab.counts).sum()) / max(1, vocab.total)
+    losses = [float(line["train_loss_epoch"]) for line in read_jsonl(run.run.path / METRICS) if "train_loss_epoch" in line]
+    return explain(Trained(config, len(vocab), corpus.read, corpus.words, corpus.sentences, kept, losses))

@@ -8,6 +8,7 @@ import click
 
 from ner.commands.columns import columns_of_file
 from ner.commands.computing import compute_with, computing
+from ner.commands.sets import calibrate, sets_options
 from ner.commands.spans import spans
 from training.commands.help import Command
 from training.commands.options import whole
@@ -36,6 +37,7 @@ from training.visible import to_json
     "--unknown-types", type=click.Choice(["error", "ignore"]),
     help="Entities of types that the run does not know: refuse them, or read them as O.  [default: they count as missed]",
 )  # fmt: skip
+@sets_options
 @click.option("--worst", type=whole(0), default=10, show_default=True, help="Number of worst sentences to show.")
 @computing
 def evaluate(
@@ -48,6 +50,8 @@ def evaluate(
     as_json: bool,
     html: str | None,
     unknown_types: str | None,
+    coverage: float | None,
+    sets_from: str | None,
     worst: int,
     threads: int,
     device: str,
@@ -70,8 +74,9 @@ def evaluate(
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
     rules = SpanRules(misaligned, overlapping)
+    calibrate(tagger, coverage, sets_from, columns, rules)
     found = evaluate_file(
-        tagger, file, LongJob(), columns, lambda line: warn(f"warning: {line}"), rules, unknown_types or ""
+        tagger, file, LongJob(), columns, lambda line: warn(f"warning: {line}"), rules, unknown_types or "", coverage
     )
     if html:
         try:

@@ -9,6 +9,7 @@ import click
 
 from ner.commands.columns import columns_of_file
 from ner.commands.computing import compute_with, computing
+from ner.commands.sets import calibrate, sets_options
 from training.commands.help import Command
 from training.commands.options import Share
 from training.commands.terminal import LongJob, colors, warn
@@ -36,6 +37,7 @@ from training.visible import encodable
 @columns_of_file
 @click.option("--threshold", type=Share(), default=0.0, show_default=True,
               help="Report only entities with at least this confidence.")  # fmt: skip
+@sets_options
 @click.option(
     "--to",
     "target",
@@ -57,6 +59,8 @@ def predict(
     word_column: int | None,
     tag_column: int | None,
     threshold: float,
+    coverage: float | None,
+    sets_from: str | None,
     target: str | None,
     color: str,
     threads: int,
@@ -75,6 +79,7 @@ def predict(
         check_not_read("--to", target, sources)
     colored = color == "always" or (color == "auto" and target is None and colors())
     tagger = TrainedTagger.load(run, device, warn)
+    calibrate(tagger, coverage, sets_from, tagger.columns, None)
     pieces = predict_stream(
         tagger,
         sources or "-",
@@ -87,6 +92,7 @@ def predict(
         color=colored,
         terminal=target is None and sys.stdout.isatty(),
         columns=tagger.columns_with(word_column, tag_column),
+        sets=coverage,
         warn=lambda line: warn(f"warning: {line}"),
         progress=None if target is None and sys.stdout.isatty() else LongJob(),  # a bar between the lines would disturb
     )

@@ -42,6 +42,11 @@ class Span(NamedTuple):
     end: int
 
 
+def overlap(one: Span, other: Span) -> bool:
+    """Whether two spans of a sentence share a word."""
+    return one.start < other.end and other.start < one.end
+
+
 @dataclass(frozen=True)
 class Fault:
     """A tag that breaks the scheme: its index in the sentence, the tag, and what is wrong in words.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ner.corpus.scheme import to_spans
+from ner.corpus.scheme import Span, to_spans
 from ner.inputs.batches import Batch
 from ner.model.confidence import Confidence, Found, find_entities
 from ner.model.ensemble import Model
@@ -40,20 +40,22 @@ class Fitted(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What was found in a batch, and which entities (S,) of it are right."""
+    """What was found in a batch, and the gold entities of each sentence."""
 
     found: Found
-    right: Tensor
+    gold: Sequence[Sequence[Span]]
+
+    @property
+    def right(self) -> Tensor:
+        """Which of the entities that were found are right, (S,)."""
+        pairs = zip(self.gold, self.found.spans, strict=True)
+        return torch.tensor([span in gold for gold, spans in pairs for span in spans], dtype=torch.bool)
 
 
 def judge(model: Model, names: Sequence[str], batch: Batch) -> Judged:
     """The entities that ``model`` finds in a batch with gold labels, whose names are ``names``."""
-    found = find_entities(model, names, batch)
-    right = []
-    for part, spans in zip(torch.split(batch.labels.cpu(), batch.lengths.tolist()), found.spans, strict=True):
-        gold = set(to_spans([names[i] for i in part.tolist()]))
-        right += [span in gold for span in spans]
-    return Judged(found, torch.tensor(right, dtype=torch.bool))
+    parts = torch.split(batch.labels.cpu(), batch.lengths.tolist())
+    return Judged(find_entities(model, names, batch), [to_spans([names[i] for i in part.tolist()]) for part in parts])
 
 
 def log_loss(model: Model, names: Sequence[str], judged: Sequence[Judged], temperature: float) -> float:

@@ -60,11 +60,32 @@ def find_entities(model: Model, names: Sequence[str], batch: Batch) -> Found:
     return Found(packing(batch.plain_lengths), scores, labels, tags, spans, starts, ends)
 
 
+class Chain(NamedTuple):
+    """What a model holds likely of N tokens with L labels, label after label; float64."""
+
+    log_marginals: Tensor  # (N, L): log P(y_n = l)
+    pairs: Tensor  # (L, L)
+    behind: Tensor  # (N, L): P(y_n = j | y_n−1 = i) is proportional to exp(pairs[i, j] + behind[n, j])
+    goes_on: Tensor  # (N+1,) boolean: whether the token is of the same sentence as the one before it; not so for N
+    continues: Tensor  # (L, L) boolean: whether the second label goes on with the entity of the first
+
+    def onward(self, labels: Tensor, tokens: Tensor) -> Tensor:
+        """log P(y_n = j | y_n−1 = labels[k]) (K, L) for n = tokens[k]."""
+        return torch.log_softmax(self.pairs[labels] + self.behind[tokens], 1)
+
+    def log_ends(self, labels: Tensor, tokens: Tensor) -> Tensor:
+        """log P(no label at tokens[k] goes on with the entity of labels[k], the one before) (K,); 0 at sentences' ends."""
+        inner = self.goes_on[tokens]
+        given = self.onward(labels, tokens.clamp(max=len(self.behind) - 1))
+        longer = (given.exp() * self.continues[labels]).sum(1).clamp(max=1.0)
+        return torch.where(inner, torch.log1p(-longer), 0.0)
+
+
 class Confidence:
     """How sure ``model`` is of entities, at a temperature; ``names`` are its labels."""
 
     def __init__(self, model: Model, names: Sequence[str], temperature: float = 1.0) -> None:
-        self.temperature = temperature
+        self.names, self.temperature = names, temperature
         self.continues = continuations(names).to(model.linear.weight.device)
         self.crf = model.crf if temperature == 1.0 else copy.deepcopy(model.crf)
         if self.crf is not None and temperature != 1.0:
@@ -80,6 +101,17 @@ class Confidence:
         if self.crf is None:
             return _independent(found, scores, self.continues)
         return self.crf.span_confidence(scores, found.plan, found.labels, found.starts, found.ends, self.continues)
+
+    @torch.no_grad()
+    def chain(self, found: Found) -> Chain:
+        """The probabilities of labels in a batch, one after the other."""
+        scores = found.scores.double() / self.temperature
+        tokens = torch.arange(len(scores) + 1, device=scores.device)
+        inner = in_a_sentence(found.plan.to(scores.device), tokens)
+        if self.crf is None:
+            log_p = torch.log_softmax(scores, 1)
+            return Chain(log_p, log_p.new_zeros(len(self.names), len(self.names)), log_p, inner, self.continues)
+        return Chain(*self.crf.conditionals(scores, found.plan), inner, self.continues)
 
 
 @torch.no_grad()

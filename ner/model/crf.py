@@ -270,6 +270,17 @@ class CRF(nn.Module):
         return posterior(scores, alpha, beta, every), beta.log().clamp_min_(FORBIDDEN) if every else beta
 
     @torch.no_grad()
+    def conditionals(self, scores: Tensor, plan: Packing) -> tuple[Tensor, Tensor, Tensor]:
+        """The chain as probabilities of one label after the other, in float64.
+
+        Returns:
+            log P(y_n = l) (N, L); and ``pairs`` (L, L) and ``behind`` (N, L), of which P(y_n = j | y_n−1 = i) is the softmax
+            over j of pairs[i, j] + behind[n, j].
+        """
+        marginals, beta = self._posterior(scores, self._check(scores, plan))
+        return marginals.log(), self._masked(torch.float64)[0], beta
+
+    @torch.no_grad()
     def span_confidence(
         self, scores: Tensor, plan: Packing, labels: Tensor, starts: Tensor, ends: Tensor, continues: Tensor | None = None
     ) -> Tensor:

@@ -32,6 +32,7 @@ def page(found: Evaluation, title: str, facts: Mapping[str, str]) -> str:
         _table(tables["words"], bars=True),
         _errors(found, tables["errors"]),
         _confusion(found, tables["confusion"]),
+        *([_table(tables["sets"])] if "sets" in tables else []),
         "</section>",
         f"<section id=sentences><h2>Sentences</h2>{_filters(found)}",
         f"<p class=note>{_shown_note(found, shown)}</p>",

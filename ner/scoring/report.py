@@ -17,6 +17,7 @@ from ner.corpus.conll import Sentence
 from ner.corpus.scheme import Span, check
 from ner.scoring.errors import KINDS, MEANING, Judged, Mistake, judge, strict_spans
 from ner.scoring.metrics import AVERAGES, Report, Scores, report, scores
+from ner.scoring.sets import HEADER, SetCoverage
 from training.visible import aligned, counted, listed, markdown_table
 
 Known = Callable[[str], bool]
@@ -60,6 +61,7 @@ class Evaluation:
         judged: of each sentence, its right entities and its errors.
         by_words: scores of the entities by their words: seen in training or not, with a vector or not.
         broken: how many predicted tags break the scheme, and how many sentences have one.
+        sets: how often sets of readings hold the gold entities; None where none were asked for.
 
     Example:
         >>> from ner import Sentence, evaluation
@@ -77,6 +79,8 @@ class Evaluation:
     by_words: dict[str, Scores]
     broken: tuple[int, int]
     """Predicted tags that break the scheme, and the sentences that have one."""
+    sets: SetCoverage | None = None
+    """How often sets of readings hold the gold entities; None where there are none."""
 
     @property
     def types(self) -> list[str]:
@@ -128,6 +132,7 @@ class Evaluation:
             "words": self._words_table(),
             "errors": self._errors_table(),
             "confusion": self._confusion_table(),
+            **({"sets": self._sets_table(self.sets)} if self.sets else {}),
         }
 
     def _scores_table(self) -> Table:
@@ -178,6 +183,9 @@ class Evaluation:
             note += f" Of {len(self.types):,} types the {MOST_TYPES} with the most errors."
         return Table("Confusion between types (strict)", ("gold", *columns), rows, note)
 
+    def _sets_table(self, sets: SetCoverage) -> Table:
+        return Table(f"Sets of readings at {sets.percent} %, by type", HEADER, sets.cells(), sets.note())
+
     def wrong(self) -> tuple[int, int]:
         """(gold entities that were not found, predicted entities that are none)."""
         every = list(self.mistakes())
@@ -213,6 +221,7 @@ class Evaluation:
             "errors": {"by_kind": self.by_kind(), "gold_not_found": missing, "predicted_wrongly": surplus},
             "confusion": self.confusion(),
             "broken_tags": {"tags": self.broken[0], "sentences": self.broken[1]},
+            **({"sets": self.sets.to_dict()} if self.sets else {}),
             "worst": [self._sentence_dict(i) for i in self.worst()[:worst]],
         }
 

@@ -1,10 +1,11 @@
 """A tagger in a folder of its own: all that predicting needs, without its data, its run or the word vectors' file.
 
-The files of a bundle, version 2. All JSON is UTF-8; numbers are little-endian; there is nothing that could be run.
+The files of a bundle, version 3. All JSON is UTF-8; numbers are little-endian; there is nothing that could be run.
 
-- ``bundle.json``   {"format", "version", "digest", "files": {name: {"bytes", "sha256"}}, "source": {…}, "temperature"};
-  ``digest`` is the SHA-256 of the same object without it, as JSON with sorted keys and no spaces; ``temperature`` is that
-  of confidences (ner/model/calibration.py), which version 1 did not have
+- ``bundle.json``   {"format", "version", "digest", "files": {name: {"bytes", "sha256"}}, "source": {…}, "temperature",
+  "conformal"}; ``digest`` is the SHA-256 of the same object without it, as JSON with sorted keys and no spaces;
+  ``temperature`` is that of confidences (ner/model/calibration.py), which version 1 did not have; ``conformal`` has the
+  bounds of sets of readings (ner/model/conformal.py), null where the run has none; version 2 did not have it
 - ``config.json``   the run's settings (ner/config.py)
 - ``indexer.json``  words, characters and labels in order of their ids, the scheme and the text rule (ner/inputs/indexer.py)
 - ``MODEL_CARD.md``, ``card.json``   what the run's manifest says, for people and for machines (training/run/card.py)
@@ -33,7 +34,7 @@ from ner.config import TaggerConfig
 from ner.inputs.indexer import Indexer
 from ner.scoring.card import add
 from ner.tagging.bundle_vectors import WITH_VECTORS, load_json, read_vectors, size_of
-from ner.tagging.load import Saved, is_temperature, read_run
+from ner.tagging.load import CONFORMAL, Saved, is_temperature, read_conformal, read_run
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
 from training.files import folder_to_be, sha256_file, sync
@@ -41,8 +42,10 @@ from training.run import card
 from training.run.folder import read_manifest
 from training.visible import encodable
 
-FORMAT, VERSION = "samebits-bundle", 2
+FORMAT, VERSION = "samebits-bundle", 3
 MANIFEST = "bundle.json"
+ENTRIES = {"format", "version", "digest", "files", "source", "temperature", CONFORMAL}
+WITHOUT_SETS = 2  # the last version that had no CONFORMAL
 ALWAYS = ("config.json", "indexer.json", "weights.json", "weights.bin", card.MARKDOWN, card.JSON)
 DTYPES = ("float32", "float64")
 
@@ -145,7 +148,8 @@ def write_bundle(folder: Path, saved: Saved, described: Mapping[str, Any], about
         "code_sha256": str(described.get("code", {}).get("source_sha256", "")),
     }
     manifest: dict[str, Any] = {
-        "format": FORMAT, "version": VERSION, "files": files, "source": source, "temperature": saved.temperature
+        "format": FORMAT, "version": VERSION, "files": files, "source": source, "temperature": saved.temperature,
+        CONFORMAL: saved.conformal and saved.conformal.to_dict(),
     }  # fmt: skip
     _save(folder / MANIFEST, _json({**manifest, "digest": _digest(manifest)}))
 
@@ -182,7 +186,8 @@ def read_bundle(folder: Path) -> Saved:
     if weights_sha256(weights) != manifest["source"].get("weights_sha256"):
         said = "its weights are not those of the run that it names as its source"
         raise DataError(f"{folder / MANIFEST}: forged: {said}; export it again")
-    return Saved(config, indexer, weights, vectors, str(folder), float(manifest["temperature"]))
+    conformal = read_conformal(manifest, folder / MANIFEST)
+    return Saved(config, indexer, weights, vectors, str(folder), float(manifest["temperature"]), conformal)
 
 
 def _verified(folder: Path) -> dict[str, Any]:
@@ -192,7 +197,7 @@ def _verified(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{path}: expected a bundle (format {FORMAT}), got other JSON")
     version = manifest.get("version")
-    if type(version) is int and version != VERSION:
+    if type(version) is int and version not in (WITHOUT_SETS, VERSION):
         remedy = "it needs a newer samebits" if version > VERSION else "export it again from its run"
         raise DataError(f"{path}: expected a bundle of version {VERSION}, got version {version}: {remedy}")
     if not _is_manifest(manifest) or manifest["digest"] != _digest(manifest) or path.read_bytes() != _json(manifest):
@@ -207,8 +212,10 @@ def _verified(folder: Path) -> dict[str, Any]:
 
 
 def _is_manifest(values: dict[str, Any]) -> bool:
-    """Whether a manifest of this version has the entries that it must have, and no others."""
-    if set(values) != {"format", "version", "digest", "files", "source", "temperature"} or values["version"] != VERSION:
+    """Whether a manifest of a version that is read has the entries that it must have, and no others."""
+    if set(values) != ENTRIES - ({CONFORMAL} if values.get("version") == WITHOUT_SETS else set()):
+        return False
+    if values["version"] not in (WITHOUT_SETS, VERSION):
         return False
     if not is_temperature(values["temperature"]):
         return False

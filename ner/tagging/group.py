@@ -16,11 +16,12 @@ from typing import Any
 from ner.config import TaggerConfig
 from ner.corpus.scheme import allowed_transitions
 from ner.inputs.indexer import Indexer
+from ner.model.conformal import Conformal
 from ner.model.ensemble import Ensemble
 from ner.scoring.card import add
 from ner.tagging.bundle import MANIFEST, is_bundle, new_folder, read_bundle, read_saved, write_bundle
 from ner.tagging.bundle_vectors import load_json
-from ner.tagging.load import Saved, is_temperature, read_run
+from ner.tagging.load import CONFORMAL, Saved, is_temperature, read_conformal, read_run
 from ner.vectors.views import Views
 from training.errors import DataError
 from training.files import atomic_write, inside
@@ -40,6 +41,7 @@ class SavedGroup:
     where: str
     """The folder, for messages."""
     temperature: float = 1.0
+    conformal: Conformal | None = None
 
     @property
     def config(self) -> TaggerConfig:
@@ -70,7 +72,7 @@ def read_tagger(folder: Path, tell: Callable[[str], None] = lambda line: None) -
     return read_group_bundle(folder) if is_group_bundle(folder) else read_saved(folder, tell)
 
 
-def grouped(members: Sequence[Saved], where: str, temperature: float) -> SavedGroup:
+def grouped(members: Sequence[Saved], where: str, temperature: float, conformal: Conformal | None = None) -> SavedGroup:
     """Taggers as a group's. DataError where they were trained with other settings, or on other data."""
     first = members[0]
     for each in members[1:]:
@@ -81,7 +83,7 @@ def grouped(members: Sequence[Saved], where: str, temperature: float) -> SavedGr
             )
         if first.indexer.to_dict() != each.indexer.to_dict():
             raise DataError(f"{where}: expected runs on the same data, got {each.where} with other words or labels")
-    return SavedGroup(members, where, temperature)
+    return SavedGroup(members, where, temperature, conformal)
 
 
 def read_group_tagger(folder: Path, tell: Callable[[str], None] = lambda line: None) -> SavedGroup:
@@ -89,15 +91,17 @@ def read_group_tagger(folder: Path, tell: Callable[[str], None] = lambda line: N
     read_group(folder, "ner")
     check_group(folder, tell)
     members = [read_run(inside(folder, f"seed_{seed}"), tell) for seed in seeds_of(folder)]
-    return grouped(members, str(folder), _temperature(folder, tell))
-
-
-def _temperature(folder: Path, tell: Callable[[str], None]) -> float:
-    """The temperature of a group's confidences."""
     if not (folder / ENSEMBLE).exists():
         tell(f"{folder}: its confidences are not calibrated: it was trained by an earlier version")
-        return 1.0
-    value = _described(folder).get("temperature")
+        return grouped(members, str(folder), 1.0)
+    described = _described(folder)
+    conformal = read_conformal(described, folder / ENSEMBLE)
+    return grouped(members, str(folder), _temperature(described, folder), conformal)
+
+
+def _temperature(described: dict[str, Any], folder: Path) -> float:
+    """The temperature of a group's confidences."""
+    value = described.get("temperature")
     if value is None or not is_temperature(value):
         raise DataError(f"{folder / ENSEMBLE}: expected a positive temperature, got {value!r}")
     return float(value)
@@ -160,6 +164,7 @@ def export_group(group: str | Path, folder: str | Path, tell: Callable[[str], No
             "format": FORMAT,
             "version": VERSION,
             "temperature": saved.temperature,
+            CONFORMAL: saved.conformal and saved.conformal.to_dict(),
             "members": {name: _digest_of(part / name) for name in names},
         }
         atomic_write(part / ENSEMBLE, json.dumps(described, indent=1) + "\n")
@@ -191,7 +196,7 @@ def read_group_bundle(folder: Path) -> SavedGroup:
         found.append(read_bundle(one))
         if _digest_of(one) != digest:
             raise DataError(f"{one}: damaged: it is another bundle than {ENSEMBLE} names; copy or export the group again")
-    return grouped(found, str(folder), float(described["temperature"]))
+    return grouped(found, str(folder), float(described["temperature"]), read_conformal(described, path))
 
 
 def _digest_of(bundle: Path) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ner.config import TaggerConfig
 from ner.corpus.scheme import allowed_transitions
 from ner.inputs.indexer import Indexer
+from ner.model.conformal import Conformal
 from ner.model.tagger import Tagger
 from ner.tagging.bundle_vectors import WITH_VECTORS, read_vectors
 from ner.vectors.views import Views
@@ -34,6 +35,7 @@ LARGEST_INDEXER = 1 << 30  # bytes
 BUNDLED_VECTORS = tuple(f"start {name}" for name in WITH_VECTORS)  # among the inputs of a run that started from a bundle
 TEXT_RULE = "' text rule"  # behind the name of the vectors that it belongs to
 TEMPERATURE = "confidence_temperature"  # its name in a run's manifest and metrics.jsonl
+CONFORMAL = "conformal"  # the entry with the bounds of sets of readings in a run's manifest, a bundle's, and ensemble.json
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Saved:
     """The folder, for messages."""
     temperature: float = 1.0
     """Of confidences: what all scores are divided by (ner/model/calibration.py)."""
+    conformal: Conformal | None = None
+    """What sets of readings are made by (ner/model/conformal.py); None where an earlier version trained it."""
 
     def model(self) -> Tagger:
         """The network with its weights. DataError where settings, tables and weights do not belong together."""
@@ -105,7 +109,8 @@ def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None, *, a
     vectors = None
     if config.unseen_vectors or all_vectors:
         vectors = read_views(vector_inputs(folder, described), affixes=config.affix_vectors)
-    return Saved(config, indexer, named, vectors, str(folder), _temperature(described, folder))
+    conformal = read_conformal(described, folder / "manifest.json")
+    return Saved(config, indexer, named, vectors, str(folder), _temperature(described, folder), conformal)
 
 
 def _temperature(described: dict[str, Any], folder: Path) -> float:
@@ -114,6 +119,16 @@ def _temperature(described: dict[str, Any], folder: Path) -> float:
     if not is_temperature(value):
         raise DataError(f"{folder}: expected a positive {TEMPERATURE} in manifest.json, got {value!r}")
     return float(value)
+
+
+def read_conformal(described: Mapping[str, Any], where: Path) -> Conformal | None:
+    """What a file says of sets of readings; None where it has nothing of them. DataError for what is none."""
+    if described.get(CONFORMAL) is None:
+        return None
+    try:
+        return Conformal.from_dict(described[CONFORMAL])
+    except ValueError as error:
+        raise DataError(f"{where}: {CONFORMAL}: {error}, got something else; put back what it was, or train again") from None
 
 
 def is_temperature(value: Any) -> bool:

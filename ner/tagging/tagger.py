@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,11 +18,14 @@ from ner.inputs.batches import Batch, SentenceBatches
 from ner.inputs.document import Tokenized
 from ner.inputs.encode import encode
 from ner.model.confidence import Confidence, Found, find_entities
+from ner.model.conformal import Bounds
 from ner.model.ensemble import Model
+from ner.model.sets import ReadingSet, reading_sets
 from ner.tagging.group import SavedGroup, read_tagger
 from ner.tagging.load import Saved
 from ner.vectors.unseen import UnseenWords
 from training.data.tensors import move
+from training.errors import DataError
 from training.loop.device import choose_device, precision
 from word2vec.text.tokenize import Token
 
@@ -133,6 +136,7 @@ class TrainedTagger:
         self.model: Model = saved.model().to(self.device).for_prediction()
         self._unseen = UnseenWords()
         self.confidence = Confidence(self.model, self.indexer.labels, saved.temperature)
+        self.conformal, self.where = saved.conformal, saved.where
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu", tell: Callable[[str], None] = lambda line: None) -> TrainedTagger:
@@ -191,6 +195,34 @@ class TrainedTagger:
             for number, tags, spans in zip(batch.sentences.tolist(), found.tags, found.spans, strict=True):
                 tagged[number] = Tagged(tags, spans, [next(sure) for _ in spans])
         return [_joined(parts) for parts in given.together(tagged)]
+
+    def bounds(self, coverage: float) -> Bounds:
+        """How likely a reading must be to be in a set, for a coverage from 0.5 to 0.99.
+
+        Raises:
+            ConfigError: no such coverage, or one that the calibration cannot show.
+            DataError: the tagger's sets are not calibrated.
+        """
+        if self.conformal is None:
+            raise DataError(
+                f"{self.where}: expected a tagger whose sets are calibrated, got one of an earlier version, or that was not "
+                "validated; give labeled data that it was not trained on with --sets-from FILE"
+            )
+        return self.conformal.bounds(coverage)
+
+    def sets(
+        self, words: Sequence[Sequence[str]], bounds: Bounds, numbers: Sequence[int] | None = None
+    ) -> list[tuple[Tagged, list[ReadingSet]]]:
+        """As ``predict``, with sets of readings that are as likely as ``bounds`` (ner/model/sets.py) says."""
+        given = _Pieces(words, numbers)
+        rows: list[tuple[Tagged, list[ReadingSet]]] = [(Tagged([], [], []), []) for _ in given.words]
+        for batch, found in self._found(given):
+            sets = reading_sets(self.confidence, found, self.indexer.types, self.indexer.scheme, bounds)
+            for number, tags, spans, own in zip(batch.sentences.tolist(), found.tags, found.spans, sets, strict=True):
+                sure = [each.readings[0].probability for each in own if each.own]
+                rows[number] = Tagged(tags, spans, sure), own
+        together = ([*zip(*parts, strict=True)] for parts in given.together(rows))
+        return [(_joined([*tagged]), _all_sets(tagged, sets)) for tagged, sets in together]
 
     def probabilities(
         self,
@@ -307,6 +339,12 @@ def _joined(parts: list[Tagged]) -> Tagged:
         tags += part.tags
         at += len(part.tags)
     return Tagged(tags, spans, [confidence for part in parts for confidence in part.confidences])
+
+
+def _all_sets(tagged: Sequence[Tagged], sets: Sequence[Sequence[ReadingSet]]) -> list[ReadingSet]:
+    """The sets of a sentence that was tagged in pieces."""
+    ends = accumulate(len(each.tags) for each in tagged)
+    return [one.moved(end - len(each.tags)) for each, end, own in zip(tagged, ends, sets, strict=True) for one in own]
 
 
 def entities_of(text: str, tokens: Sequence[Token], found: Tagged) -> Iterator[Entity]:

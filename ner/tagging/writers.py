@@ -8,18 +8,22 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ner.corpus.conll import Sentence, format_sentence
 from ner.corpus.layout import with_column
+from ner.model.sets import Reading, ReadingSet
 from ner.tagging.readers import Passage
 from ner.tagging.tagger import Entity, Tagged, entities_of
 from training.errors import DataError
 from training.files import packaged
 from training.visible import one_line, visible
+from word2vec.text.tokenize import Token
 
 FORMATS = ("text", "conll", "jsonl", "html")
-Marker = Callable[[Entity], str]
+WITH_SETS = ("text", "jsonl")  # those that can hold sets of readings
+NOTHING = "none"  # the reading that no entity is there, in text
+Sets = Sequence[Sequence[ReadingSet]]
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ANSI = (32, 36, 35, 33, 34, 31)  # green, cyan, magenta, yellow, blue, red: readable on dark and on light
 _KNOWN = {"PER": 1, "LOC": 0, "ORG": 2, "MISC": 3}
@@ -56,17 +60,19 @@ class Writer:
         gap += "" if self._ended.replace("\r", "").endswith("\n\n") else "\n"
         return gap + (f"# file: {shown}\n" if self.output == "conll" else f"==> {shown} <==\n")
 
-    def piece(self, passage: Passage, tagged: Sequence[Tagged]) -> str:
+    def piece(self, passage: Passage, tagged: Sequence[Tagged], sets: Sets | None = None) -> str:
         """One passage, whose sentences are tagged; "" where it has nothing that the output could hold.
+
+        ``sets``: those of each sentence, for a format that can hold them.
 
         DataError (file:line) for words that CoNLL's columns cannot hold, and for a JSON line that has an entry of the name
         of one that is to be written.
         """
-        written = self._piece(passage, tagged)
+        written = self._piece(passage, tagged, sets)
         self._ended = (self._ended + written)[-4:]
         return visible(written) if self.terminal and not self.color else written
 
-    def _piece(self, passage: Passage, tagged: Sequence[Tagged]) -> str:
+    def _piece(self, passage: Passage, tagged: Sequence[Tagged], sets: Sets | None) -> str:
         before = passage.before if passage.form == self.output else ""
         if not passage.lines:
             return before
@@ -75,16 +81,23 @@ class Writer:
         pairs = list(zip(passage.sentences, tagged, strict=True))
         entities = [entity for tokens, found in pairs for entity in entities_of(passage.text, tokens, found)]
         if self.output == "jsonl":
-            return before + self._json_line(passage, self._added(passage, tagged, entities))
+            return before + self._json_line(passage, self._added(passage, tagged, entities, sets))
         self.counts.update(entity.type for entity in entities)
         if self.output == "html":
             return f"<p>{marked(passage.text, entities, _html_mark, _escaped)}</p>\n"
         end = passage.lines[0][len(passage.text) :] if passage.form in ("text", "sentences") else "\n"
+        if sets is not None:
+            return marked(passage.text, shown_sets(passage, sets), self._set_mark, visible if self.color else str) + end
         if self.color:
             return marked(passage.text, entities, _color_mark, visible) + end
         return marked(passage.text, entities, _plain_mark) + end
 
-    def _added(self, passage: Passage, tagged: Sequence[Tagged], entities: Sequence[Entity]) -> dict[str, Any]:
+    def _set_mark(self, shown: ShownSet) -> str:
+        return _color_set(shown) if self.color else f"[{shown.text}]{{{shown.label()}}}"
+
+    def _added(
+        self, passage: Passage, tagged: Sequence[Tagged], entities: Sequence[Entity], sets: Sets | None
+    ) -> dict[str, Any]:
         """What a passage's JSON line has more."""
         added: dict[str, Any] = {} if self.source is None else {"file": self.source}
         found: list[dict[str, Any]] = [entity.to_dict() for entity in entities]
@@ -93,6 +106,8 @@ class Writer:
             spans = (span for each in tagged for span in each.spans)
             found = [{**entity, "tokens": [span.start, span.end]} for entity, span in zip(found, spans, strict=True)]
         added["entities"] = found
+        if sets is not None:
+            added["sets"] = [shown.to_dict(passage.given) for shown in shown_sets(passage, sets)]
         return {self.key_out: added} if self.key_out else added
 
     def _json_line(self, passage: Passage, added: Mapping[str, Any]) -> str:
@@ -117,8 +132,70 @@ class Writer:
         return sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def marked(text: str, entities: Sequence[Entity], mark: Marker, plain: Callable[[str], str] = str) -> str:
-    """The text with each entity as ``mark`` writes it, and what stands between as ``plain`` does."""
+class ShownSet(NamedTuple):
+    """A set of readings in its text: the words that it stands at, and each reading's.
+
+    Args:
+        start: the first character in the text.
+        end: the character behind the last.
+        text: what stands there.
+        tokens: the words, first and behind the last.
+        readings: each with its entity in the text, None for none.
+    """
+
+    start: int
+    end: int
+    text: str
+    tokens: tuple[int, int]
+    readings: list[tuple[Reading, Entity | None]]
+
+    def label(self) -> str:
+        """The readings in a line: those with other words say which."""
+        parts = []
+        for reading, entity in self.readings:
+            other = "" if entity is None or (entity.start, entity.end) == (self.start, self.end) else f' "{entity.text}"'
+            parts.append(f"{NOTHING if entity is None else entity.type} {reading.probability:.2f}{other}".strip())
+        return " | ".join(parts)
+
+    def to_dict(self, with_tokens: bool) -> dict[str, Any]:
+        """Plain values for JSON; a reading of the type null is that there is no entity."""
+        readings: list[dict[str, Any]] = []
+        for (span, sure), entity in self.readings:
+            tokens = {"tokens": [span.start, span.end]} if with_tokens and span else {}
+            readings.append(
+                {"type": None, "confidence": round(sure, 4)} if entity is None else {**entity.to_dict(), **tokens}
+            )
+        own = {"start": self.start, "end": self.end, "text": self.text}
+        return {**own, **({"tokens": list(self.tokens)} if with_tokens else {}), "readings": readings}
+
+
+def shown_sets(passage: Passage, sets: Sets) -> list[ShownSet]:
+    """The sets of a passage's sentences, in order."""
+    return [_shown(passage.text, tokens, each) for tokens, own in zip(passage.sentences, sets, strict=True) for each in own]
+
+
+def _shown(text: str, tokens: Sequence[Token], found: ReadingSet) -> ShownSet:
+    spans, sure = [each.span for each in found.readings if each.span], [r.probability for r in found.readings if r.span]
+    entities = dict(zip(spans, entities_of(text, tokens, Tagged([], spans, sure)), strict=True))
+    start, end = tokens[found.start].start, tokens[found.end - 1].end
+    readings = [(each, each.span and entities[each.span]) for each in found.readings]
+    return ShownSet(start, end, text[start:end], (found.start, found.end), readings)
+
+
+class Placed(Protocol):
+    """What stands in a text."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+
+PlacedT = TypeVar("PlacedT", bound=Placed)
+
+
+def marked(text: str, entities: Sequence[PlacedT], mark: Callable[[PlacedT], str], plain: Callable[[str], str] = str) -> str:
+    """The text with each entity or set as ``mark`` writes it, and what stands between as ``plain`` does."""
     parts, at = [], 0
     for entity in entities:
         parts += [plain(text[at : entity.start]), mark(entity)]
@@ -134,6 +211,12 @@ def _color_mark(entity: Entity) -> str:
     color = _ANSI[_color(entity.type)]
     label = f"{visible(entity.type)} {entity.confidence:.2f}".strip()
     return f"\x1b[1;4;{color}m{visible(entity.text)}\x1b[0m\x1b[{color}m {label}\x1b[0m"
+
+
+def _color_set(shown: ShownSet) -> str:
+    own = shown.readings[0][1]
+    color = 90 if own is None else _ANSI[_color(own.type)]
+    return f"\x1b[1;4;{color}m{visible(shown.text)}\x1b[0m\x1b[{color}m {visible(shown.label())}\x1b[0m"
 
 
 def _label(entity: Entity) -> str:

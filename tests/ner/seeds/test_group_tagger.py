@@ -54,8 +54,9 @@ def test_it_tags_files_and_text_alike(group: Path, bundle: Path, small_data: Pat
         assert written.output.count("\n") == test.read_text().count("\n")
     assert run("predict", group, test).output == run("predict", bundle, test).output
     assert run("predict", group, text=TEXT).output == run("predict", bundle, text=TEXT).output
-    scores = [json.loads(run("evaluate", each, test, "--json").stdout) for each in (group, bundle)]
+    scores = [json.loads(run("evaluate", each, test, "--json", "--sets", "0.5").stdout) for each in (group, bundle)]
     assert scores[0] == scores[1]
+    assert 0.0 <= scores[0]["sets"]["all"]["found"] <= scores[0]["sets"]["all"]["held"] <= 1.0
 
 
 def test_its_temperature_is_fitted_once(group: Path, tmp_path: Path) -> None:
@@ -84,6 +85,12 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a member has another's place": (exchange, r"seed_1|metrics"),
     "no temperature": (lambda at: (at / "ensemble.json").write_text('{"temperature": "hot"}'), "ensemble.json"),
     "another temperature": (lambda at: (at / "ensemble.json").write_text('{"temperature": -2}'), "ensemble.json"),
+    "no bounds of sets": (
+        lambda at: (at / "ensemble.json").write_text(
+            json.dumps({**json.loads((at / "ensemble.json").read_text()), "conformal": {"entities": 3}})
+        ),
+        "ensemble.json",
+    ),
     "no JSON": (lambda at: (at / "ensemble.json").write_text("{"), "ensemble.json"),
     "one file more": (lambda at: (at / "more").write_text("x"), "more"),
 }  # fmt: skip

@@ -5,19 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import ner.tagging.tagger
-from ner.corpus.conll import Sentence
 from ner.corpus.cut import LONGEST_SENTENCE, cut_text
-from ner.corpus.scheme import allowed_transitions, labels_of, to_spans
-from ner.inputs.batches import SentenceBatches
-from ner.inputs.encode import encode
+from ner.corpus.scheme import labels_of, to_spans
 from ner.model.confidence import continuations
 from ner.predict import predict_stream
 from ner.tagging.chunks import CHUNK
@@ -25,7 +20,7 @@ from ner.tagging.readers import LONGEST, Lines, form_of, read_passages
 from ner.tagging.tagger import TrainedTagger
 from ner.vectors.views import Views
 from tests.ner.small_tagger import RULE, saved, some_words, tagger
-from tests.reference import crf_brute
+from tests.reference import spans_brute
 from training.errors import ConfigError, DataError
 from word2vec.text.file_kinds import STDIN, decide
 from word2vec.vectors.vectors import WordVectors
@@ -35,32 +30,8 @@ TEXT = "Ada Marlow flew to Oslo. She won in Rome 2-1!\n\nBo won in Oslo\r\n  \nÃ
 
 def brute_confidence(found: TrainedTagger, words: list[str], temperature: float) -> list[float]:
     """The probability of each predicted entity by enumeration of all label sequences, whose scores are divided."""
-    encoded = encode([Sentence(tuple(words))], found.indexer, found.config)
-    (batch,) = SentenceBatches(encoded, 1, shuffle=False).plan(0)
-    with torch.no_grad():
-        scores = (found.model(batch)[: len(words)].double() / temperature).tolist()
-    names, crf = found.indexer.labels, found.model.crf
-    free = np.zeros((len(names), len(names)))
-    start, pairs, end = free[0], free, free[0]
-    if crf is not None:
-        allowed = allowed_transitions(names, found.indexer.scheme)
-        parameters = crf.start_transitions, crf.transitions, crf.end_transitions
-        given = [p.detach().double().numpy() / temperature for p in parameters]
-        start, pairs, end = (np.where(mask, p, -math.inf) for mask, p in zip(allowed, given, strict=True))
-    chain = crf_brute.Chain(scores, start.tolist(), pairs.tolist(), end.tolist())
-    tags = found.tag([words])[0]
-    anything = set(range(len(names)))
-    wanted = []
-    for span in to_spans(tags):
-        sets = [anything] * len(words)
-        for n in range(span.start, span.end):
-            sets[n] = {names.index(tags[n])}
-        if span.end < len(words):  # what follows may be anything that does not make the entity longer
-            same = [*tags[: span.end], "?"]
-            goes_on = {i for i, name in enumerate(names) if span not in to_spans([*same[:-1], name])}
-            sets[span.end] = anything - goes_on
-        wanted.append(crf_brute.probability(chain, sets))
-    return wanted
+    chain, tags = spans_brute.chain_of(found, words, temperature), found.tag([words])[0]
+    return [spans_brute.probability(chain, found.indexer.labels, span, tags) for span in to_spans(tags)]
 
 
 @pytest.mark.parametrize("decoder", ["crf", "softmax"])
