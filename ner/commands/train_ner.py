@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ner.commands.vectors_from import check_alone, with_trained_vectors
 from ner.config import KIND, PRESETS, TaggerConfig
 from training.commands.help import Command, Option
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, resumed_config, run_options, run_settings
-from training.config import COMMON
+from training.config import COMMON, VECTORS
+from training.errors import ConfigError
 from training.visible import one_line
 
 if TYPE_CHECKING:
@@ -23,21 +26,31 @@ if TYPE_CHECKING:
     "--preset", cls=Option, section=COMMON, type=click.Choice(sorted(PRESETS)), default="default", show_default=True,
     help="Set of defaults to begin with; options typed here override it.",
 )  # fmt: skip
+@click.option(
+    "--vectors-from", cls=Option, section=VECTORS, multiple=True, metavar="TEXT",
+    help="Train word vectors first, on the training sentences and this text (train: on them alone). May be repeated.",
+)  # fmt: skip
 @seeds_options
 @config_options(TaggerConfig)
 @run_options
-def train_ner(preset: str, seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
+def train_ner(preset: str, vectors_from: tuple[str, ...], seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     """Train a tagger, test it and write a report. With --seeds, train a group of runs, in runs/ner/group_N."""
     from training.determinism import portable
     from training.parallel import launch
 
+    if vectors_from and flags.resume:
+        raise ConfigError(f"vectors_from: {flags.resume} keeps its vectors; leave --vectors-from out to resume it")
     if seeds.goes_on(KIND, flags, typed):
         return
     file = resumed_config(flags, KIND)
     config = make_config(TaggerConfig, typed, file, PRESETS[preset], None if flags.resume else _kept_settings)
     seeds.check(config)
+    if vectors_from:
+        check_alone(config)
     portable.begin(config.portable)
     launch.begin(config)
+    if vectors_from:
+        config = with_trained_vectors(config, vectors_from, run_settings(replace(flags, path=""), config.progress))
     options = run_settings(flags, config.progress)
     if seeds.number is not None:
         seeds.train(KIND, config, flags.path, options)

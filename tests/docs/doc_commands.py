@@ -77,6 +77,7 @@ PLACES = {
     "GROUP_A": "runs/ner/group_0",
     "GROUP_B": "runs/ner/group_1",
     "VECTORS": "runs/w2v/version_0/vectors.bin",
+    "TEXT": "data/news.txt",
     "STEP": "4",
     "BUNDLE": "made-bundle",
     "predict BUNDLE": "bundle",

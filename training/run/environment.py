@@ -42,7 +42,7 @@ def environment(device: torch.device, level: str) -> dict[str, Any]:
         "level": level,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": packages(),
         "torch_build": {
             "cuda": torch.version.cuda,
             "mkl": torch.backends.mkl.is_available(),
@@ -59,6 +59,11 @@ def environment(device: torch.device, level: str) -> dict[str, Any]:
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "environment_variables": {name: os.environ[name] for name in BITS_ENVIRONMENT if name in os.environ},
     }
+
+
+def packages() -> dict[str, str | None]:
+    """The versions of the packages that can change bits."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def sources() -> list[Path]:
