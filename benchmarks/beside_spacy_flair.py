@@ -54,6 +54,19 @@ def main() -> None:
             values = [result[key] for result in results]
             listed.append(f"{key} {statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})")
         print(f"{system}: " + "; ".join(listed))
+    if given.record:
+        keep(given, found)
+
+
+def keep(given: argparse.Namespace, found: dict[str, list[dict[str, float]]]) -> None:
+    """The record."""
+    from benchmarks import record  # which the interpreter of the others need not be able to import
+
+    rows: record.Rows = {
+        system: {key: [result[key] for result in results] for key in results[0]} for system, results in found.items()
+    }
+    data = [given.data, *([] if given.vectors == "none" else [given.vectors])]
+    record.write(given.record, f"beside-{given.work}", rows, modules=record.PREDICT, threads=1, data=data)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=1, help="train: seeds, counted from 0")
     add("--split", default="valid", choices=("valid", "test"), help="what is scored")
     add("--option", nargs="*", default=[], help="more options of train-ner, without their two dashes: max-epochs=30")
+    add("--record", metavar="NAME", help="write the figures to benchmarks/results/NAME.json, too")
     add("--one", default="", help=argparse.SUPPRESS)
     add("--seed", type=int, default=0, help=argparse.SUPPRESS)
     return command

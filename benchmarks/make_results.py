@@ -143,10 +143,11 @@ def shown(value: Any, found: Mapping[str, Record]) -> str:
     figure = rows[value["row"]][names] if isinstance(names, str) else None
     unit = value.get("unit", "")
     if isinstance(figure, str):
-        return next(iter(re.findall(value.get("match", "(.*)"), figure)), figure) + unit
+        found_words = re.search(value.get("match", "(.*)"), figure)
+        return f"{found_words[1] if found_words else figure}{unit}"
     parts = [names] if isinstance(names, str) else names
     counted = [sum(rows[row][part]["median"] for part in parts) for row in (value["row"], value.get("of")) if row]
-    return " of ".join(format(count, value.get("as", ",")) for count in counted) + unit
+    return f"{' of '.join(format(count, value.get('as', ',')) for count in counted)}{unit}"
 
 
 def readme_table(name: str, found: Mapping[str, Record]) -> str:

@@ -220,6 +220,6 @@ NO_FIGURES = {"record.py", "make_results.py", "check_claims.py", "digests.py", "
 @pytest.mark.parametrize("script", [path for path in SCRIPTS if path.name not in NO_FIGURES], ids=lambda path: path.name)
 def test_a_benchmark_keeps_what_it_measures_for_a_table(script: Path) -> None:
     text = script.read_text(encoding="utf-8")
-    assert re.search(r"records?\.add_option\(|w2v_speed\.parser\(", text)
+    assert re.search(r"records?\.add_option\(|w2v_speed\.parser\(|\"--record\"", text)
     named = re.findall(r"records?\.write\(\s*[\w.]+,\s*f?\"([\w-]+)", text)
-    assert set(named) <= {subject["id"] for subject in SUBJECTS} | {"network-"}
+    assert set(named) <= {subject["id"] for subject in SUBJECTS} | {"network-", "beside-"}
