@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float32]
 _PAD = 16  # bytes that must follow the last number, so that reading 16 digits at once stays inside the buffer
 _POWERS = np.array([10.0**k for k in range(17)])
 _INT_POWERS = np.array([10**k for k in range(17)], dtype=np.uint64)
+_SIGNED_POWERS = _INT_POWERS.astype(np.int64)
 
 
 class NotANumber(ValueError):
@@ -95,8 +96,12 @@ def _slow(text: bytes, index: int) -> float:
     return float(text)
 
 
-_FOUR_DIGITS = np.array([f"{i:04d}".encode() for i in range(10000)]).view(np.uint8).reshape(-1, 4)
+_FOUR_DIGITS = np.array([f"{i:04d}".encode() for i in range(10000)]).view("<u4")
+_UNITS = np.array([f"{i}.".encode() for i in range(10)]).view("<u2")
 _MOST = 16  # decimals that are tried
+_LOWEST = -160  # no exponent of a float32 is as low
+_ENOUGH = np.array([next((k for k in range(1, _MOST) if 10.0**-k <= 2.0 ** (e - 24)), _MOST) for e in range(_LOWEST, 140)])
+"""By the exponent e of |x| < 2^e: so many decimals that the next of these numbers lies nearer to x than another float32."""
 
 
 def format_rows(matrix: Floats) -> list[bytes]:
@@ -110,53 +115,59 @@ def format_rows(matrix: Floats) -> list[bytes]:
     size = np.abs(flat).astype(np.float64)
     decimals, mantissa = _fewest_decimals(size)
     slow = decimals == 0
-    size[slow] = mantissa[slow] = 0
+    size[slow] = 0
 
-    places = 4 * int(-(-decimals.max(initial=4) // 4))  # digits in the widest fraction, in whole groups of four
+    negative = np.signbit(flat)
+    ends = np.cumsum(decimals + negative + 3)  # a sign, a digit, the point, the decimals, a space
+    begin = ends - decimals - 3
     units = size.astype(np.int64)
-    fraction = mantissa - units * _INT_POWERS.astype(np.int64)[decimals]
-    text = np.empty((n * d, 3 + places + 1), dtype=np.uint8)
-    text[:, 0] = ord("-")
-    text[:, 1] = units + ord("0")
-    text[:, 2] = ord(".")
-    for end in range(3 + places, 3, -4):
+    groups = int(-(-decimals.max(initial=1) // 4))  # of four digits, in the widest fraction
+    fraction = (mantissa - units * _SIGNED_POWERS[decimals]) * _SIGNED_POWERS[4 * groups - decimals]
+    text = np.empty(int(ends[-1]) + 4 * groups, dtype=np.uint8)
+    pairs = np.ndarray((len(text) - 1,), "<u2", text, strides=(1,))
+    fours = np.ndarray((len(text) - 3,), "<u4", text, strides=(1,))
+    # All groups of all numbers are written, the last ones first: what goes beyond a number's end is then written over by
+    # those behind it, whose own groups of the same place come later, and whose earlier ones are still to come.
+    for group in range(groups - 1, -1, -1):
         left = fraction // 10000
-        text[:, end - 4 : end] = _FOUR_DIGITS[fraction - left * 10000]
+        fours[begin + (2 + 4 * group)] = _FOUR_DIGITS[fraction - left * 10000]
         fraction = left
-    text[:, -1] = ord(" ")
-    kept = np.ones(text.shape, dtype=np.bool_)
-    kept[:, 0] = np.signbit(flat)
-    kept[:, 3 : 3 + places] = np.arange(places) >= (places - decimals)[:, None]
-    kept.reshape(n, -1)[:, -1] = False  # no space after the last number of a row
+    pairs[begin] = _UNITS[units]
+    text[begin[negative] - 1] = ord("-")
+    text[ends - 1] = ord(" ")
 
-    line_ends = np.cumsum(np.count_nonzero(kept.reshape(n, -1), axis=1)).tolist()
-    data = text[kept].tobytes()
-    rows = [data[a:b] for a, b in zip([0, *line_ends], line_ends, strict=False)]
+    line_ends = ends[d - 1 :: d].tolist()
+    data = text.tobytes()
+    rows = [data[a : b - 1] for a, b in zip([0, *line_ends], line_ends, strict=False)]
     for i in np.flatnonzero(slow.reshape(n, d).any(axis=1)).tolist():
         rows[i] = b" ".join(str(value).encode() for value in matrix[i])
     return rows
 
 
 def _fewest_decimals(size: npt.NDArray[np.float64]) -> tuple[Ints, Ints]:
-    """For |x|: the least k in 1…16 and the M with float32(M / 10^k) = |x|; k = 0 where there is none or |x| ≥ 10."""
-    decimals = np.zeros(len(size), dtype=np.int64)
-    mantissa = np.zeros(len(size), dtype=np.int64)
+    """For |x|: the least k in 1…16 and the M with float32(M / 10^k) = |x|; k = 0 where |x| is not 0, nor in [1e-6, 10)."""
+    outside = ~((size < 10) & ((size >= 1e-6) | (size == 0)))
+    size = np.where(outside, 0.0, size)
+    part, exponent = np.frexp(size)
+    decimals = _ENOUGH[exponent - _LOWEST]
+    mantissa = np.rint(size * _POWERS[decimals])
 
-    def keep(todo: Ints, k: int) -> Mask:
-        """Note k for those in ``todo`` that k decimals hold, and say which these are."""
-        wanted = size[todo]
-        scaled = np.rint(wanted * 10.0**k)
-        same: Mask = (scaled / 10.0**k).astype(np.float32) == wanted
-        found = todo[same]
-        decimals[found] = k
-        mantissa[found] = scaled[same]
-        return same
+    def fits(those: Ints, k: Ints) -> tuple[npt.NDArray[np.float64], Mask]:
+        """The M of ``those`` with k decimals, and which of them read back as the same."""
+        scaled = np.rint(size[those] * _POWERS[k])
+        return scaled, (scaled / _POWERS[k]).astype(np.float32) == size[those]
 
-    todo = np.flatnonzero((size < 10) & ((size >= 1e-6) | (size == 0)))
-    six = keep(todo, 6)  # parts numbers as people write them from those as they come out of training
-    few, many = todo[six], todo[~six]
-    for k in range(5, 0, -1):
-        few = few[keep(few, k)]
-    for k in range(7, _MOST + 1):
-        many = many[~keep(many, k)]
-    return decimals, mantissa
+    more = np.flatnonzero(part == 0.5)  # a power of two: the float32 below it is nearer than the one above
+    while len(more := more[~fits(more, decimals[more])[1]]):
+        decimals[more] += 1
+        mantissa[more] = fits(more, decimals[more])[0]
+    power = _POWERS[decimals - 1]
+    fewer = np.flatnonzero((np.rint(size * power) / power).astype(np.float32) == size)
+    while len(fewer):
+        scaled, same = fits(fewer, decimals[fewer] - 1)
+        fewer = fewer[same]
+        decimals[fewer] -= 1
+        mantissa[fewer] = scaled[same]
+        fewer = fewer[decimals[fewer] > 1]
+    decimals[outside] = 0
+    return decimals, mantissa.astype(np.int64)
