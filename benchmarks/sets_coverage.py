@@ -13,8 +13,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import record
 from ner.corpus.conll import Sentence
 from ner.corpus.scheme import to_spans
 from ner.model.conformal import fit_sets
@@ -84,6 +89,7 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--valid", required=True)
     parser.add_argument("--test", required=True)
+    record.add_option(parser)
     given = parser.parse_args()
     tagger = TrainedTagger.load(given.run)
     own = tagger.conformal
@@ -103,6 +109,13 @@ def main() -> None:
                 (name, source, f"{coverage:.2f}", *cells(tagger, changed(test, change), coverage)) for coverage in COVERAGES
             ]
     print("\n".join(aligned(rows)))
+    head, *body = rows
+    found: record.Rows = {
+        f"{name}, calibrated on {source}, {stated}": dict(zip(head[3:], more, strict=True))
+        for name, source, stated, *more in body
+    }
+    modules = (*record.PREDICT, "ner/scoring/sets.py")
+    record.write(given.record, "sets", found, modules=modules, threads=1, data=[given.valid, given.test])
 
 
 if __name__ == "__main__":
