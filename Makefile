@@ -20,9 +20,9 @@ quick: .venv/.test
 
 soak: .venv/.test
 	$(BIN)/python -m pytest -m soak
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_kills.py --kills 400 --json benchmarks/soak_kills.json
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_processes.py --kills 300 --json benchmarks/soak_processes.json
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_own.py --kills 200
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_kills.py --kills 400 --record kills
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_processes.py --kills 300 --record process-kills
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python tests/proof/soak_own.py --kills 200 --record own-kills
 
 check: .venv/.test
 	$(BIN)/ruff format --check .

@@ -223,3 +223,9 @@ def test_a_benchmark_keeps_what_it_measures_for_a_table(script: Path) -> None:
     assert re.search(r"records?\.add_option\(|w2v_speed\.parser\(|\"--record\"", text)
     named = re.findall(r"records?\.write\(\s*[\w.]+,\s*f?\"([\w-]+)", text)
     assert set(named) <= {subject["id"] for subject in SUBJECTS} | {"network-", "beside-"}
+
+
+@pytest.mark.parametrize("head", ["| |", "| kills in |"])
+def test_the_rows_of_a_table(head: str) -> None:
+    table = f"{head} a | b |\n| --- | ---: | ---: |\n| all kills | 3 | 40 |\n| bits | same | 1.5 |"
+    assert record.rows_of(table) == {"all kills": {"a": 3, "b": 40}, "bits": {"a": "same", "b": "1.5"}}

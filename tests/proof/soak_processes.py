@@ -192,6 +192,7 @@ def table(found: dict[str, Found]) -> str:
     worlds = [f"{how} by {world}" for how in ("begun", "gone on with") for world in WORLDS]
     rows: list[tuple[str, Callable[[Found], int]]] = [
         *((kind, lambda each, kind=kind: each.kinds[kind]) for kind in KINDS),
+        ("all of them", lambda each: each.kinds.total()),
         *((world, lambda each, world=world: each.worlds[world]) for world in worlds),
         ("runs finished and compared", lambda each: each.runs),
         ("runs that differ, fail or hang", lambda each: len(each.faults)),
