@@ -97,13 +97,13 @@ class TaggerConfig(TrainConfig):
     rehearse_share: float = option(0.0, "The share.", section=DATA, least=0, most=1)
     teacher: str = option(
         "",
-        "Learn from what this tagger reads, too: a finished run, a group of runs, or a bundle of either.",
+        "Learn from the readings of this tagger, too: a finished run, a group of runs, or a bundle of either.",
         section=MODEL,
         no_path=(),
     )
     teacher_share: float = option(
         0.5,
-        "With --teacher, what the teacher's reading of a training sentence counts beside its own tags, 0 to 1.",
+        "With --teacher, the weight of its reading of a training sentence against the sentence's own tags, 0 to 1.",
         section=TRAINING,
         least=0,
         most=1,
@@ -117,7 +117,7 @@ class TaggerConfig(TrainConfig):
     )
     unlabeled_share: float = option(
         1.0,
-        "With --unlabeled, mix this number of its sentences into each epoch, as a multiple of the training sentences.",
+        "With --unlabeled, mix its sentences into each epoch: this multiple of the number of training sentences.",
         section=DATA,
         above=0,
         most=1000,
@@ -190,7 +190,7 @@ class TaggerConfig(TrainConfig):
     )
 
     batch_size: int = option(
-        0, "Sentences in a batch; 0 for a number that suits the size of the training data.", section=COMMON, least=0
+        0, "Sentences in a batch; 0 for a number that depends on the size of the training data.", section=COMMON, least=0
     )
     batching: str = option(
         "length",
@@ -225,7 +225,7 @@ class TaggerConfig(TrainConfig):
     )
     max_epochs: int = option(
         0,
-        "Train for at most this many epochs; -1 for no limit, 0 for a number that suits the size of the training data.",
+        "Train for at most this many epochs; -1 for no limit, 0 for a number that depends on the size of the training data.",
         section=COMMON,
         least=-1,
     )

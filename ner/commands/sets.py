@@ -25,7 +25,7 @@ def sets_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )  # fmt: skip
     return click.option(
         "--sets", "coverage", type=Share(), metavar="C",
-        help="Add sets of readings that hold the right one with this probability, as 0.9.",
+        help="Add sets of readings that contain the right one with this probability, such as 0.9.",
     )(source(command))  # fmt: skip
 
 
