@@ -9,9 +9,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from training import checkpoint
+from training.data.ahead import ahead
+from training.data.batches import Batches
+from training.determinism.beside import helped
 from training.errors import ConfigError, DataError
 from training.files import inside
 from training.kept_settings import KeptSettings
@@ -113,9 +117,20 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
         run.options.tell(str(ModelSummary(task, max_depth=2)))
         trainer = Trainer(run, callbacks=[Progress(run.run, vocab, config, read.sets)], enable_checkpointing=False)
         keep_freed_memory(LARGEST_KEPT)
-        trainer.fit(task, batches)
+        with _in_threads(task, batches) as source:
+            trainer.fit(task, source)
         _finish(run, config, task, vocab, corpus, trainer)
     return run.run.path
+
+
+@contextmanager
+def _in_threads(task: Word2VecTask, batches: TextBatches) -> Iterator[Batches]:
+    """The batches; where it pays, other threads prepare them and help with the steps, which changes no bit."""
+    if task.config.loss != "hierarchical" or torch.get_num_threads() == 1:
+        yield batches
+        return
+    with helped(), ahead(batches, task.model.prepare) as source:
+        yield source
 
 
 class Read(NamedTuple):

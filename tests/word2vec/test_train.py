@@ -246,3 +246,16 @@ def test_bad_bytes_and_a_taken_folder_leave_nothing_behind(tmp_path: Path, text:
 def test_settings_out_of_range_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Word2VecConfig(**changes)
+
+
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+def test_batches_of_a_tree_that_are_prepared_ahead_change_no_bit(text: Path, tmp_path: Path, architecture: str) -> None:
+    settings = {"architecture": architecture, "loss": "hierarchical", "dim": 8, "batch_words": 256, "max_steps": 12}
+    digests = set()
+    for threads in (1, 2):
+        config = Word2VecConfig.from_dict(
+            {**settings, "corpus": [str(text)], "min_count": 1, "threads": threads, "progress": False}
+        )
+        folder = train_word2vec(config, RunOptions(path=str(tmp_path / str(threads))))
+        digests.add(json.loads((folder / "manifest.json").read_text())["weights_sha256"])
+    assert len(digests) == 1

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from training.determinism.beside import both
 from word2vec.model.columns import Chunks, Columns, Squares
 from word2vec.model.huffman import HuffmanTree, runs
 from word2vec.model.windows import around, bags, turned, weighted_sum
@@ -66,93 +67,114 @@ class Visits(NamedTuple):
     at: Tensor  # int32 (v,): the place of each in the order by positions
 
 
+class Plan(NamedTuple):
+    """Which h meets which nodes, and to what end: a function of the batch alone, whatever the vectors are."""
+
+    predictions: Tensor  # (P,): how many words each h predicts
+    passes: Tensor  # (P, 2T): B of each h and node of the top, then A
+    visits: Visits
+    column: Tensor  # int32 (v,): of each visit, which of the n nodes it is to
+    first: Tensor  # (v,): 1 where the way turns to the first child there, else 0
+    nodes: Tensor  # int64 (T + n,): rows of the table, each once
+    seen: Tensor  # (T + n,): how many of the predicted words' ways pass each of them
+
+
 class Result(NamedTuple):
     """What came of predicting words from h."""
 
     dh: Chunks  # (P, c): the gradients of h
-    nodes: Tensor  # int64 (T + n,): rows of the table, each once
-    seen: Tensor  # (T + n,): how many of the predicted words' ways pass each of them
-    dtable: Chunks  # (T + n, c): their gradients
+    dtable: Chunks  # (T + n, c): those of the plan's nodes
     loss: Tensor  # the mean loss of a prediction, of the batch's first positions
     sums: list[Tensor]  # over all chunks, of ``squares``
 
 
-def skipgram(
-    x: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, inside: Tensor, squares: Squares, columns: Columns
-) -> Result:
-    """Each word predicts the words in its window: −Σ log p(w_j | x_i) over i and the j in i's window.
+def skipgram(tree: HuffmanTree, words: Tensor, inside: Tensor) -> Plan:
+    """Each h predicts the words in its window: Σ log p(w_j | h_i) over i and the j in i's window.
 
     Args:
-        x: input rows, (P, d).
-        table: the nodes' vectors, (V − 1, d).
         tree: the ways to the words.
         words: (P,).
         inside: which of the places around a position its window holds, 1 or 0, (P, W); see windows.py.
-        squares: what is to be added up over all chunks, beside the scores.
-        columns: adds it up.
     """
     window = inside.shape[1] // 2
     by = turned(inside)  # shape: (P, W), which positions predict a word
     predicted = by.amax(1)
     exits = around(pad(tree.exit.index_select(0, words), (window, window)), window).contiguous()  # shape: (P, W)
-    passes = weighted_sum(tree.turns, exits, inside)
     entries = entries_of(tree, words, predicted)
-    visits = window_visits(entries, inside, by)
-    return predict(x, table, tree, words, predicted, inside.sum(1), passes, entries, visits, squares, columns)
+    passes = weighted_sum(tree.turns, exits, inside)
+    return _plan(tree, words, predicted, inside.sum(1), passes, entries, window_visits(entries, inside, by))
 
 
-def cbow(
-    h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, counted: Tensor, squares: Squares, columns: Columns
-) -> Result:
-    """Each hidden vector predicts its position's word: ``h`` (P, d), ``words`` (P,), ``counted`` (P,) 1, or 0 for none."""
+def cbow(tree: HuffmanTree, words: Tensor, counted: Tensor) -> Plan:
+    """Each h predicts its position's word: ``words`` (P,), ``counted`` (P,) 1, or 0 for none."""
     passes = tree.turns.index_select(0, tree.exit.index_select(0, words)).mul_(counted.unsqueeze(1))
     entries = entries_of(tree, words, counted)
-    return predict(h, table, tree, words, counted, counted, passes, entries, own_visits(entries), squares, columns)
+    return _plan(tree, words, counted, counted, passes, entries, own_visits(entries))
 
 
-def predict(
-    h: Chunks, table: Chunks, tree: HuffmanTree, words: Tensor, predicted: Tensor, predictions: Tensor, passes: Tensor,
-    entries: Entries, visits: Visits, squares: Squares, columns: Columns,
-) -> Result:  # fmt: skip
-    """The gradients, from what the h at each position has to predict.
+def _plan(
+    tree: HuffmanTree,
+    words: Tensor,
+    predicted: Tensor,
+    predictions: Tensor,
+    passes: Tensor,
+    entries: Entries,
+    visits: Visits,
+) -> Plan:
+    """From the ``words`` (P,), where ``predicted`` (P,) is 1 and not 0, and how many of them each h predicts, (P,)."""
+    first, column = entries.first, entries.column
+    if visits.entry is not None:
+        first, column = first.index_select(0, visits.entry), column.index_select(0, visits.entry)
+    exits = predicted.new_zeros(len(tree.turns)).index_add_(0, tree.exit.index_select(0, words), predicted)
+    top_seen = exits @ tree.turns[:, : len(tree.top)]  # whole numbers: exact in any order
+    nodes, seen = torch.cat([tree.top, entries.nodes]), torch.cat([top_seen, entries.seen.to(predicted.dtype)])
+    return Plan(predictions, passes, visits, column, first.to(predicted.dtype), nodes, seen)
+
+
+def predict(h: Chunks, table: Chunks, tree: HuffmanTree, plan: Plan, squares: Squares, columns: Columns) -> Result:
+    """The gradients, and the loss.
 
     Args:
         h: (P, d).
         table: the nodes' vectors, (V − 1, d).
         tree: the ways to the words.
-        words: (P,).
-        predicted: 1 for the positions whose word is predicted by any, else 0, (P,).
-        predictions: how many words each h predicts, (P,).
-        passes: B of each h and node of the top, then A, (P, 2T).
-        entries: of the words that are predicted.
-        visits: of h to these entries.
+        plan: what each h has to predict.
         squares: what is to be added up over all chunks, beside the scores.
         columns: adds it up.
     """
-    b, a = passes.chunk(2, 1)
-    top = [chunk.index_select(0, tree.top) for chunk in table]  # shape: (T, c)
-    below = [chunk.index_select(0, entries.nodes) for chunk in table]  # shape: (n, c)
-    first, column = entries.first, entries.column
-    if visits.entry is not None:
-        first, column = first.index_select(0, visits.entry), column.index_select(0, visits.entry)
-    first = first.to(b.dtype)  # shape: (v,)
-    score, visit_score, *sums = columns.add(
-        (products(h_c, top_c.t()), scores(h_c, below_c, visits.begin, column), *squares_c)
-        for h_c, top_c, below_c, squares_c in zip(h, top, below, squares, strict=True)
-    )  # shapes: (P, T), (v,)
-    loss = _loss(score, passes, visit_score, first, visits.begin, predictions)
-    # In their places, g.
-    score.sigmoid_().mul_(b).sub_(a)
-    visit_score.sigmoid_().sub_(first)
-    by_node = visit_score.index_select(0, visits.at)
-    dh, dtable = [], []
-    for h_c, top_c, below_c in zip(h, top, below, strict=True):
-        dh.append(products(score, top_c).add_(bags(below_c, column, visits.begin, visit_score)))
-        dtable.append(torch.cat([summed_products(score, h_c), bags(h_c, visits.position, visits.node_begin, by_node)]))
-    exits = predicted.new_zeros(len(tree.turns)).index_add_(0, tree.exit.index_select(0, words), predicted)
-    top_seen = exits @ tree.turns[:, : len(tree.top)]  # whole numbers: exact in any order
-    seen = torch.cat([top_seen, entries.seen.to(b.dtype)])
-    return Result(dh, torch.cat([tree.top, entries.nodes]), seen, dtable, loss, sums)
+    (b, a), visits = plan.passes.chunk(2, 1), plan.visits
+
+    def of_top() -> tuple[Chunks, list[Tensor]]:
+        """The nodes' vectors, (T, c), and all scores, (P, T)."""
+        u = [chunk.index_select(0, tree.top) for chunk in table]
+        return u, [products(h_c, u_c.t()) for h_c, u_c in zip(h, u, strict=True)]
+
+    def of_visits() -> tuple[Chunks, list[Tensor]]:
+        """Those of the nodes below, (n, c), and the visits' scores, (v,)."""
+        u = [chunk.index_select(0, plan.nodes[len(tree.top) :]) for chunk in table]
+        return u, [scores(h_c, u_c, visits.begin, plan.column) for h_c, u_c in zip(h, u, strict=True)]
+
+    (top, top_scores), (below, below_scores) = both(of_top, of_visits)
+    parts = zip(top_scores, below_scores, squares, strict=True)
+    score, visit_score, *sums = columns.add((top_c, below_c, *squares_c) for top_c, below_c, squares_c in parts)
+    # shapes: (P, T), (v,)
+    loss = _loss(score, visit_score, plan)
+
+    def top_gradients() -> tuple[Chunks, Chunks]:
+        """Of h, and of the nodes; the scores become g."""
+        score.sigmoid_().mul_(b).sub_(a)
+        return [products(score, top_c) for top_c in top], [summed_products(score, h_c) for h_c in h]
+
+    def below_gradients() -> Chunks:
+        """Of the nodes; the scores become g."""
+        by_node = visit_score.sigmoid_().sub_(plan.first).index_select(0, visits.at)
+        return [bags(h_c, visits.position, visits.node_begin, by_node) for h_c in h]
+
+    (dh, dtop), dbelow = both(top_gradients, below_gradients)
+    for dh_c, below_c in zip(dh, below, strict=True):
+        dh_c.add_(bags(below_c, plan.column, visits.begin, visit_score))
+    dtable = [torch.cat(both_parts) for both_parts in zip(dtop, dbelow, strict=True)]
+    return Result(dh, dtable, loss, sums)
 
 
 def entries_of(tree: HuffmanTree, words: Tensor, predicted: Tensor) -> Entries:
@@ -237,13 +259,14 @@ def scores(h: Tensor, u: Tensor, begin: Tensor, column: Tensor) -> Tensor:
     return found
 
 
-def _loss(score: Tensor, passes: Tensor, visit_score: Tensor, first: Tensor, begin: Tensor, predictions: Tensor) -> Tensor:
+def _loss(score: Tensor, visit_score: Tensor, plan: Plan) -> Tensor:
     """Equation 3, per prediction, of the first positions: from the scores (P, T) in the top and (v,) below it."""
+    predictions = plan.predictions
     n = LOSS_POSITIONS if bool(predictions[:LOSS_POSITIONS].any()) else len(predictions)
-    visits = int(begin[: n + 1][-1])
-    b, a = passes[:n].chunk(2, 1)
+    visits = int(plan.visits.begin[: n + 1][-1])
+    b, a = plan.passes[:n].chunk(2, 1)
     top = _log_sigmoid(score[:n]).mul_(a).add_(_log_sigmoid(-score[:n]).mul_(b - a)).sum(1).sum()
-    below = _log_sigmoid(visit_score[:visits] * (2.0 * first[:visits] - 1.0)).sum()
+    below = _log_sigmoid(visit_score[:visits] * (2.0 * plan.first[:visits] - 1.0)).sum()
     return (top + below).neg_() / predictions[:n].sum().clamp(min=1.0)
 
 

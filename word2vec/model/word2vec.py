@@ -22,6 +22,7 @@ from torch.nn.functional import pad
 from torch.optim import Optimizer
 
 from training import randomness
+from training.determinism.beside import both
 from training.parallel.group import Group, join
 from word2vec.config import Word2VecConfig
 from word2vec.model import hierarchical, negative, softmax, windows
@@ -70,6 +71,16 @@ class Contexts(NamedTuple):
     counted: Tensor  # (P,): 1, or 0 where the window is empty
     size: Tensor  # (): of a window, the mean
     given: Tensor  # (P, W): what the word gets of dh of each position around it
+
+
+class Prepared(NamedTuple):
+    """What a step with the hierarchical softmax reads off its batch, whatever the vectors are."""
+
+    plan: hierarchical.Plan
+    sampled: Tensor  # int32: some nodes, one for each time that the batch's words pass it
+    seen: Tensor  # (P,): how often each word is in the batch
+    size: Tensor  # (): of a window, the mean
+    contexts: Contexts | None  # of CBOW
 
 
 class Prediction(NamedTuple):
@@ -157,6 +168,29 @@ class Word2Vec(nn.Module):
             return self._skipgram(batch, rate)
         return self._cbow(batch, rate)
 
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch with all that its step needs beside the vectors, which another thread may so find out before its turn.
+
+        Without it the step finds it out itself. The hierarchical softmax alone has enough of it to be worth a thread.
+        """
+        if self.tree is None or self.masks.is_cuda:
+            return batch
+        return batch.with_prepared(self._prepared(batch, self.tree))
+
+    def _prepared(self, batch: Batch, tree: HuffmanTree) -> Prepared:
+        """What ``prepare`` has put beside the batch, or is to put there."""
+        if batch.prepared is not None:
+            found: Prepared = batch.prepared
+            return found
+        sampled = tree.ways(batch.words[: self._sample])[: self._sample]
+        if self.config.architecture == "skipgram":
+            plan = hierarchical.skipgram(tree, batch.words, self._inside(batch))
+            return Prepared(plan, sampled, self._seen(batch.words[: batch.n], batch.words), self._window_size(batch), None)
+        contexts = self._contexts(batch)
+        plan = hierarchical.cbow(tree, contexts.words, contexts.counted)
+        return Prepared(plan, sampled, contexts.seen, contexts.size, contexts)
+
     def chunks(self, table: str) -> Chunks:
         """The chunks of "input" or "output" that this process has; the whole table, if it is not cut."""
         return [self.get_parameter(name) for name in self.columns.names(table)]
@@ -173,18 +207,19 @@ class Word2Vec(nn.Module):
     def _skipgram(self, batch: Batch, rate: Rate) -> Tensor:
         window, words = self.config.window, batch.words
         x = [windows.margined(chunk, words, window) for chunk in self.chunks("input")]  # shape: (P + 2w, c)
-        size = (batch.left + batch.right).to(x[0].dtype).sum() / max(
-            1, batch.n
-        )  # of a window: so many predictions has a word
-        seen = self._seen(words[: batch.n], words)  # shape: (P,)
         predict = self._skipgram_negative if self.config.loss == "negative" else self._skipgram_softmax
-        dx, output, loss = predict(batch, x, rate, seen, size)
+        dx, output, loss = predict(batch, x, rate)
         self._note_gradients(input=TableGradient(words[: batch.n], [chunk[: batch.n] for chunk in dx]), output=output)
         return loss
 
-    def _skipgram_negative(self, batch: Batch, x: Chunks, rate: Rate, seen: Tensor, size: Tensor) -> Prediction:
+    def _window_size(self, batch: Batch) -> Tensor:
+        """Of a window, the mean, a scalar: so many predictions has a word."""
+        return (batch.left + batch.right).to(self.masks.dtype).sum() / max(1, batch.n)
+
+    def _skipgram_negative(self, batch: Batch, x: Chunks, rate: Rate) -> Prediction:
         """The gradients come scaled from negative.skipgram, which has fewer numbers to multiply."""
         config, words, window = self.config, batch.words, self.config.window
+        size, seen = self._window_size(batch), self._seen(words[: batch.n], words)  # shapes: (), (P,)
         u = [windows.margined(chunk, words, window) for chunk in self.chunks("output")]  # shape: (P + 2w, c)
         first = [self._first([chunk[window : window + len(words)] for chunk in each]) for each in (x, u)]
 
@@ -198,21 +233,28 @@ class Word2Vec(nn.Module):
         )  # fmt: skip
         return Prediction(dx, TableGradient(words[: batch.n], [chunk[: batch.n] for chunk in du]), loss)
 
-    def _skipgram_softmax(self, batch: Batch, x: Chunks, rate: Rate, seen: Tensor, size: Tensor) -> Prediction:
+    def _skipgram_softmax(self, batch: Batch, x: Chunks, rate: Rate) -> Prediction:
         window, words, table = self.config.window, batch.words, self.chunks("output")
         own = [chunk[window : window + len(words)] for chunk in x]  # shape: (P, c)
-        first = [self._first(own), self._predicting(words)]
-        squares, columns = _square_sums(first), self.columns
         if self.tree is not None:
-            found = hierarchical.skipgram(own, table, self.tree, words, self._inside(batch), squares, columns)
-            square_x, square_u = _means(found.sums, first)
-            dx, loss, output = found.dh, found.loss, self._node_rows(found, rate, size * square_x)
-        else:
-            dx, dtable, loss, sums = softmax.skipgram(own, table, words, batch.left, batch.right, window, squares, columns)
-            square_x, square_u = _means(sums, first)
-            output = self._all_rows(batch, dtable, rate, size * square_x)
+            return self._skipgram_hierarchical(batch, own, self.tree, rate)
+        size, seen = self._window_size(batch), self._seen(words[: batch.n], words)  # shapes: (), (P,)
+        first = [self._first(own), self._first(table)]
+        squares, columns = _square_sums(first), self.columns
+        dx, dtable, loss, sums = softmax.skipgram(own, table, words, batch.left, batch.right, window, squares, columns)
+        square_x, square_u = _means(sums, first)
+        output = self._all_rows(batch, dtable, rate, size * square_x)
         scale = rate(seen, size * square_u).unsqueeze(1)
         return Prediction([chunk.mul_(scale) for chunk in dx], output, loss)
+
+    def _skipgram_hierarchical(self, batch: Batch, own: Chunks, tree: HuffmanTree, rate: Rate) -> Prediction:
+        (plan, sampled, seen, size, _), table = self._prepared(batch, tree), self.chunks("output")
+        first = [self._first(own), [chunk.index_select(0, sampled) for chunk in table]]
+        found = hierarchical.predict(own, table, tree, plan, _square_sums(first), self.columns)
+        square_x, square_u = _means(found.sums, first)
+        output = self._node_rows(found, plan, rate, size * square_x)
+        scale = rate(seen, size * square_u).unsqueeze(1)
+        return Prediction([chunk.mul_(scale) for chunk in found.dh], output, found.loss)
 
     def _inside(self, batch: Batch) -> Tensor:
         """Which of the places around each position its window holds, 1 or 0: (P, W)."""
@@ -228,13 +270,15 @@ class Word2Vec(nn.Module):
     # -- CBOW: h is the mean of a window's input vectors, and predicts the word in the middle
 
     def _cbow(self, batch: Batch, rate: Rate) -> Tensor:
-        contexts = self._contexts(batch)
+        prepared = None if self.tree is None else self._prepared(batch, self.tree)
+        contexts = (prepared and prepared.contexts) or self._contexts(batch)
         means = self.means.index_select(0, contexts.masks)
         h = [windows.weighted_sum(chunk, contexts.around, means) for chunk in self.chunks("input")]  # shape: (P, c)
         if self.config.loss == "negative":
             dh, output, loss = self._cbow_negative(batch, contexts, h, rate)
-        elif self.tree is not None:
-            dh, output, loss = self._cbow_hierarchical(self.tree, contexts, h, rate)
+        elif self.tree is not None and prepared is not None:
+            contexts = contexts._replace(given=contexts.given.clone())  # which is scaled in place: the batch stays as it is
+            dh, output, loss = self._cbow_hierarchical(self.tree, prepared, contexts, h, rate)
         else:
             dh, output, loss = self._cbow_softmax(batch, contexts, h, rate)
         positions = negative.neighbors(len(means), self._cbow_group, self.config.window, means.device)  # shape: (P, W)
@@ -291,17 +335,20 @@ class Word2Vec(nn.Module):
         output = TableGradient(contexts.words, [chunk.flatten(0, 1) for chunk in du])
         return Prediction([chunk.flatten(0, 1) for chunk in dh], output, loss)
 
-    def _cbow_hierarchical(self, tree: HuffmanTree, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
-        first, table = [self._first(h), self._predicting(contexts.words)], self.chunks("output")
-        squares = _square_sums(first)
-        found = hierarchical.cbow(h, table, tree, contexts.words, contexts.counted, squares, self.columns)
+    def _cbow_hierarchical(
+        self, tree: HuffmanTree, prepared: Prepared, contexts: Contexts, h: Chunks, rate: Rate
+    ) -> Prediction:
+        table = self.chunks("output")
+        first = [self._first(h), [chunk.index_select(0, prepared.sampled) for chunk in table]]
+        found = hierarchical.predict(h, table, tree, prepared.plan, _square_sums(first), self.columns)
         square_h, square_u = _means(found.sums, first)
         self._scale_given(contexts, rate, square_u)
-        return Prediction(found.dh, self._node_rows(found, rate, square_h), found.loss)
+        return Prediction(found.dh, self._node_rows(found, prepared.plan, rate, square_h), found.loss)
 
     def _cbow_softmax(self, batch: Batch, contexts: Contexts, h: Chunks, rate: Rate) -> Prediction:
         words, counted = contexts.words.unsqueeze(1), contexts.counted.unsqueeze(1)  # shape: (P, 1)
-        first, table = [self._first(h), self._predicting(contexts.words)], self.chunks("output")
+        table = self.chunks("output")
+        first = [self._first(h), self._first(table)]
         dh, dtable, loss, sums = softmax.predict(h, table, words, counted, _square_sums(first), self.columns)
         square_h, square_u = _means(sums, first)
         self._scale_given(contexts, rate, square_u)
@@ -309,10 +356,12 @@ class Word2Vec(nn.Module):
 
     # -- rows of the output table, and what their rates need
 
-    def _node_rows(self, found: hierarchical.Result, rate: Rate, curvature: Tensor) -> TableGradient:
+    def _node_rows(
+        self, found: hierarchical.Result, plan: hierarchical.Plan, rate: Rate, curvature: Tensor
+    ) -> TableGradient:
         """Of the tree's nodes, with their gradients, which are scaled in place."""
-        scale = rate(found.seen, curvature).unsqueeze(1)
-        return TableGradient(found.nodes, [chunk.mul_(scale) for chunk in found.dtable])
+        scale = rate(plan.seen, curvature).unsqueeze(1)
+        return TableGradient(plan.nodes, [chunk.mul_(scale) for chunk in found.dtable])
 
     def _all_rows(self, batch: Batch, dtable: Chunks, rate: Rate, curvature: Tensor) -> TableGradient:
         """Of the whole output table, with its gradient (V, c), which is scaled in place."""
@@ -320,14 +369,6 @@ class Word2Vec(nn.Module):
         seen = first.new_zeros(len(first)).index_add_(0, batch.words[: batch.n], first.new_ones(batch.n))
         rows, scale = torch.arange(len(first), device=first.device), rate(seen, curvature).unsqueeze(1)
         return TableGradient(rows, [chunk.mul_(scale) for chunk in dtable])
-
-    def _predicting(self, words: Tensor) -> Chunks:
-        """Of a softmax, rows of the output table whose lengths stand for those of all that predict these words."""
-        table = self.chunks("output")
-        if self.tree is None:
-            return self._first(table)
-        nodes = self.tree.ways(words[: self._sample])[: self._sample]
-        return [chunk.index_select(0, nodes) for chunk in table]
 
     @property
     def _sample(self) -> int:
@@ -451,10 +492,15 @@ class RowSGD(Optimizer):
     @torch.no_grad()
     def step(self, closure: object = None) -> None:  # type: ignore[override]
         """Add the model's ``gradients``, which ``rate`` has made into moves."""
-        for name in self.model.columns.names("input"):
-            self.model.gradients[name].values.clamp_(-LARGEST, LARGEST)
-        for name, (rows, values) in self.model.gradients.items():
-            table = self.model.get_parameter(name)
+        inputs, gradients = self.model.columns.names("input"), self.model.gradients
+        for name in inputs:
+            gradients[name].values.clamp_(-LARGEST, LARGEST)
+        both(lambda: self._add(inputs), lambda: self._add([name for name in gradients if name not in inputs]))
+
+    def _add(self, names: Sequence[str]) -> None:
+        """Move the rows of these tables."""
+        for name in names:
+            table, (rows, values) = self.model.get_parameter(name), self.model.gradients[name]
             if table.is_cuda:  # sorts the rows, and so adds them up in a fixed order
                 table.index_put_((rows,), values, accumulate=True)
             else:  # likewise, and several times as fast as index_add_

@@ -8,8 +8,8 @@ up anywhere. The end of a chunk ends a sentence; with the defaults, about one wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import overload
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,8 @@ class Batch:
     """P positions: ``n`` words of the text in order, then padding up to a multiple of ``batch_multiple``.
 
     A position's window is the ``left`` positions before it and the ``right`` ones after it: as many as were drawn, none
-    beyond its sentence. Padding is the word 0 with an empty window; nobody's window reaches it.
+    beyond its sentence. Padding is the word 0 with an empty window; nobody's window reaches it. What a model has read off
+    it before its step may stand beside it (see ``Word2Vec.prepare``), and is made again where it is lost.
     """
 
     words: Tensor  # int64 (P,)
@@ -39,6 +40,13 @@ class Batch:
     right: Tensor  # int8 (P,)
     n: int
     read: int  # words of the text, before subsampling, that the batch stands for
+    prepared: Any = field(default=None, init=False, repr=False, compare=False)
+
+    def with_prepared(self, prepared: Any) -> Batch:
+        """The same batch, with this beside it."""
+        batch = replace(self)
+        object.__setattr__(batch, "prepared", prepared)
+        return batch
 
 
 class TextBatches:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.reference import word2vec_scalar as slow
+from training.determinism.beside import helped
 from word2vec.config import Word2VecConfig
 from word2vec.model.huffman import HuffmanTree
 from word2vec.model.word2vec import LARGEST, RowGradient, RowSGD, Word2Vec, noise_weights
@@ -233,6 +234,27 @@ def test_the_same_bits_twice_and_for_any_number_of_threads(architecture: str, lo
     for other in (second,) if loss == "softmax" else (second, two):
         assert torch.equal(first.input, other.input)
         assert torch.equal(first.output, other.output)
+
+
+@pytest.mark.parametrize(("architecture", "loss"), SETTINGS)
+def test_prepared_ahead_and_by_two_threads_steps_have_the_same_bits(architecture: str, loss: str) -> None:
+    config = Word2VecConfig(architecture=architecture, loss=loss, dim=16)
+    plain, ahead = Word2Vec(VOCAB, config), Word2Vec(VOCAB, config)
+    optimizers = [RowSGD(model, config.lr, config.damping) for model in (plain, ahead)]
+    batches = [random_batch(np.random.default_rng(seed), config, 300) for seed in range(3)]
+    torch.set_num_threads(2)
+    with helped():
+        prepared = [ahead.prepare(batch) for batch in batches]
+        assert {batch.prepared is not None for batch in prepared} == {loss == "hierarchical"}
+        for batch in [*prepared, *prepared]:  # a step leaves its batch as it was
+            ahead.step(batch, optimizers[1].rate)
+            optimizers[1].step()
+    torch.set_num_threads(1)
+    for batch in [*batches, *batches]:
+        plain.step(batch, optimizers[0].rate)
+        optimizers[0].step()
+    assert torch.equal(plain.input, ahead.input)
+    assert torch.equal(plain.output, ahead.output)
 
 
 @pytest.mark.parametrize(("architecture", "loss"), SETTINGS)
