@@ -66,8 +66,9 @@ def compare(
     if repeated:
         results += _not_repeated(first, second, a, b, partial)
     came_out = [name for each in (kinds or {}).values() for name in each.results]
+    not_yet = [name for name in a if partial and name not in b]  # a run that was left early has not come to these
     return Comparison(
-        results, [*_causes(a, b, without, (*INCIDENTAL, *came_out)), *_changes(first, a), *_changes(second, b)]
+        results, [*_causes(a, b, without, (*INCIDENTAL, *came_out, *not_yet)), *_changes(first, a), *_changes(second, b)]
     )
 
 
