@@ -203,7 +203,7 @@ def main() -> None:
             wrong.append(path.name)
         elif not given.check and old != text:
             path.write_text(text, encoding="utf-8")
-    for line in stale_cells(found):
+    for line in dict.fromkeys(stale_cells(found)):
         print(f"the README shows a stale figure: {line}")
     if wrong:
         sys.exit(f"expected {' and '.join(wrong)} as the records say; run `make results`")
