@@ -198,7 +198,7 @@ def export(claim: Claim, work: Work) -> Outcome:
         work.run("cli.py", "export", run, bundle)
         text = ROOT / "data" / "sample" / "test.conll"
         outputs = [
-            work.run("cli.py", "predict", each, text, "--input", "conll", "--output", "jsonl") for each in (run, bundle)
+            work.run("cli.py", "predict", each, text, "--input", "conll", "--format", "jsonl") for each in (run, bundle)
         ]
     fine = card.strip() and outputs[0].strip() and outputs[0] == outputs[1]
     return Outcome(HOLDS if fine else FAILS, f"{len(outputs[0].splitlines()):,} sentences tagged by both")
