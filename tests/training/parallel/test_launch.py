@@ -127,7 +127,7 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         monkeypatch.setenv("MASTER_PORT", str(other.getsockname()[1]))
-        with pytest.raises(ConfigError, match=r"MASTER_PORT: expected a free port, got [0-9]+, which another program has"):
+        with pytest.raises(ConfigError, match=r"MASTER_PORT: expected a free port, got [0-9]+, which another program uses"):
             launch.run([sys.executable, "-S", "-c", ""], 2)
 
 

@@ -103,7 +103,7 @@ def test_a_port_that_another_program_has_is_named_once(tmp_path: Path) -> None:
         settings = {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "False"}  # as without a launcher
         ended = processes.start(tmp_path, 2, fit("run"), lost=0.1, settings=[settings] * 2).wait()
     assert [done.code for done in ended] == [70, 70], ended
-    assert f"MASTER_PORT: expected a free port, got {port}, which another program has; give another" in ended[0].said
+    assert f"MASTER_PORT: expected a free port, got {port}, which another program uses; give another" in ended[0].said
     assert "expected the other processes to be met at MASTER_ADDR '127.0.0.1'" in ended[1].said
     assert not (tmp_path / "run").exists()
 
