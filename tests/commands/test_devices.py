@@ -68,12 +68,12 @@ def test_started_by_torchrun_they_make_what_one_makes(tmp_path: Path, command: l
         assert described[0][name] == described[1][name], name
 
 
-def test_a_port_that_another_program_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_another_program_has_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         monkeypatch.setenv("MASTER_PORT", str(other.getsockname()[1]))
-        found = CliRunner().invoke(cli.main, [*TAGGER[:-4], "--devices", "2"])
-    assert (found.exit_code, found.output.count("\n")) == (2, 1), found.output
-    assert "error: MASTER_PORT: expected a free port, got " in found.output
+        found = typed(tmp_path, *TAGGER)
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
+    assert "error: MASTER_PORT: expected a free port, got " in found.stderr
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [

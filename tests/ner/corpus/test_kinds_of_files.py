@@ -128,7 +128,11 @@ def test_files_without_an_entity_are_nothing_to_train_on(tmp_path: Path) -> None
     [
         (lambda word, tag: f"{word} {tag}", "latin-1", r"expected UTF-8, got byte 0xdc at byte 1 .* \(iconv -f LATIN1"),
         (lambda word, tag: f"{word} {tag}", "utf-16", r"expected a CoNLL file, got text in UTF-16 .* iconv -f UTF-16"),
-        (lambda word, tag: f"{word},{tag}", "utf-8", r"expected a word and its tag in at least 2 columns, apart by tabs"),
+        (
+            lambda word, tag: f"{word},{tag}",
+            "utf-8",
+            r"expected a word and its tag in at least 2 columns, separated by tabs",
+        ),
         (lambda word, tag: f"{word} {tag[2:] or 'O'}", "utf-8", r"expected O or a tag like B-PER .*, got 'PER' in column 2"),
     ],
     ids=["Latin-1", "UTF-16", "commas", "types without letters"],

@@ -19,7 +19,7 @@ def test_select_is_the_sorted_counter(text: list[str], min_count: int, max_vocab
     expected = sorted((w for w in counter if counter[w] >= min_count), key=lambda w: (-counter[w], w))[:max_vocab]
     words, counts = list(counter), np.array(list(counter.values()))
     if len(expected) < 2:
-        with pytest.raises(ConfigError, match="min_count: expected two words at least"):
+        with pytest.raises(ConfigError, match="min_count: expected at least two words"):
             select(words, counts, min_count, max_vocab)
         return
     vocab, place = select(words, counts, min_count, max_vocab)
