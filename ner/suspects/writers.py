@@ -74,7 +74,7 @@ def page(labeled: LabeledFile, found: Sequence[Suspect]) -> str:
     colors = {name: i % 8 for i, name in enumerate(types)}
     counts = Counter(each.mistake.kind for each in shown)
     title = f"Suspects in {labeled.path.name}"
-    note = f"{len(shown):,} of {counted(len(found), 'suspect')}, those first of whose other reading a tagger is surest"
+    note = f"{len(shown):,} of {counted(len(found), 'suspect')}, the most confident other readings first"
     body = [
         f"<header><h1>{escape(title)}</h1></header>",
         f"<section id=sentences><h2>Suspects</h2>{filters({kind: counts[kind] for kind in KINDS}, types)}",
