@@ -62,9 +62,13 @@ def keep(given: argparse.Namespace, found: dict[str, list[dict[str, float]]]) ->
     """The record."""
     from benchmarks import record  # which the interpreter of the others need not be able to import
 
-    rows: record.Rows = {
+    rows: dict[str, dict[str, record.Figure]] = {
         system: {key: [result[key] for result in results] for key in results[0]} for system, results in found.items()
     }
+    if given.work == "predict" and "samebits" in found:
+        for system, results in found.items():
+            pairs = zip(found["samebits"], results, strict=True)
+            rows[system]["samebits' words_per_s ÷ its"] = [ours["words_per_s"] / its["words_per_s"] for ours, its in pairs]
     data = [given.data, *([] if given.vectors == "none" else [given.vectors])]
     record.write(given.record, f"beside-{given.work}", rows, modules=record.PREDICT, threads=1, data=data)
 

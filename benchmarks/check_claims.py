@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,22 @@ def beside_gensim(claim: Claim, work: Work) -> Outcome:
     return measured(claim, next(iter(rows.values()))["ratio"]["median"])
 
 
+def beside_others(claim: Claim, work: Work) -> Outcome:
+    """Predict beside spaCy or flair, where it is installed, with taggers that the sample trained for an epoch."""
+    system = claim["expect"]["system"]
+    if find_spec(system) is None:
+        raise NoData(f"needs {system}: pip install {system}, in an environment that may change its packages")
+    script, data, folder = (
+        "benchmarks/beside_spacy_flair.py",
+        record.ROOT / "data" / "sample",
+        work.folder / f"beside-{system}",
+    )
+    systems = ("--system", "samebits", system, "--folder", folder)
+    work.record(script, "train", data, *systems, "--limit", 500, "--epochs", 1)
+    rows = work.record(script, "predict", data / "text.txt", *systems, "--lines", 2000, "--rounds", 3)
+    return measured(claim, rows[system]["samebits' words_per_s ÷ its"]["median"])
+
+
 def loop(claim: Claim, work: Work) -> Outcome:
     """What a step costs over a bare loop, of what it costs on Lightning."""
     rows = work.record("benchmarks/loop_overhead.py", "--steps", 1000, "--rounds", 3, OMP_NUM_THREADS="1")
@@ -382,7 +399,7 @@ CHECKS: dict[str, Callable[[Claim, Work], Outcome]] = {
     each.__name__: each
     for each in (
         verify, soak, promises, tests, processes, portable, any_threads, export, conformance, conll, lecture, sample_f1,
-        sample_digests, vectors_quality, beside_gensim, epoch, loop,
+        sample_digests, vectors_quality, beside_gensim, beside_others, epoch, loop,
     )
 }  # fmt: skip
 

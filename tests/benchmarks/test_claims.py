@@ -159,3 +159,9 @@ def test_what_records_nothing_is_broken(work: Work, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Work, "run", lambda self, *words, **more: "")
     with pytest.raises(Broken, match=r"x.py recorded nothing"):
         work.record("x.py")
+
+
+def test_a_claim_about_a_package_that_is_not_here_is_not_checked(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_claims, "find_spec", lambda name: None)
+    outcome = check_claims.check({"check": "beside_others", "expect": {"system": "spacy", "least": 2.0}}, work)
+    assert (outcome.verdict, "pip install spacy" in outcome.words) == (SKIPPED, True)
