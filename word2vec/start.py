@@ -23,6 +23,7 @@ from training.run import seal
 from training.run.folder import read_manifest
 from training.run.groups import is_group
 from training.run.inputs import Inputs
+from training.run.places import check_folder
 from word2vec.config import KEPT, KIND, Word2VecConfig
 from word2vec.model.whole import deal_rows
 from word2vec.task import TABLES, Word2VecTask
@@ -54,9 +55,7 @@ class Start:
 def kept_settings(folder: str) -> KeptSettings:
     """The settings that stay as the start has them. ConfigError where it is no run of train-w2v."""
     path = Path(folder)
-    if not path.is_dir():
-        got = "a file" if path.exists() else "nothing"
-        raise ConfigError(f"start_from: expected the folder of a finished run of train-w2v, got {got}: {path}")
+    check_folder(path, "start_from", "the folder of a finished run of train-w2v")
     if is_group(path):
         raise ConfigError(f"start_from: expected a run, got a group; give one of its runs, such as {path}/seed_0")
     if (kind := read_manifest(path).get("kind")) != KIND:

@@ -16,6 +16,7 @@ from ner.tagging.tagger import TrainedTagger
 from training.digest import weights_sha256
 from training.errors import ConfigError
 from training.run.inputs import Inputs
+from training.run.places import check_folder
 from training.visible import counted, listed
 
 
@@ -66,9 +67,7 @@ def read_teacher(config: TaggerConfig, inputs: Inputs, tell: Callable[[str], Non
     if not config.teacher:
         return None
     folder = Path(config.teacher)
-    if not folder.is_dir():
-        got = "a file" if folder.exists() else "nothing"
-        raise ConfigError(f"teacher: expected the folder of a finished run, a group or a bundle, got {got}: {folder}")
+    check_folder(folder, "teacher", "the folder of a finished run, a group or a bundle")
     for name, path in tagger_files(folder).items():
         inputs.add(f"teacher {name}", path)
     saved = read_tagger(folder, tell)

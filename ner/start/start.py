@@ -26,7 +26,7 @@ from training.run import seal
 from training.run.folder import read_manifest
 from training.run.groups import is_group
 from training.run.inputs import Inputs
-from training.run.places import looked_for, start_folder
+from training.run.places import check_folder, looked_for, start_folder
 
 Tell = Callable[[str], None]
 
@@ -76,9 +76,7 @@ def kept_settings(folder: str) -> KeptSettings:
 
 def _check_kind(path: Path) -> None:
     """DataError or ConfigError for what is no folder of a tagger."""
-    if not path.is_dir():
-        got = "a file" if path.exists() else "nothing"
-        raise ConfigError(f"start_from: expected the folder of a finished run or of a bundle, got {got}: {path}")
+    check_folder(path, "start_from", "the folder of a finished run or of a bundle")
     if is_group(path):
         raise ConfigError(
             f"start_from: expected a run or a bundle, got a group; give one of its runs, such as {path}/seed_0"

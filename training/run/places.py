@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import ConfigT
-from training.errors import DataError
+from training.errors import ConfigError, DataError
 from training.run.experiment import RunOptions
 from training.run.folder import read_manifest
 
@@ -64,3 +64,10 @@ def placed(config: ConfigT, options: RunOptions) -> tuple[ConfigT, RunOptions]:
     if not folder or Path(folder) == Path.cwd():
         return config, options
     return config.located(Path(folder), known["config"] if known else None), replace(options, folder=folder)
+
+
+def check_folder(path: Path, setting: str, expected: str) -> None:
+    """ConfigError for a setting that names a folder, such as "the folder of a finished run", where there is none."""
+    if not path.is_dir():
+        got = "a file" if path.exists() else "nothing"
+        raise ConfigError(f"{setting}: expected {expected}, got {got}: {path}")

@@ -6,15 +6,13 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ner.config import TaggerConfig
 from ner.distillation.readings import KEPT
 from ner.train import train_tagger
-from tests import processes
-from tests.ner.calls import done, refused, run
+from tests.ner.calls import alone_and_in_two_processes, done, refused, run
 from training.errors import Preempted, ReproducibilityError
 from training.run.experiment import RunOptions
 from training.run.folder import read_manifest
@@ -185,12 +183,7 @@ def test_no_more_text_is_read_than_the_epochs_use(place: Path) -> None:
 
 
 def test_several_processes_give_the_same_bits(place: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {**json.loads((place / "whole" / "config.json").read_text()), "shards": 2}
-    config = TaggerConfig.from_dict(settings).located(place)  # they begin in a folder of their own
-    alone = train_tagger(config, RunOptions(path=str(tmp_path / "alone")))
-    ended = processes.run(tmp_path, 2, lambda: train_tagger(config, RunOptions(path=str(tmp_path / "both"))))
-    assert {each.code for each in ended} == {0}, ended
-    same_run(alone, tmp_path / "both")
+    same_run(*alone_and_in_two_processes(place, tmp_path))
 
 
 def test_ask_shows_the_sentences_of_its_batches(place: Path) -> None:

@@ -7,7 +7,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,8 +14,7 @@ from ner.config import KEPT, TaggerConfig
 from ner.corpus.scheme import to_spans
 from ner.tagging.tagger import TrainedTagger
 from ner.train import train_tagger
-from tests import processes
-from tests.ner.calls import done, refused, run
+from tests.ner.calls import alone_and_in_two_processes, done, refused, run
 from training.errors import Preempted
 from training.run.experiment import RunOptions
 from training.run.folder import read_manifest
@@ -237,9 +235,4 @@ def test_what_is_no_start_is_one_line(place: Path, tmp_path: Path) -> None:
 
 
 def test_several_processes_give_the_same_bits(place: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {**json.loads((place / "whole" / "config.json").read_text()), "shards": 2}
-    config = TaggerConfig.from_dict(settings).located(place)  # they begin in a folder of their own
-    alone = train_tagger(config, RunOptions(path=str(tmp_path / "alone")))
-    ended = processes.run(tmp_path, 2, lambda: train_tagger(config, RunOptions(path=str(tmp_path / "both"))))
-    assert {each.code for each in ended} == {0}, ended
-    same_run(alone, tmp_path / "both")
+    same_run(*alone_and_in_two_processes(place, tmp_path))
