@@ -61,6 +61,7 @@ from training.run.inputs import Inputs
 from training.run.places import placed
 from training.visible import counted
 from word2vec.text.tokenize import TextRule
+from word2vec.vectors.load import file_of
 from word2vec.vectors.vectors import WordVectors, rule_path
 
 SHOWN_WORDS = 1000  # in the projector
@@ -229,8 +230,7 @@ def resolve_vectors(config: TaggerConfig, options: RunOptions) -> TaggerConfig:
 
 def _vector_file(path: str, options: RunOptions) -> str:
     """The file that ``path``, itself one or a train-w2v run's folder, stands for."""
-    inside = Path(path) / "vectors.bin"
-    file = str(inside) if inside.is_file() else path
+    file = str(file_of(path)) if Path(path).is_dir() else path
     if not Path(file).is_file():
         raise ConfigError(f"vectors: expected a file of word vectors, a train-w2v run, auto or none, got {path!r}")
     check_beside([Path(file), rule_path(file)], options.tell)

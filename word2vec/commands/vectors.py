@@ -23,8 +23,8 @@ def vectors() -> None:
     """Explore, score and convert word vectors."""
 
 
-@vectors.command(epilog="\b\nExample:\n  python cli.py vectors nearest runs/w2v/version_0/vectors.bin city")
-@click.argument("file", type=click.Path(), metavar="FILE_OR_GROUP")
+@vectors.command(epilog="\b\nExample:\n  python cli.py vectors nearest runs/w2v/version_0 city")
+@click.argument("file", type=click.Path(), metavar="FILE_OR_RUN_OR_GROUP")
 @click.argument("word")
 @click.option("-k", type=whole(1), default=10, show_default=True, help="Number of words to print.")
 def nearest(file: str, word: str, k: int) -> None:
@@ -58,8 +58,8 @@ def stability(group: str, k: int) -> None:
     agreement.show(Path(group), found)
 
 
-@vectors.command(epilog="\b\nExample:\n  python cli.py vectors analogy runs/w2v/version_0/vectors.bin he him she")
-@click.argument("file", type=click.Path())
+@vectors.command(epilog="\b\nExample:\n  python cli.py vectors analogy runs/w2v/version_0 he him she")
+@click.argument("file", type=click.Path(), metavar="FILE_OR_RUN")
 @click.argument("a")
 @click.argument("b")
 @click.argument("c")
@@ -70,7 +70,7 @@ def analogy(file: str, a: str, b: str, c: str, k: int) -> None:
 
 
 @vectors.command("evaluate", epilog="\b\nExample:\n  python cli.py vectors evaluate vectors.bin EN-WS-353-ALL.txt")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=click.Path(), metavar="FILE_OR_RUN")
 @click.argument("sets", type=click.Path(), nargs=-1, required=True)
 @click.option(
     "--restrict",
@@ -89,15 +89,17 @@ def evaluate_vectors(file: str, sets: tuple[str, ...], restrict: int | None) -> 
         click.echo(score(loaded, read_set(path), restrict=restrict, progress=progress).to_text())
 
 
-@vectors.command(epilog="\b\nExample:\n  python cli.py vectors convert vectors.bin vectors.txt")
-@click.argument("source", type=click.Path())
+@vectors.command(epilog="\b\nExample:\n  python cli.py vectors convert runs/w2v/version_0 vectors.bin")
+@click.argument("source", type=click.Path(), metavar="FILE_OR_RUN")
 @click.argument("target", type=click.Path())
 @click.option("--format", "form", type=click.Choice(["text", "binary", "glove"]), default=None,
               help="Format to write.  [default: binary for a name in .bin, else text]")  # fmt: skip
 @click.option("--skip-undecodable", is_flag=True, help="Skip words that are not UTF-8, and report how many.")
 def convert(source: str, target: str, form: str | None, skip_undecodable: bool) -> None:
     """Convert vectors to another format: word2vec's text or binary, or GloVe's text."""
-    check_not_read("TARGET", target, [source])
+    from word2vec.vectors.load import file_of
+
+    check_not_read("TARGET", target, [file_of(source)])
     form = form or ("binary" if target.endswith((".bin", ".bin.gz")) else "text")
     _load(source, skip_undecodable).save(target, form, partial(LongJob(), f"writing {target}"))
 

@@ -190,10 +190,13 @@ def stability(folder: Path, k: int = 10, progress: JobProgress | None = None, te
 
     Source: Antoniak & Mimno 2018, section 4: the Jaccard index of the nearest words of two runs.
     """
+    if not is_group(folder):
+        raise DataError(f"{folder}: expected a group of runs, as train-w2v --seeds makes one, got no group.json in it")
     if len(seeds_of(folder)) < 2:
         raise DataError(f"{folder}: expected a group of two seeds or more, got one: nothing to compare")
     if k < 1:
         raise DataError(f"neighbors: expected a number of 1 or more, got {k}")
+    read_group(folder, KIND)
     vocab = Vocab.load(inside(folder / f"seed_{seeds_of(folder)[0]}", "vocab.tsv"))
     counts = vocab.counts
     chosen = _chosen(counts)

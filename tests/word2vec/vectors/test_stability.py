@@ -112,7 +112,7 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     (tmp_path / "group/group.json").write_text('{"seeds": [0]}')
     with pytest.raises(DataError, match="two seeds or more"):
         agreement.stability(tmp_path / "group")
-    with pytest.raises(DataError, match="expected a group's list of seeds"):
+    with pytest.raises(DataError, match=r"expected a group of runs, .* got no group.json"):
         agreement.stability(tmp_path)
 
 
