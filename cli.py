@@ -34,7 +34,7 @@ KINDS = {
         config="ner.config:TaggerConfig",
         train="ner.train:train_tagger",
         scores={"best F1": "best_val_f1", "test F1": "test_f1"},
-        results=("confidence_temperature", "calibration", "errors"),
+        results=("confidence_temperature", "calibration", "conformal", "errors"),
         card="ner.scoring.card:add",
         group="ner.seeds.ensemble:calibrate",
     ),

@@ -241,6 +241,11 @@ class TrainConfig:
         return {name: value for name, value in self.to_dict().items() if name in kept}
 
     @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The plain values of a run's settings; those that its version did not have yet have their defaults."""
+        return {**cls().to_dict(), **values}
+
+    @classmethod
     def paths(cls) -> list[str]:
         """The fields that hold paths of inputs."""
         return [item.name for item in dataclasses.fields(cls) if item.metadata.get("no_path") is not None]

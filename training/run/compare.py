@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training import checkpoint
 from training.checkpoint import ResumeStore
+from training.config import TrainConfig
 from training.files import inside
 from training.run import ledger_file, seal, stored_weights
 from training.run.folder import LEDGER, METRICS, has_finished, read_jsonl, read_manifest
@@ -65,11 +66,20 @@ def compare(
         results += [*_weights(first, second, a, b), *_outputs(a, b, repeated)]
     if repeated:
         results += _not_repeated(first, second, a, b, partial)
+    a, b = (_completed(each, kinds or {}) for each in (a, b))
     came_out = [name for each in (kinds or {}).values() for name in each.results]
     not_yet = [name for name in a if partial and name not in b]  # a run that was left early has not come to these
+    not_yet += [name for name in b if repeated and name not in a and _other_code(a, b)]  # nor an earlier version
     return Comparison(
         results, [*_causes(a, b, without, (*INCIDENTAL, *came_out, *not_yet)), *_changes(first, a), *_changes(second, b)]
     )
+
+
+def _completed(described: Mapping[str, Any], kinds: Kinds) -> dict[str, Any]:
+    """The manifest; a setting that the run's version did not have yet has its default."""
+    kind = kinds.get(described["kind"])
+    config_class = TrainConfig if kind is None else kind.config_class()
+    return {**described, "config": config_class.completed(described["config"])}
 
 
 def _seals(run: Path, described: dict[str, Any]) -> list[str]:
@@ -140,10 +150,18 @@ def _not_repeated(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any
         return
     ours, theirs = ({name: value for name, value in each.items() if name not in NOT_REPEATED} for each in (a, b))
     for name, x, y in differences(ours, theirs):
+        if x is None and _other_code(a, b):
+            continue  # an earlier version did not state it
         yield f"{name}: {plain(x)}, and {plain(y)} when it was repeated"
     for name in a.get("files", {}):
         if name.endswith(".ckpt") and (fault := _other_weights(inside(first, name), inside(second, name))):
             yield f"{first / name}: {fault}"
+
+
+def _other_code(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether the runs were made by different versions, as far as they say so."""
+    x, y = (each.get("code", {}).get("source_sha256") for each in (a, b))
+    return bool(x != y)
 
 
 def _other_weights(ours: Path, theirs: Path) -> str:

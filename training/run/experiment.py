@@ -336,7 +336,8 @@ def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOpt
         return []  # it was killed before it had begun
     manifest.check_described(run.manifest, run.path)
     settings = config.settings()
-    was = {name: run.manifest["config"].get(name) for name in settings}
+    completed = config.completed(run.manifest["config"])
+    was = {name: completed[name] for name in settings}
     changed = [_line(*difference) for difference in manifest.differences(was, settings, "config.")]
     changed += [_line(*difference) for difference in manifest.differences(_identity(run.manifest), _identity(now))]
     if changed and not options.allow_changes:

@@ -231,8 +231,8 @@ def finished(path: str, config: TrainConfig, task: Task) -> Experiment | None:
 
 def _has_ended(described: Mapping[str, Any], config: TrainConfig) -> bool:
     settings = config.settings()
-    same = {name: described["config"].get(name) for name in settings} == settings
-    return has_finished(described) and same
+    completed = config.completed(described["config"])
+    return has_finished(described) and {name: completed[name] for name in settings} == settings
 
 
 def to_go_on_with(name: str | Path, folder: Path, config: TrainConfig) -> Path | None:

@@ -71,6 +71,19 @@ def test_shorter_runs_differ(tmp_path: Path) -> None:
     assert any("the ledgers have 3 lines and 2; the 2 of the same steps agree" in line for line in result.results)
 
 
+def test_a_setting_that_an_earlier_version_did_not_have_is_its_default(tmp_path: Path) -> None:
+    earlier, now, other = make_run(tmp_path), make_run(tmp_path), make_run(tmp_path, seed=1)
+    for run in (earlier, other):
+        path = run / "manifest.json"
+        described = json.loads(path.read_text())
+        for name in ("shards", "max_restarts", "seed" if run == earlier else "devices"):  # seed's default is 0
+            del described["config"][name]
+        path.write_text(json.dumps({k: v for k, v in described.items() if k not in ("seal", "format", "files")}))
+    assert compare(earlier, now).causes == []
+    assert compare(now, earlier).causes == []
+    assert compare(earlier, other).causes == ["config.seed: 0 and 1"]
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a run folder"):
         compare(make_run(tmp_path), tmp_path)

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 import cli
 from training import checkpoint
 from training.files import sha256_file
-from training.run import ledger_file
+from training.run import ledger_file, seal
 from training.run.folder import read_jsonl, read_manifest
 
 TAGGER = "--vectors none --max-epochs 2 --hidden-size 8 --word-dim 8 --batch-size 24 --no-progress --threads 1".split()
@@ -232,6 +232,35 @@ def test_a_changed_setting_is_found(copy: Path) -> None:
     # The first step's gradients come before the learning rate has done anything.
     said(result, "first difference at epoch 0, batch 1, step 2", 1)
     assert "gradients that differ: " in result.output
+
+
+def test_a_run_of_a_version_with_fewer_settings_is_verified_without_a_word_on_them(copy: Path) -> None:
+    described = read_manifest(copy)
+    for name in ("misaligned", "teacher", "teacher_share", "rehearse", "max_restarts"):
+        del described["config"][name]
+    (copy / "config.json").write_text(json.dumps(described["config"]))
+    seal.put_on(copy, described, ())
+    (copy / "manifest.json").write_text(json.dumps(described, indent=2) + "\n")
+    result = run("verify", copy)
+    said(result, "verified: same bits", 0)
+    assert "differs: config" not in result.output
+
+
+def test_what_a_version_did_not_state_is_no_difference_and_what_it_did_state_is(copy: Path) -> None:
+    described = read_manifest(copy)
+    kept = {name: value for name, value in described.items() if name not in ("conformal", "calibration", "splits", "errors")}
+    kept["metrics"] = {name: value for name, value in described["metrics"].items() if name != "test_loss"}
+    for source, code in ((described["code"]["source_sha256"], 1), ("0" * 64, 0)):
+        kept["code"] = {**described["code"], "source_sha256": source}
+        seal.put_on(copy, kept, ())
+        (copy / "manifest.json").write_text(json.dumps(kept, indent=2) + "\n")
+        result = run("verify", copy)
+        said(result, "verified: same bits" if code == 0 else "metrics.test_loss: none, and ", code)
+        assert ("conformal: none" in result.output, "splits: none" in result.output) == (bool(code), bool(code))
+    kept["metrics"]["test_f1"] = 0.125
+    seal.put_on(copy, kept, ())
+    (copy / "manifest.json").write_text(json.dumps(kept, indent=2) + "\n")
+    said(run("verify", copy), "metrics.test_f1: 0.125, and ", 1)
 
 
 def test_a_changed_input_is_refused_or_named_as_the_cause(original: Path, copy: Path) -> None:
