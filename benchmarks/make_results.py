@@ -1,12 +1,13 @@
-"""Makes RESULTS.md from benchmarks/results/*.json, and the README's tables from the same files.
+"""Makes RESULTS.md from benchmarks/results/*.json, EARLIER.md from results/earlier/*.json, and the README's tables.
 
     python benchmarks/make_results.py            # `make results`
     python benchmarks/make_results.py --check    # exit code 1 where a text does not say what the records say
 
 RESULTS.md has a table for each subject of benchmarks/subjects.toml, a row for each row of its records. A row is marked
 "stale" where the code that its figures depend on is another now: the digest of the record's modules differs from that of
-this tree. The README's tables are those of benchmarks/claims.toml, between ``<!-- claims:NAME -->`` and
-``<!-- /claims -->``.
+this tree, and confirm.py has not shown that it still makes the same bits. A record that nobody measures again, but that is
+worth keeping, is moved to results/earlier by hand. The README's tables are those of benchmarks/claims.toml, between
+``<!-- claims:NAME -->`` and ``<!-- /claims -->``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import record
 
 RESULTS = record.ROOT / "benchmarks" / "RESULTS.md"
+EARLIER = record.ROOT / "benchmarks" / "EARLIER.md"
 README = record.ROOT / "README.md"
 SUBJECTS = record.ROOT / "benchmarks" / "subjects.toml"
 CLAIMS = record.ROOT / "benchmarks" / "claims.toml"
@@ -37,9 +39,17 @@ HEAD = """# Results
 `make results` makes this page from the records in `benchmarks/results/`. A record is what one command measured. The date
 of a row leads to it: it holds every run's figures, the data with its SHA-256, versions, the CPU and the digest of the code.
 Figures are medians, with the least and the most in brackets where there was more than one run. A commit is *stale* where
-the code that the figures depend on has changed since. What was tried and did not help, and explanations, are in
-[docs/notes](../docs/notes/README.md).
+the code that the figures depend on has changed since; "same bits at" names a later commit that trains the same weights.
+[Earlier results](EARLIER.md) were measured with earlier versions, some on other CPUs. What was tried and did not help, and
+explanations, are in [docs/notes](../docs/notes/README.md).
 """
+EARLIER_HEAD = """# Earlier results
+
+This page keeps figures that were measured with earlier versions of the code, some on CPUs that were not at hand again. They
+say nothing certain about the code as it is: for that see [RESULTS](RESULTS.md), which explains the columns. `make results`
+makes this page from the records in `benchmarks/results/earlier/`.
+"""
+NOT_MEASURED = "Not measured with this version; [earlier results](EARLIER.md)."
 Record = Mapping[str, Any]
 
 
@@ -49,8 +59,18 @@ def records(folder: Path = record.FOLDER) -> dict[str, Record]:
 
 
 def is_stale(one: Record) -> bool:
-    """Whether the code that a record depends on is not known, or another now."""
-    return not one["digest"] or record.digest(one["modules"]) != one["digest"]
+    """Whether the code that a record depends on is not known, or another now that was not shown to make the same bits."""
+    confirmed = one.get("confirmed", {}).get("digest")
+    return not one["digest"] or record.digest(one["modules"]) not in (one["digest"], confirmed)
+
+
+def commit_of(one: Record) -> str:
+    """The commit that a record's figures are of, and what has become of the code since."""
+    confirmed = one.get("confirmed")
+    words = one["commit"] or NO_COMMIT
+    if confirmed:
+        words += f"; same bits at {confirmed['commit']} ({confirmed['steps']})"
+    return words + (STALE if is_stale(one) else "")
 
 
 def decimals(value: float) -> int:
@@ -85,14 +105,13 @@ def processor(cpu: Record) -> str:
     return ", ".join([" ".join(words), *family, *([cpu["instructions"]] if cpu["instructions"] else [])])
 
 
-def table(found: Mapping[str, Record]) -> list[str]:
-    """The rows of all records of a subject; those of one name together, oldest first."""
+def table(found: Mapping[str, Record], folder: str) -> list[str]:
+    """The rows of all records of a subject, which are in ``folder``; those of one name together, oldest first."""
     ordered = sorted(found.items(), key=lambda item: (item[1]["date"], item[0]))
     columns = list(dict.fromkeys(key for _, one in ordered for row in one["rows"].values() for key in row))
     lines: dict[str, list[str]] = {}
     for name, one in ordered:
-        commit = (one["commit"] or NO_COMMIT) + (STALE if is_stale(one) else "")
-        date = f"[{one['date'][:10]}](results/{name}.json)"
+        commit, date = commit_of(one), f"[{one['date'][:10]}]({folder}/{name}.json)"
         for row, figures in one["rows"].items():
             cells = [row, *(cell(figures.get(key)) for key in columns), str(one["threads"] or ""), processor(one["cpu"])]
             lines.setdefault(row, []).append(f"| {' | '.join([*cells, commit, date])} |")
@@ -101,18 +120,33 @@ def table(found: Mapping[str, Record]) -> list[str]:
 
 
 def results(found: Mapping[str, Record], subjects: Iterable[Mapping[str, Any]]) -> str:
-    """The whole page."""
-    parts, section = [HEAD], ""
+    """RESULTS.md: all subjects."""
+    return page(HEAD, found, subjects, "results")
+
+
+def earlier(found: Mapping[str, Record], subjects: Iterable[Mapping[str, Any]]) -> str:
+    """EARLIER.md: the subjects that have records there."""
+    kept = {one["subject"] for one in found.values()}
+    return page(EARLIER_HEAD, found, [each for each in subjects if each["id"] in kept], "results/earlier")
+
+
+def page(head: str, found: Mapping[str, Record], subjects: Iterable[Mapping[str, Any]], folder: str) -> str:
+    """A whole page. ``folder`` is where its records are, as seen from it."""
+    parts, section = [head], ""
     for subject in subjects:
         mine = {name: one for name, one in found.items() if one["subject"] == subject["id"]}
         if subject.get("section", "") != section:
             section = subject.get("section", "")
             parts.append(f"## {section}\n" if section else "")
-        parts.append(f"{'###' if section else '##'} {subject['heading']}\n\n{subject['text'].strip()}\n")
+        parts.append(f"{'###' if section else '##'} {subject['heading']}\n")
+        if not mine:
+            parts.append(f"{NOT_MEASURED}\n")
+            continue
+        parts.append(f"{subject['text'].strip()}\n")
         commands = dict.fromkeys(one["command"] for one in mine.values() if one["command"])
         if commands:
             parts.append("```\n" + "\n".join(commands) + "\n```\n")
-        parts.append("\n".join(table(mine)) + "\n" if mine else "Not measured yet.\n")
+        parts.append("\n".join(table(mine, folder)) + "\n")
         notes = dict.fromkeys(one["note"] for one in mine.values() if one["note"])
         parts += ["\n".join(f"- {note}" for note in notes) + "\n"] if notes else []
     return "\n".join(part for part in parts if part)
@@ -188,14 +222,18 @@ def stale_cells(found: Mapping[str, Record]) -> list[str]:
 
 
 def main() -> None:
-    """Make both texts, or say which of them does not agree."""
+    """Make all texts, or say which of them do not agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit code 1 where a text is not as it would be made"
     )
     given = parser.parse_args()
     found = records()
-    made = {RESULTS: results(found, subjects()), README: with_tables(README.read_text(encoding="utf-8"), found)}
+    made = {
+        RESULTS: results(found, subjects()),
+        EARLIER: earlier(records(record.EARLIER), subjects()),
+        README: with_tables(README.read_text(encoding="utf-8"), found),
+    }
     wrong = []
     for path, text in made.items():
         old = path.read_text(encoding="utf-8") if path.is_file() else ""

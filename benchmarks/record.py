@@ -36,6 +36,8 @@ sys.path.insert(0, str(ROOT))
 from training.files import sha256_file  # noqa: E402
 
 FOLDER = ROOT / "benchmarks" / "results"
+EARLIER = FOLDER / "earlier"
+"""Records of earlier versions that are kept."""
 
 # The code that figures depend on, as globs from the repository's root.
 LOOP = ("training/*.py", "training/loop/*.py", "training/data/*.py", "training/callbacks/*.py", "training/determinism/*.py")

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import make_results, record
+from benchmarks import confirm, make_results, record
 
 RECORDS = make_results.records()
+EARLIER = make_results.records(record.EARLIER)
 SUBJECTS = make_results.subjects()
 FIELDS = {
     "subject", "command", "arguments", "rows", "data", "weights", "commit", "modules", "digest", "versions", "cpu", "cores",
@@ -30,6 +32,13 @@ def test_the_page_says_what_the_records_say() -> None:
     made = make_results.results(RECORDS, SUBJECTS)
     kept = make_results.RESULTS.read_text(encoding="utf-8")
     assert make_results.without_marks(kept) == make_results.without_marks(made), "run `make results`"
+
+
+def test_the_page_of_earlier_results_says_what_their_records_say() -> None:
+    made = make_results.earlier(EARLIER, SUBJECTS)
+    kept = make_results.EARLIER.read_text(encoding="utf-8")
+    assert make_results.without_marks(kept) == make_results.without_marks(made), "run `make results`"
+    assert all(f"(results/earlier/{name}.json)" in made for name in EARLIER)
 
 
 def test_the_readme_says_what_the_records_say() -> None:
@@ -103,6 +112,42 @@ def test_a_record_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not make_results.is_stale(one)
     assert make_results.is_stale({**one, "digest": ""})
     assert make_results.is_stale({**one, "modules": ["cli.py"]})
+
+
+def test_a_record_that_was_confirmed_is_stale_again_with_other_code() -> None:
+    one = {"modules": ["cli.py"], "digest": "0" * 64, "commit": "7efbfee"}
+    assert make_results.commit_of(one) == "7efbfee, stale"
+    found = confirm.confirmed(one, "seed 0, steps 1 to 9")
+    assert not make_results.is_stale(found)
+    assert make_results.commit_of(found) == f"7efbfee; same bits at {found['confirmed']['commit']} (seed 0, steps 1 to 9)"
+    assert make_results.is_stale({**found, "modules": ["setup.cfg"]})
+
+
+@pytest.mark.parametrize(("weights", "line"), [("12ab", None), ("34cd", "got none of its digests")])
+def test_a_run_of_a_record_is_verified(
+    weights: str, line: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = {"modules": ["cli.py"], "digest": "0" * 64, "commit": "7efbfee", "weights": {"seed 3": "12ab"}}
+    (tmp_path / "one.json").write_text(json.dumps(one), encoding="utf-8")
+    (tmp_path / "manifest.json").write_text(json.dumps({"weights_sha256": weights}), encoding="utf-8")
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(record, "FOLDER", tmp_path)
+    monkeypatch.setattr(record, "commit", lambda globs: "abc1234")
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["confirm.py", "one", str(tmp_path), "--to-step", "9"])
+    if line:
+        with pytest.raises(SystemExit, match=line):
+            confirm.main()
+    else:
+        confirm.main()
+        assert commands[0][2:] == ["verify", str(tmp_path), "--to-step", "9"]
+    after = json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))
+    assert after.get("confirmed", {}).get("steps") == (None if line else "seed 3, steps 1 to 9")
 
 
 def test_without_a_name_nothing_is_written(tmp_path: Path) -> None:
@@ -214,7 +259,15 @@ def test_a_cell_of_the_readme(value: Any, expected: str) -> None:
 
 
 SCRIPTS = sorted({*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tests" / "proof").glob("soak_*.py")})
-NO_FIGURES = {"record.py", "make_results.py", "check_claims.py", "digests.py", "network_hosts.py", "network_work.py"}
+NO_FIGURES = {
+    "record.py",
+    "make_results.py",
+    "check_claims.py",
+    "confirm.py",
+    "digests.py",
+    "network_hosts.py",
+    "network_work.py",
+}
 
 
 @pytest.mark.parametrize("script", [path for path in SCRIPTS if path.name not in NO_FIGURES], ids=lambda path: path.name)
