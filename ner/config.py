@@ -12,11 +12,12 @@ MISALIGNED = ("error", "skip", "expand")  # spans that begin or end within a wor
 OVERLAPPING = ("error", "outermost", "first")  # spans that share a word
 KIND = "ner"  # of a tagger's run
 KEPT = (
-    "scheme", "word_form", "affix_vectors", "word_dim", "characters", "char_dim", "char_hidden", "features_dim", "topic_dim",
-    "mentions", "hidden_size", "decoder",
+    "scheme", "word_form", "affix_vectors", "word_dim", "characters", "char_dim", "char_hidden", "subwords", "subword_dim",
+    "features_dim", "topic_dim", "mentions", "hidden_size", "decoder",
 )  # fmt: skip
 """What a tagger's weights and tables were made for: with ``start_from`` these are the start's."""
 LARGEST_SIZE = 1 << 16  # numbers for a word, a character, a unit
+MOST_BUCKETS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,14 @@ class TaggerConfig(TrainConfig):
         least=1,
         most=LARGEST_SIZE,
     )
+    subwords: int = option(
+        0,
+        "Number of buckets of a word's character n-grams, whose mean vector is trained; 0 for none.",
+        section=MODEL,
+        least=0,
+        most=MOST_BUCKETS,
+    )
+    subword_dim: int = option(50, "Size of a subword's vector.", section=MODEL, least=1, most=LARGEST_SIZE)
     features_dim: int = option(
         16,
         "Size of the embedding of spelling, position and use in the document; 0 for none.",

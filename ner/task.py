@@ -72,7 +72,9 @@ class TaggerTask(Task):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
         c, place = self.config, (self.current_epoch, batch_idx, *self.shard)
-        self.model.words.by_rows = bool(self.shard)
+        for table in (self.model.words, self.model.subwords):
+            if table is not None:
+                table.by_rows = bool(self.shard)
         words = replace_rare(batch, self.rare, c.unk_replace, UNKNOWN, c.seed, *place)
         if c.word_dropout:
             kept = keep_mask((len(words),), c.word_dropout, c.seed, "word dropout", *place).to(words.device)

@@ -26,19 +26,19 @@ POOL = 50  # batches whose sentences are sorted by length together
 
 
 @dataclass(frozen=True)
-class Characters:
-    """The distinct words of a batch, spelled: U words with C characters in all."""
+class Spelled:
+    """The distinct words of a batch, each as its characters or as its n-grams: U words with C of them in all."""
 
     ids: Tensor  # (C,) int64, word after word
     lengths: Tensor  # (U,) int64
     word: Tensor  # (N,) int64: which of the U words each token is
 
-    def part(self, begin: int, end: int) -> Characters:
+    def part(self, begin: int, end: int) -> Spelled:
         """Of the tokens from ``begin`` to ``end``."""
         kinds, word = torch.unique(self.word[begin:end], return_inverse=True)
         starts, lengths = torch.cumsum(self.lengths, 0) - self.lengths, self.lengths[kinds]
         ids = self.ids[torch.from_numpy(ranges(starts[kinds].numpy(), lengths.numpy()))]
-        return Characters(ids, lengths, word)
+        return Spelled(ids, lengths, word)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Batch:
     plain_lengths: tuple[int, ...]  # the same as plain numbers, which nobody has to wait for a device to tell
     words: Tensor  # (N,) int64: rows of the word table
     labels: Tensor  # (N,) int64; empty where there are none
-    characters: Characters | None
+    characters: Spelled | None
+    subwords: Spelled | None = None
     features: Tensor | None = None  # (N, 3) int64
     surroundings: Surroundings | None = None
     targets: Targets | None = None  # in place of the labels, where there is a teacher
@@ -104,6 +105,7 @@ class Batch:
             words=self.words[begin:end],
             labels=self.labels[begin:end],
             characters=None if self.characters is None else self.characters.part(begin, end),
+            subwords=None if self.subwords is None else self.subwords.part(begin, end),
             features=None if self.features is None else self.features[begin:end],
             surroundings=None if self.surroundings is None else self.surroundings.part(begin, end),
             targets=None
@@ -114,23 +116,23 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Spellings:
-    """The U distinct words of a split, spelled."""
+    """The U distinct words of a split, each as its characters or as its n-grams."""
 
     word: Ids  # (N,): which of them each token is
-    ids: Ids  # (C,): the characters of all of them, word after word
+    ids: Ids  # (C,): the characters, or n-grams, of all of them, word after word
     lengths: Ids  # (U,)
 
     @cached_property
     def starts(self) -> Ids:
-        """(U,): where each word's characters begin."""
+        """(U,): where each word's begin."""
         return np.cumsum(self.lengths) - self.lengths
 
-    def of(self, tokens: Ids) -> Characters:
+    def of(self, tokens: Ids) -> Spelled:
         """The distinct words among these tokens, spelled."""
         kinds, word = np.unique(self.word[tokens], return_inverse=True)
         lengths = self.lengths[kinds]
         ids = self.ids[ranges(self.starts[kinds], lengths)]
-        return Characters(torch.from_numpy(ids), torch.from_numpy(lengths), torch.from_numpy(word.astype(np.int64)))
+        return Spelled(torch.from_numpy(ids), torch.from_numpy(lengths), torch.from_numpy(word.astype(np.int64)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +186,7 @@ class Encoded:
     lengths: Ids  # (S,): tokens of each sentence
     labels: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # (N,), or empty where there are none
     spellings: Spellings | None = None
+    subwords: Spellings | None = None
     features: Ids | None = None  # (N, 3)
     documents: Documents | None = None
     readings: Readings | None = None  # a teacher's
@@ -207,6 +210,7 @@ class Encoded:
             words=torch.from_numpy(self.words[tokens]),
             labels=torch.from_numpy(self.labels[tokens] if len(self.labels) else self.labels),
             characters=None if self.spellings is None else self.spellings.of(tokens),
+            subwords=None if self.subwords is None else self.subwords.of(tokens),
             features=None if self.features is None else torch.from_numpy(self.features[tokens]),
             surroundings=None if self.documents is None else self.documents.of(sentences, tokens, lengths),
             targets=None if self.readings is None else self.readings.of(sentences, tokens, self.labels[tokens], lengths),

@@ -13,6 +13,7 @@ from ner.corpus.conll import Sentence
 from ner.inputs.batches import Documents, Encoded, Spellings
 from ner.inputs.document import Words, by_type, documents, features, mentions
 from ner.inputs.indexer import Ids, Indexer
+from ner.inputs.subwords import subwords
 
 
 def encode(
@@ -27,12 +28,17 @@ def encode(
     if config.characters != "none":
         ids, sizes = indexer.encode_characters(typed.types)
         spellings = Spellings(word=typed.tokens, ids=ids, lengths=sizes)
+    parts = None
+    if config.subwords:
+        ids, sizes = subwords(typed.types, config.subwords)
+        parts = Spellings(word=typed.tokens, ids=ids, lengths=sizes)
     numbers = documents(sentences) if config.features_dim or config.reads_documents else None
     mention = mentions(typed, numbers) if numbers is not None else None
     return Encoded(
         words=indexer.encode(typed.types, later)[typed.tokens] if typed.types else np.zeros(0, np.int64),
         lengths=typed.lengths,
         spellings=spellings,
+        subwords=parts,
         features=features(typed, mention) if mention is not None and config.features_dim else None,
         documents=Documents(numbers=numbers, mentions=mention)
         if numbers is not None and mention is not None and config.reads_documents

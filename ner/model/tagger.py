@@ -22,6 +22,7 @@ from ner.model.characters import CharCNN, CharLSTM
 from ner.model.crf import CRF
 from ner.model.matmul import pad_rows
 from ner.model.packing import packing
+from ner.model.subwords import Subwords
 from ner.model.word_table import WordTable
 from training.randomness import uniform
 
@@ -112,6 +113,10 @@ class Tagger(nn.Module):
             kind = CharCNN if config.characters == "cnn" else CharLSTM
             self.characters = kind(n_characters, config.char_dim, config.char_hidden, seed=seed)
             size += config.char_hidden
+        self.subwords: Subwords | None = None
+        if config.subwords:
+            self.subwords = Subwords(config.subwords, config.subword_dim)
+            size += config.subword_dim
         self.features: nn.Parameter | None = None
         if config.features_dim:
             bound = config.features_dim**-0.5
@@ -146,6 +151,9 @@ class Tagger(nn.Module):
         if self.characters is not None and batch.characters is not None:
             spelled = self.characters(batch.characters.ids, batch.characters.lengths)
             parts.append(spelled[batch.characters.word])
+        if self.subwords is not None and batch.subwords is not None:
+            means = self.subwords(batch.subwords.ids, batch.subwords.lengths)
+            parts.append(means[batch.subwords.word])
         if self.features is not None and batch.features is not None:
             parts.append(nn.functional.embedding(batch.features, self.features).sum(1))
         if self.topic is not None and batch.surroundings is not None:

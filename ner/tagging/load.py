@@ -66,8 +66,9 @@ class Saved:
         # What is made below is as large as the settings say: they may not ask for more than the weights can fill.
         elements = sum(tensor.numel() for tensor in self.weights.values())
         spelled = c.char_hidden if c.characters != "none" else 0
-        inputs = dim + spelled + c.features_dim + c.topic_dim
-        if max(8 * c.hidden_size * (c.hidden_size + inputs), spelled * c.char_dim) > elements:
+        inputs = dim + spelled + (c.subword_dim if c.subwords else 0) + c.features_dim + c.topic_dim
+        largest = max(8 * c.hidden_size * (c.hidden_size + inputs), spelled * c.char_dim, c.subwords * c.subword_dim)
+        if largest > elements:
             raise DataError(f"{wrong}, got {elements} numbers for {inputs} inputs and a hidden_size of {c.hidden_size}")
         allowed = allowed_transitions(labels, self.indexer.scheme)
         matrix = torch.zeros(rows, dim)

@@ -32,7 +32,8 @@ from word2vec.vectors.vectors import WordVectors
 # Switches in the form of numbers: what is off, or usual, and what is not.
 NUMBERS: dict[str, dict[str, tuple[str, ...]]] = {
     "train-ner": {
-        "average": ("0.9", "0"), "features_dim": ("3", "0"), "topic_dim": ("0", "3"), "tune_min_count": ("1", "2"),
+        "average": ("0.9", "0"), "features_dim": ("3", "0"), "topic_dim": ("0", "3"), "subwords": ("0", "30"),
+        "tune_min_count": ("1", "2"),
         "dropout": ("0.5", "0"), "word_dropout": ("0", "0.2"), "accumulate_grad_batches": ("1", "2"), "patience": ("0", "1"),
         "gradient_clip_val": ("5", "0"), "val_check_interval": ("1.0", "0.5"), "ledger_every": ("1", "0"),
     },

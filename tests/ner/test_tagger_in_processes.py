@@ -40,7 +40,10 @@ def act(data: str, run: str, **changes: Any) -> Callable[[], None]:
     return acted
 
 
-@pytest.mark.parametrize("changes", [{}, {"characters": "lstm", "char_hidden": 8, "decoder": "crf"}], ids=["plain", "all"])
+ALL = {"characters": "lstm", "char_hidden": 8, "subwords": 30, "subword_dim": 4, "decoder": "crf"}
+
+
+@pytest.mark.parametrize("changes", [{}, ALL], ids=["plain", "all"])
 def test_several_processes_make_the_run_of_one(tmp_path: Path, data: Path, changes: dict[str, Any]) -> None:
     for world in (1, 2, 4):
         ended = processes.run(tmp_path, world, act(str(data), f"by-{world}", **changes))

@@ -22,7 +22,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "LSTM": {},
     "LSTM, deterministic": {"deterministic": True},
     "CNN and CRF": {"characters": "cnn", "char_hidden": 6, "decoder": "crf", "accumulate_grad_batches": 2},
-    "LSTM and CRF, deterministic": {"characters": "lstm", "char_hidden": 6, "decoder": "crf", "deterministic": True},
+    "LSTM, subwords and CRF, deterministic": {
+        "characters": "lstm",
+        "char_hidden": 6,
+        "subwords": 30,
+        "decoder": "crf",
+        "deterministic": True,
+    },
 }
 CHANGES: list[dict[str, Any]] = [
     {"val_check_interval": 1, "num_sanity_val_steps": 0, "train_f1": False, "checkpoint_every": "1"},

@@ -29,6 +29,7 @@ from word2vec.vectors.vectors import WordVectors
 
 SMALL = {
     **PRESETS["conll2003"], "hidden_size": 8, "char_hidden": 6, "char_dim": 5, "features_dim": 4, "topic_dim": 3,
+    "subwords": 30, "subword_dim": 4,
     "batch_size": 8, "max_epochs": 2, "average": 0.9, "deterministic": True, "progress": False,
 }  # fmt: skip
 LOWER = TextRule(tokenize=False, lowercase=True, digits="zero")

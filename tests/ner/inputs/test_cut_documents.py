@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ner.inputs.batches import Batch, Documents, Encoded, Spellings
+from ner.inputs.batches import Documents, Encoded, Spelled, Spellings
 
 
 def encoded(seed: int, sentences: int, documents: bool) -> Encoded:
@@ -22,16 +22,17 @@ def encoded(seed: int, sentences: int, documents: bool) -> Encoded:
         lengths=lengths,
         labels=random.integers(0, 5, n),
         spellings=spelled,
+        subwords=Spellings(word=word, ids=random.integers(0, 9, 2 * int(kinds.sum())), lengths=2 * kinds),
         features=random.integers(0, 3, (n, 3)),
         documents=Documents(numbers=numbers, mentions=np.repeat(numbers, lengths) * 20 + word) if documents else None,
     )
 
 
-def spelling(batch: Batch) -> list[tuple[int, ...]]:
-    """The characters of each token."""
-    assert batch.characters is not None
-    words = torch.split(batch.characters.ids, batch.characters.lengths.tolist())
-    return [tuple(words[i].tolist()) for i in batch.characters.word.tolist()]
+def spelling(given: Spelled | None) -> list[tuple[int, ...]]:
+    """The characters, or the n-grams, of each token."""
+    assert given is not None
+    words = torch.split(given.ids, given.lengths.tolist())
+    return [tuple(words[i].tolist()) for i in given.word.tolist()]
 
 
 @pytest.mark.parametrize("documents", [False, True])
@@ -50,7 +51,8 @@ def test_parts_are_the_batches_of_their_sentences(sentences: int, parts: int, do
             assert each.plain_lengths == own.plain_lengths
             for name in ("lengths", "words", "labels", "features"):
                 assert torch.equal(getattr(each, name), getattr(own, name)), name
-            assert spelling(each) == spelling(own)
+            assert spelling(each.characters) == spelling(own.characters)
+            assert spelling(each.subwords) == spelling(own.subwords)
             if documents:
                 assert each.surroundings is not None
                 assert own.surroundings is not None

@@ -22,7 +22,7 @@ from training.run.preemption import StopAt
 from word2vec.vectors.vectors import WordVectors
 
 TINY = "--max-epochs 2 --batch-size 24 --no-progress --threads 1 --ledger-every 1 --lr 0.01".split()
-FIRST = [*TINY, "--hidden-size", "8", "--word-dim", "8", "--char-hidden", "6", "--char-dim", "4"]
+FIRST = [*TINY, "--hidden-size", "8", "--word-dim", "8", "--char-hidden", "6", "--char-dim", "4", "--subwords", "30"]
 SAME = ("metrics.jsonl", "ledger.jsonl", "predictions.conll", "test_report.txt", "forgetting.json")
 
 

@@ -53,6 +53,8 @@ def run(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         decoder="crf",
         characters="cnn",
         char_hidden=10,
+        subwords=30,
+        subword_dim=4,
         progress=False,
     )
     return train_tagger(config, RunOptions(path=str(folder / "run")))

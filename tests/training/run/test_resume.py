@@ -37,8 +37,8 @@ TAGGER = "--vectors none --max-epochs 1 --hidden-size 8 --word-dim 8 --batch-siz
 WORDS = "--dim 8 --epochs 1 --batch-words 512 --no-progress --threads 1".split()
 SETTINGS: dict[str, Any] = {
     "vectors": "none", "max_epochs": 2, "hidden_size": 8, "word_dim": 8, "batch_size": 16, "accumulate_grad_batches": 3,
-    "val_check_interval": 0.5, "patience": 9, "characters": "cnn", "char_hidden": 6, "decoder": "crf", "threads": 1,
-    "checkpoint_every": "never", "ledger_every": 1, "progress": False,
+    "val_check_interval": 0.5, "patience": 9, "characters": "cnn", "char_hidden": 6, "subwords": 30, "subword_dim": 4,
+    "decoder": "crf", "threads": 1, "checkpoint_every": "never", "ledger_every": 1, "progress": False,
 }  # fmt: skip
 
 
