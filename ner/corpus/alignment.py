@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from ner.corpus.conll import Sentence
 from ner.corpus.json_lines import in_json
 from ner.corpus.records import CharSpan, Record
 from ner.corpus.scheme import Span, from_spans
+from ner.corpus.units import other_unit
 from training.errors import ConfigError
 from training.visible import counted, shortened
 from word2vec.text.tokenize import Token, is_separator
@@ -97,6 +99,8 @@ def align(record: Record, rules: SpanRules, notes: SpanNotes) -> list[Span]:
     for span in record.spans:
         first, last = bisect_right(ends, span.start), bisect_left(starts, span.end)
         problem = _misaligned(record.text, span, tokens, first, last)
+        if problem:
+            problem += other_unit(record.text, span.start, span.end, partial(_on_borders, starts, ends))
         if problem and rules.misaligned == "error":
             remedy = "--misaligned expand takes whole words, skip leaves such spans out"
             notes.errors.append(f"{span.where}: expected spans that begin and end where words do, got {problem}; {remedy}")
@@ -107,6 +111,12 @@ def align(record: Record, rules: SpanRules, notes: SpanNotes) -> list[Span]:
                 notes.expanded.append(f"{span.where}: {problem}")
             placed.append(_Placed(span, first, last))
     return [Span(each.span.type, each.first, each.last) for each in _apart(record.text, placed, rules, notes)]
+
+
+def _on_borders(starts: list[int], ends: list[int], first: int, last: int) -> bool:
+    """Whether tokens begin at ``first`` and end at ``last``; both lists are in order."""
+    begun, ended = bisect_right(starts, first), bisect_right(ends, last)
+    return begun > 0 and starts[begun - 1] == first and ended > 0 and ends[ended - 1] == last
 
 
 def shown(text: str, span: CharSpan) -> str:

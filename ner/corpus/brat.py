@@ -99,6 +99,6 @@ def _span(line: str, text: str, where: str) -> tuple[str, CharSpan]:
             raise DataError(f"{where}: {expected}, got {shortened(places, 60)}")
         after = end
     if said:
-        check_text(said, " ".join(text[start:end] for start, end in pieces), f"{where}: {shortened(places, 60)}")
+        check_text(said, text, pieces, f"{where}: {shortened(places, 60)}")
     many = tuple(pieces) if len(pieces) > 1 else ()
     return name, CharSpan(checked_type(kind, where), pieces[0][0], pieces[-1][1], where, many)

@@ -78,6 +78,9 @@ def parse_json_line(line: str, where: str) -> Any:
         return json.loads(line, parse_int=whole_number, parse_constant=_no_number)
     except RecursionError:
         raise DataError(f"{where}: expected a JSON object, got JSON that is nested too deep") from None
+    except json.JSONDecodeError as error:
+        what = f"text that is no JSON at character {error.pos + 1} ({error.msg})"
+        raise DataError(f"{where}: expected a JSON object, got {what}") from None
     except ValueError as error:
         raise DataError(f"{where}: expected a JSON object, got {shortened(str(error), 200)}") from None
 

@@ -49,7 +49,7 @@ def files_of(name: str, path: str | Path) -> dict[str, Path]:
     """The files that a labeled one stands for, by name: with BRAT's annotations there are several."""
     path = Path(path)
     if brat.is_folder(path):
-        files = [each for text in brat.texts_of(path) for each in brat.pair_of(text)]
+        files = [each for text in brat.texts_of(path) for each in brat.pair_of(text) if os.path.isfile(each)]
     elif has_annotations(path):
         files = list(brat.pair_of(path))
     else:

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ner.corpus.cut import cut_text, cut_tokens, joined, placed
 from ner.corpus.json_lines import in_json, is_unicode
+from ner.corpus.units import other_unit
 from training.errors import DataError
 from training.visible import shortened
 from word2vec.text.tokenize import Token, is_separator
@@ -320,7 +321,7 @@ def _spans(item: Any, text: str, where: str, number: int) -> Iterator[CharSpan]:
     start, end, types, said = _parts(item, at)
     start, end = _offsets(start, end, text, at)
     if isinstance(said, str):
-        check_text(said, text[start:end], f"{at}: {start}-{end}")
+        check_text(said, text, [(start, end)], f"{at}: {start}-{end}")
     for kind in types:
         yield CharSpan(checked_type(kind, at), start, end, where)
 
@@ -351,6 +352,7 @@ def _offsets(start: Any, end: Any, text: str, at: str) -> tuple[int, int]:
             )
     if not 0 <= start < end <= len(text):
         got = f"{shortened(str(start), 30)} and {shortened(str(end), 30)}"
+        got += other_unit(text, start, end, lambda first, last: True) if 0 <= start < end else ""
         raise DataError(f"{at}: expected start < end within the text's {len(text):,} characters, got {got}")
     return start, end
 
@@ -365,11 +367,14 @@ def checked_type(kind: Any, at: str) -> str:
     return kind
 
 
-def check_text(said: str, there: str, at: str) -> None:
+def check_text(said: str, text: str, pieces: Sequence[tuple[int, int]], at: str) -> None:
     """DataError unless the text that a span is said to be is there; white space may be written in other ways."""
+    there = " ".join(text[start:end] for start, end in pieces)
     if _bare(said) != _bare(there):
-        hint = "offsets count characters: code points, line ends as they stand, no byte-order mark"
-        raise DataError(f"{at}: expected {in_json(said)} there, got {in_json(there)}; {hint}")
+        hint = "; offsets count characters: code points, line ends as they stand, no byte-order mark"
+        if len(pieces) == 1:
+            hint = other_unit(text, *pieces[0], lambda first, last: _bare(said) == _bare(text[first:last])) or hint
+        raise DataError(f"{at}: expected {in_json(said)} there, got {in_json(there)}{hint}")
 
 
 def _bare(text: str) -> str:

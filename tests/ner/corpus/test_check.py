@@ -344,3 +344,13 @@ def test_one_is_not_plural(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("-DOCSTART- O\n\nOslo B-LOC\n")
     assert "1 sentence, 1 word (1 distinct), 1 document marked" in data_check([path]).to_text()
+
+
+def test_a_pair_without_its_text_is_a_finding_beside_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Ada ran.\n")
+    (tmp_path / "a.ann").write_text("T1\tPER 0 3\tAda\nnonsense\n")
+    (tmp_path / "b.ann").write_text("T1\tPER 0 3\tAda\n")
+    found = data_check([tmp_path])
+    (error,) = [each for each in found.findings if each.level == "error"]
+    assert [place.partition(": ")[0] for place in error.places] == [str(tmp_path / "a.ann:2"), str(tmp_path / "b.txt")]
+    assert [file.entities for file in found.files] == [{"PER": 1}]

@@ -166,7 +166,7 @@ def test_a_blank_line_ends_a_sentence_and_a_page_of_numbers_is_cut() -> None:
     [
         (b"a\nb\xff\n", "text", r"f:2: expected UTF-8, got byte 0xff"),
         (b'{"text": "x"}\n[1]\n', "jsonl", r"f:2: expected a JSON object, got list"),
-        (b'{"text": "x"', "jsonl", r"f:1: expected a JSON object, got Expecting"),
+        (b'{"text": "x"', "jsonl", r"f:1: expected a JSON object, got text that is no JSON at character 13 \(Expecting"),
         (b"[" * 100_000, "jsonl", r"f:1: expected a JSON object, got JSON that is nested too deep"),
         (b'{"txt": "x"}\n', "jsonl", r"f:1: expected an entry text or tokens, got \[.txt.\]; name the right one"),
         (b'{"text": 3}\n', "jsonl", r"f:1: expected text to be a text, or a list of words, got 3"),
