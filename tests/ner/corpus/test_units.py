@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from ner.corpus.labeled import read_labeled
 from ner.corpus.units import LONGEST, other_unit
 from training.errors import DataError
 
-WIDTHS = {
+WIDTHS: dict[str, Callable[[str], int]] = {
     "UTF-16 units": lambda text: len(text.encode("utf-16-le")) // 2,
     "bytes of UTF-8": lambda text: len(text.encode()),
 }
