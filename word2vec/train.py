@@ -9,12 +9,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from training import checkpoint
 from training.data.ahead import ahead
 from training.data.batches import Batches
+from training.determinism.any_threads import side_by_side
 from training.determinism.beside import helped
 from training.errors import ConfigError, DataError
 from training.files import inside
@@ -126,7 +126,7 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
 @contextmanager
 def _in_threads(task: Word2VecTask, batches: TextBatches) -> Iterator[Batches]:
     """The batches; where it pays, other threads prepare them and help with the steps, which changes no bit."""
-    if task.config.loss != "hierarchical" or torch.get_num_threads() == 1:
+    if task.config.loss != "hierarchical" or side_by_side() == 1:
         yield batches
         return
     with helped(), ahead(batches, task.model.prepare) as source:

@@ -10,8 +10,8 @@ and with any number of threads. Its code for AVX2 does so in one thread, and whe
 (T·M) are such as sentence_rows.arrange makes them for it: others leave rows over that are rounded in another way. There
 the two directions are two jobs of one thread each. For some sizes it rounds otherwise where nothing is kept for the
 backward pass, so that is always asked for. Gradients by the code for AVX-512 were the same with 1 to 6 threads, and
-others with 8 and 16: runs with ``any_threads`` compute in one (training/determinism/any_threads.py); by that for AVX2
-they are the same with any number.
+others with 8 and 16: with ``any_threads`` the directions are two such jobs, too (training/determinism/any_threads.py); by
+that for AVX2 they are the same with any number.
 
 Shapes: N tokens, T steps, M rows, D inputs, H hidden units.
 """
@@ -30,6 +30,7 @@ from torch.autograd.function import once_differentiable
 
 from ner.model.packing import Packing
 from ner.model.sentence_rows import Rows, arrange
+from training.determinism.any_threads import in_force
 from training.determinism.single_threads import in_single_threads
 
 CLOSED = -1e30  # what a separator adds to the gates i, f and o
@@ -57,7 +58,7 @@ def serves(tokens: Tensor) -> bool:
 def _each_direction(compute: Callable[[int], list[Tensor]]) -> list[list[Tensor]]:
     """``compute(0)`` and ``compute(1)``, in such threads as the bits ask for."""
     calls = [partial(compute, direction) for direction in (0, 1)]
-    return in_single_threads(calls) if _code() == "AVX2" else [call() for call in calls]
+    return in_single_threads(calls) if _code() == "AVX2" or in_force() else [call() for call in calls]
 
 
 class FusedLSTM(torch.autograd.Function):

@@ -4,7 +4,8 @@ A sum is rounded in the order of its additions, and torch, MKL, oneDNN and OpenB
 threads: matrix products split along the inner dimension or take other code for the rows at the end of a thread's share,
 full sums add one part per thread, and some functions round differently in vector code and in the scalar code for the last
 elements of a share. To choose operation by operation which may be shared out costs more than sharing them gains, and leaves
-out what torch does not hand to Python: scripted code, compiled code, extensions.
+out what torch does not hand to Python: scripted code, compiled code, extensions. Whole jobs may still be computed side by
+side, each by one thread (single_threads.py, beside.py).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _SET, _GET = "openblas_set_num_threads", "openblas_get_num_threads"
 _NAMES = [(f"{prefix}{_SET}{suffix}", f"{prefix}{_GET}{suffix}") for prefix in ("scipy_", "") for suffix in ("64_", "")]
 
 _entered = 0
+_wanted = 1
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def one_thread(unkept: Unkept) -> Iterator[None]:
 
     A program that asks torch for more is told that it gets none. ``unkept`` hears where NumPy cannot be told.
     """
-    global _entered
+    global _entered, _wanted
     threads, set_threads = torch.get_num_threads(), torch.set_num_threads
 
     def refuse(n: int) -> None:
@@ -45,11 +47,12 @@ def one_thread(unkept: Unkept) -> Iterator[None]:
     set_threads(1)
     setattr(torch, "set_num_threads", refuse)  # noqa: B010
     _entered += 1
+    before, _wanted = _wanted, max(_wanted, threads)
     try:
         with begun_with(lambda: set_threads(1)), _numpy_in_one_thread(unkept):
             yield
     finally:
-        _entered -= 1
+        _entered, _wanted = _entered - 1, before
         setattr(torch, "set_num_threads", set_threads)  # noqa: B010
         set_threads(threads)
 
@@ -57,6 +60,11 @@ def one_thread(unkept: Unkept) -> Iterator[None]:
 def in_force() -> bool:
     """Whether ``one_thread`` is entered."""
     return _entered > 0
+
+
+def side_by_side() -> int:
+    """How many threads may compute at once: torch's number, and under ``one_thread`` the one from before, each by itself."""
+    return _wanted if in_force() else torch.get_num_threads()
 
 
 def for_good() -> None:

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 
+from training.determinism.any_threads import in_force, side_by_side
+
 First = TypeVar("First")
 Second = TypeVar("Second")
 
@@ -37,17 +39,19 @@ def both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[Firs
 def helped() -> Iterator[None]:
     """Meanwhile ``both`` has a second thread: each computes with half of torch's threads; with one thread alone, nothing."""
     global _helper
-    threads = torch.get_num_threads()
+    threads, alone = side_by_side(), in_force()
     if threads < 2 or _helper is not None:
         yield
         return
-    with worker("helper", threads // 2) as _helper:
-        torch.set_num_threads(threads // 2)
+    with worker("helper", 1 if alone else threads // 2) as _helper:
+        if not alone:
+            torch.set_num_threads(threads // 2)
         try:
             yield
         finally:
             _helper = None
-            torch.set_num_threads(threads)
+            if not alone:
+                torch.set_num_threads(threads)
 
 
 @contextmanager

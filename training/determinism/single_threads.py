@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import torch
 
+from training.determinism.any_threads import side_by_side
+
 Result = TypeVar("Result")
 WORKERS = 2
 
@@ -20,7 +22,7 @@ def in_single_threads(calls: Sequence[Callable[[], Result]]) -> list[Result]:
 
     The calls are for torch's operators, and see the caller's inference mode; they set their own grad mode.
     """
-    if torch.get_num_threads() == 1:
+    if side_by_side() == 1:
         return [call() for call in calls]
     inference = torch.is_inference_mode_enabled()
 

@@ -10,7 +10,10 @@ from functools import partial
 import pytest
 import torch
 
+from training.determinism.any_threads import one_thread
+from training.determinism.beside import both, helped
 from training.determinism.single_threads import in_single_threads
+from training.determinism.unkept import Unkept
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +36,24 @@ def test_two_jobs_are_done_at_once() -> None:
     torch.set_num_threads(2)
     both = threading.Barrier(2, timeout=20)
     assert sorted(in_single_threads([both.wait, both.wait])) == [0, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_where_one_thread_computes_jobs_are_still_side_by_side(threads: int) -> None:
+    torch.set_num_threads(threads)
+    told: list[str] = []
+    unkept = Unkept(told.append)
+    with one_thread(unkept):
+        at_once = in_single_threads([threading.get_ident] * 2)
+        assert (threading.get_ident() in at_once) == (threads == 1)
+        assert in_single_threads([torch.get_num_threads] * 3) == [1, 1, 1]
+        with helped():
+            here, there = both(lambda: (torch.get_num_threads(), threading.get_ident()), threading.get_ident)
+            assert here == (1, threading.get_ident())
+            assert (there == threading.get_ident()) == (threads == 1)
+            assert torch.get_num_threads() == 1
+    assert not told
+    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize("threads", [1, 2])
