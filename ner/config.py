@@ -251,13 +251,15 @@ class TaggerConfig(TrainConfig):
             given = [name for name in ("train", "valid", "test") if getattr(self, name)]
             raise ConfigError(f"expected --train, --valid and --test together, got only {', '.join(given)}")
         if not self.start_from and (self.rehearse != "auto" or self.rehearse_share):
-            raise ConfigError("rehearse: expected --start-from beside it, got none; there is nothing old to rehearse")
+            raise ConfigError(
+                "rehearse: expected --start-from with it, got none; without it there is no old data to rehearse"
+            )
         if self.rehearse == "none" and self.rehearse_share:
             raise ConfigError(f"rehearse: expected the share 0 with none, got {self.rehearse_share}")
         if self.unlabeled and not self.teacher:
-            raise ConfigError("unlabeled: expected --teacher beside it, who reads the text, got none")
+            raise ConfigError("unlabeled: expected --teacher with it, which tags the text, got none")
         if self.teacher and self.start_from:
-            raise ConfigError("teacher: expected a tagger that begins anew, got --start-from, too; give one of the two")
+            raise ConfigError("teacher: expected no --start-from with it, got one; give one of the two")
 
     @property
     def reads_documents(self) -> bool:

@@ -15,7 +15,7 @@ from ner.scoring.report import Evaluation
 from ner.vectors.views import Coverage
 from training.visible import counted, listed
 
-NO_VECTORS = "vectors: they have no word of the training data: random ones are trained; are they of its language?"
+NO_VECTORS = "vectors: they contain no word of the training data, so random ones are trained; are they of the same language?"
 MOST_REASONS = 3
 NEAR_ZERO = 0.01
 SURE = 5  # entities in the test, from which on it means something that none was predicted
@@ -70,7 +70,7 @@ def explain(seen: Trained) -> list[str]:
 def _most_likely(reasons: Sequence[str]) -> str:
     if reasons:
         return f"Most likely: {'; '.join(reasons[:MOST_REASONS])}"
-    return "Nothing that a run can see explains it: look at the data with data check, and at batches with ask"
+    return "The run itself shows no reason: look at the data with data check, and at batches with ask"
 
 
 def _signs(seen: Trained) -> Iterator[tuple[str, list[str]]]:
@@ -93,7 +93,7 @@ def _signs(seen: Trained) -> Iterator[tuple[str, list[str]]]:
         yield from _never_predicted(seen)
     train = seen.history("train_f1")
     if train and valid and train[-1] - max(valid) >= FAR:
-        said = f"Valid is far from train: F1 {max(valid):.3f} at best, and {train[-1]:.3f} on the training data"
+        said = f"F1 is far lower on valid than on train: {max(valid):.3f} at best, and {train[-1]:.3f}"
         yield said, [*_unlike(seen), *_unknown_words(seen)]
 
 
@@ -134,10 +134,10 @@ def _settings(seen: Trained) -> Iterator[str]:
     """Settings that leave little of what is learned from."""
     for name in ("dropout", "word_dropout", "unk_replace"):
         if (value := getattr(seen.config, name)) >= 0.9:
-            yield f"--{name.replace('_', '-')} {value:g} leaves little of the words"
+            yield f"--{name.replace('_', '-')} {value:g} hides most of the words"
     no_vectors = seen.coverage is None or seen.coverage.token_share < 0.1
     if seen.config.freeze_vectors and no_vectors:
-        yield "--freeze-vectors keeps vectors that are random, as the words have none of their own"
+        yield "--freeze-vectors freezes random vectors, as the words have no others"
 
 
 def _data(seen: Trained) -> Iterator[str]:
@@ -146,10 +146,10 @@ def _data(seen: Trained) -> Iterator[str]:
     tokens = sum(len(sentence.words) for sentence in train)
     words = len({word for sentence in train for word in sentence.words})
     if words <= 60 and tokens >= 500:
-        yield f"the {tokens:,} training words are of only {words} kinds: --word-column is not that of the words"
+        yield f"the {tokens:,} training words are only {words} distinct ones: --word-column names the wrong column"
     kinds = entities_by_type(train)
     if len(kinds) > 100 and 2 * len(kinds) > sum(kinds.values()):
-        yield f"there are {len(kinds):,} types for {sum(kinds.values()):,} entities: --tag-column is not that of the tags"
+        yield f"there are {len(kinds):,} types for {sum(kinds.values()):,} entities: --tag-column names the wrong column"
     elif sum(kinds.values()) < FEW_ENTITIES:
         yield f"the training data has {counted(sum(kinds.values()), 'entity', 'entities')} in {tokens:,} words"
     if seen.dataset.repaired:
@@ -169,7 +169,7 @@ def _unlike(seen: Trained) -> Iterator[str]:
     shares = [_inside(part) for part in (train, valid)]
     if max(shares) > 2 * min(shares):
         said = " and ".join(f"{100 * share:.1f} % of {name}" for name, share in zip(("train", "valid"), shares, strict=True))
-        yield f"entities are labeled otherwise: {said} are words of entities"
+        yield f"train and valid are labeled differently: {said} are words of entities"
     ours, theirs = entities_by_type(train), entities_by_type(valid)
     moved = [kind for kind in theirs if theirs[kind] * ours.total() > 3 * ours[kind] * theirs.total()]
     moved = [kind for kind in moved if theirs[kind] >= SURE and 10 * theirs[kind] >= theirs.total()]
@@ -191,4 +191,4 @@ def _unknown_words(seen: Trained) -> Iterator[str]:
         vectors = "" if seen.coverage is not None else ", and there are no word vectors (--vectors)"
         yield f"{100 * share:.0f} % of the words of valid are not in train{vectors}"
     if len(seen.dataset.train) < FEW_SENTENCES:
-        yield f"the training data has {counted(len(seen.dataset.train), 'sentence')}: it is learned by heart"
+        yield f"the training data has {counted(len(seen.dataset.train), 'sentence')}: the tagger memorizes them"

@@ -173,7 +173,7 @@ def check_lesson(config: TaggerConfig, dataset: Dataset, indexer: Indexer) -> No
     """DataError or ConfigError where training would have nothing to learn, before there is a folder for the run."""
     if not indexer.types:
         remedy = "give --tag-column, or label entities"
-        raise DataError(f"{dataset.paths.train}: nothing to train on: expected tags of entities, got O alone; {remedy}")
+        raise DataError(f"{dataset.paths.train}: nothing to train on: expected tags of entities, got only O; {remedy}")
     if config.fast_dev_run:
         return
     name, limit = limits(config)["train"]
@@ -211,7 +211,7 @@ def resolve_vectors(config: TaggerConfig, options: RunOptions) -> TaggerConfig:
     path = config.vectors
     if path == "auto" and config.start_from:
         if config.more_vectors:
-            raise ConfigError("more_vectors: expected --vectors beside it, got those of --start-from alone")
+            raise ConfigError("more_vectors: expected --vectors with it, got only those of --start-from")
         return config
     if path == "auto":
         root = Path(options.folder) / options.root / "w2v"
@@ -222,7 +222,7 @@ def resolve_vectors(config: TaggerConfig, options: RunOptions) -> TaggerConfig:
         path = str(newest / "vectors.bin")
     if path == "none":
         if config.more_vectors:
-            raise ConfigError("more_vectors: expected --vectors beside it, got none")
+            raise ConfigError("more_vectors: expected --vectors with it, got none")
         return config
     found = [_vector_file(each, options) for each in (path, *config.more_vectors)]
     return dataclasses.replace(config, vectors=found[0], more_vectors=tuple(found[1:]))
@@ -248,8 +248,8 @@ def text_rule(config: TaggerConfig, vectors: Views | None, options: RunOptions) 
     case = "lower-cased" if rule.lowercase else "cased"
     digits = "with digits as 0" if rule.digits == "zero" else "with digits kept"
     options.tell(
-        f"vectors: they were trained on {case} words {digits}, and the tagger's are kept as they stand, as asked: a word "
-        "without a vector is looked up in the vectors' form"
+        f"vectors: they were trained on {case} words {digits}, and --word-form raw keeps the tagger's words as they are: "
+        "a word without a vector is looked up in the vectors' form"
     )
     return RAW
 
@@ -459,7 +459,9 @@ def _show_words(run: Experiment, task: TaggerTask, indexer: Indexer, step: int) 
 
 
 def _tell_teacher(config: TaggerConfig, options: RunOptions, unlabeled: Unlabeled) -> None:
-    options.tell(f"teacher: its readings count {config.teacher_share:.0%} beside the tags of the training sentences")
+    options.tell(
+        f"teacher: its readings of the training sentences have {config.teacher_share:.0%} of the weight, their tags the rest"
+    )
     if unlabeled.sentences:
         options.tell(f"unlabeled: {unlabeled}; {config.unlabeled_share:g} times the training sentences in each epoch")
 
@@ -473,7 +475,7 @@ def _tell_start(config: TaggerConfig, options: RunOptions, start: Start, old: Ol
     if old is not None and old.train:
         options.tell(f"rehearsal: {config.rehearse_share:.1%} of {counted(len(old.train), 'old sentence')} in each epoch")
     elif old is None:
-        options.tell("start: no old data, so what is forgotten is not measured (give --rehearse DATA 0)")
+        options.tell("start: no old data, so forgetting is not measured (give --rehearse DATA 0)")
 
 
 def _tell_data(config: TaggerConfig, options: RunOptions, dataset: Dataset, indexer: Indexer) -> None:
@@ -492,8 +494,8 @@ def _tell_data(config: TaggerConfig, options: RunOptions, dataset: Dataset, inde
     if config.decoder == "crf" and len(indexer.labels) > MANY:
         n = len(indexer.labels)
         options.tell(
-            f"tags: {n:,} labels, so the CRF weighs {n * n:,} transitions at every word, and needs about "
-            f"{60 * n * n / 1e9:.1f} GB for them: a step takes long; --decoder softmax has no such work"
+            f"tags: {n:,} labels, so the CRF scores {n * n:,} transitions at every word, and needs about "
+            f"{60 * n * n / 1e9:.1f} GB for them: steps are slow; --decoder softmax has no transitions"
         )
     if dataset.unknown_types:
         options.tell(f"tags: read as O, since the training data has no entity of their types: {dataset.unknown_types}")

@@ -128,5 +128,5 @@ def test_vectors_that_know_no_word_are_told(tmp_path: Path) -> None:
     words = "train-ner --hidden-size 4 --max-epochs 1 --threads 1 --data {0} --vectors {0}/v.txt --run {0}/run"
     result = CliRunner().invoke(cli.main, words.format(tmp_path).split())
     assert result.exit_code == 0, result.output
-    assert "vectors: they have no word of the training data" in result.output
+    assert "vectors: they contain no word of the training data" in result.output
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "finished"

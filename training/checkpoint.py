@@ -160,7 +160,7 @@ def verify(path: Path) -> str:
     if not digest_path(path).is_file():
         return (
             f"expected its digest in {digest_path(path).name} beside it, got none; change a checkpoint by "
-            "training.checkpoint's load and save, not by torch's"
+            "training.checkpoint's load and save, not with torch's"
         )
     with open(digest_path(path), encoding="ascii", errors="replace") as stream:
         expected = stream.read(2 * 64).strip()

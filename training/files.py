@@ -127,7 +127,7 @@ def inside(folder: str | Path, name: str, where: str = "", largest: int | None =
             raise DataError(f"{where or folder}: expected a name, got {shortened(name, 80)!r} ({error.strerror})") from None
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             got = "a link" if stat.S_ISLNK(status.st_mode) else "a device, a pipe or a socket"
-            raise DataError(f"{path}: expected a file or folder of its own, got {got}; put there what it stands for")
+            raise DataError(f"{path}: expected a regular file or a folder, got {got}; put a copy of its target there")
         _check_size(path, status, largest)
     return path
 
@@ -299,4 +299,6 @@ def check_not_read(option: str, target: str | Path, inputs: Iterable[str | Path]
     for each in inputs:
         with suppress(OSError, ValueError):  # one of them is not there
             if os.path.samefile(target, each):
-                raise ConfigError(f"{option}: expected a file of its own, got {target}, which is read; give another name")
+                raise ConfigError(
+                    f"{option}: expected a new file, got {target}, which is one of the inputs; give another name"
+                )

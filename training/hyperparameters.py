@@ -133,7 +133,9 @@ def hyperparameters_to_log(*owners: HyperparametersMixin | None) -> dict[str, An
         initial = owner.hparams_initial if owner is not None and owner._log_hyperparams else {}
         odd = [name for name in initial if name in told and not _same(told[name], initial[name])]
         if odd:
-            raise ConfigError(f"hparams: expected the same values in the task and the data, got others for {', '.join(odd)}")
+            raise ConfigError(
+                f"hparams: expected the same values in the task and the data, got different ones for {', '.join(odd)}"
+            )
         told |= initial
     return told
 

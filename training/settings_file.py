@@ -58,7 +58,7 @@ def read(path: str | Path) -> SettingsFile:
         if token.is_option:
             option = json.loads(token.text, strict=False)
             if option in lines:
-                first = f"it stands in line {lines[option]}, too"
+                first = f"it is in line {lines[option]}, too"
                 raise ConfigError(
                     f"{name}:{token.line}: expected each option once, got {shortened(option, 60)!r} again; {first}"
                 )

@@ -53,12 +53,12 @@ def _signs(seen: Trained) -> Iterator[tuple[str, list[str]]]:
     if len(losses) > 1 and min(losses[1:]) >= losses[0]:
         said = f"The loss did not fall: it was {losses[0]:.4g} in the first epoch, and {losses[-1]:.4g} in the last"
         reasons = [*_rate(seen), *_alone(seen), *_subsampled(seen), *_dropped(seen), *_words(seen), *_little(seen)]
-        yield said, reasons or ["the text's words do not foretell each other: is it text?"]
+        yield said, reasons or ["the words do not predict each other: is it text?"]
     elif seen.vocabulary < HANDFUL:
         have = counted(seen.vocabulary, "word has a vector", "words have a vector")
-        yield f"Only {have}, of which no neighbors can be told", [*_dropped(seen), *_words(seen), *_little(seen)]
+        yield f"Only {have}, too few for meaningful neighbors", [*_dropped(seen), *_words(seen), *_little(seen)]
     elif alone := [*_alone(seen)]:
-        yield "Few words were seen with others, so that most vectors are as they began", alone
+        yield "Few words had another one in their window, so most vectors are as they were initialized", alone
     elif seen.words < MOSTLY * seen.read:
         share = 100 * seen.words / seen.read
         yield f"Only {share:.1f} % of the text's words were trained on", [*_dropped(seen)]
@@ -88,7 +88,7 @@ def _dropped(seen: Trained) -> Iterator[str]:
 def _words(seen: Trained) -> Iterator[str]:
     """A text that is long and of few words."""
     if seen.vocabulary < HANDFUL and seen.words >= MOSTLY * seen.read and seen.read >= 100 * HANDFUL:
-        yield f"the text's {seen.read:,} words are of few kinds: are they labels, numbers or letters, in place of words?"
+        yield f"the text's {seen.read:,} words are few distinct ones: are they labels, numbers or letters instead of words?"
 
 
 def _alone(seen: Trained) -> Iterator[str]:

@@ -92,9 +92,7 @@ def repair(source: str, target: str, scheme: str | None, word_column: int | None
 @data.command("convert", epilog="\b\nExample:\n  python cli.py data convert data/sample/test.conll converted.jsonl")
 @click.argument("source", type=click.Path(), metavar="IN")
 @click.argument("target", type=click.Path(), metavar="OUT")
-@click.option(
-    "--to", "form", type=click.Choice(["conll", "jsonl", "brat"]), help="Form of OUT.  [default: told by its suffix]"
-)
+@click.option("--to", "form", type=click.Choice(["conll", "jsonl", "brat"]), help="Form of OUT.  [default: by its suffix]")
 @click.option("--scheme", help="Tagging scheme of the columns to write.  [default: that of IN; IOB2 for spans]")
 @columns
 @spans

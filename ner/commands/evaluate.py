@@ -70,7 +70,7 @@ def evaluate(
     if html:
         check_not_read("--html", html, [file])
     if html and not Path(html).absolute().parent.is_dir():
-        raise ConfigError(f"--html: expected a file in a folder that is there, got {html}")
+        raise ConfigError(f"--html: expected a file in an existing folder, got {html}")
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
     rules = SpanRules(misaligned, overlapping)

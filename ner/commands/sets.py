@@ -38,5 +38,5 @@ def calibrate(
     if source is None:
         return
     if coverage is None:
-        raise ConfigError("--sets-from: expected --sets, too, as 0.9, got none")
+        raise ConfigError("--sets-from: expected --sets with it, such as --sets 0.9, got none")
     warn(str(calibrate_sets(tagger, source, columns, lambda line: warn(f"warning: {line}"), rules)))

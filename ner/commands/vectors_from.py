@@ -31,7 +31,7 @@ def check_alone(config: TaggerConfig) -> None:
     from training.parallel import launch
 
     if config.vectors != "auto":
-        raise ConfigError(f"vectors_from: expected no --vectors beside it, got {config.vectors}")
+        raise ConfigError(f"vectors_from: expected no --vectors with it, got {config.vectors}")
     if config.devices > 1 or launch.is_started():
         raise ConfigError("vectors_from: expected one process, got several; train the vectors first, with train-w2v")
 
@@ -47,7 +47,7 @@ def with_trained_vectors(config: TaggerConfig, texts: Sequence[str], options: Ru
     Raises:
         ConfigError: data that cannot be found, or a folder that cannot be written.
         DataError: a text, or the training file, that cannot be read.
-        Preempted: it was stopped; the same command goes on.
+        Preempted: it was stopped; the same command resumes it.
     """
     folder = Path(options.root) / KIND
     corpus = [str(_words_file(config, folder)), *(text for text in texts if text != TRAIN)]
@@ -99,9 +99,11 @@ def _trained(settings: TrainConfig, corpus: Sequence[str], folder: Path, options
     from training.run.earlier import earlier_run
 
     begun = earlier_run(folder, settings, [sha256_file(text) for text in corpus])
-    options.tell(one_line(f"vectors: {f'begun in {begun}' if begun else f'trained first, on {len(corpus)} files'}"))
+    options.tell(
+        one_line(f"vectors: {f'from the earlier run {begun}' if begun else f'trained first, on {len(corpus)} files'}")
+    )
     own = replace(options, path="", resume=str(begun) if begun else "", allow_changes=False)
     try:
         return kinds()[KIND].train_function()(settings, own)
     except Preempted as stopped:
-        raise Preempted(f"{stopped}; the same command goes on") from None
+        raise Preempted(f"{stopped}; the same command resumes it") from None

@@ -72,7 +72,7 @@ class SpanNotes:
             ("misaligned spans that were left out", self.skipped),
             ("misaligned spans that were expanded to whole words", self.expanded),
             ("overlapping spans that were left out", self.overlapping),
-            ("ends of sentences within an entity, which are none", self.joined),
+            ("sentence ends within an entity, which were ignored", self.joined),
             ("texts that were left out", self.left_out),
         ):
             if places:
@@ -102,7 +102,7 @@ def align(record: Record, rules: SpanRules, notes: SpanNotes) -> list[Span]:
         if problem:
             problem += other_unit(record.text, span.start, span.end, partial(_on_borders, starts, ends))
         if problem and rules.misaligned == "error":
-            remedy = "--misaligned expand takes whole words, skip leaves such spans out"
+            remedy = "--misaligned expand takes whole words; --misaligned skip leaves such spans out"
             notes.errors.append(f"{span.where}: expected spans that begin and end where words do, got {problem}; {remedy}")
         elif problem and (rules.misaligned == "skip" or first >= last):
             notes.skipped.append(f"{span.where}: {problem}")
@@ -129,7 +129,7 @@ def shown(text: str, span: CharSpan) -> str:
 def _misaligned(text: str, span: CharSpan, tokens: Sequence[Token], first: int, last: int) -> str:
     """What is wrong with a span that touches the tokens ``first`` to ``last`` (excluded), "" for one on their borders."""
     if first >= last:
-        return f"{shown(text, span)}, which holds no word"
+        return f"{shown(text, span)}, which contains no word"
     gaps = pairwise(span.pieces)
     if any(not is_separator(character) for (_, end), (start, _) in gaps for character in text[end:start]):
         return f"{shown(text, span)}, which is in pieces"
@@ -155,8 +155,8 @@ def _apart(text: str, placed: list[_Placed], rules: SpanRules, notes: SpanNotes)
             if rules.overlapping == "first":
                 notes.overlapping.append(f"{each.span.where}: {what}")
                 continue
-            remedy = "--overlapping outermost keeps the longer of two, first the one that begins first"
-            notes.errors.append(f"{each.span.where}: expected spans apart, got {what}; {remedy}")
+            remedy = "--overlapping outermost keeps the longer of two; --overlapping first keeps the one that begins first"
+            notes.errors.append(f"{each.span.where}: expected spans that share no word, got {what}; {remedy}")
             if each.last <= kept[-1].last:
                 continue
             kept.pop()

@@ -59,9 +59,7 @@ def read_pair(path: str | Path, document: int, problems: list[str] | None = None
         try:
             name, span = _span(line, text, f"{annotations}:{number}")
             if name in spans:
-                raise DataError(
-                    f"{span.where}: expected names of their own, got {name} again; it is in {spans[name].where}, too"
-                )
+                raise DataError(f"{span.where}: expected distinct names, got {name} again, as in {spans[name].where}, too")
             spans[name] = span
         except DataError as error:
             if problems is None:

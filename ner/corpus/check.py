@@ -56,7 +56,7 @@ def data_check(
         labeled, problems = _read(path, columns, rules, progress)
         sentences = labeled.sentences
         if problems:
-            findings.append(finding("error", "form", f"{path}: what cannot be read", problems))
+            findings.append(finding("error", "form", f"{path}: lines or records that cannot be read", problems))
         findings += _how_it_was_read(path, labeled)
         if all(sentence.is_docstart for sentence in sentences):
             if not problems:
@@ -151,7 +151,7 @@ def _tag_findings(check: FileCheck, sentences: list[Sentence]) -> Iterator[Findi
             for number, fault in found.faults
             if fault.harmless == harmless
         ]
-        meaning = f"tags that are needless in {found.scheme}" if harmless else f"tags that break {found.scheme}"
+        meaning = f"tags that are unnecessary in {found.scheme}" if harmless else f"tags that break {found.scheme}"
         advice = "" if harmless else " (data repair mends them, train-ner --repair reads them, as conlleval does)"
         if places:
             yield finding(level, "scheme", f"{check.path}: {meaning}{advice}", places)
@@ -164,7 +164,7 @@ def _tag_findings(check: FileCheck, sentences: list[Sentence]) -> Iterator[Findi
         by_form.setdefault(re.sub(r"[\W_]", "", kind).casefold(), []).append(kind)
     for kinds in by_form.values():
         if len(kinds) > 1:
-            yield finding("warning", "types", f"{check.path}: types that may be one: {', '.join(sorted(kinds))}", [], 1)
+            yield finding("warning", "types", f"{check.path}: types that may be the same: {', '.join(sorted(kinds))}", [], 1)
 
 
 def _known_sums(check: FileCheck) -> Iterator[Finding]:
@@ -182,7 +182,7 @@ def _known_sums(check: FileCheck) -> Iterator[Finding]:
             text = f"{check.path}: {as_words(*sums)}, as {title} has{more}"
             yield Finding("note" if right or not check.documents else "warning", "known sums", text, 1)
         elif Path(check.path).name == name:
-            text = f"{check.path}: expected the sums of {title}, {as_words(*known)}, got {as_words(*sums)}"
+            text = f"{check.path}: expected the counts of {title}, {as_words(*known)}, got {as_words(*sums)}"
             yield Finding("warning", "known sums", text, 1)
 
 
@@ -227,14 +227,14 @@ def _repetitions(check: FileCheck, sentences: list[Sentence]) -> Iterator[Findin
         if before is sentence:
             continue
         if to_spans(before.tags) != to_spans(sentence.tags):
-            differently.append(f"{sentence.where()}: as line {before.line}, {quoted(sentence.words)}")
+            differently.append(f"{sentence.where()}: the same as in line {before.line}, {quoted(sentence.words)}")
         if len(sentence.words) >= LONG:
-            again.append(f"{sentence.where()}: as line {before.line}, {quoted(sentence.words)}")
+            again.append(f"{sentence.where()}: the same as in line {before.line}, {quoted(sentence.words)}")
     if again:
-        text = f"{check.path}: sentences of {LONG} or more words that stand in it before"
+        text = f"{check.path}: sentences of {LONG} or more words that occur more than once"
         yield finding("note", "duplicates", text, again)
     if differently:
-        text = f"{check.path}: sentences that are tagged in another way than before"
+        text = f"{check.path}: repeated sentences that are tagged differently"
         yield finding("warning", "duplicates", text, differently)
 
 

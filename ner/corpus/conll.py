@@ -56,7 +56,7 @@ class Sentence:
     Args:
         words: its words.
         tags: as many tags, or none if the file was read without them.
-        line: the line of the first word, from 1; the other words stand on the lines that follow.
+        line: the line of the first word, from 1; the other words are on the following lines.
         path: the file.
         columns: every column of every word as read, to write the file back.
         document: how many -DOCSTART- rows stand before it, itself included.
@@ -100,8 +100,8 @@ class Columns:
     Args:
         word: the word's column, from 0, or from the end if negative.
         tag: the tag's, likewise; None where no tags are read.
-        free: those of "word" and "tag" that nobody has asked for: another column is taken where the content speaks against
-            them, and has one that is fit.
+        free: those of "word" and "tag" that were not given: another column is used if the content contradicts them and
+            has a fitting one.
 
     Raises:
         ConfigError: both are the same.
@@ -141,7 +141,7 @@ class Columns:
         read = f"words are read from column {word % layout.width + 1}"
         read += f", tags from {tag % layout.width + 1}" if tag is not None else ""
         options = f"--word-column {word}" + (f" --tag-column {tag}" if tag is not None else "")
-        return Columns(word, tag), f"{read}, as its first rows show; {options} says so, or name others"
+        return Columns(word, tag), f"{read}, as its first rows show; give {options} to confirm this, or other columns"
 
     def needed(self) -> int:
         """The least number of columns that a row must have."""
@@ -316,7 +316,7 @@ class _Form:
             apart = "tabs" if self.tabs else "spaces"
             hint = "; a comment may only stand before a sentence" if fields[0] == "#" else ""
             raise DataError(
-                f"{where}: expected {self.width} columns apart by {apart} as in line {self.first}, "
+                f"{where}: expected {self.width} columns separated by {apart} as in line {self.first}, "
                 f"got {len(fields)}: {quoted(fields)}{hint}"
             )
         if not fields[self.columns.word]:
@@ -407,7 +407,7 @@ def format_sentence(sentence: Sentence, predicted: Sequence[str] | None = None) 
         line = separator.join(row)
         parts = line.split("\t") if separator == "\t" else _BLANKS.split(line)
         if len(parts) != len(row) or "\n" in line or "\r" in line or (separator == " " and "" in row):
-            raise DataError(f"{sentence.where(index)}: expected columns that can be written apart, got {row!r}")
+            raise DataError(f"{sentence.where(index)}: expected words and tags that columns can hold, got {row!r}")
         lines.append(line + "\n")
     return "".join(lines) + "\n"
 

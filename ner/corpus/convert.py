@@ -90,10 +90,10 @@ def convert_file(
         rules: how to treat spans that columns, and pieces that JSON, cannot express; None for errors.
 
     Returns:
-        How much was written, and what was not taken as it stood.
+        How much was written, and what was changed or left out.
 
     Raises:
-        ConfigError: the target is there already, or its name says no form.
+        ConfigError: the target exists, or its name does not tell the form.
         DataError: with file:line, what cannot be read, or written in this form.
 
     Example:
@@ -301,7 +301,7 @@ def _brat(record: Record) -> tuple[str, str]:
     for number, span in enumerate(record.spans, 1):
         pieces = [piece for part in span.pieces or ((span.start, span.end),) for piece in _on_lines(text, *part)]
         if not span.type or re.search(r"\s", span.type) or not pieces:
-            expected = "expected a type without blanks on some text, as BRAT has them"
+            expected = "expected a type without blanks and a span that is not empty, as BRAT needs them"
             raise DataError(f"{span.where}: {expected}, got {shown(text, span)}")
         places = ";".join(f"{start} {end}" for start, end in pieces)
         said = re.sub(r"[\t\r\n]", " ", " ".join(text[start:end] for start, end in pieces))

@@ -82,10 +82,10 @@ def _file_text(check: FileCheck) -> str:
     return "\n".join(one_line(line, 100 * LONGEST) for line in (
         f"{check.path}: {counted(check.sentences, 'sentence')}, {counted(check.words, 'word')} "
         f"({check.distinct_words:,} distinct), {counted(check.documents, 'document')} marked, "
-        f"scheme {check.scheme or 'not told (no entity)'}",
+        f"scheme {check.scheme or 'unknown (no entity)'}",
         f"  entities: {entities}",
         f"  tags: {tags}",
-        f"  words a sentence: {span['min']:g} to {span['max']:g}, median {span['median']:g}, mean {span['mean']:.1f}",
+        f"  words per sentence: {span['min']:g} to {span['max']:g}, median {span['median']:g}, mean {span['mean']:.1f}",
         f"  SHA-256 {check.sha256}",
     ))  # fmt: skip
 

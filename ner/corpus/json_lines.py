@@ -79,7 +79,7 @@ def parse_json_line(line: str, where: str) -> Any:
     except RecursionError:
         raise DataError(f"{where}: expected a JSON object, got JSON that is nested too deep") from None
     except json.JSONDecodeError as error:
-        what = f"text that is no JSON at character {error.pos + 1} ({error.msg})"
+        what = f"text that is not JSON at character {error.pos + 1} ({error.msg})"
         raise DataError(f"{where}: expected a JSON object, got {what}") from None
     except ValueError as error:
         raise DataError(f"{where}: expected a JSON object, got {shortened(str(error), 200)}") from None
@@ -91,7 +91,7 @@ def whole_number(text: str) -> int | float:
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name}, which is no JSON; write null or a text in its place")
+    raise ValueError(f"{name}, which is not JSON; write null or a text in its place")
 
 
 def is_unicode(text: str) -> bool:

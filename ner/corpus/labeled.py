@@ -77,11 +77,11 @@ def read_labeled(
         columns: the columns of words and tags; None for the first and the last.
         docstart: how to treat -DOCSTART- rows, "keep" or "drop".
         rules: how to treat spans that tags cannot express; None for errors.
-        problems: gets all that is wrong, and what it is wrong with is left out; None raises the first.
+        problems: collects all faults, and what is faulty is left out; None raises the first fault.
         told: gives the lines of a file, and sees them go by.
 
     Returns:
-        The sentences, and what is to be said of how they were read.
+        The sentences, and notes on how they were read.
 
     Raises:
         DataError: with file:line, what cannot be read; no sentence at all, unless there are ``problems``.
@@ -165,7 +165,7 @@ def _brat_records(path: str | Path, notes: SpanNotes, problems: list[str] | None
     texts = [Path(path)]
     if Path(path).is_dir():
         texts = brat.texts_of(path)
-        notes.left_out += [f"{each}: it has no annotations beside it" for each in brat.unlabeled_texts(path)]
+        notes.left_out += [f"{each}: it has no annotation file next to it" for each in brat.unlabeled_texts(path)]
     for number, each in enumerate(texts, 1):
         try:
             yield brat.read_pair(each, number, problems)

@@ -78,5 +78,5 @@ def with_tag(row: str, sentence: Sentence, tag: str, column: int) -> str:
 
 def _check(tag: str, sentence: Sentence, index: int = 0) -> None:
     if sentence.separator == " " and _COLUMN.fullmatch(tag) is None:
-        expected = "expected a tag that columns apart by blanks can hold"
+        expected = "expected a tag that columns separated by blanks can hold"
         raise DataError(f"{sentence.where(index)}: {expected}, got {tag!r}; write --format jsonl instead")

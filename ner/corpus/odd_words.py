@@ -13,7 +13,7 @@ _PATTERNS = {
     "a control character": re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]"),
     "a replacement character (lost in an earlier conversion)": re.compile("\ufffd"),
     "UTF-8 that was read as Latin-1 or Windows-1252": re.compile("[ÂÃÐÑ][\x80-¿]|â€"),
-    "a space (the columns are apart by tabs)": re.compile(" "),
+    "a space (the columns are separated by tabs)": re.compile(" "),
 }
 _ALIKE = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN")  # alphabets with letters that look the same
 
@@ -47,4 +47,4 @@ def oddities(word: str) -> Iterator[tuple[str, str]]:
     if letters := _mixed(word):
         yield "letters of two alphabets", f"{word!r} ({letters})"
     if not unicodedata.is_normalized("NFC", word):
-        yield "letters not composed (no Unicode NFC)", ascii(word)
+        yield "letters that are not composed (not Unicode NFC)", ascii(word)

@@ -40,7 +40,7 @@ def _overlap(one: FileCheck, earlier: list[Sentence], other: FileCheck, later: l
     long = [s for s in shared if len(s.words) >= LONG]
     if shared:
         text = (
-            f"{other.path}: {len(shared):,} of {other.sentences:,} sentences stand in {one.path} too; "
+            f"{other.path}: {len(shared):,} of {other.sentences:,} sentences occur in {one.path}, too; "
             f"of {LONG} or more words"
         )
         places = [f"{s.where()}: line {lines[s.words]} there, {quoted(s.words)}" for s in long]
@@ -51,7 +51,7 @@ def _unseen(train: FileCheck, seen: list[Sentence], other: FileCheck, later: lis
     known = {word for sentence in seen for word in sentence.words}
     unseen = sum(word not in known for sentence in text_of(later) for word in sentence.words)
     share = f"{unseen:,} of {other.words:,} words ({100 * unseen / max(1, other.words):.1f} %)"
-    yield Finding("note", "unseen words", f"{other.path}: {share} never stand in {train.path}", unseen)
+    yield Finding("note", "unseen words", f"{other.path}: {share} do not occur in {train.path}", unseen)
     places = [
         f"{sentence.where(index)}: {tag}"
         for sentence in text_of(later)

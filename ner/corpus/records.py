@@ -311,7 +311,7 @@ def _check_ids(items: Iterable[Any], where: str) -> None:
         if isinstance(item, dict) and isinstance(name := item.get("id"), str | int):
             key = repr(name), repr(item.get("from_name"))
             if key in seen:
-                raise DataError(f"{where}: expected spans with ids of their own, got two with {in_json(name)}")
+                raise DataError(f"{where}: expected spans with distinct ids, got two with {in_json(name)}")
             seen.add(key)
 
 

@@ -90,10 +90,10 @@ def doubtful_types(types: Iterable[str]) -> list[str]:
         if kind in ROLES:
             found.append(f"the type {kind!r} is a tag's letter: I-{kind} and the like are read as entities of that type")
         elif (len(parts) > 1 and any(map(is_tag, parts))) or (kind[1:2] == "-" and kind[2:] in known):
-            found.append(f"the type {kind!r} holds a tag itself: it is read as one type, though several may be meant")
+            found.append(f"the type {kind!r} contains a tag: it is read as one type, though several may be meant")
         elif " " in kind:
             remedy = "predict on such files needs --format jsonl"
-            found.append(f"the type {kind!r} holds a blank, which a file with columns apart by blanks cannot: {remedy}")
+            found.append(f"the type {kind!r} contains a blank, which columns separated by blanks cannot hold: {remedy}")
     return found
 
 
@@ -216,7 +216,9 @@ def from_spans(spans: Iterable[Span], length: int, scheme: str) -> list[str]:
     before = Span("", 0, 0)
     for span in sorted(spans, key=lambda each: each.start):
         if not before.end <= span.start < span.end <= length:
-            raise ValueError(f"expected spans apart within {length} words, got {tuple(span)} after {tuple(before)}")
+            raise ValueError(
+                f"expected spans that do not overlap within {length} words, got {tuple(span)} after {tuple(before)}"
+            )
         touches = before.end == span.start and before.type == span.type and before.end > before.start
         inside = make_tag(letter["I"], span.type)
         tags[span.start : span.end] = [inside] * (span.end - span.start)

@@ -76,8 +76,8 @@ def _kept(run: Experiment, teacher: Teacher, sentences: Sequence[Sentence], inde
     found = read(teacher, sentences, indexer, lambda done: _step(run, done, len(sentences)))
     if stated not in (None, weights_sha256(found)) and not run.options.allow_changes:
         raise ReproducibilityError(
-            f"{run.run.path}: the teacher {teacher.folder} reads other than when the run began, and what it read then is "
-            f"gone ({KEPT}): it would not end in the same bits; put that back, or resume with --allow-changes"
+            f"{run.run.path}: the teacher {teacher.folder} gives other readings than when the run began, and the first ones "
+            f"are gone ({KEPT}), so the run would end with other bits; restore them, or resume with --allow-changes"
         )
     checkpoint.save(path, {"weights": found})
     return found
@@ -85,7 +85,7 @@ def _kept(run: Experiment, teacher: Teacher, sentences: Sequence[Sentence], inde
 
 def _step(run: Experiment, done: int, total: int) -> None:
     if run.keeper.asked:
-        raise Preempted(f"stopped while the teacher read: {run.keeper.asked}")
+        raise Preempted(f"stopped while the teacher was reading: {run.keeper.asked}")
     if run.options.progress:
         run.options.progress("the teacher reads", done, total)
 

@@ -27,7 +27,7 @@ class Unlabeled:
 
     def __str__(self) -> str:
         words = counted(sum(len(sentence.words) for sentence in self.sentences), "word")
-        rest = "" if self.whole else "; the rest is not read, as the epochs have no use for it"
+        rest = "" if self.whole else "; the rest is not read, because no epoch needs it"
         return f"{counted(len(self.sentences), 'sentence')}, {words}{rest}"
 
 

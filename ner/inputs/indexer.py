@@ -81,7 +81,7 @@ class Indexer:
             min_count: a word that occurs less often has no id of its own.
 
         Raises:
-            ConfigError: ``min_count`` below 1, or a scheme that is none.
+            ConfigError: ``min_count`` below 1, or an unknown scheme.
         """
         if min_count < 1:
             raise ConfigError(f"min_count: expected 1 or more, got {min_count}")

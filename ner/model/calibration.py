@@ -34,7 +34,7 @@ class Fitted(NamedTuple):
 
     def __str__(self) -> str:
         if self.entities < FEWEST:
-            return f"temperature 1, not fitted: {self.entities} entities were found, and it takes {FEWEST}"
+            return f"temperature 1, not fitted: {self.entities} entities were found, and fitting takes at least {FEWEST}"
         losses = f"log loss {self.before:.4f} → {self.after:.4f}"
         return f"temperature {self.temperature}, fitted on {self.entities:,} entities ({losses})"
 

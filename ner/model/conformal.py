@@ -76,7 +76,8 @@ class Conformal:
         shown = counted(self.entities, "gold entity calibrates", "gold entities calibrate")
         raise ConfigError(
             f"{name}: expected a coverage {most}, got {coverage}: {shown} the sets, and those "
-            "that the tagger holds possible show no more; calibrate on other or more data with --sets-from FILE"
+            "that the tagger considers possible support no higher coverage; "
+            "calibrate on other or more data with --sets-from FILE"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def percent_of(coverage: float, name: str) -> int:
     """A coverage in whole percent; ConfigError for one that is not from 0.5 to 0.99 in steps of 0.01."""
     percent = round(100 * coverage) if 0 <= coverage <= 1 else 0
     if percent not in PERCENT or abs(100 * coverage - percent) > 1e-9:
-        raise ConfigError(f"{name}: expected a coverage from 0.5 to 0.99 in steps of 0.01, as 0.9, got {coverage}")
+        raise ConfigError(f"{name}: expected a coverage from 0.5 to 0.99 in steps of 0.01, such as 0.9, got {coverage}")
     return percent
 
 

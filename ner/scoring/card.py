@@ -64,7 +64,7 @@ def _errors(manifests: Sequence[Described], sections: Sections) -> None:
     total = {kind: {t: sum(run[kind].get(t, 0) for run in known) for t in _types(known, kind)} for kind in KINDS}
     lines = by_type("kind", [(f"{kind}: {MEANING[kind]}", row) for kind, row in total.items()])
     over = f"all {len(known)} seeds together, " if len(known) > 1 else ""
-    sections.add(ERRORS, "Errors by kind", total, [*lines, "", f"On the test file, {over}in the strict reading."])
+    sections.add(ERRORS, "Errors by kind", total, [*lines, "", f"On the test file, {over}with strict scoring."])
 
 
 def _errors_of(described: Described) -> dict[str, dict[str, int]] | None:
@@ -79,10 +79,10 @@ def _types(runs: Sequence[Mapping[str, Mapping[str, int]]], kind: str) -> list[s
 
 
 def _calibration(manifests: Sequence[Described], sections: Sections) -> None:
-    sections.unknown.append("how true its confidences are on the test file")
+    sections.unknown.append("how well calibrated its confidences are on the test file")
     temperatures = [t for each in manifests if (t := number(each.get(TEMPERATURE))) is not None]
     if len(temperatures) < len(manifests):
-        sections.unknown.append("how true its confidences are: there was no validation to calibrate them on")
+        sections.unknown.append("how well calibrated its confidences are: there was no validation to calibrate them on")
         return
     facts: dict[str, Any] = {"temperature": temperatures}
     lines = [
@@ -97,7 +97,7 @@ def _calibration(manifests: Sequence[Described], sections: Sections) -> None:
         if all(fit["before"] for fit in known):
             lines.append(f"Log loss of the entities found there ({entities}): {before:.4f} without it, {after:.4f} with it.")
         else:
-            lines.append(f"Entities found there: {entities}; of too few a temperature is not fitted, and is 1.")
+            lines.append(f"Entities found there: {entities}; where they are too few to fit a temperature, it is 1.")
     else:
         sections.unknown.append("the log loss of the confidences: a run is of a version that did not keep it")
     sections.add(CALIBRATION, "Calibration", facts, lines)

@@ -163,7 +163,7 @@ def begin(
     held = assign(labeled, folds, config.seed)
     unknown = unknown_types(labeled, held)
     if found := sorted(set[str]().union(*unknown)):
-        tell(f"types that one fold alone has, so that nobody can judge them: {listed(found, 10)}")
+        tell(f"types that occur in a single fold, so that no tagger can judge them: {listed(found, 10)}")
     settings = {name: value for name, value in config.settings().items() if name != "data"}
     described: dict[str, Any] = {
         "format": FORMAT, "data": labeled.path.name, "sha256": labeled.sha256(), "scheme": labeled.scheme,
@@ -175,7 +175,7 @@ def begin(
     if found_there is None:
         _write(path, labeled, config, held, unknown, described)
     elif found_there != described:
-        raise ConfigError(f"run: {path} was begun with other data or settings; give --run another folder")
+        raise ConfigError(f"run: {path} was started with other data or settings; give --run another folder")
     return CrossValidation(path, labeled, config, held, unknown)
 
 
@@ -193,7 +193,7 @@ def _begun(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):
-        raise DataError(f"{path / FOLDS}: expected what a cross-validation was begun with, got something else")
+        raise DataError(f"{path / FOLDS}: expected the description of a cross-validation, got something else")
     return found
 
 

@@ -78,7 +78,7 @@ def page(labeled: LabeledFile, found: Sequence[Suspect]) -> str:
     body = [
         f"<header><h1>{escape(title)}</h1></header>",
         f"<section id=sentences><h2>Suspects</h2>{filters({kind: counts[kind] for kind in KINDS}, types)}",
-        f"<p class=note>{escape(note)}; a box is for you to tick off what you have looked at.</p>",
+        f"<p class=note>{escape(note)}; tick a box when you have looked at its sentence.</p>",
         *(_article(rank, each, colors) for rank, each in enumerate(shown, 1)),
         "<p id=none hidden>No suspect fits.</p></section>",
     ]

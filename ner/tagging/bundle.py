@@ -231,7 +231,7 @@ def _is_manifest(values: dict[str, Any]) -> bool:
 def _check(path: Path, described: Mapping[str, Any]) -> None:
     size, found = described["bytes"], size_of(path)
     if found is None or size != found:
-        got = "nothing that is a file" if found is None else f"{found} bytes"
+        got = "no regular file" if found is None else f"{found} bytes"
         raise DataError(f"{path}: damaged: expected {size} bytes, got {got}; copy or export the bundle again")
     if described["sha256"] != sha256_file(path):
         raise DataError(f"{path}: damaged: its SHA-256 is not the one in {MANIFEST}; copy or export the bundle again")

@@ -129,7 +129,7 @@ def read_conformal(described: Mapping[str, Any], where: Path) -> Conformal | Non
     try:
         return Conformal.from_dict(described[CONFORMAL])
     except ValueError as error:
-        raise DataError(f"{where}: {CONFORMAL}: {error}, got something else; put back what it was, or train again") from None
+        raise DataError(f"{where}: {CONFORMAL}: {error}, got something else; restore it, or train again") from None
 
 
 def is_temperature(value: Any) -> bool:

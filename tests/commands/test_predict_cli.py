@@ -66,7 +66,7 @@ def test_a_reader_that_goes_away_ends_it_with_one_line(bundle: Path, tmp_path: P
     with open(ours, "rb") as reader:
         assert reader.readline()
     assert wait(child) == 141
-    assert (tmp_path / "errors").read_bytes().startswith(b"error: standard output: whoever read it has gone away")
+    assert (tmp_path / "errors").read_bytes().startswith(b"error: standard output: its reader closed it")
 
 
 @pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])

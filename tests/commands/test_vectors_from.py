@@ -70,7 +70,7 @@ def test_a_run_of_vectors_comes_first_and_the_tagger_names_it(place: Path) -> No
 def test_the_same_command_again_trains_no_vectors_again(place: Path) -> None:
     trained("--vectors-from", "prose.txt")
     said = trained("--vectors-from", "prose.txt")
-    assert "vectors: begun in runs/w2v/version_0" in said
+    assert "vectors: from the earlier run runs/w2v/version_0" in said
     assert len(list((place / "runs/w2v").glob("version_*"))) == 1
     one, other = (read_manifest(place / f"runs/ner/version_{i}") for i in range(2))
     assert one["weights_sha256"] == other["weights_sha256"]
@@ -88,7 +88,7 @@ def test_the_training_sentences_alone_stay_the_words_that_they_are(place: Path) 
 
 def test_stopped_vectors_go_on_with_the_same_command(place: Path) -> None:
     options = RunOptions(callbacks=(StopAt(2),))
-    with click.Context(cli.main, obj=cli.KINDS), pytest.raises(Preempted, match="the same command goes on"):
+    with click.Context(cli.main, obj=cli.KINDS), pytest.raises(Preempted, match="the same command resumes it"):
         with_trained_vectors(SETTINGS, ["prose.txt"], options)
     assert read_manifest(place / "runs/w2v/version_0")["status"] == "stopped"
     trained("--vectors-from", "prose.txt")
@@ -101,7 +101,7 @@ def test_stopped_vectors_go_on_with_the_same_command(place: Path) -> None:
 
 def test_what_does_not_go_together_is_refused(place: Path) -> None:
     given = ("--vectors-from", "prose.txt")
-    assert "expected no --vectors beside it, got none" in refused(*given, "--vectors", "none")
+    assert "expected no --vectors with it, got none" in refused(*given, "--vectors", "none")
     assert "gone.txt: expected a text to read, got nothing" in refused("--vectors-from", "gone.txt")
     assert "leave --vectors-from out to resume it" in refused(*given, "--resume", "runs/ner/version_0")
     assert "train the vectors first" in refused(*given, "--devices", "2", "--shards", "2")

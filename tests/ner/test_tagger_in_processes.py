@@ -67,6 +67,8 @@ def test_another_text_under_the_same_name_on_another_machine_is_named(tmp_path: 
     ended = processes.run(tmp_path, 2, on_its_host)
     assert [done.code for done in ended] == [1, 1], ended
     assert ended[0].said.count("\n") == 1
-    assert f"process 1 on {os.uname().nodename}: expected what process 0 has, got other things (inputs." in ended[0].said
+    assert (
+        f"process 1 on {os.uname().nodename}: expected the same as in process 0, got differences (inputs." in ended[0].said
+    )
     assert ended[1].said == ""
     assert not list(tmp_path.glob("host-*/run"))

@@ -209,7 +209,7 @@ def test_what_a_step_keeps_only_later_is_refused(world: int) -> None:
     assert {type(each) for each in errors} == {ConfigError}
     assert {str(each) for each in errors} == {
         "validation_step: it changes task.number in batch 3, but not in the first, so that the processes would differ; "
-        "return that from validation_step, and take it in on_validation_batch_end"
+        "return that from validation_step, and use it in on_validation_batch_end"
     }
 
 

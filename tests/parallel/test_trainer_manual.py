@@ -330,7 +330,7 @@ SAID = {
     "direct": "expected self.manual_backward(loss)", "raw": "expected weights to change in a step",
     "scheduled": "expected schedulers to be stepped as self.lr_schedulers() gives them",
     "differing": "got a step of optimizer 0 in shard 0, and its end in shard 1", "toggled": "expected untoggle_optimizer",
-    "fails": "in shard 3", "listed": "it changes task.norms, of which with shards each process",
+    "fails": "in shard 3", "listed": "it changes task.norms, and with shards each process",
 }  # fmt: skip
 
 

@@ -165,7 +165,7 @@ def test_what_training_step_sets_ends_with_its_shard(capfd: pytest.CaptureFixtur
     assert (task.seen, task.cache) == (0, None)
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("training_step sets task.")]
     assert [line.split(":")[0] for line in said] == ["training_step sets task.cache", "training_step sets task.seen"]
-    assert "take it in on_train_batch_end" in said[0]
+    assert "use it in on_train_batch_end" in said[0]
 
 
 def test_what_can_not_be_sent_is_refused() -> None:
@@ -180,7 +180,7 @@ def test_what_training_step_changes_in_place_is_refused(how: str, world: int) ->
     errors = together(lambda: fitted(lambda: Counts(how)), world)
     assert {type(each) for each in errors} == {ConfigError}
     name = {"changed": "task.many", "drawn": "the generator task.own", "logger": "the logger"}[how]
-    assert f"training_step: it changes {name}, of which with shards" in str(errors[0])
+    assert f"training_step: it changes {name}, and with shards" in str(errors[0])
 
 
 class StopInValidation(Callback):

@@ -94,7 +94,7 @@ def test_links_pipes_and_devices_are_no_files_of_a_folder(tmp_path: Path) -> Non
     for name in ("link", "dangling", "way", "way/file", "pipe"):
         for mode in ("r", "a", "wb"):
             with pytest.raises(
-                DataError, match=r"expected a file or folder of its own, got (a link|a device, a pipe or a socket)"
+                DataError, match=r"expected a regular file or a folder, got (a link|a device, a pipe or a socket)"
             ):
                 files.open_inside(folder, name, mode)
     assert (other / "file").read_text() == "kept"

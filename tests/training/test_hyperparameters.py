@@ -151,7 +151,7 @@ def test_what_the_loggers_are_told() -> None:
     assert hyperparameters_to_log(Keeps(1), None) == {"value": 1}
     assert hyperparameters_to_log(Keeps(1), Silent(3)) == {"value": 1}
     assert hyperparameters_to_log(Keeps(1), Other(1)) == {"value": 1, "other": 2}
-    with pytest.raises(ConfigError, match="expected the same values in the task and the data, got others for value"):
+    with pytest.raises(ConfigError, match="expected the same values in the task and the data, got different ones for value"):
         hyperparameters_to_log(Keeps(1), Other(True))
 
 

@@ -63,7 +63,7 @@ WRONG: dict[str, tuple[bytes, int, str]] = {
     "an option twice": (
         b'{\n "seed": 7,\n "max_epochs": 3,\n "seed": 8}',
         4,
-        "each option once, got 'seed' again; it stands in",
+        "each option once, got 'seed' again; it is in",
     ),
     "an option twice, spelled apart": (b'{\n "seed": 7,\n "\\u0073eed": 7}', 3, "each option once"),
     "deep lists": (b'{\n "seed": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 2, "nested too deep"),

@@ -20,12 +20,12 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "loss, rate high": ({"losses": FLAT, "lr": 40.0}, NO_FALL, "--lr 40 is too high"),
     "loss, rate low": ({"losses": FLAT, "lr": 1e-6}, NO_FALL, "--lr 1e-06 is so low"),
     "loss, sample": ({"losses": FLAT, "kept": 0.001, "sample": 1e-9}, NO_FALL, "--sample 1e-09 drops 99.9 % of the words"),
-    "loss, nothing": ({"losses": FLAT}, NO_FALL, "do not foretell each other"),
+    "loss, nothing": ({"losses": FLAT}, NO_FALL, "do not predict each other"),
     "few words, min count": ({"vocabulary": 7, "words": 900, "min_count": 50}, FEW, "--min-count 50 leaves out 99.7 % of"),
     "few words, limit": ({"vocabulary": 7, "words": 9000, "max_vocab": 7}, FEW, "--max-vocab 7 leaves out 97.0 % of"),
     "few words, little text": ({"vocabulary": 7, "read": 90, "words": 80}, FEW, "the text has 90 words, read in 3 epochs"),
-    "few words, no text": ({"vocabulary": 7}, FEW, "are of few kinds: are they labels"),
-    "one word a line": ({"sentences": 250_000}, "Few words were seen with others", "a sentence has 1.2 words"),
+    "few words, no text": ({"vocabulary": 7}, FEW, "are few distinct ones: are they labels"),
+    "one word a line": ({"sentences": 250_000}, "Few words had another one in their window", "a sentence has 1.2 words"),
     "min count": ({"words": 100_000}, "Only 33.3 % of the text's words were trained on", "--min-count 2 leaves out 66.7 %"),
     "sample": ({"kept": 0.01, "sample": 1e-8}, "Only 1 % of the words were trained on in an epoch", "--sample 1e-08 drops"),
 }
@@ -64,7 +64,7 @@ def test_where_all_is_well_nothing_is_said(changes: dict[str, Any]) -> None:
 TEXTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "one word a line": ("".join(f"w{i % 70}\n" for i in range(900)) + "w1 w2\n", {}, "a sentence has 1.0 words"),
     "one line": ("the cat saw the dog and the dog saw the cat\n", {}, "the text has 11 words, read in 2 epochs"),
-    "few words": ("a b c d e f g\n" * 2000, {}, "are of few kinds"),
+    "few words": ("a b c d e f g\n" * 2000, {}, "are few distinct ones"),
     "rare words": (
         " ".join(f"w{i}" for i in range(400)) + "\n" + "the of and\n" * 20, {"min_count": 5}, "--min-count 5 leaves out",
     ),

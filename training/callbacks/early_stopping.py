@@ -34,21 +34,22 @@ class EarlyStopping(Callback):
 
     Args:
         monitor: the logged metric to look at.
-        min_delta: the least change that counts as an improvement.
+        min_delta: the smallest change that counts as an improvement.
         patience: how many checks in a row without improvement end the fit; checks, not epochs.
-        verbose: say so, in a line to standard error, when the metric has improved, when the fit will stop, and when the
-            metric was not logged although that is no error.
+        verbose: print a line to standard error when the metric has improved, when the fit will stop, and when the
+            metric was not logged although that is not an error.
         mode: "min" or "max": which is better, less or more. All comparisons are strict.
-        strict: whether a metric that was not logged is an error; else that check is left out.
+        strict: whether a metric that was not logged is an error; otherwise the check is skipped.
         check_finite: stop at once when the metric is NaN or infinite.
         stopping_threshold: stop at once when the metric is better than this.
         divergence_threshold: stop at once when the metric is worse than this.
-        check_on_train_epoch_end: True checks at each epoch's end, False after each validation; None is True where
-            validation runs just once an epoch, by default settings.
-        log_rank_zero_only: taken as in Lightning; there is one process.
+        check_on_train_epoch_end: True checks at each epoch's end, False after each validation; None means True if
+            validation runs just once per epoch with default settings.
+        log_rank_zero_only: accepted and ignored.
 
     Raises:
-        ConfigError: for another mode or no numbers; in the fit, for a metric that was not logged, if ``strict``.
+        ConfigError: for another mode, or arguments that are not numbers; in the fit, for a metric that was not logged, if
+            ``strict``.
 
     Example:
         >>> from training import EarlyStopping
@@ -63,7 +64,7 @@ class EarlyStopping(Callback):
         >>> reason
         'val_loss did not improve in 2 checks; best 0.5000'
 
-    After the fit ``stopped_epoch``, ``stopping_reason``, ``stopping_reason_message`` and ``best_score`` say what it was.
+    After the fit ``stopped_epoch``, ``stopping_reason``, ``stopping_reason_message`` and ``best_score`` tell how it ended.
 
     Source: Lightning 2.6's ``EarlyStopping``. The idea: Prechelt 1998, "Early stopping – but when?".
     """

@@ -101,7 +101,7 @@ class BaseFinetuning(Callback):
         if len(fresh) < len(given):
             warnings.warn(
                 f"finetuning: {len(given) - len(fresh)} of {len(given)} parameters are in the optimizer already, and stay "
-                "in their group; in configure_optimizers, give it those with requires_grad alone",
+                "in their group; in configure_optimizers, give it only those with requires_grad",
                 stacklevel=3,
             )
         return fresh
@@ -142,15 +142,15 @@ class BackboneFinetuning(BaseFinetuning):
         unfreeze_backbone_at_epoch: the first epoch in which it is trained.
         lambda_func: maps the number of the next epoch to the factor of its learning rate.
         backbone_initial_ratio_lr: its first learning rate, as a share of that of the optimizer's first group.
-        backbone_initial_lr: or its first learning rate itself.
+        backbone_initial_lr: its first learning rate, instead of a share.
         should_align: whether its learning rate stays at most that of the first group.
-        initial_denom_lr: taken as in Lightning, where it does nothing here, either.
+        initial_denom_lr: accepted and ignored, as in Lightning.
         train_bn: whether its batch norms' parameters are trained.
-        verbose: say both learning rates, in a line to standard error, from that epoch on.
+        verbose: print both learning rates to standard error from that epoch on.
         rounding: to how many decimals.
 
     Raises:
-        ConfigError: for arguments that are no numbers; in the fit, for a task without a module called ``backbone``.
+        ConfigError: for arguments that are not numbers; in the fit, for a task without a module called ``backbone``.
 
     Example:
         >>> from training import BackboneFinetuning

@@ -31,7 +31,7 @@ class LambdaCallback(Callback):
             arguments. None is no function.
 
     Raises:
-        ConfigError: for a name that is no hook's, and for two functions of one hook.
+        ConfigError: for a name that is not a hook's, and for two functions for one hook.
 
     Example:
         >>> from training import LambdaCallback

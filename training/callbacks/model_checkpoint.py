@@ -37,35 +37,35 @@ NUMBER = r"[ +-]*([0-9a-fA-F][0-9a-fA-FxX.,_]*([eE][+-]?[0-9]+)?|nan|inf|NAN|INF
 
 
 class ModelCheckpoint(Checkpoint):
-    """Saves after each validation, or where validation runs just once an epoch, at the epoch's end.
+    """Saves after each validation or, if validation runs just once per epoch, at the epoch's end.
 
     Args:
         dirpath: the folder; None takes the Trainer's ``checkpoint_dir``, else a folder beside what its first logger writes,
             else ``checkpoints`` in its ``default_root_dir``.
         filename: a template such as ``"{epoch:02d}-{val_loss:.3f}"``; None is ``"{epoch}-{step}"``.
         monitor: the logged metric that says which are best; None keeps the newest.
-        verbose: say in a line to standard error what is saved, and what is not among the best.
+        verbose: print to standard error what is saved, and what is not among the best.
         save_last: also write ``last.ckpt`` whenever something was saved, and at the end of training. "link" makes it a
             relative symbolic link to the newest file instead of a second one; inside of a run's folder, whose files are
             opened without following links, a hard link.
         save_top_k: how many to keep; -1 all, 0 none. Without ``monitor`` only -1, 0 and 1 make sense.
-        save_on_exception: also save when an error ends the training, but for a stop that is resumed exactly anyway. Inside
-            of a batch this is no point between two: a fit that goes on from there counts what the batch had logged, or
-            added to the gradients, once more.
+        save_on_exception: also save when an error ends the training, except a stop that can be resumed exactly anyway.
+            After an error within a batch the state lies within that batch: a fit resumed from there counts what the
+            batch had logged, or added to the gradients, twice.
         save_weights_only: leave out what a resume needs.
         mode: "min" or "max". A tie keeps the older file; NaN counts as worst.
         auto_insert_metric_name: ``{epoch}`` becomes ``epoch=3``, not ``3``.
-        every_n_train_steps: save every so many steps. Of this, ``train_time_interval`` and ``every_n_epochs`` at most one;
-            none of them is every epoch.
-        train_time_interval: save after the first batch that ends so long after the last save was due. What is saved then
-            hangs on the clock, and so do the files that are kept. In a fit that goes on, the time before counts.
-        every_n_epochs: save every so many epochs.
-        save_on_train_epoch_end: True at an epoch's end, False after validation, None as said above.
-        enable_version_counter: a name that is taken gets ``-v1``, ``-v2``, …; otherwise it is written over.
+        every_n_train_steps: save every N steps. Give at most one of this, ``train_time_interval`` and
+            ``every_n_epochs``; with none of them it saves every epoch.
+        train_time_interval: save after the first batch that ends this long after the last save was due. What is saved
+            then depends on the clock, and so do the files that are kept. In a resumed fit, the time before counts.
+        every_n_epochs: save every N epochs.
+        save_on_train_epoch_end: True at an epoch's end, False after validation, None as described above.
+        enable_version_counter: a name that is taken gets ``-v1``, ``-v2``, …; otherwise the file is overwritten.
 
     Raises:
-        ConfigError: for no numbers, settings that contradict each other, and a ``filename`` that leads out of the folder; in
-            the fit, for a metric that was not logged.
+        ConfigError: for arguments that are not numbers, settings that contradict each other, and a ``filename`` that leads
+            out of the folder; in the fit, for a metric that was not logged.
 
     Example:
         >>> from training import ModelCheckpoint
@@ -75,7 +75,7 @@ class ModelCheckpoint(Checkpoint):
 
     After the fit ``best_model_path``, ``best_model_score`` and ``last_model_path`` say what was kept; so does
     ``Trainer.test(task, source, ckpt_path="best")``. The names are made with CHECKPOINT_JOIN_CHAR, CHECKPOINT_EQUALS_CHAR,
-    CHECKPOINT_NAME_LAST, FILE_EXTENSION and STARTING_VERSION, which a subclass or an instance may have otherwise.
+    CHECKPOINT_NAME_LAST, FILE_EXTENSION and STARTING_VERSION, which a subclass or an instance may change.
 
     Source: Lightning 2.6's ``ModelCheckpoint``.
     """

@@ -17,8 +17,8 @@ from training.loop.view import TrainerView
 class OnExceptionCheckpoint(Checkpoint):
     """Saves the state when an error ends the training; a fit that ends well deletes the file.
 
-    A stop that is resumed exactly anyway is no error. Inside of a batch the state is no point between two: a fit that goes
-    on from there counts what the batch had logged, or added to the gradients, once more.
+    A stop that can be resumed exactly anyway is not an error. After an error within a batch the state lies within that
+    batch: a fit resumed from there counts what the batch had logged, or added to the gradients, twice.
 
     Args:
         dirpath: the folder.

@@ -40,7 +40,7 @@ class PolyakAveraging(Callback):
             forgotten (see ``kept_share``). 0.999 is a mean over about the last thousand steps.
 
     Raises:
-        ConfigError: for a decay that is no number between 0 and 1.
+        ConfigError: for a decay that is not a number between 0 and 1.
 
     Example:
         >>> from training import TrainConfig, Trainer, PolyakAveraging

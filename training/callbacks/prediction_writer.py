@@ -34,7 +34,7 @@ class BasePredictionWriter(Callback):
         >>> writer = Printed("batch")
 
     The batch indices are the places of a batch's items in the data set, as a DataLoader's sampler gave them, or what
-    ``Task.batch_ids`` says of the batch; None where neither says anything.
+    ``Task.batch_ids`` returns for the batch; None if there is neither.
 
     Source: Lightning 2.6's ``BasePredictionWriter``.
     """

@@ -20,13 +20,13 @@ class ProgressBar(Callback):
     """A progress bar per epoch on standard error: rate, time left and the values logged with ``prog_bar=True``.
 
     If standard error is not a terminal, a plain line per epoch is printed. A validation in the epoch shows its progress in
-    the same line; validate, test and predict have a bar of their own, on a terminal only. Nothing of it changes a bit of the
+    the same line; validate, test and predict have a bar of their own, on a terminal only. The bar changes no bit of the
     training.
 
     Args:
         refresh_rate: the number of batches between two updates; 0 shows nothing. It is drawn at most ten times a second.
         process_position: 0, since there is one bar in one line.
-        leave: whether each epoch's bar stays; else the next one takes its place.
+        leave: whether each epoch's bar stays; otherwise the next one replaces it.
 
     Raises:
         ConfigError: for a rate below 0, and for another ``process_position``.

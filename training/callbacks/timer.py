@@ -21,21 +21,20 @@ STAGES = ("train", "sanity_check", "validate", "test", "predict")
 class Timer(Callback):
     """Measures the time of training, validation and test, and ends the fit when ``duration`` is over.
 
-    Where it ends depends on the clock, so two fits may end in different bits. It is an end like early stopping's: the
-    epoch that it falls into is over, and a fit that goes on begins with the next one. To stop a fit so that it can be
-    resumed to the same bits, use ``max_time`` of the settings in its place.
+    Where it ends depends on the clock, so two fits may end in different bits. It ends like early stopping: the current
+    epoch is over, and a resumed fit begins with the next one. To stop a fit so that it can be
+    resumed to the same bits, use the setting ``max_time`` instead.
 
-    The time of a fit that is resumed goes on: what was used up before counts. With more time than before it goes on after
-    a Timer's end.
+    In a resumed fit the time used before counts. A fit that a Timer ended can be resumed with a longer duration.
 
     Args:
         duration: the time for training, as "DD:HH:MM:SS", a timedelta, or a dict of its arguments, such as
             ``{"minutes": 30}``; None only measures.
         interval: "step" looks after each batch, "epoch" after each epoch.
-        verbose: whether to say so, in a line to standard error, when the time is over.
+        verbose: whether to print a line to standard error when the time is over.
 
     Raises:
-        ConfigError: for a duration or an interval that is none.
+        ConfigError: for an invalid duration or interval.
 
     Example:
         >>> from training import Timer

@@ -64,8 +64,8 @@ class Watch(Callback):
         tell: called with each ``Watched`` once its batch is over; without it they are kept in ``found``.
 
     Raises:
-        ConfigError: for steps that are no whole numbers from 1; when the fit begins, for a name that the task does not
-            have, with the nearest that it has.
+        ConfigError: for steps that are not whole numbers from 1; when the fit begins, for a name that the task does not
+            have, with the nearest names.
 
     Example:
         >>> import torch

@@ -25,10 +25,10 @@ class WeightAveraging(Callback):
     Args:
         device: where the mean is; None for the task's.
         use_buffers: whether buffers, such as a batch norm's statistics, are averaged, too; else they are the task's.
-        kwargs: for torch's ``AveragedModel``: ``avg_fn`` or ``multi_avg_fn``. Left out, all updates weigh the same.
+        kwargs: for torch's ``AveragedModel``: ``avg_fn`` or ``multi_avg_fn``. Without them, all updates weigh the same.
 
     Raises:
-        ConfigError: for a device that is none, and arguments that ``AveragedModel`` does not take.
+        ConfigError: for an unknown device, and arguments that ``AveragedModel`` does not take.
 
     Example:
         >>> from training import WeightAveraging
@@ -145,16 +145,16 @@ class EMAWeightAveraging(WeightAveraging):
     """An exponential moving average of the weights.
 
     Args:
-        device: as of WeightAveraging.
-        use_buffers: as of WeightAveraging.
-        decay: the share of the mean that an update keeps, from 0 to 1.
+        device: see WeightAveraging.
+        use_buffers: see WeightAveraging.
+        decay: the EMA's decay, from 0 to 1.
         update_every_n_steps: the steps after which it is updated; 0 for none.
         update_starting_at_step: the first such step, counted from 0.
         update_starting_at_epoch: from this epoch on, counted from 0, it is updated at each epoch's end, too.
-        kwargs: as of WeightAveraging.
+        kwargs: see WeightAveraging.
 
     Raises:
-        ConfigError: for arguments that are no numbers, or out of range.
+        ConfigError: for arguments that are not numbers, or out of range.
 
     Example:
         >>> from training import EMAWeightAveraging

@@ -153,9 +153,9 @@ def _show(answer: Answer) -> None:
 def _conclude(source: Path, answers: list[Answer], comparison: Comparison) -> None:
     """Say whether these are the run's own numbers; exit code 1 where they are not."""
     if not comparison.same_bits:
-        click.echo("these are not the run's own numbers, or nothing proves it:")
+        click.echo("nothing proves that these are the run's own numbers:")
         report(comparison, "")
     elif any(answer.proof is None for answer in answers):
-        warn(f"{source}: that these are its own numbers is not proved: its ledger has no line of these steps")
+        warn(f"{source}: nothing proves that these are its own numbers: its ledger has no line of these steps")
     else:
         click.echo("these are the run's own numbers: its ledger and that of the repetition agree")

@@ -201,7 +201,7 @@ class Stream:
             if not self.needed:
                 return
             if isinstance(error, BrokenPipeError):
-                raise ReaderGone("standard output: whoever read it has gone away, and the rest is not written") from None
+                raise ReaderGone("standard output: its reader closed it, so the rest is not written") from None
             raise StreamError(f"standard output cannot be written: {error.strerror}; give it another place") from None
 
 

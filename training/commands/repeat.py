@@ -50,7 +50,7 @@ def repeat_together(described: dict[str, Any], asked: Repetition) -> bool:
 
 def _is_complete(code: int, asked: Repetition, who: str) -> bool:
     if not Path(asked.folder, "manifest.json").is_file():
-        raise DataError(f"{who}: expected to have the run made again, got exit code {code} and no run")
+        raise DataError(f"{who}: expected it to repeat the run, got exit code {code} and no run")
     if code == Preempted.exit_code and asked.last is not None:
         return False
     if code:

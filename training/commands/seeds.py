@@ -81,7 +81,9 @@ class Seeds:
                 "seeds: expected one process for each run of a group, got several; give --jobs in place of them"
             )
         if config.reads_stdin(config.to_dict()):
-            raise ConfigError("seeds: expected files, which every run can read, got standard input (-), which one can")
+            raise ConfigError(
+                "seeds: expected files, which every run can read, got standard input (-), which can be read only once"
+            )
 
     def train(self, kind: str, config: TrainConfig, path: str, options: RunOptions) -> None:
         """A new group, in ``path`` or the next ``runs/KIND/group_N``."""

@@ -111,7 +111,7 @@ def _judge(folder: Path, codes: Mapping[int, int], kind: str) -> None:
     killed = {seed: signal.Signals(-code).name for seed, code in codes.items() if code < 0}
     if killed:
         seed, name = next(iter(killed.items()))
-        why = "; the system does so where memory runs out: try fewer --jobs" if name == "SIGKILL" else ""
+        why = "; this happens when memory runs out: try fewer --jobs" if name == "SIGKILL" else ""
         raise to_go_on(
             Preempted(f"{len(killed)} of {len(codes)} seeds were killed (seed {seed} by {name}{why})"), folder, kind
         )

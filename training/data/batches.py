@@ -10,13 +10,13 @@ from typing import Any, Protocol
 class Batches(Protocol):
     """Where batches come from: an epoch's plan is made before it starts, from (seed, epoch) alone.
 
-    Any class with a ``plan`` is one. A run that goes on at batch k takes the plan's k-th batch, and none before it.
+    Any class with a ``plan`` is one. A run resumed at batch k takes the plan's k-th batch and no earlier one.
 
-    A plan is a sequence. Where it has them, these are used, too: ``plan.has(k)`` says whether there is a batch k, which may
-    be read ahead to tell, where ``len(plan)`` raises TypeError because nobody knows yet; ``plan.close()`` ends the reading
-    of that epoch. ``Batches.state_dict()`` says where the reading stands after the batch that was handed out last, as plain
-    values and tensors, ``load_state_dict`` goes on there with the next batch that is asked for, and ``close()`` ends the
-    reading and all workers. What ``as_batches`` makes of a dataloader has all of them (training/data/loaders.py).
+    A plan is a sequence. These methods are optional: ``plan.has(k)`` says whether there is a batch k, and may read
+    ahead to find out, if ``len(plan)`` raises TypeError because the length is not known yet; ``plan.close()`` ends the
+    reading of that epoch; ``Batches.state_dict()`` returns the position after the last batch that was handed out, as
+    plain values and tensors; ``load_state_dict`` continues there; ``close()`` ends the reading and all workers.
+    ``as_batches`` turns a DataLoader into a source that has all of them (training/data/loaders.py).
 
     Example:
         >>> from training import Batches

@@ -102,8 +102,8 @@ class DataModule(DataHooks, HyperparametersMixin):
     ) -> ModuleT:
         """One from the hyperparameters and the state in a checkpoint; ``kwargs`` go before what is stored.
 
-        ``map_location`` is there since it is in Lightning: a data module has no device. ``hparams_file`` and
-        ``weights_only`` are as of ``Task.load_from_checkpoint``.
+        ``map_location`` is accepted as in Lightning, though a data module has no device. ``hparams_file`` and
+        ``weights_only`` are those of ``Task.load_from_checkpoint``.
 
         Raises:
             CheckpointError: for a file that is damaged, and for arguments of ``__init__`` that it does not hold.

@@ -81,13 +81,14 @@ def _source(given: Any, seed: int, purpose: str, tell: Callable[[str], None]) ->
         if not has_state(given) and _is_torchs(given) and not isinstance(given.dataset, IterDataPipe):
             return Streamed(given, seed, purpose)
         if given.num_workers and has_state(given):
-            tell(f"{name}: after a resume, its workers do not draw from the global generators what they would have drawn")
+            tell(f"{name}: after a resume, its workers draw other numbers from the global generators")
         elif given.num_workers:
             tell(f"{name} reads its data itself: the number of its workers may change the batches")
         return Iterated(given)
     if isinstance(given, Iterator) and type(given).__module__ in ("builtins", "itertools"):
         tell(
-            f"{purpose}: a {name} is read once: each epoch goes on where the one before ended, and another fit finds it read"
+            f"{purpose}: a {name} can be read only once: each epoch continues where the last one ended, "
+            "and a second fit gets nothing"
         )
         return Once(given)
     if isinstance(given, (str, bytes, Mapping)) or not any(hasattr(given, each) for each in ("__iter__", "__getitem__")):

@@ -92,7 +92,7 @@ class Orders:
 
     def _tell_what_cannot_be(self, copies: _Copies) -> None:
         if not copies.possible and isinstance(self._sampler, Iterator):
-            self._tell(f"{self._name} can be read once: it gives nothing to a second epoch, and nothing to a second fit")
+            self._tell(f"{self._name} can be read only once: a second epoch or a second fit gets nothing from it")
         elif not copies.possible:
             self._tell(
                 f"{self._name} cannot be copied: if it keeps anything from one epoch to the next, a second fit with it in "

@@ -41,7 +41,7 @@ def one_thread(unkept: Unkept) -> Iterator[None]:
 
     def refuse(n: int) -> None:
         if n != 1:
-            unkept.tell(f"torch.set_num_threads({n}): passed over, since one thread computes where any_threads is asked for")
+            unkept.tell(f"torch.set_num_threads({n}): ignored, since any_threads computes with one thread")
 
     _forget_compiled()
     set_threads(1)
@@ -85,7 +85,7 @@ def _numpy_in_one_thread(unkept: Unkept) -> Iterator[None]:
     found = blas_threads()
     if not found:
         unkept.add(
-            "any_threads is not kept by NumPy's products (dot, @, linalg): they are computed by "
+            "any_threads does not hold for NumPy's products (dot, @, linalg): they are computed by "
             f"{_numpys_blas()}, which cannot be told to use one thread; set OMP_NUM_THREADS=1"
         )
     before = [get() for get, _ in found]

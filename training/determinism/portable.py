@@ -111,7 +111,9 @@ class Portable(TorchDispatchMode):
     ) -> Any:
         name, named = func.overloadpacket.__name__, kwargs or {}
         if func.namespace not in _TORCHS:
-            self.unkept.add(f"portable is not kept by {func.namespace}.{name}: its code may ask the CPU itself what it has")
+            self.unkept.add(
+                f"portable does not hold for {func.namespace}.{name}: its code may choose instructions by the CPU"
+            )
             return func(*args, **named)
         if name == "_euclidean_dist":  # its root would be MKL's; another kernel takes the exact one
             return torch.ops.aten._cdist_forward(*args[:2], 2.0, 2)

@@ -27,8 +27,7 @@ class CSVLogger(FolderLogger):
         name: the experiment's name; None or "" for no folder of that name.
         version: a number, or a text that is the folder's name; None is the next number.
         prefix: comes before each name, with a dash.
-        flush_logs_every_n_steps: the table is also written at each step that ends so many; in a fit it is each time that
-            metrics are logged.
+        flush_logs_every_n_steps: the table is also written every N steps; in a fit, each time that metrics are logged.
 
     Example:
         >>> import tempfile

@@ -21,7 +21,7 @@ class Logger:
     a stop that is resumed exactly.
 
     With ``state_dict`` and ``load_state_dict`` a logger can go back, when a fit is resumed, to what it had written when the
-    checkpoint was taken. One without them writes the lines after that once more.
+    checkpoint was taken. A logger without them writes the later lines twice.
 
     Example:
         >>> from training import Logger

@@ -60,7 +60,7 @@ class Attributes:
                 try:
                     storable.encode(value, f"{name}.{key}")
                 except ConfigError as error:
-                    line = "" if f"{name}.{key}" in self._told else f"{error}; a resume does not find it as it was"
+                    line = "" if f"{name}.{key}" in self._told else f"{error}; a resume does not restore it"
                     self._told.add(f"{name}.{key}")
                     yield name, key, line
 

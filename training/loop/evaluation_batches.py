@@ -202,7 +202,7 @@ class _Rounds(_Batches):
         else:
             line = (
                 f"{kind} is not shared among the processes, since {kind}_step changes {', '.join(alone[:3])}: each runs all "
-                f"batches; to share them, return that from {kind}_step, and take it in on_{kind}_batch_end"
+                f"batches; to share them, return that from {kind}_step, and use it in on_{kind}_batch_end"
             )
         self.session.tell_once(line)
 
@@ -260,7 +260,7 @@ class _Rounds(_Batches):
         if step.kept:
             raise ConfigError(
                 f"{self.kind}_step: it changes {', '.join(step.kept[:3])} in batch {found.i}, but not in the first, so that "
-                f"the processes would differ; return that from {self.kind}_step, and take it in on_{self.kind}_batch_end"
+                f"the processes would differ; return that from {self.kind}_step, and use it in on_{self.kind}_batch_end"
             )
         self._current(found)
         hook = session.hook

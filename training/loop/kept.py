@@ -166,8 +166,8 @@ class Watch:
             self._before = {**before, **self._kept.marks()} if changed else before
             if changed and not self._first:
                 raise ConfigError(
-                    f"training_step: it changes {', '.join(changed[:3])}, of which with shards each process would have its "
-                    "own; return that from training_step, and take it in on_train_batch_end"
+                    f"training_step: it changes {', '.join(changed[:3])}, and with shards each process would change its "
+                    "own; return that from training_step, and use it in on_train_batch_end"
                 )
         return found
 

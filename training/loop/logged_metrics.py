@@ -325,5 +325,5 @@ def _declare(hook: str, name: str, arguments: Arguments, loader: int | None) -> 
     if reduce_fx not in REDUCTIONS:
         raise ConfigError(f"log({name!r}, reduce_fx={reduce_fx!r}): expected one of {', '.join(REDUCTIONS)}")
     if add_dataloader_idx and "/dataloader_idx_" in name:
-        raise ConfigError(f"log({name!r}): /dataloader_idx_ is added by itself; or log with add_dataloader_idx=False")
+        raise ConfigError(f"log({name!r}): /dataloader_idx_ is added automatically; or log with add_dataloader_idx=False")
     return Logged(name, arguments, on_step, on_epoch, loader)

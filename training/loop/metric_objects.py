@@ -52,7 +52,7 @@ def name_of(task: nn.Module, metric: Any, logged_as: str) -> str:
             return name
     raise ConfigError(
         f"log({logged_as!r}): expected a metric that is an attribute of {type(task).__name__}, so that checkpoints hold its "
-        f"state, got a {type(metric).__name__} that is none; make it one in __init__"
+        f"state, got a {type(metric).__name__} that is not one; make it one in __init__"
     )
 
 
@@ -66,7 +66,8 @@ def restore_metrics(task: nn.Module, states: Mapping[str, Any]) -> None:
     found = metrics_of(task)
     if odd := sorted(found.keys() ^ states.keys()):
         warnings.warn(
-            f"the checkpoint is of a task with other metrics: {', '.join(odd)}; new ones begin here, also in an epoch",
+            f"the checkpoint is of a task with other metrics: {', '.join(odd)}; "
+            "new metrics start empty here, even within an epoch",
             stacklevel=2,
         )
     for name in found.keys() & states.keys():

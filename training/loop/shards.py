@@ -122,8 +122,8 @@ def all_told(session: Session, told: list[Told]) -> list[Told]:
             raise each.error
     for name in dict.fromkeys(name for each in told for name in each.attributes):
         session.tell_once(
-            f"training_step sets {name}: with shards that holds for the shard alone; what is to stay, return from "
-            "training_step, and take it in on_train_batch_end"
+            f"training_step sets {name}: with shards this lasts only for the shard; return from "
+            "training_step what is to last, and use it in on_train_batch_end"
         )
     return told
 

@@ -142,7 +142,7 @@ def restore_attributes(session: Session, checkpoint: dict[str, Any]) -> None:
     with restoring():
         gone = _restore_generators(session, checkpoint.get("generators", {}))
     for name in sorted(gone):
-        session.tell(f"{name}: it is a generator that was made after the fit began; a resume does not find it as it was")
+        session.tell(f"{name}: it is a generator that was made after the fit began; a resume does not restore it")
 
 
 def _unclaimed(session: Session, checkpoint: dict[str, Any]) -> list[str]:

@@ -110,7 +110,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         return None
 
     def cut_batch(self, batch: Any, shards: int) -> Sequence[Any]:
-        """``batch`` in so many parts, which are trained on apart; None for an empty one.
+        """``batch`` in this many parts, which are trained on separately; None for an empty part.
 
         A function of the batch alone. By default it is cut evenly along the first dimension of its tensors.
         """
@@ -155,11 +155,11 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         return {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
 
     def ledger_digests(self) -> Mapping[str, str]:
-        """The checksums of ``ledger_tensors``, by name. One with parts of them in several processes tells of the whole."""
+        """The checksums of ``ledger_tensors``, by name. If several processes hold parts of them, it covers the whole."""
         return {name: f"{checksum(tensor):016x}" for name, tensor in self.ledger_tensors().items()}
 
     def weights_digest(self) -> str:
-        """The SHA-256 of the weights. One with parts of them in several processes tells of the whole."""
+        """The SHA-256 of the weights. If several processes hold parts of them, it covers the whole."""
         return weights_sha256(self)
 
     # -- what the trainer offers --------------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         """Log a scalar, or a metric object. Where neither ``on_step`` nor ``on_epoch`` is given, the calling hook decides.
 
         The epoch's mean weighs by ``batch_size``. Left out, it is the first dimension of the tensors in the batch; where
-        they differ it must be given (Lightning guesses it then, and errs). With both, the names are ``name_step`` and
+        they differ it must be given (Lightning guesses it then). With both, the names are ``name_step`` and
         ``name_epoch``. With several validation sources ``/dataloader_idx_0`` is added to the name, unless
         ``add_dataloader_idx`` says no. The same name with other arguments is a ConfigError. ``reduce_fx`` is mean (or avg),
         sum, min or max, or torch's function of that name.

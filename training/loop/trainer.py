@@ -66,31 +66,32 @@ class Trainer(Names):
             nothing is written. Or one logger, or several, with ``log_metrics(metrics, step)``.
         callbacks: one or several; those with ``last`` run after all others.
         fast_dev_run: run everything on this many batches (True is 1), without loggers or checkpoints.
-        max_epochs, min_epochs, max_steps, min_steps: when a fit ends; -1 for no limit. 1000 epochs where neither is given.
-        max_time: "DD:HH:MM:SS", a timedelta or a dict of its arguments: a run is stopped after it and can go on exactly
-            there; a fit without a folder just ends.
+        max_epochs, min_epochs, max_steps, min_steps: when a fit ends; -1 for no limit. 1000 epochs if
+            neither max_epochs nor max_steps is given.
+        max_time: "DD:HH:MM:SS", a timedelta or a dict of its arguments: a run stops after this time and can be resumed
+            exactly there; a fit without a folder just ends.
         limit_train_batches, limit_val_batches, limit_test_batches, limit_predict_batches: a number of batches (10) or a
             share of them (0.1).
         overfit_batches: train and validate on these few batches of the training data.
-        val_check_interval: validate after so many batches (50), or after each such share of an epoch (0.25).
-        check_val_every_n_epoch: validate in each so many-th epoch; None counts batches across epochs.
+        val_check_interval: validate after this many batches (50), or after this share of an epoch (0.25).
+        check_val_every_n_epoch: validate every N epochs; None counts batches across epochs.
         num_sanity_val_steps: validation batches before training, to fail early; 2 by default, -1 for all.
         log_every_n_steps: how often the metrics of steps are logged; 50 by default.
         enable_checkpointing: whether a ModelCheckpoint is added where there is none; by default where a run has a folder.
         enable_progress_bar: whether progress is shown; yes by default.
         enable_model_summary: whether the layers are listed before training; yes by default where there is a run's folder.
-        accumulate_grad_batches: average the gradients of so many batches for one step.
+        accumulate_grad_batches: average the gradients of this many batches for one step.
         gradient_clip_val, gradient_clip_algorithm: clip the gradients' "norm", or each "value", to this.
-        deterministic: use deterministic algorithms alone, and fail on an operation that has none.
-        inference_mode: whether validate, test and predict run in torch's inference mode, else without gradients only.
+        deterministic: use only deterministic algorithms, and fail on an operation that has none.
+        inference_mode: whether validate, test and predict run in torch's inference mode; otherwise only without gradients.
         detect_anomaly: let autograd say which operation made a NaN.
         default_root_dir: where runs are kept; "runs" by default.
         seed: of all that is random in a fit: the order of data, what the task's code draws. By default ``config.seed``, or
             the seed that ``seed_everything`` was given last.
-        keep_going: called with the Trainer at every batch boundary of a fit, the one place where it may be left: by an
-            exception. ``Trainer.state()`` taken there goes on exactly there.
-        checkpoint_dir: where a ModelCheckpoint without a folder of its own writes, and the batch that a loss or a gradient
-            was not finite on; by default in the run's folder.
+        keep_going: called with the Trainer at every batch boundary of a fit, and may end the fit there by raising an
+            exception. A ``Trainer.state()`` taken there resumes exactly there.
+        checkpoint_dir: where a ModelCheckpoint without a folder of its own writes, and where a batch whose loss or
+            gradient is not finite is saved; by default in the run's folder.
         others: Lightning's other keywords are refused, with what to do instead, unless they change nothing.
 
     Raises:
@@ -239,12 +240,12 @@ class Trainer(Names):
                 order; or a list or dict of them. None for the task's own ``train_dataloader()``.
             val_dataloaders: what to validate on, one source or several; None for the task's own, or no validation.
             datamodule: a DataModule in place of both.
-            ckpt_path: "last" goes on with the newest run of this kind that was killed or stopped, exactly where it was; so
-                does its folder. Of one that has ended, with these settings, the weights are loaded and nothing is trained.
-                The path of any other checkpoint begins a new run from there.
-            weights_only: not needed: checkpoints are read without running code, whatever it is.
-            state: from ``Trainer.state``, or of a checkpoint (``training.checkpoint.load``): go on exactly where that was
-                taken, to the same bits as a fit that was never left.
+            ckpt_path: "last" resumes the newest run of this kind that was killed or stopped, exactly where it was; so
+                does the path of its folder. If a run with these settings has finished, its weights are loaded and
+                nothing is trained. The path of any other checkpoint begins a new run from there.
+            weights_only: ignored; checkpoints are always read without running code.
+            state: from ``Trainer.state``, or of a checkpoint (``training.checkpoint.load``): resume exactly where it
+                was taken, to the same bits as an uninterrupted fit.
 
         Raises:
             ConfigError: for a task or settings that do not fit, before anything has run.
@@ -297,7 +298,7 @@ class Trainer(Names):
             ckpt_path: weights to load first: a path, or "best" or "last" of what a ModelCheckpoint wrote.
             verbose: whether to print the metrics as a table.
             datamodule: a DataModule in place of ``dataloaders``.
-            weights_only: not needed, as in ``fit``.
+            weights_only: ignored, as in ``fit``.
 
         Returns:
             The metrics of each source, as plain numbers by name; [] where there are no batches.
@@ -516,7 +517,7 @@ class Trainer(Names):
     def _asked(self, given: str | Path | None) -> str | Path | None:
         """What a verb was given as ``ckpt_path``, else the one that was set."""
         if given is not None and self._ckpt_path is not None:
-            warnings.warn(f"trainer.ckpt_path={self._ckpt_path!r} gives way to ckpt_path={str(given)!r}", stacklevel=4)
+            warnings.warn(f"trainer.ckpt_path={self._ckpt_path!r} is replaced by ckpt_path={str(given)!r}", stacklevel=4)
             self._ckpt_path = None
         return self._ckpt_path if given is None else given
 

@@ -205,13 +205,13 @@ class Pulse:
         elif self._waits > loss.seconds.stuck:
             self._found(
                 NOBODY,
-                f"all processes wait for each other's bytes since {loss.seconds.stuck:g} s: a link between them is dead",
+                f"all processes have waited {loss.seconds.stuck:g} s for each other: a link between them is dead",
             )
 
     def _found(self, rank: int, what: str) -> Lost:
         """It is lost, whoever it is; the lowest of the processes that are heard says so."""
         if rank == self.rank:
-            what = f" gave no sign of life for {loss.seconds.lost:g} s, and was given up by the others"
+            what = f" gave no sign of life for {loss.seconds.lost:g} s, so the others gave it up"
         elif rank != NOBODY and what.endswith(" is lost"):
             what += f": no sign of life for {max(1.0, self._silent[rank]):.0f} s"
         line = what if rank == NOBODY else f"process {rank} on {self._hosts[rank]}{what}"

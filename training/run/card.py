@@ -250,7 +250,7 @@ def _determinism(manifests: Sequence[Described], sections: Sections) -> None:
     changes = [line for each in manifests for change in each.get("changes", []) for line in change["changed"]]
     facts = {"level": level, "promise": LEVELS.get(level), "not_kept": unkept, "changes": changes} if level else {}
     lines = [f"Level {cell(level)}: {LEVELS.get(level, 'not one that this version knows')}."]
-    for title, found in (("Not kept of it", unkept), ("Gone on with although something had changed", changes)):
+    for title, found in (("Exceptions to this promise", unkept), ("Resumed although something had changed", changes)):
         if found:
             lines += ["", f"{title}:", "", *(f"- {cell(line)}" for line in found[:MOST])]
             left = len(found) - MOST
@@ -262,7 +262,7 @@ def _verify(manifests: Sequence[Described], group: Group | None, sections: Secti
     single = len(manifests) == 1
     seals = [str(each.get("seal", "")) for each in manifests]
     if not all(seals):
-        sections.unknown.append("a seal: the run is of an earlier version, which bound less; repeat it to have one")
+        sections.unknown.append("a seal: the run is of an earlier version, which sealed less; repeat it to have one")
     weights = [str(each.get("weights_sha256", "")) for each in manifests]
     facts: dict[str, Any] = {"weights_sha256": weights, "seal": seals}
     lines = ["`python cli.py verify RUN` trains it again from its own settings and compares every value that it states."]

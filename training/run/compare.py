@@ -195,4 +195,4 @@ def _path(entry: Any) -> str:
 def _changes(run: Path, described: dict[str, Any]) -> Iterator[str]:
     """Where a run went on although something had changed."""
     for change in described.get("changes", []):
-        yield f"{run} went on at step {change['step']} with changes: {'; '.join(change['changed'])}"
+        yield f"{run} was resumed at step {change['step']} with changes: {'; '.join(change['changed'])}"

@@ -128,7 +128,9 @@ class Experiment:
     def begin_fit(self) -> Checkpoint | None:
         """The state that a resumed run goes on with, None at its beginning. ConfigError for a second fit."""
         if self.fitted:
-            raise ConfigError(f"{self.run.path}: a run has one fit, and this one had it; open another experiment for more")
+            raise ConfigError(
+                f"{self.run.path}: a run has one fit, and this run's is over; open another experiment for another fit"
+            )
         self.fitted = True
         return self.checkpoint
 
@@ -235,7 +237,7 @@ def check_alike(group: Group, kind: str, config: TrainConfig, described: Mapping
         if changed := [_line(*difference) for difference in manifest.differences(first, theirs)]:
             raise group.shared(
                 ReproducibilityError(
-                    f"process {rank} on {machine}: expected what process 0 has, got other things ({'; '.join(changed)})"
+                    f"process {rank} on {machine}: expected the same as in process 0, got differences ({'; '.join(changed)})"
                 )
             )
 

@@ -287,7 +287,7 @@ def check_beside(files: Sequence[Path], tell: Callable[[str], None]) -> None:
     folder = files[0].parent
     if not os.path.lexists(folder / "manifest.json"):
         if all(seal.is_plain(folder / name) for name in ("config.json", METRICS)):
-            raise DataError(f"{folder}: expected the manifest.json of the run that it is, got none; put it back")
+            raise DataError(f"{folder}: expected the run's manifest.json, got none; put it back")
         return
     described = read_manifest(folder)
     for path in files:

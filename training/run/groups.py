@@ -187,7 +187,7 @@ def group_faults(folder: Path, *, whole: bool = True) -> list[str]:
 def check_group(folder: Path, tell: Callable[[str], None]) -> None:
     """Before a group's metrics are used: DataError where it is not as it finished; ``tell`` hears where it has no seal."""
     for fault in group_faults(folder, whole=False):
-        raise DataError(f"{fault}; put back what it was, or train again")
+        raise DataError(f"{fault}; restore it, or train again")
     if not group_seal(folder):
         tell(f"{folder}: {seal.NO_SEAL}")
 

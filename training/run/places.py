@@ -35,7 +35,8 @@ def relative_inputs(described: Mapping[str, Any], kind: str = "") -> dict[str, i
 
 def looked_for(run: Path, described: Mapping[str, Any]) -> str:
     """For the line that says that an input is gone."""
-    return f"it was started in {_places(run, described)[0]}; its own folder, {run}, and those above were looked in, too"
+    started = _places(run, described)[0]
+    return f"looked in {started}, where it was started, in the run's own folder {run}, and in the folders above it"
 
 
 def _places(run: Path, described: Mapping[str, Any]) -> list[Path]:

@@ -139,7 +139,7 @@ class StopAt(Callback):
     def on_train_batch_end(self, trainer: TrainerView, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step >= self.step and isinstance(trainer.keep_going, Keeper):
             self.done = True
-            trainer.keep_going.stop("as far as asked for")
+            trainer.keep_going.stop("the last step that was asked for")
 
 
 def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkpoint | None:
@@ -150,7 +150,7 @@ def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkp
     if found is None:
         store.forget_others()
         run.cut_back({}, 0)
-        tell(one_line(f"{run.path} has no checkpoint to resume from yet: it begins anew"))
+        tell(one_line(f"{run.path} has no checkpoint to resume from yet: it starts from the beginning"))
         return None
     path, checkpoint = found
     if checkpoint.get("begun", "") != run.manifest.get("begun", ""):

@@ -24,6 +24,7 @@ from training.visible import listed
 
 # Settings in which a repetition differs: it writes no checkpoints, has no time limit, and is told what was found out then.
 REPEATED = ("max_time", "checkpoint_every", "keep_checkpoints", "threads", "device", "devices", "max_restarts", "progress")
+_WHOLE = "verify without --from repeats the whole run"
 
 
 def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[str, Any]:
@@ -58,8 +59,7 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
         )
     if changed and not allow_changes:
         raise DataError(
-            f"{run}: inputs have changed: {', '.join(changed)}; put back what they were, or see with --allow-changes what "
-            "comes of it"
+            f"{run}: inputs have changed: {', '.join(changed)}; restore them, or give --allow-changes to see the effect"
         )
     return described
 
@@ -124,9 +124,9 @@ def prepare_if_kept(
 
 def _none(step: int, steps: list[int]) -> str:
     if not steps:
-        return "it kept no checkpoints (train with --keep-checkpoints to have some); verify without --from runs all of it"
+        return f"it kept no checkpoints (train with --keep-checkpoints to have some); {_WHOLE}"
     there = listed([str(each) for each in steps], 20)
-    return f"expected a good checkpoint at or before step {step}, got those at {there}; verify without --from runs all of it"
+    return f"expected a good checkpoint at or before step {step}, got those at {there}; {_WHOLE}"
 
 
 def _copy(run: Path, described: dict[str, Any], target: Path, source: Path) -> None:

@@ -36,7 +36,7 @@ class Script:
     module: str
     """Its name, where it was started by ``python -m``; else ""."""
     number: int
-    """The how-manieth run of the process this is, from 1."""
+    """Which run of the process this is, from 1."""
 
     def entry(self) -> list[str]:
         """What Python is started with, before the program's own arguments."""
@@ -148,7 +148,7 @@ def check_script(run: Path, described: dict[str, Any], named: str, *, allow_chan
         path = Path(named).resolve().parent / name
         if not path.is_file() or sha256_file(path) != digest:
             gone = "has changed" if path.is_file() else "is gone"
-            raise DataError(f"{path} {gone} since {run} was made with {known}; put back what it was, or see --allow-changes")
+            raise DataError(f"{path} {gone} since {run} was made with {known}; restore it, or see --allow-changes")
     return replace(script, path=os.path.abspath(named))
 
 

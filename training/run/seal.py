@@ -41,10 +41,8 @@ NOT_REPEATED = (CONFIG, "*.ckpt", "*.ckpt.sha256", f"*/{EVENTS}")
 TAKEN_AWAY = "its seal was taken away after the run had finished"
 CHANGED = "it was changed after the run had finished"
 OTHER_WEIGHTS = "its weights were changed after the run had finished"
-ADDED = (
-    "it is none of the files that the run finished with; move it away, or --resume the run, which clears up what a kill left"
-)
-NO_SEAL = "no seal: made by an earlier version, which bound less of a run; repeat it to have one"
+ADDED = "it was not there when the run finished; move it away, or --resume the run, which removes what a kill left"
+NO_SEAL = "no seal: made by an earlier version, which sealed less of a run; repeat it to have one"
 
 
 def put_on(run: Path, described: dict[str, Any], scratch: Collection[str] = ()) -> str:
@@ -112,7 +110,7 @@ def check(
     ``tell`` hears where there is no seal.
     """
     for fault in faults(run, described, names):
-        raise DataError(f"{fault}; put back what it was, or train again")
+        raise DataError(f"{fault}; restore it, or train again")
     if not is_sealed(described):
         tell(f"{run}: {NO_SEAL}")
 
@@ -122,7 +120,7 @@ def check_weights(run: Path, described: Mapping[str, Any], weights: Mapping[str,
     from training.digest import weights_sha256
 
     if described.get("weights_sha256", digest := weights_sha256(weights)) != digest:
-        raise DataError(f"{run / MODEL}: {OTHER_WEIGHTS}; put back what it was, or train again")
+        raise DataError(f"{run / MODEL}: {OTHER_WEIGHTS}; restore it, or train again")
 
 
 def _file_faults(run: Path, name: str, described: Mapping[str, Any], stated: str | None) -> Iterator[str]:

@@ -83,7 +83,9 @@ class Corpus:
     def ids(self) -> npt.NDArray[np.int32]:
         """The file, memory-mapped and read-only, shape (tokens,)."""
         if Path(self.path).stat().st_size != 4 * self.tokens:
-            raise DataError(f"{self.path}: expected {self.tokens} ids of 4 bytes, got a file of another size; encode anew")
+            raise DataError(
+                f"{self.path}: expected {self.tokens} ids of 4 bytes, got a file of another size; encode it again"
+            )
         return np.memmap(self.path, dtype="<i4", mode="r", shape=(self.tokens,))
 
     def moved(self, path: str | Path) -> Corpus:

@@ -47,8 +47,8 @@ NAMES = {
     EMPTY: "an empty file",
     TEXT: "text",
     COLUMNS: "columns (CoNLL: a word a line)",
-    COMMAS: "columns apart by commas",
-    TABLE: "a table of text, its columns apart by tabs",
+    COMMAS: "columns separated by commas",
+    TABLE: "a table of text, its columns separated by tabs",
     BRAT: "BRAT's annotations",
     JSON_LINES: "JSON lines",
     JSON_LIST: "a JSON list",
@@ -103,10 +103,10 @@ class FileKind:
         if self.kind != TEXT:
             return ""
         if self.named and (rows is None or rows.rows > 1):
-            return "its name is one of columns, but its lines are not; read as text, a paragraph a line"
+            return "its name suggests columns, but its lines do not: it is read as text, a paragraph per line"
         if rows is None or not rows.words_alone or rows.sentences < 2:
             return ""
-        return "a word a line, so it may be CoNLL without tags; its name does not say so: read as text, a paragraph a line"
+        return "one word per line, so it may be CoNLL without tags; its name does not tell: read as text, line by line"
 
     def warning(self, word: int) -> str:
         """What is odd about words that stand in this column: they are numbers, all of them; "" for others."""
@@ -355,8 +355,8 @@ def _text_kind(lines: list[str], data: bytes, whole: bool) -> tuple[str, str, st
     mark = next((mark for mark in ",;" if mark in filled[0]), "")
     marked = layout([line.replace(mark, "\t") for line in filled[len(filled) > 3 :] if mark in line]) if mark else None
     if marked and marked.tabs and marked.labeled and not (rows and rows.width > 1):
-        name = "columns apart by commas" if mark == "," else "columns apart by semicolons"
-        return COMMAS, name, "write them apart by tabs, an empty line after each sentence", None
+        name = "columns separated by commas" if mark == "," else "columns separated by semicolons"
+        return COMMAS, name, "separate them by tabs, with an empty line after each sentence", None
     return TEXT, "", "", rows
 
 

@@ -135,9 +135,9 @@ def select(
         order = order[:max_vocab]
     unseen = sorted(old - {words[i] for i in order})
     if len(order) + len(unseen) < 2:
-        most = f"the most frequent is seen {counted(int(counts.max()), 'time')}" if len(counts) else "there is none"
+        most = f"the most frequent occurs {counted(int(counts.max()), 'time')}" if len(counts) else "there is none"
         raise ConfigError(
-            f"min_count: expected at least two words that are seen {counted(min_count, 'time')} or more, got {len(order)} "
+            f"min_count: expected at least two words that occur {counted(min_count, 'time')} or more, got {len(order)} "
             f"({most}); lower min_count or bring more text"
         )
     place = np.full(len(words), -1, dtype=np.int32)

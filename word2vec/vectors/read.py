@@ -197,7 +197,7 @@ def _check_width(where: str, text: bytes, d: int) -> None:
     if word and word[0] and word[-1] and not _DECIMAL.fullmatch(word[-1]) and all(numbers):
         return
     got = f"{counted(decimals_at_end(text), 'number')} in {_shown(text)}" if text else "an empty line"
-    raise DataError(f"{where}: expected a word and {d} numbers, one space between, got {got}")
+    raise DataError(f"{where}: expected a word and {d} numbers, separated by one space, got {got}")
 
 
 def _decode(

@@ -46,7 +46,7 @@ class WordVectors:
         undecodable: how many were not UTF-8 and were left out.
 
     Raises:
-        DataError: a word stands twice, or the matrix has another type or number of rows.
+        DataError: a word occurs twice, or the matrix has another type or number of rows.
 
     Example:
         >>> from word2vec import WordVectors
@@ -200,7 +200,7 @@ class WordVectors:
             progress: told how many words are written, (done, total).
 
         Raises:
-            DataError: words that would not read back, as one with a line's end.
+            DataError: words that could not be read back, such as one with a line end.
         """
         beside = rule_path(path)
         if self.rule is None:

@@ -77,5 +77,5 @@ def _fault(word: str, raw: bytes, form: str) -> str:
         return f"word2vec files cannot hold a word with a space; {other}"
     if raw.strip(b" ") != raw or is_decimal(raw.rsplit(b" ", 1)[1]):
         what = "a word that begins or ends with a space, or ends in a number,"
-        return f"{what} would not read back; join its parts as in New_York"
+        return f"{what} could not be read back; join its parts as in New_York"
     return ""

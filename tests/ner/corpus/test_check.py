@@ -63,7 +63,7 @@ def test_needless_tags_of_iob1_are_a_note(tmp_path: Path) -> None:
     found = check(tmp_path, some="a I-X\nb I-X\n\nc O\nd B-X\n\ne O\nf I-X\n")
     assert found.ok
     assert only(found, "scheme").level == "note"
-    assert "tags that are needless in IOB1: 1" in only(found, "scheme").text
+    assert "tags that are unnecessary in IOB1: 1" in only(found, "scheme").text
 
 
 def test_rows_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
@@ -97,10 +97,10 @@ def test_overlap_and_unseen_words(tmp_path: Path) -> None:
     found = check(tmp_path, train=LONG + "Oslo B-LOC\n", test="Oslo B-LOC\n\n" + LONG + "Riga B-LOC\nOslo B-LOC\n")
     overlap = only(found, "overlap")
     assert overlap.level == "warning"
-    assert "2 of 3 sentences stand in" in overlap.text
+    assert "2 of 3 sentences occur in" in overlap.text
     assert overlap.places == (f"{tmp_path}/test.conll:3: line 1 there, 'one two three four five six seven Eight'",)
     unseen = only(found, "unseen words")
-    assert "1 of 11 words (9.1 %) never stand in" in unseen.text
+    assert "1 of 11 words (9.1 %) do not occur in" in unseen.text
     assert found.ok
 
 
@@ -111,8 +111,9 @@ def test_short_sentences_in_both_are_a_note(tmp_path: Path) -> None:
 def test_duplicates(tmp_path: Path) -> None:
     found = check(tmp_path, some=LONG + LONG.replace("B-LOC", "O") + "a O\n\na O\n")
     notes = {each.level: each for each in found.findings}
-    assert notes["note"].places == (f"{tmp_path}/some.conll:10: as line 1, 'one two three four five six seven Eight'",)
-    assert "tagged in another way than before: 1" in notes["warning"].text
+    place = f"{tmp_path}/some.conll:10: the same as in line 1, 'one two three four five six seven Eight'"
+    assert notes["note"].places == (place,)
+    assert "tagged differently: 1" in notes["warning"].text
     assert len(found.findings) == 2
 
 
@@ -120,7 +121,7 @@ def test_types(tmp_path: Path) -> None:
     found = check(tmp_path, train="a B-PER\nb B-Per\n", test="c O\nd B-GPE\n")
     errors = [each for each in found.findings if each.level == "error"]
     assert [each.places for each in errors] == [(f"{tmp_path}/test.conll:2: B-GPE",)]
-    assert any("types that may be one: PER, Per" in each.text for each in found.findings)
+    assert any("types that may be the same: PER, Per" in each.text for each in found.findings)
 
 
 def test_no_entities(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_known_sums_of_another_file(tmp_path: Path) -> None:
     (tmp_path / "eng.testb").write_text("Oslo I-LOC\n")
     finding = only(data_check([tmp_path / "eng.testb"]), "known sums")
     assert finding.level == "warning"
-    assert "expected the sums of CoNLL-2003 English, test split, 3,453 sentences, 46,435 words" in finding.text
+    assert "expected the counts of CoNLL-2003 English, test split, 3,453 sentences, 46,435 words" in finding.text
     assert "got 1 sentence, 1 word, 1 entity" in finding.text
 
 

@@ -78,7 +78,7 @@ def test_words_with_spaces_in_tab_files() -> None:
     found = parse("New York\tB-LOC\n-\tO\n# 1\tO\n")
     assert found[0].words == ("New York", "-", "# 1")
     assert format_sentence(found[0], ["O", "O", "O"]) == "New York\tB-LOC\tO\n-\tO\tO\n# 1\tO\tO\n\n"
-    with pytest.raises(DataError, match="f:2: expected 3 columns apart by spaces as in line 1, got 2"):
+    with pytest.raises(DataError, match="f:2: expected 3 columns separated by spaces as in line 1, got 2"):
         parse("New York B-LOC\n- O\n")
 
 
@@ -112,13 +112,13 @@ def test_columns() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"EU O\nrejects\n", "f:2: expected 2 columns apart by spaces as in line 1, got 1: 'rejects'"),
+        (b"EU O\nrejects\n", "f:2: expected 2 columns separated by spaces as in line 1, got 1: 'rejects'"),
         (
             b"EU\nrejects O\n",
             "f:1: expected a word and its tag in at least 2 columns, separated by tabs or spaces, got 1: 'EU'",
         ),
-        (b"EU A O\n\nx O\n", "f:3: expected 3 columns apart by spaces as in line 1, got 2: 'x O'"),
-        (b"EU\tO\nrejects O\n", "f:2: expected 2 columns apart by tabs as in line 1, got 1: 'rejects O'"),
+        (b"EU A O\n\nx O\n", "f:3: expected 3 columns separated by spaces as in line 1, got 2: 'x O'"),
+        (b"EU\tO\nrejects O\n", "f:2: expected 2 columns separated by tabs as in line 1, got 1: 'rejects O'"),
         (b"EU\tO\n\tO\n", "f:2: expected a word, got an empty column: ' O'"),
         (b"EU\tA\tO\nx\tA\t\n", f"f:2: {NO_TAG} '' in column 3"),
         (b"EU NNP\n", f"f:1: {NO_TAG} 'NNP' in column 2"),
@@ -208,7 +208,7 @@ def test_write_to_a_path_and_with_predictions(tmp_path: Path) -> None:
     assert [each.tags for each in read_conll(path)] == [("O",), ("B-LOC", "O")]
     path.unlink()
     bad = [Sentence(words=("New York",), tags=("O",), path="f", line=7)]
-    with pytest.raises(DataError, match="f:7: expected columns that can be written apart"):
+    with pytest.raises(DataError, match="f:7: expected words and tags that columns can hold"):
         write_conll(path, bad)
     assert list(tmp_path.iterdir()) == []
 

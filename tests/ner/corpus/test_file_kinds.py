@@ -55,7 +55,7 @@ CONTENTS = {
 READ = ""  # what a reader does not take: a piece of the one line that says so
 TO_TEXT = {name: f"expected text, got {what}" for name, what in {
     "columns": "columns", "tabs": "columns", "trailing": "columns", "documents": "columns", "germeval": "columns",
-    "conllu": "columns", "commas": "columns apart by commas", "json_lines": "JSON lines", "json_list": "a JSON list",
+    "conllu": "columns", "commas": "columns separated by commas", "json_lines": "JSON lines", "json_list": "a JSON list",
     "json_object": "a JSON object", "vectors": "word vectors", "glove": "word vectors", "html": "an HTML page",
     "empty": "no word",
 }.items()}  # fmt: skip
@@ -67,7 +67,7 @@ TO_COLUMNS = {
 }  # fmt: skip
 TO_REPAIR = TO_COLUMNS | dict.fromkeys(("json_lines", "json_list", "json_object"), "data convert FILE NEW.conll")
 TO_PREDICT = {
-    "commas": "columns apart by commas", "table": "cut -f2",
+    "commas": "columns separated by commas", "table": "cut -f2",
     "vectors": "got word vectors", "glove": "got word vectors",
     "html": "got an HTML page",
 }  # fmt: skip
@@ -252,7 +252,7 @@ def test_a_word_a_line_is_columns_by_its_name_and_else_text_with_a_line(content:
             text_of = re.sub(r"\[([^]]*)\]\{[^}]*\}", r"\1", found)
             assert text_of == text, file
             open_case = content != "a sentence"  # without a blank line nothing speaks for sentences
-            assert [f"{path}: a word a line" in line and "read as text" in line for line in said] == [True] * open_case, said
+            assert [f"{path}: one word per" in line and "read as text" in line for line in said] == [True] * open_case, said
             assert all("--input conll" in line and "\n" not in line for line in said)
             told: list[str] = []
             encode([str(path)], tmp_path / "ids", TextRule(), min_count=1, warn=told.append)
@@ -272,7 +272,7 @@ def test_prose_with_a_name_of_columns_is_told_as_such(tmp_path: Path) -> None:
     path.write_text(CONTENTS["text"])
     assert "".join(predict_stream(TAGGER, str(path), warn=said.append))
     assert len(said) == 1
-    assert "its name is one of columns, but its lines are not; read as text" in said[0]
+    assert "its name suggests columns, but its lines do not: it is read as text" in said[0]
 
 
 def written(text: str) -> dict[str, tuple[str, tuple[str, ...]]]:

@@ -157,7 +157,7 @@ def test_no_tags(tag: str) -> None:
 
 def test_from_spans_refuses_overlaps() -> None:
     for spans in ([Span("A", 0, 2), Span("B", 1, 3)], [Span("A", 1, 1)], [Span("A", 2, 4)], [Span("A", -1, 1)]):
-        with pytest.raises(ValueError, match="expected spans apart within 3 words"):
+        with pytest.raises(ValueError, match="expected spans that do not overlap within 3 words"):
             from_spans(spans, 3, "IOB2")
 
 

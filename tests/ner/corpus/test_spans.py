@@ -370,7 +370,7 @@ def test_a_sentence_does_not_end_within_an_entity(tmp_path: Path) -> None:
     assert tagged(found.sentences) == [
         (("They", "saw", "Yahoo", "!", "Inc", "fall", "."), ("O", "O", "B-ORG", "I-ORG", "I-ORG", "O", "O"))
     ]
-    assert found.lines() == [f"ends of sentences within an entity, which are none: 1 (the first: {path}:1)"]
+    assert found.lines() == [f"sentence ends within an entity, which were ignored: 1 (the first: {path}:1)"]
 
 
 # --- cases from trackers
@@ -421,7 +421,7 @@ BRAT_BAD = {
     "T2\tLOC 19 27\tNew York": "got T2 again",
     "T1\tPER 0 8\tAda Marl": "expected spans that begin and end where words do",
     "T1\tPER 0 3;11 15\tAda flew": "which is in pieces",
-    "T1\tPER 19 22\tNew": "expected spans apart",
+    "T1\tPER 19 22\tNew": "expected spans that share no word",
 }
 
 
@@ -448,7 +448,7 @@ def test_brats_pairs_and_folders_are_read(tmp_path: Path) -> None:
     assert [(Path(each.path).name, each.document) for each in folder.sentences] == [
         *[("a.txt", 1)] * 3, *[("b.txt", 2)] * 3, *[("c.txt", 3)] * 2,
     ]  # fmt: skip
-    assert folder.notes.left_out == [f"{tmp_path / 'unlabeled.txt'}: it has no annotations beside it"]
+    assert folder.notes.left_out == [f"{tmp_path / 'unlabeled.txt'}: it has no annotation file next to it"]
     assert [each.name for each in files_of("x", tmp_path).values()] == ["a.txt", "a.ann", "b.txt", "b.ann", "c.txt", "c.ann"]
     assert data_check([tmp_path]).files[0].documents == 3
     assert len("".join(predict_stream(TAGGER, str(tmp_path))).split("==>")) == 4
@@ -463,7 +463,7 @@ def test_bad_annotations_are_one_line_with_their_place(line: str, tmp_path: Path
     path = brat(tmp_path, "b", f"T2\tLOC 19 27\tNew York\n{line}\n")
     with pytest.raises(DataError) as error:
         read_labeled(path)
-    place = tmp_path / ("b.ann:1" if BRAT_BAD[line] == "expected spans apart" else "b.ann:2")
+    place = tmp_path / ("b.ann:1" if BRAT_BAD[line] == "expected spans that share no word" else "b.ann:2")
     assert BRAT_BAD[line] in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     assert len(str(error.value)) < 600
@@ -645,8 +645,8 @@ GERMEVAL = (
 def test_columns_are_guessed_with_a_line_where_nobody_named_them(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text(GERMEVAL, encoding="utf-8")
-    line = "words are read from column 2, tags from 3, as its first rows show; --word-column 1 --tag-column 2 says so"
-    line += ", or name others"
+    line = "words are read from column 2, tags from 3, as its first rows show; give --word-column 1 --tag-column 2"
+    line += " to confirm this, or other columns"
     files: dict[str, Any] = {name: str(path) for name in ("train", "valid", "test")}
     found = read_dataset(dataclasses.replace(TaggerConfig(), **files))
     assert found.train[0].words == ("Ünsal", "won", ".")
@@ -655,7 +655,7 @@ def test_columns_are_guessed_with_a_line_where_nobody_named_them(tmp_path: Path)
     said: list[str] = []
     list(predict_stream(TAGGER, str(path), warn=said.append))
     evaluate_file(TAGGER, str(path), warn=said.append)
-    words = "words are read from column 2, as its first rows show; --word-column 1 says so, or name others"
+    words = "words are read from column 2, as its first rows show; give --word-column 1 to confirm this, or other columns"
     assert said == [f"{path}: {words}", f"{path}: {line}"]
     assert line in convert_file(path, tmp_path / "b.conll").to_text()
     with pytest.raises(DataError, match=r"got a running number; .* --word-column 1 --tag-column 2"):

@@ -162,15 +162,15 @@ def test_what_five_thousand_types_cost_is_said_before_training(tmp_path: Path) -
 
     def tell(line: str) -> None:
         said.append(line)
-        if "the CRF weighs" in line:
+        if "the CRF scores" in line:
             raise Read
 
     files = {name: str(path) for name in ("train", "valid", "test")}
     with pytest.raises(Read):
         train_tagger(TaggerConfig(vectors="none", **files), RunOptions(tell=tell, path=str(tmp_path / "run")))  # type: ignore[arg-type]
     assert said[-1] == (
-        "tags: 20,001 labels, so the CRF weighs 400,040,001 transitions at every word, and needs about 24.0 GB for them: "
-        "a step takes long; --decoder softmax has no such work"
+        "tags: 20,001 labels, so the CRF scores 400,040,001 transitions at every word, and needs about 24.0 GB for them: "
+        "steps are slow; --decoder softmax has no transitions"
     )
     assert not (tmp_path / "run").exists()
 
@@ -178,4 +178,4 @@ def test_what_five_thousand_types_cost_is_said_before_training(tmp_path: Path) -
 def test_few_types_or_no_crf_are_told_nothing_of(tmp_path: Path) -> None:
     path = tmp_path / "data.conll"
     path.write_text("".join(f"word{i} B-T{i}\n\n" for i in range(100)))
-    assert not any("the CRF weighs" in line for line in told_by_training(path))
+    assert not any("the CRF scores" in line for line in told_by_training(path))

@@ -90,7 +90,7 @@ def test_other_readings_than_at_first_are_refused(place: Path, tmp_path: Path) -
     manifest = tmp_path / "run" / "manifest.json"
     digest = read_manifest(tmp_path / "run")["teacher"]["readings_sha256"]
     manifest.write_text(manifest.read_text().replace(digest, "0" * 64))
-    with pytest.raises(ReproducibilityError, match="reads other than when the run began"):
+    with pytest.raises(ReproducibilityError, match="gives other readings than when the run began"):
         train_tagger(config, RunOptions(resume=str(tmp_path / "run")))
 
 
@@ -158,7 +158,7 @@ def test_what_does_not_fit_is_one_line(place: Path) -> None:
     assert "expected the folder of a finished run, a group or a bundle, got nothing" in line(*data, "--teacher", "nowhere")
     assert "got a file" in line(*data, "--teacher", "text.txt")
     assert "manifest.json" in line(*data, "--teacher", "data")
-    assert "expected --teacher beside it" in line(*data, "--unlabeled", "text.txt")
+    assert "expected --teacher with it" in line(*data, "--unlabeled", "text.txt")
     assert "give one of the two" in line(*data, "--teacher", "group", "--start-from", "group/seed_0")
     assert "text.txt2" in line(*data, "--teacher", "group", "--unlabeled", "text.txt2")
     (place / "empty.txt").write_text("\n\n")

@@ -227,7 +227,7 @@ def test_what_is_no_start_is_one_line(place: Path, tmp_path: Path) -> None:
     assert "got a group; give one of its runs" in line(tmp_path / "group")
     assert "the bundle bundle does not name its data" in line("bundle", "--rehearse", "auto", "0.5")
     assert "expected the share 0 with none" in line("start", "--rehearse", "none", "0.5")
-    assert "there is nothing old to rehearse" in refused("train-ner", "--rehearse", "old", "0.5")
+    assert "without it there is no old data to rehearse" in refused("train-ner", "--rehearse", "old", "0.5")
     (place / "old" / "test.conll").rename(place / "t")
     assert "are gone: old/test.conll" in line("start")
     assert "leave them out with --rehearse none 0" in line("start")

@@ -228,7 +228,7 @@ def test_stopped_it_goes_on_to_the_same_bytes(done: tuple[Path, str], small_data
         assert (tmp_path / "run" / name).read_bytes() == (done[0] / name).read_bytes(), name
     refused = run(*words, tiny(tmp_path, hidden_size=9))
     assert refused.exit_code == 2
-    assert "was begun with other data or settings" in refused.output
+    assert "was started with other data or settings" in refused.output
 
 
 def test_what_cannot_be_is_said(small_data: Path, tmp_path: Path) -> None:

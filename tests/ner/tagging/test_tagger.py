@@ -166,7 +166,7 @@ def test_a_blank_line_ends_a_sentence_and_a_page_of_numbers_is_cut() -> None:
     [
         (b"a\nb\xff\n", "text", r"f:2: expected UTF-8, got byte 0xff"),
         (b'{"text": "x"}\n[1]\n', "jsonl", r"f:2: expected a JSON object, got list"),
-        (b'{"text": "x"', "jsonl", r"f:1: expected a JSON object, got text that is no JSON at character 13 \(Expecting"),
+        (b'{"text": "x"', "jsonl", r"f:1: expected a JSON object, got text that is not JSON at character 13 \(Expecting"),
         (b"[" * 100_000, "jsonl", r"f:1: expected a JSON object, got JSON that is nested too deep"),
         (b'{"txt": "x"}\n', "jsonl", r"f:1: expected an entry text or tokens, got \[.txt.\]; name the right one"),
         (b'{"text": 3}\n', "jsonl", r"f:1: expected text to be a text, or a list of words, got 3"),
@@ -252,7 +252,7 @@ def test_bad_settings_and_words_that_columns_cannot_hold(tmp_path: Path) -> None
         list(predict_stream(found, "-", "xml"))
     source = tmp_path / "a.jsonl"
     source.write_text('{"tokens": ["a"]}\n{"tokens": ["a\\tb"]}\n')
-    with pytest.raises(DataError, match=r"a.jsonl:2: expected columns that can be written apart.*--format jsonl"):
+    with pytest.raises(DataError, match=r"a.jsonl:2: expected words and tags that columns can hold.*--format jsonl"):
         list(predict_stream(found, str(source), output="conll"))
     with pytest.raises(DataError, match=r"gone.txt: expected a file to tag"):
         list(predict_stream(found, str(tmp_path / "gone.txt")))

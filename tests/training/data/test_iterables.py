@@ -267,9 +267,10 @@ def test_what_it_cannot_promise_it_says() -> None:
     Stateful.state_dict = Stateful.load_state_dict = lambda self: {}
     batches(Stateful(Lines(1), num_workers=1), lines)
     assert lines == [
-        "train: a list_iterator is read once: each epoch goes on where the one before ended, and another fit finds it read",
+        "train: a list_iterator can be read only once: each epoch continues where the last one ended, "
+        "and a second fit gets nothing",
         "Stateful reads its data itself: the number of its workers may change the batches",
-        "Stateful: after a resume, its workers do not draw from the global generators what they would have drawn",
+        "Stateful: after a resume, its workers draw other numbers from the global generators",
     ]
 
 

@@ -153,9 +153,7 @@ def test_one_that_cannot_be_copied_is_said() -> None:
     assert len(lines) == 2
     lines.clear()
     assert order((i for i in range(3)), 0, 1, lines=lines) == [[0, 1, 2], []]
-    assert lines == [
-        "the sampler generator can be read once: it gives nothing to a second epoch, and nothing to a second fit"
-    ]
+    assert lines == ["the sampler generator can be read only once: a second epoch or a second fit gets nothing from it"]
 
 
 def test_a_copy_shares_the_data() -> None:

@@ -218,7 +218,7 @@ def test_a_users_portable_program_starts_itself_anew_and_gives_the_same_bits_wit
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "(determinism: machines)" in done.stderr
-        unkept = "portable is not kept by of_a_program.twice: its code may ask the CPU itself what it has"
+        unkept = "portable does not hold for of_a_program.twice: its code may choose instructions by the CPU"
         assert done.stderr.count(unkept) == 1
         described = manifest(tmp_path / name / "runs" / "many" / "version_0")
         assert described["unkept"] == [unkept]

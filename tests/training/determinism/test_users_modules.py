@@ -184,7 +184,7 @@ def test_who_asks_torch_for_more_threads_is_told() -> None:
         torch.set_num_threads(4)
         torch.set_num_threads(1)
         assert torch.get_num_threads() == 1
-    assert told == ["torch.set_num_threads(4): passed over, since one thread computes where any_threads is asked for"]
+    assert told == ["torch.set_num_threads(4): ignored, since any_threads computes with one thread"]
     torch.set_num_threads(2)
     assert torch.get_num_threads() == 2
 
@@ -213,7 +213,7 @@ def test_where_numpy_cannot_be_told_the_run_says_so(monkeypatch: pytest.MonkeyPa
     with one_thread(unkept):
         pass
     (line,) = unkept.lines
-    assert line.startswith("any_threads is not kept by NumPy's products (dot, @, linalg): they are computed by ")
+    assert line.startswith("any_threads does not hold for NumPy's products (dot, @, linalg): they are computed by ")
 
 
 # -- portable ----------------------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_portable_reaches_threads_and_not_only_torchs_own() -> None:
         torch.ops.tests_of_levels.twice(x)
         torch.ops.tests_of_levels.twice(x)
     assert not portable.in_force()
-    assert unkept.lines == ["portable is not kept by tests_of_levels.twice: its code may ask the CPU itself what it has"]
+    assert unkept.lines == ["portable does not hold for tests_of_levels.twice: its code may choose instructions by the CPU"]
 
 
 @library.custom_op("tests_of_levels::twice", mutates_args=())

@@ -125,7 +125,7 @@ def test_what_cannot_be_stored_is_told_once(capsys: pytest.CaptureFixture[str]) 
     assert "attributes" not in state or "counter" not in state["attributes"].get("task", {})
     said = capsys.readouterr().err
     assert said.count("task.counter: expected") == 1
-    assert "a resume does not find it as it was" in said
+    assert "a resume does not restore it" in said
 
 
 def test_what_has_not_changed_is_not_stored() -> None:

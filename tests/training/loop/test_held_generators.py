@@ -182,5 +182,5 @@ def test_one_that_is_made_late_is_told(capsys: pytest.CaptureFixture[str]) -> No
     run(left)
     capsys.readouterr()
     run(LeaveAt(-1), left.state)
-    line = "task.noise: it is a generator that was made after the fit began; a resume does not find it as it was"
+    line = "task.noise: it is a generator that was made after the fit began; a resume does not restore it"
     assert capsys.readouterr().err.count(line) == 1

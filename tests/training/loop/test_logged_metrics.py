@@ -137,7 +137,7 @@ def test_sources_are_kept_apart() -> None:
     results.loader = 0
     with pytest.raises(ConfigError, match="logged with other arguments"):
         log(results, "validation_step", "own", 1.0, add_dataloader_idx=False)
-    with pytest.raises(ConfigError, match="is added by itself"):
+    with pytest.raises(ConfigError, match="is added automatically"):
         log(results, "validation_step", "a/dataloader_idx_0", 1.0)
 
 

@@ -316,5 +316,5 @@ def test_a_metric_that_was_added_begins_anew_and_says_so() -> None:
     made.fit(task, fixed())
     state = made.state()
     task.mean = Mean()  # type: ignore[assignment]
-    with pytest.warns(UserWarning, match="a task with other metrics: mean; new ones begin here"):
+    with pytest.warns(UserWarning, match="a task with other metrics: mean; new metrics start empty here"):
         trainer(max_epochs=2).fit(task, fixed(), state=state)

@@ -138,7 +138,10 @@ def test_a_process_with_other_settings_data_or_code_is_named_once(tmp_path: Path
 
     ended = processes.run(tmp_path, 2, act)
     assert [done.code for done in ended] == [70, 70]
-    assert f"process 1 on {os.uname().nodename}: expected what process 0 has, got other things ({expected}" in ended[0].said
+    assert (
+        f"process 1 on {os.uname().nodename}: expected the same as in process 0, got differences ({expected}"
+        in ended[0].said
+    )
     assert not (tmp_path / "run").exists()
 
 

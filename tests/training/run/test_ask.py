@@ -197,7 +197,7 @@ def test_a_ledger_that_was_changed_proves_nothing(known: Callable[[str], Known],
     ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = ask(tmp_path / "run", "--steps", "1", "--watch", "loss")
     assert result.exit_code == 1
-    assert "these are not the run's own numbers, or nothing proves it" in result.output
+    assert "nothing proves that these are the run's own numbers" in result.output
 
 
 def test_a_run_without_a_ledger_proves_nothing(small_data: Path, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_run_without_a_ledger_proves_nothing(small_data: Path, tmp_path: Path)
     result = ask(tmp_path / "run", "--steps", "2", "--watch", "loss")
     assert result.exit_code == 0, result.output
     assert result.output.count("  loss ") == 1
-    assert "is not proved: its ledger has no line of these steps" in result.output
+    assert "nothing proves that these are its own numbers: its ledger has no line of these steps" in result.output
     beyond = ask(tmp_path / "run", "--steps", "99", "--watch", "loss")
     assert beyond.exit_code == 2
     assert "expected batches of the steps that were asked for, got none" in beyond.output

@@ -88,7 +88,7 @@ def test_a_whole_manifest_has_all_its_parts() -> None:
         assert said in text, said
     assert "/home" not in text + card.to_json(), "a place on the machine that made the run"
     assert [line for line in facts["not_known"] if line not in NEVER_KNOWN] == [
-        "how true its confidences are on the test file",
+        "how well calibrated its confidences are on the test file",
         "the spread of the scores over seeds: the run is in no finished group of several (--seeds)",
     ][::-1]
 
@@ -148,7 +148,7 @@ def test_a_group_has_a_card_and_gives_its_runs_the_spread(tmp_path: Path) -> Non
     assert "# Model card: ner, 3 seeds" in whole.output
     assert "|test_f1|0.6250|0.6250|0.1250|0.5000|0.7500|" in whole.output
     assert "|test_f1|0.6250|0.6250|0.6250|0.1250|0.5000|0.7500|" in one.output
-    assert f"all 3 seeds together, {'in the strict reading'}" in whole.output
+    assert f"all 3 seeds together, {'with strict scoring'}" in whole.output
     assert "|type: right words, other type|135|9|126|" in whole.output, "three times what one run has"
     assert "a seal: the run is of an earlier version" in whole.output
 

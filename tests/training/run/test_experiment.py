@@ -79,7 +79,7 @@ def test_changed_data_and_settings_are_refused_and_nothing_is_touched(tmp_path: 
     told: list[str] = []
     train(RunOptions(resume=str(path), allow_changes=True, tell=told.append), inputs)
     assert any(line.startswith("resuming although it has changed: inputs.data") for line in told)
-    assert any("begins anew" in line for line in told) is not with_checkpoint
+    assert any("starts from the beginning" in line for line in told) is not with_checkpoint
     (changed,) = read_manifest(path)["changes"]
     assert changed["changed"][0].startswith("inputs.data: ")
 

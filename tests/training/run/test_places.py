@@ -106,7 +106,10 @@ def test_where_an_input_is_gone_the_line_names_both_folders(
                     continue
                 assert result.exit_code == 2, command
                 assert gone in result.stderr
-                assert f"it was started in {project}; its own folder, {project / 'runs' / kind}" in result.stderr
+                assert (
+                    f"looked in {project}, where it was started, in the run's own folder {project / 'runs' / kind}"
+                    in result.stderr
+                )
             stopped = shutil.copytree(project / "runs" / "w2v" / "version_0", tmp_path / gone / "stopped")
             described = as_stopped(json.loads((stopped / "manifest.json").read_text()))
             (stopped / "manifest.json").write_text(json.dumps(described))

@@ -353,7 +353,7 @@ def test_what_has_changed_is_refused_or_recorded(
     finished = run("train-ner", "--resume", stopped, "--max-time", "1h")
     said(finished, "finished: ", 0)
     assert len(read_manifest(stopped)["changes"]) == 1
-    said(run("diff", stopped, stopped), "went on at step 1 with changes: ", 0)
+    said(run("diff", stopped, stopped), "was resumed at step 1 with changes: ", 0)
 
 
 def test_a_run_killed_before_its_first_checkpoint_is_guarded_too(small_data: Path, tmp_path: Path) -> None:

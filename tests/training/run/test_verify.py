@@ -269,7 +269,7 @@ def test_a_changed_input_is_refused_or_named_as_the_cause(original: Path, copy: 
     first = next(line for line in text.splitlines() if line.endswith(" O") and "-DOCSTART-" not in line)
     train.write_text(text.replace(first, first[:-1] + "B-LOC", 1), encoding="utf-8")
     refused = run("verify", copy)
-    said(refused, f"inputs have changed: train ({train}); put back what they were", 2)
+    said(refused, f"inputs have changed: train ({train}); restore them", 2)
     assert "epoch" not in refused.output
     result = run("verify", copy, "--allow-changes")
     said(result, "first difference at epoch 0, batch ", 1)
