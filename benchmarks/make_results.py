@@ -36,18 +36,18 @@ NO_COMMIT = "not known"
 
 HEAD = """# Results
 
-`make results` makes this page from the records in `benchmarks/results/`. A record is what one command measured. The date
-of a row leads to it: it holds every run's figures, the data with its SHA-256, versions, the CPU and the digest of the code.
-Figures are medians, with the least and the most in brackets where there was more than one run. A commit is *stale* where
-the code that the figures depend on has changed since; "same bits at" names a later commit that trains the same weights.
-[Earlier results](EARLIER.md) were measured with earlier versions, some on other CPUs. What was tried and did not help, and
-explanations, are in [docs/notes](../docs/notes/README.md).
+This page has the measured figures of this version. `make results` makes it from the records in `benchmarks/results/`; a
+record is what one command measured. The date in a row links to its record, which has the figures of every run, the data
+with their SHA-256, versions, the CPU and the digest of the code. A figure is a median, followed by the minimum and maximum
+in brackets if there was more than one run. A commit is *stale* if the code that the figure depends on has changed since;
+"same bits at" names a later commit that trains the same weights. [Earlier results](EARLIER.md) were measured with earlier
+versions, some on other CPUs. [Notes](../docs/notes/README.md) has explanations, and what was tried without gain.
 """
 EARLIER_HEAD = """# Earlier results
 
-This page keeps figures that were measured with earlier versions of the code, some on CPUs that were not at hand again. They
-say nothing certain about the code as it is: for that see [RESULTS](RESULTS.md), which explains the columns. `make results`
-makes this page from the records in `benchmarks/results/earlier/`.
+This page keeps figures that were measured with earlier versions of the code, some on CPUs that were not available again.
+They need not hold for the current code. [RESULTS](RESULTS.md) has its figures and explains the columns. `make results` makes
+this page from the records in `benchmarks/results/earlier/`.
 """
 NOT_MEASURED = "Not measured with this version; [earlier results](EARLIER.md)."
 Record = Mapping[str, Any]
