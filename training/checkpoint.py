@@ -159,7 +159,7 @@ def verify(path: Path) -> str:
         return "the checkpoint is empty"
     if not digest_path(path).is_file():
         return (
-            f"expected its digest in {digest_path(path).name} beside it, got none; change a checkpoint by "
+            f"expected its digest in {digest_path(path).name} next to it, got none; change a checkpoint by "
             "training.checkpoint's load and save, not with torch's"
         )
     with open(digest_path(path), encoding="ascii", errors="replace") as stream:

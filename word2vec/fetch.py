@@ -74,7 +74,7 @@ def fetch(
             tell(f"{archive}: already there, and its SHA-256 is right; nothing is downloaded")
         else:
             if archive.exists():
-                tell(f"{archive}: its SHA-256 is not the expected one, so it is downloaded anew")
+                tell(f"{archive}: its SHA-256 is not the expected one, so it is downloaded again")
             _download(name, download, archive, progress, timeout)
         return _unpack(archive, to, progress)
     except OSError as error:

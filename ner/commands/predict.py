@@ -31,7 +31,7 @@ from training.visible import encodable
 @click.option("--key", metavar="NAME", help="Key of the text, or of the list of words, in each JSON line."
               "  [default: text, or else tokens]")  # fmt: skip
 @click.option("--key-out", metavar="NAME", help="Key to write the result under in each JSON line."
-              "  [default: entities, tags and file, beside the line's own keys]")  # fmt: skip
+              "  [default: entities, tags and file, added to the line's own keys]")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["text", "conll", "jsonl", "html"]), default=None,
               help="Form of the output.  [default: that of the input for CoNLL and JSON lines, else text]")  # fmt: skip
 @columns_of_file

@@ -50,7 +50,7 @@ def read_pair(path: str | Path, document: int, problems: list[str] | None = None
     """The record of a text and its annotations. DataError (file:line) for what cannot be read; with ``problems`` the
     lines of annotations that cannot are told there."""
     source, annotations = pair_of(path)
-    text = _text(source, "a text beside its annotations")
+    text = _text(source, "a text next to its annotations")
     spans: dict[str, CharSpan] = {}
     for number, line in enumerate(_text(annotations, "BRAT's annotations").split("\n"), 1):
         line = line.removesuffix("\r")

@@ -79,7 +79,7 @@ def grouped(members: Sequence[Saved], where: str, temperature: float, conformal:
         own, others = ({k: v for k, v in one.config.to_dict().items() if k != "seed"} for one in (first, each))
         if different := sorted(name for name in own if own[name] != others.get(name)):
             raise DataError(
-                f"{where}: expected runs that differ in their seed alone, got {each.where} with another {different[0]}"
+                f"{where}: expected runs that differ only in their seed, got {each.where} with another {different[0]}"
             )
         if first.indexer.to_dict() != each.indexer.to_dict():
             raise DataError(f"{where}: expected runs on the same data, got {each.where} with other words or labels")

@@ -238,7 +238,7 @@ class IterablePlan(Plan):
 
     def _tell_of_dropping(self, count: int) -> None:
         source = self._reading.source
-        why = "" if source.keeps_place else ", for it has no state_dict and load_state_dict to go on by"
+        why = "" if source.keeps_place else ", because it has no state_dict and load_state_dict"
         batches = f"{counted(count, 'batch', 'batches')} {'is' if count == 1 else 'are'}"
         self._reading.tell(f"{source.name}: {batches} read from the start of the epoch and skipped{why}")
 

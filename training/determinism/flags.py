@@ -99,7 +99,7 @@ def determinism(config: TrainConfig, unkept: Unkept | None = None) -> Iterator[s
         if CUBLAS not in os.environ:
             if torch.cuda.is_available() and torch.cuda.is_initialized():
                 raise ReproducibilityError(
-                    f"{CUBLAS} must be set before CUDA starts, and CUDA has started: set {CUBLAS}=:16:8 and start anew"
+                    f"{CUBLAS} must be set before CUDA starts, and CUDA has started: set {CUBLAS}=:16:8 and start again"
                 )
             os.environ[CUBLAS] = ":16:8"
         _set_flags(True, False, False, True, False, False, False)

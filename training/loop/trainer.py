@@ -167,7 +167,7 @@ class Trainer(Names):
         if run is not None:
             changed = [name for name in CONFIGURED if given[name] != DEFAULTS[name]]
             if changed:
-                raise ConfigError(f"Trainer: {changed[0]}: expected it in the experiment's settings, got it beside them")
+                raise ConfigError(f"Trainer: {changed[0]}: expected it in the experiment's settings, got it as a keyword")
             settled = run.config
         else:
             settled = settings(cast("TrainConfig | None", config), {**given, "seed": _seed(seed, config)})

@@ -250,12 +250,12 @@ class Turns:
         if any(p._version != version for p, version in zip(self.parameters, versions, strict=True)):
             return ConfigError(
                 "training_step: with shards, expected weights to change in a step of one of self.optimizers() alone, which "
-                "is taken once for all parts of a batch, got a change beside that; make it in on_train_batch_end"
+                "is taken once for all parts of a batch, got another change; make it in on_train_batch_end"
             )
         if self._schedules() != schedules:
             return ConfigError(
                 "training_step: with shards, expected schedulers to be stepped as self.lr_schedulers() gives them, once for "
-                "all parts of a batch, got a step beside that"
+                "all parts of a batch, got another step"
             )
         new = any(a is None and b is not None for a, b in zip(turn.gradients, found, strict=True))
         if new and not turn.backwards:
@@ -328,7 +328,7 @@ class Turns:
                 raise ConfigError(
                     f"training_step: with shards, expected the same steps in all parts of a batch, got {first.halt} in "
                     f"shard {first.shard}, and {each.halt} in shard {each.shard}, or other arguments; what decides must "
-                    "not hang on a part of the batch"
+                    "not depend on a part of the batch"
                 )
         return first.halt
 

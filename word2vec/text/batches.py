@@ -103,8 +103,8 @@ class TextBatches:
                 words = self.ids != self.end
                 why = f"--sample {self.config.sample:g} drops too many; bring more text, or give --sample 0, which keeps all"
                 if not np.any(words[1:] & words[:-1]):
-                    why = "sentences are of single words of the vocabulary; bring other text, or lower --min-count"
-                expected = "expected words with others beside them in their sentence"
+                    why = "each sentence has a single word of the vocabulary; bring other text, or lower --min-count"
+                expected = "expected sentences in which two or more words are left"
                 raise DataError(f"nothing to train on: {expected}, got none in epoch {epoch}: {why}")
 
     def make(self, epoch: int, index: int) -> Batch:

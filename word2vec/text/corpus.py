@@ -107,7 +107,7 @@ class Corpus:
         try:
             return cls(**{**json.loads(Path(f"{path}.json").read_text(encoding="utf-8")), "path": str(path)})
         except (OSError, ValueError, TypeError):
-            raise DataError(f"{path}.json: cannot read the description of the encoded corpus; encode it anew") from None
+            raise DataError(f"{path}.json: cannot read the description of the encoded corpus; encode it again") from None
 
 
 class _Words(dict[str | bytes, int]):

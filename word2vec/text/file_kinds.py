@@ -59,7 +59,7 @@ NAMES = {
 
 REMEDIES = {
     VECTORS: "train-ner takes it with --vectors",
-    BRAT: "name the text beside it",
+    BRAT: "name the text file next to it",
     JSON_LINES: "take its text out first",
     JSON_LIST: "take its text out first",
     JSON_OBJECT: "take its text out first",

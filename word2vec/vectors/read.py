@@ -240,7 +240,7 @@ def _decode(
 def _advice_binary(names: tuple[str, ...]) -> str:
     """As ``encodings.advice``; iconv would convert the numbers, too."""
     how = f'load_word2vec_format(FILE, binary=True, encoding="{names[0].lower()}"), save_word2vec_format'
-    return f"its words seem to be in {named(names)}: write them anew in UTF-8 (gensim: {how})"
+    return f"its words seem to be in {named(names)}: write them again in UTF-8 (gensim: {how})"
 
 
 def _distinct(path: str | Path, words: list[str], parts: list[Floats], skipped: list[int] | None) -> Table:

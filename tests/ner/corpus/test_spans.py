@@ -477,7 +477,7 @@ def test_annotations_are_known_by_their_content(tmp_path: Path) -> None:
         path.write_text(BRAT_GOOD, encoding="utf-8")
         with opened(path, "a file") as stream:
             assert stream.kind.kind == BRAT
-        with pytest.raises(DataError, match=r"expected text, got BRAT's annotations; name the text beside it"):
+        with pytest.raises(DataError, match=r"expected text, got BRAT's annotations; name the text file next to it"):
             encode([str(path)], tmp_path / "ids", TextRule(), min_count=1)
         with pytest.raises(DataError, match=r"expected a CoNLL file, got BRAT's annotations"):
             repair_file(path, tmp_path / "mended")
@@ -485,7 +485,7 @@ def test_annotations_are_known_by_their_content(tmp_path: Path) -> None:
 
 def test_annotations_without_their_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.ann").write_text(BRAT_GOOD, encoding="utf-8")
-    with pytest.raises(DataError, match=r"a.txt: expected a text beside its annotations, cannot read it: No such file"):
+    with pytest.raises(DataError, match=r"a.txt: expected a text next to its annotations, cannot read it: No such file"):
         read_labeled(tmp_path / "a.ann")
 
 

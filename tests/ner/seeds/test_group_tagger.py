@@ -121,5 +121,5 @@ def test_runs_on_other_data_are_no_group(group: Path, small_data: Path, tmp_path
     assert result.exit_code == 0, result.output
     (copy / "summary.json").unlink()
     (copy / "ensemble.json").unlink()
-    with pytest.raises(DataError, match=r"differ in their seed alone|on the same data"):
+    with pytest.raises(DataError, match=r"differ only in their seed|on the same data"):
         calibrate(copy, pytest.fail)

@@ -147,7 +147,7 @@ def test_left_after_any_batch_it_goes_on_with_the_same_bits(name: str, limit: in
     if name in KEEP_PLACE:
         assert not lines
     elif name not in ("generator", "endless"):
-        assert any("read from the start of the epoch and skipped, for it has no state_dict" in line for line in lines)
+        assert any("read from the start of the epoch and skipped, because it has no state_dict" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", [each for each in STREAMS if each not in ("generator", "endless")])
@@ -251,8 +251,8 @@ def test_workers_begin_each_epoch_with_numbers_of_its_own(persistent: bool) -> N
     fresh = batches(loader(Shares(6), num_workers=2, persistent_workers=persistent), lines)
     assert same(read(fresh, 1, 4), list(epochs[1][4:].split(1)))
     fresh.close()
-    assert lines == ["Shares: 4 batches are read from the start of the epoch and skipped, for it has no state_dict and "
-                     "load_state_dict to go on by"]  # fmt: skip
+    assert lines == ["Shares: 4 batches are read from the start of the epoch and skipped, because it has no state_dict and "
+                     "load_state_dict"]  # fmt: skip
 
 
 def test_what_it_cannot_promise_it_says() -> None:
