@@ -2,16 +2,16 @@
 
     python benchmarks/check_claims.py                        # `make claims`: under 15 minutes on two cores
     python benchmarks/check_claims.py --only kill loop       # some of them
-    python benchmarks/check_claims.py --data DATA --work W   # `make claims-all`: the dear ones, too, in hours
+    python benchmarks/check_claims.py --data DATA --work W   # `make claims-all`: also those that take hours
 
-The claims are those of benchmarks/claims.toml. A promise of the same bits holds or does not. A measured claim holds where
-what is measured here is at least as good as the README's figure for this kind of CPU; it holds within its range where it is
-at least what claims.toml expects anywhere. Exit code 1 where a claim does not hold.
+The claims are those of benchmarks/claims.toml. A promise of the same bits holds or does not. A measured claim holds if the
+result here is at least as good as the README's figure for this kind of CPU; it holds within its range if the result is at
+least what claims.toml expects of any machine. The exit code is 1 if a claim does not hold.
 
 DATA has conll2003/ (train, valid and test), enwiki.txt, reuters_c50.decon.txt, reuters21578.decon.txt, text8like.txt and
 similarity/ (sets of pairs and analogies); a claim whose data are not there is not checked. The folder W keeps what was
-trained and found, so that the command can be stopped and given again: a finished run is not trained again, but segments of
-it are, from checkpoints that it kept.
+trained and found, so you can stop the command and start it again: a finished run is not trained again, but segments of it
+are, from checkpoints that it kept.
 """
 
 from __future__ import annotations
@@ -423,11 +423,11 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=[claim["id"] for claim in claims], metavar="ID", help="these claims alone"
     )
-    parser.add_argument("--data", type=Path, help="a folder with the data of the dear claims, which are checked, too")
+    parser.add_argument("--data", type=Path, help="also check the claims that take hours, with the data in this folder")
     parser.add_argument("--work", type=Path, help="keep what is trained and found in this folder")
     given = parser.parse_args()
     if given.data and not given.data.is_dir():
-        parser.error(f"expected a folder with data, got {given.data}, which is none")
+        parser.error(f"expected a folder with data, got {given.data}, which is not a folder")
     with tempfile.TemporaryDirectory(prefix="samebits-claims-") as scratch:
         work = Work((given.work or Path(scratch)).resolve(), given.data.resolve() if given.data else None)
         work.folder.mkdir(parents=True, exist_ok=True)
