@@ -258,6 +258,9 @@ class TaggerConfig(TrainConfig):
             raise ConfigError(f"rehearse: expected the share 0 with none, got {self.rehearse_share}")
         if self.unlabeled and not self.teacher:
             raise ConfigError("unlabeled: expected --teacher with it, which tags the text, got none")
+        for needed, name in (("teacher", "teacher_share"), ("unlabeled", "unlabeled_share")):
+            if not getattr(self, needed) and getattr(self, name) != getattr(type(self), name):
+                raise ConfigError(f"{name}: expected --{needed} with it, got none")
         if self.teacher and self.start_from:
             raise ConfigError("teacher: expected no --start-from with it, got one; give one of the two")
 

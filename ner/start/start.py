@@ -17,6 +17,7 @@ from ner.corpus.splits import find_splits
 from ner.tagging.bundle import ALWAYS, MANIFEST, is_bundle, read_bundle
 from ner.tagging.bundle_vectors import WITH_VECTORS
 from ner.tagging.files import from_here
+from ner.tagging.group import is_group_bundle
 from ner.tagging.load import PARTS, WEIGHTS, Saved, read_run, vector_inputs
 from training.digest import weights_sha256
 from training.errors import ConfigError
@@ -77,7 +78,7 @@ def kept_settings(folder: str) -> KeptSettings:
 def _check_kind(path: Path) -> None:
     """DataError or ConfigError for what is no folder of a tagger."""
     check_folder(path, "start_from", "the folder of a finished run or of a bundle")
-    if is_group(path):
+    if is_group(path) or is_group_bundle(path):
         raise ConfigError(
             f"start_from: expected a run or a bundle, got a group; give one of its runs, such as {path}/seed_0"
         )

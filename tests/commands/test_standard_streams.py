@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -148,3 +150,15 @@ def test_standard_input_that_is_closed(place: Path, words: str) -> None:
     assert done.err.count("\n") == 1
     assert done.err.startswith("error: ")
     assert not (place / "no").exists()
+
+
+@pytest.mark.parametrize("words", ["--help", "runs list --root .", "vectors nearest vectors.txt Ada"])
+def test_an_unbuffered_standard_output_that_is_full_is_said_too(place: Path, words: str) -> None:
+    """As in a container, whose Python has PYTHONUNBUFFERED set: there even the writing of nothing is refused."""
+    program = Path(cli.__file__)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, str(program), *words.split()], stdout=full, stderr=subprocess.PIPE, text=True, cwd=place,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"}, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.count("error: standard output cannot be written")) == (1, 1), done

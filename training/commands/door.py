@@ -176,6 +176,8 @@ class Stream:
 
     def write(self, text: Any) -> int:
         """Write text, or bytes into a ``buffer``."""
+        if isinstance(text, str) and not text:
+            return 0  # click writes nothing to try a stream out, and hides it where an unbuffered one refuses even that
         if isinstance(text, str) and not self.styled and self.inner.isatty():
             text = visible(text)
         with self._refusals():

@@ -11,6 +11,7 @@ import click
 from training.commands.help import Group
 from training.commands.options import whole
 from training.commands.terminal import LongJob, warn
+from training.errors import ConfigError
 from training.files import check_not_read
 from training.run.groups import is_group
 
@@ -101,7 +102,11 @@ def convert(source: str, target: str, form: str | None, skip_undecodable: bool) 
 
     check_not_read("TARGET", target, [file_of(source)])
     form = form or ("binary" if target.endswith((".bin", ".bin.gz")) else "text")
-    _load(source, skip_undecodable).save(target, form, partial(LongJob(), f"writing {target}"))
+    loaded = _load(source, skip_undecodable)
+    try:
+        loaded.save(target, form, partial(LongJob(), f"writing {target}"))
+    except OSError as error:
+        raise ConfigError(f"TARGET: {target} cannot be written: {error.strerror}; give another file") from None
 
 
 def _load(file: str, skip_undecodable: bool = False) -> WordVectors:

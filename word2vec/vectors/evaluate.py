@@ -22,7 +22,7 @@ import torch
 
 from training.errors import DataError
 from training.job_progress import Progress
-from training.visible import counted
+from training.visible import counted, shortened
 from word2vec.text.file_kinds import COLUMNS, EMPTY, TABLE, TEXT, VECTORS, decoded, opened
 from word2vec.vectors.vectors import WordVectors, row_products, top_k, unit_rows
 
@@ -133,7 +133,7 @@ def read_set(path: str | Path) -> SimilaritySet | AnalogySet:
         elif sections:
             fields = line.split()
             if len(fields) != 4:
-                raise DataError(f"{where}: expected an analogy of four words, got {len(fields)}: {line.strip()!r}")
+                raise DataError(f"{where}: expected an analogy of four words, got {len(fields)}: {_beginning(line)}")
             sections[-1][1].append((fields[0], fields[1], fields[2], fields[3]))
         elif form is None:
             form = _Columns.of(line)
@@ -167,7 +167,11 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
 
 
 def _fields(fields: Sequence[str], line: str) -> str:
-    return f"{counted(len(fields), 'field')}: {line.strip()!r}"
+    return f"{counted(len(fields), 'field')}: {_beginning(line)}"
+
+
+def _beginning(line: str) -> str:
+    return repr(shortened(line.strip(), 80))
 
 
 _EXPECTED = "expected word, word, score (or a section ': name' before analogies)"
@@ -203,7 +207,7 @@ class _Columns(NamedTuple):
         if len(fields) != self.width or self.score is None or not all(fields[:2]) or _is_score(fields[1]):
             raise DataError(f"{where}: {_EXPECTED}, got {_fields(fields, line)}")
         if not _is_score(fields[self.score]):
-            raise DataError(f"{where}: {_EXPECTED}, got the score {fields[self.score]!r}")
+            raise DataError(f"{where}: {_EXPECTED}, got the score {_beginning(fields[self.score])}")
         return fields[0], fields[1], float(fields[self.score])
 
 
@@ -217,7 +221,7 @@ def _is_score(field: str) -> bool:
 def _no_pair(where: str, line: str) -> DataError:
     """The error for a first line that is no pair, and no header before pairs either."""
     fields = line.split()
-    got = f"the score {fields[2]!r}" if len(fields) == 3 else _fields(fields, line)
+    got = f"the score {_beginning(fields[2])}" if len(fields) == 3 else _fields(fields, line)
     return DataError(f"{where}: {_EXPECTED}, got {got}")
 
 

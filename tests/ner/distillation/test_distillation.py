@@ -159,6 +159,8 @@ def test_what_does_not_fit_is_one_line(place: Path) -> None:
     assert "got a file" in line(*data, "--teacher", "text.txt")
     assert "manifest.json" in line(*data, "--teacher", "data")
     assert "expected --teacher with it" in line(*data, "--unlabeled", "text.txt")
+    assert "teacher_share: expected --teacher with it" in line(*data, "--teacher-share", "0.2")
+    assert "unlabeled_share: expected --unlabeled with it" in line(*data, "--unlabeled-share", "2")
     assert "give one of the two" in line(*data, "--teacher", "group", "--start-from", "group/seed_0")
     assert "text.txt2" in line(*data, "--teacher", "group", "--unlabeled", "text.txt2")
     (place / "empty.txt").write_text("\n\n")

@@ -49,7 +49,22 @@ def test_a_run_is_not_overwritten_by_its_own_vectors(tmp_path: Path) -> None:
     before = (folder / "vectors.bin").read_bytes()
     result = run("vectors", "convert", folder, folder / "vectors.bin")
     assert (result.exit_code, (folder / "vectors.bin").read_bytes()) == (2, before)
-    assert "expected a file of its own" in result.output
+    assert "TARGET: expected" in result.output
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "run")
+    result = run("vectors", "convert", folder, tmp_path / "gone/out.txt")
+    assert result.exit_code == 2
+    assert f"TARGET: {tmp_path / 'gone/out.txt'} cannot be written: No such file or directory" in result.output
+
+
+def test_a_long_line_that_is_no_question_is_shortened(tmp_path: Path) -> None:
+    (tmp_path / "prose.txt").write_text("Ada ran to Oslo and " * 500 + "\n")
+    (tmp_path / "analogies.txt").write_text(": capitals\n" + "Oslo " * 500 + "\n")
+    for name in ("prose.txt", "analogies.txt"):
+        result = run("vectors", "evaluate", made_run(tmp_path / f"run {name}"), tmp_path / name)
+        assert (result.exit_code, len(result.output.splitlines()[-1]) < 400) == (2, True), result.output
 
 
 def test_a_file_and_a_folder_of_no_run_stand_for_themselves(tmp_path: Path) -> None:
