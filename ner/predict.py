@@ -49,23 +49,23 @@ def predict_stream(
         tagger: the tagger.
         sources: a file or several; "-" is standard input.
         form: what they hold, one of ner.tagging.readers.FORMS, or "auto" by each one's content.
-        output: one of ner.tagging.writers.FORMATS; None for CoNLL and JSON lines as they came, else text.
+        output: one of ner.tagging.writers.FORMATS; None for the input's form if that is CoNLL or JSON lines, else text.
         threshold: only entities of at least this confidence, from 0 to 1.
         key: the entry of a JSON line that holds the text or the words; None for "text", or else "tokens".
-        key_out: the entry of a JSON line that gets all that is found; None for entries beside the line's own.
-        split_words: white space separates the words already.
+        key_out: the entry of a JSON line that gets the whole result; None adds entries to the line's own.
+        split_words: the words are separated by white space; do not tokenize.
         color: entities in color, in text.
-        terminal: what a terminal would obey is escaped.
+        terminal: escape control characters.
         columns: of CoNLL files; None for the run's own.
-        sets: the coverage of sets of readings, as 0.9, which text and JSON lines get; None for no sets.
-        progress: is told how many bytes of a file are tagged, (what, done, total).
-        warn: is told in a line what may be wrong with a file.
+        sets: the coverage of sets of readings, such as 0.9, to add to text and JSON lines; None for no sets.
+        progress: called with the number of bytes tagged, (what, done, total).
+        warn: called with a line about a likely fault of a file.
 
     Returns:
         The text to be written, a passage at a time; memory does not grow with the file.
 
     Raises:
-        ConfigError: settings that are none.
+        ConfigError: invalid settings.
         DataError: with file:line, what cannot be read, or written in the format.
 
     Example:
@@ -197,14 +197,14 @@ def evaluate_file(
 
     Args:
         tagger: the tagger.
-        path: a labeled file of any form; its scheme is detected, its types may be others than the tagger's.
+        path: a labeled file of any form; its scheme is detected, its types may differ from the tagger's.
         progress: called with the number of tagged sentences, (what, done, total).
         columns: the columns of words and tags; None for the run's own.
         warn: called with a line about a likely fault of the file.
         rules: how to treat spans that tags cannot express; None for errors.
-        unknown: what to do with entities of types that the tagger does not know: "" for misses, which they are; "error"
+        unknown: what to do with entities of types that the tagger does not know: "" counts them as missed; "error"
             refuses them; "ignore" reads them as O.
-        sets: the coverage of sets of readings, as 0.9, which are judged, too; None for no sets.
+        sets: the coverage of sets of readings, such as 0.9, to score them, too; None for no sets.
 
     Returns:
         Scores, and each sentence's entities judged.

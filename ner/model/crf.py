@@ -187,7 +187,7 @@ class CRF(nn.Module):
             plan: the packing of the sentences.
 
         Returns:
-            A scalar of the scores' type. It is ``loss`` where the other distribution holds one sequence alone possible.
+            A scalar of the scores' type. It equals ``loss`` if the other distribution allows only one sequence.
 
         Raises:
             DataError: shapes that do not fit.
@@ -217,7 +217,7 @@ class CRF(nn.Module):
 
     @torch.no_grad()
     def expectations(self, scores: Tensor, plan: Packing) -> tuple[Tensor, Tensor]:
-        """What ``cross_entropy`` asks of a distribution, of this one: tokens (N, L), and moves of each sentence (B, A)."""
+        """What ``cross_entropy`` needs from a distribution, for this one: tokens (N, L), moves of each sentence (B, A)."""
         plan = self._check(scores, plan)
         marginals = scores.double()
         moves = marginals.new_zeros(len(plan.lengths), self.labels, self.labels)
@@ -286,8 +286,8 @@ class CRF(nn.Module):
     ) -> Tensor:
         """The probability (S,) that tokens starts[s] … ends[s]−1 have exactly ``labels`` (N,), and the span ends there.
 
-        ``continues`` (L, L) boolean: the second label goes on with the entity of the first (IOB2: I-X after B-X or I-X);
-        needed where a scheme does not mark the end. A product of conditional probabilities along the chain.
+        ``continues`` (L, L) boolean: the second label continues the entity of the first (IOB2: I-X after B-X or I-X);
+        needed if the scheme does not mark the end. A product of conditional probabilities along the chain.
         """
         plan = self._check(scores, plan, labels)
         if not len(starts):

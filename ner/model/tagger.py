@@ -70,7 +70,7 @@ class Tagger(nn.Module):
         n_characters: rows of the table of characters.
         labels: the number of labels, L.
         allowed: which labels may begin and end a sentence, and which may follow each other.
-        tuned: so many of the word vectors are trained, the others stay as they are; None for all.
+        tuned: the number of word vectors that are trained, the first ones; the others stay fixed. None for all.
 
     Source: Lample et al. 2016 and Ma & Hovy 2016; see the top of this module.
 
@@ -169,7 +169,7 @@ class Tagger(nn.Module):
     def loss(self, scores: Tensor, batch: Batch) -> Tensor:
         """Softmax: the mean negative log-likelihood of a token. CRF: that of a sentence, per token of the batch.
 
-        Where the batch has targets, a distribution in place of labels: the mean under it, which is the cross entropy.
+        If the batch has targets, a distribution instead of labels: the mean under it, which is the cross entropy.
         """
         scores = at_least_float32(scores)
         if batch.targets is not None:
@@ -197,7 +197,7 @@ class Tagger(nn.Module):
         return torch.softmax(scores, 1) if self.crf is None else self.crf.marginals(scores, packing(batch.plain_lengths))
 
     def for_prediction(self) -> Tagger:
-        """This network, without dropout, and so that a sentence gets the same bits in whatever company it is tagged.
+        """This network without dropout, in a form that gives a sentence the same bits whatever it is tagged together with.
 
         ``forward`` may then return some rows of scores more than there are tokens.
         """

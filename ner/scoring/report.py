@@ -53,7 +53,7 @@ def _escaped(cell: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions beside gold tags: seqeval's scores, and each sentence's entities judged; ``evaluation`` makes one.
+    """Predictions compared with gold tags: seqeval's scores, and each sentence's entities judged; ``evaluation`` makes one.
 
     Args:
         scores: seqeval's two reports.
@@ -61,7 +61,7 @@ class Evaluation:
         judged: of each sentence, its right entities and its errors.
         by_words: scores of the entities by their words: seen in training or not, with a vector or not.
         broken: how many predicted tags break the scheme, and how many sentences have one.
-        sets: how often sets of readings hold the gold entities; None where none were asked for.
+        sets: how often sets of readings hold the gold entities; None if none were requested.
 
     Example:
         >>> from ner import Sentence, evaluation

@@ -79,7 +79,7 @@ def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = la
 
     Raises:
         ConfigError: the folder exists or cannot be made.
-        DataError, CheckpointError: a run that is not finished, or is not what it says.
+        DataError, CheckpointError: a run that is not finished, or does not match its manifest.
 
     Example:
         >>> import tempfile

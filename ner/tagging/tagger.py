@@ -43,7 +43,7 @@ class Entity:
     Args:
         type: what it is, as PER.
         start: its first character in the text, from 0.
-        end: the character behind its last.
+        end: one past its last character.
         text: ``text[start:end]`` of the whole.
         confidence: the probability of exactly this span, from 0 to 1.
 
@@ -75,7 +75,7 @@ class Tagged(NamedTuple):
 
     Args:
         tags: a tag for each word, in the scheme that the tagger was trained in.
-        spans: the entities: type, first word, and the word behind the last.
+        spans: the entities: type, first word, and one past the last word.
         confidences: the probability of each of them, from 0 to 1.
 
     Example:
@@ -109,7 +109,7 @@ class TrainedTagger:
 
     A group's runs tag together: their probabilities are averaged (ner/model/ensemble.py).
 
-    A sentence gets the same tags alone and in any company (under a CRF the last bits of a confidence may differ).
+    A sentence gets the same tags whatever else is tagged with it (with a CRF the last bits of a confidence may differ).
 
     Args:
         saved: the parts of a tagger, as read from a folder; ``load`` does both.
@@ -145,11 +145,11 @@ class TrainedTagger:
         Args:
             folder: the run's, the group's or the bundle's.
             device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
-            tell: hears a line where a run has no seal.
+            tell: called with a line if a run has no seal.
 
         Raises:
-            DataError, CheckpointError: it is none of these, damaged, or a run that is not what its seal says, or whose
-                word vectors' file is gone or changed.
+            DataError, CheckpointError: it is none of these, is damaged, does not match its seal, or its file of word
+                vectors is gone or changed.
         """
         return cls(read_tagger(Path(folder), tell), device)
 
@@ -174,7 +174,7 @@ class TrainedTagger:
         Args:
             words: the sentences, each as its words; an empty one has no tags.
             numbers: which document each sentence is of (from 1, never falling), for a tagger that reads sentences with
-                their document; 0, and no numbers at all, let each stand alone.
+                their document; 0, or no numbers at all, makes each sentence its own document.
 
         Returns:
             For each sentence as many tags, in the scheme that the tagger was trained in, as it has words.
@@ -237,10 +237,10 @@ class TrainedTagger:
             words: the sentences, none of more than LONGEST_SENTENCE words.
             numbers: the number of each sentence's document, as in ``tag``.
             tags: for each sentence as many tags as words, in the tagger's scheme.
-            ranges: for each sentence (first word, word behind the last) of the readings.
+            ranges: for each sentence (first word, one past the last word) of the readings.
 
         Returns:
-            For each range the probability that its words have just these tags, and that no entity goes on behind it.
+            For each range the probability that its words have just these tags, and that no entity continues after it.
         """
         ids = {label: i for i, label in enumerate(self.indexer.labels)}
         rows: list[list[float]] = [[] for _ in words]

@@ -159,7 +159,7 @@ class Word2Vec(nn.Module):
 
         Args:
             batch: the words and their windows.
-            rate: what to scale the gradients of rows by; without it they are those of the loss. See RowSGD.rate.
+            rate: the factor of the gradients of rows; without it they are those of the loss. See RowSGD.rate.
 
         Returns:
             The mean loss of a prediction (nats), a scalar, estimated from some of the batch's words.
@@ -170,9 +170,9 @@ class Word2Vec(nn.Module):
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Batch:
-        """The batch with all that its step needs beside the vectors, which another thread may so find out before its turn.
+        """The batch with all that its step needs besides the vectors, so that another thread can compute it ahead.
 
-        Without it the step finds it out itself. The hierarchical softmax alone has enough of it to be worth a thread.
+        Without it the step computes this itself. Only for the hierarchical softmax is it worth a thread.
         """
         if self.tree is None or self.masks.is_cuda:
             return batch
@@ -467,7 +467,7 @@ class RowSGD(Optimizer):
         self.model, self.damping = model, damping
 
     def rate(self, seen: Tensor, curvature: Tensor) -> Tensor:
-        """−lr ÷ (1 + (c − 1) · lr · damping · κ), (r,): what ``Word2Vec.step`` is to scale the gradients of rows by.
+        """−lr ÷ (1 + (c − 1) · lr · damping · κ), (r,): the factor by which ``Word2Vec.step`` scales the gradients of rows.
 
         Args:
             seen: c, how often each row is in the batch, (r,).
