@@ -34,6 +34,7 @@ from ner.model import tagger as model
 from ner.model.bilstm_onednn import FusedLSTM
 from ner.model.bilstm_steps import StepwiseLSTM
 from ner.model.matmul import product
+from ner.schedule import resolved
 from ner.scoring import metrics
 from ner.train import build_task, without_rare_words
 from ner.vectors.views import RAW
@@ -125,6 +126,7 @@ def main() -> None:
          "threads": options.threads, "deterministic": True, "max_epochs": 1}
     )  # fmt: skip
     dataset = read_dataset(config)
+    config = resolved(config, dataset.train)
     indexer = without_rare_words(config, dataset, Indexer.build(dataset.train, RAW, config.scheme), None)
     task, _ = build_task(config, dataset, indexer, None)
     train, valid = (encode_labeled(part, indexer, config) for part in (dataset.train, dataset.valid))

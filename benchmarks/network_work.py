@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,17 +80,19 @@ def tagger(given: argparse.Namespace, preset: str) -> Work:
     from ner.inputs.batches import SentenceBatches
     from ner.inputs.encode import encode_labeled
     from ner.inputs.indexer import Indexer
+    from ner.schedule import resolved
     from ner.train import build_task
     from ner.vectors.views import RAW
 
     settings = {**PRESETS[preset], **PLAIN, "data": given.data, "vectors": "none", "limit_val_batches": 0}
     config = TaggerConfig.from_dict(settings)
     dataset = read_dataset(config)
+    config = resolved(config, dataset.train)
     indexer = Indexer.build(dataset.train, RAW, config.scheme)
     train = encode_labeled(dataset.train, indexer, config)
 
     def make(shards: int, batches: int) -> tuple[Any, Any, Any]:
-        own = TaggerConfig.from_dict({**settings, "shards": shards, "limit_train_batches": batches})
+        own = replace(config, shards=shards, limit_train_batches=batches)
         source = SentenceBatches(train, own.batch_size, batching=own.batching, seed=own.seed)
         return own, build_task(own, dataset, indexer, None)[0], source
 

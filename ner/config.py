@@ -209,7 +209,9 @@ class TaggerConfig(TrainConfig):
     )
     train_f1: bool = option(True, "Compute F1 on the training predictions, too.", section=TRAINING, numbers=False)
     shuffle_valid: bool = option(False, "Validate in random order.", section=TRAINING)
-    lr: float = option(2e-3, "Learning rate of Adam.", section=COMMON, above=0)
+    lr: float = option(
+        0.0, "Learning rate of Adam; 0 for one that depends on the training data and the vectors.", section=COMMON, least=0
+    )
     lr_schedule: str = option(
         "linear",
         "Learning rate from epoch to epoch: constant, or falling linearly to 0.",
@@ -280,6 +282,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unk_replace": 0.0,
         "tune_min_count": 2,
         "batch_size": 32,
+        "lr": 2e-3,
         "average": 0.999,
         "affix_vectors": True,
         "max_epochs": 10,

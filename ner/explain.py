@@ -11,6 +11,7 @@ from ner.config import TaggerConfig
 from ner.corpus.conll import Sentence, entities_by_type
 from ner.corpus.dataset import Dataset
 from ner.corpus.scheme import to_spans
+from ner.schedule import default_rate
 from ner.scoring.report import Evaluation
 from ner.vectors.views import Coverage
 from training.visible import counted, listed
@@ -123,11 +124,11 @@ def _still_rises(scores: Sequence[float]) -> bool:
 
 
 def _rate(seen: Trained) -> Iterator[str]:
-    lr = seen.config.lr
+    lr, usual = seen.config.lr, default_rate(seen.config, seen.dataset.train)
     if lr > HIGH_RATE:
-        yield f"--lr {lr:g} is too high for Adam, whose default here is {TaggerConfig.lr:g}"
+        yield f"--lr {lr:g} is too high for Adam, whose default here is {usual:g}"
     if lr < LOW_RATE:
-        yield f"--lr {lr:g} is so low that little is learned; the default is {TaggerConfig.lr:g}"
+        yield f"--lr {lr:g} is so low that little is learned; the default is {usual:g}"
 
 
 def _settings(seen: Trained) -> Iterator[str]:

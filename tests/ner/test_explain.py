@@ -14,6 +14,7 @@ from ner.corpus.conll import Sentence
 from ner.corpus.dataset import Dataset
 from ner.corpus.splits import Splits
 from ner.explain import FAR, NO_VECTORS, Trained, explain
+from ner.schedule import RATE
 from ner.scoring.report import Evaluation
 from ner.vectors.views import Coverage
 from training.run.experiment import RunOptions
@@ -47,7 +48,8 @@ def seen(**changes: Any) -> Trained:
     repaired = changes.pop("repaired", 0)
     dataset = Dataset(**splits, paths=Splits(*[Path("x")] * 3), source_scheme="IOB2", repaired=repaired)
     names = {each.name for each in dataclasses.fields(TaggerConfig)}
-    config = TaggerConfig(**{name: changes.pop(name) for name in list(changes) if name in names})
+    given = {name: changes.pop(name) for name in list(changes) if name in names}
+    config = TaggerConfig(**{"lr": RATE, **given})
     found = changes.pop("found", None) or graded(splits["test"], changes.pop("without", ()))
     facts: dict[str, Any] = {"coverage": COVERED, "steps": 1000, "metrics": WELL, **changes}
     return Trained(config, dataset, found=found, **facts)

@@ -1,4 +1,4 @@
-"""Batch size and epochs where the settings leave them to the size of the data."""
+"""Batch size, epochs and learning rate where the settings leave them to the size of the data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ from ner.corpus.conll import Sentence
 from ner.inputs.batches import SentenceBatches
 from ner.inputs.encode import encode_labeled
 from ner.inputs.indexer import Indexer
-from ner.schedule import BATCH, FEWEST_EPOCHS, FEWEST_STEPS, MOST_EPOCHS, SMALL_BATCH, batches_per_epoch, resolved
+from ner.schedule import (
+    BATCH,
+    FEWEST_EPOCHS,
+    FEWEST_STEPS,
+    HIGH_RATE,
+    MANY_SENTENCES,
+    MOST_EPOCHS,
+    RATE,
+    SMALL_BATCH,
+    batches_per_epoch,
+    resolved,
+)
 from ner.train import train_tagger
 from training.run.experiment import RunOptions
 from word2vec.text.tokenize import TextRule
@@ -60,6 +71,15 @@ def test_what_is_given_stays() -> None:
     assert resolved(TaggerConfig(batch_size=3), sentences(2000)).batch_size == 3
     assert resolved(TaggerConfig(max_epochs=-1), sentences(20)).max_epochs == -1
     assert resolved(TaggerConfig(start_from="run"), sentences(20)).max_epochs == FEWEST_EPOCHS
+    assert resolved(TaggerConfig(vectors="none", lr=0.1), sentences(20)).lr == 0.1
+
+
+def test_the_rate_is_high_for_little_data_without_vectors_alone() -> None:
+    few, many = sentences(MANY_SENTENCES - 1), sentences(MANY_SENTENCES)
+    assert resolved(TaggerConfig(vectors="none"), few).lr == HIGH_RATE
+    assert resolved(TaggerConfig(vectors="none"), many).lr == RATE
+    assert resolved(TaggerConfig(vectors="file.bin"), few).lr == RATE
+    assert resolved(TaggerConfig(vectors="none", start_from="run"), few).lr == RATE
 
 
 def test_the_settings_of_a_run_have_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +90,7 @@ def test_the_settings_of_a_run_have_the_numbers(tmp_path: Path, monkeypatch: pyt
     config = TaggerConfig(data=str(tmp_path), vectors="none", hidden_size=4, progress=False, device="cpu", threads=1)
     run = train_tagger(config, RunOptions(path=str(tmp_path / "run")))
     kept = TaggerConfig.load(run / "config.json")
-    assert kept == dataclasses.replace(config, batch_size=SMALL_BATCH, max_epochs=2)
+    assert kept == dataclasses.replace(config, batch_size=SMALL_BATCH, max_epochs=2, lr=HIGH_RATE)
     assert json.loads((run / "manifest.json").read_text())["config"] == kept.to_dict()
     monkeypatch.setattr("ner.schedule.MOST_EPOCHS", 1)  # what is in the file holds
     again = train_tagger(kept, RunOptions(path=str(tmp_path / "again")))

@@ -133,7 +133,9 @@ def test_vectors_are_used_checked_and_found_again(small_data: Path, tmp_path: Pa
         TrainedTagger.load(run)
 
 
-RESUMED = {"val_check_interval": 0.3, "accumulate_grad_batches": 2, "patience": 5, "checkpoint_every": "never"}
+RESUMED = {
+    "val_check_interval": 0.3, "accumulate_grad_batches": 2, "patience": 5, "checkpoint_every": "never", "lr": 2e-3,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

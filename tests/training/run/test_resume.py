@@ -325,7 +325,7 @@ def other_versions(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 Change = Callable[[Path, pytest.MonkeyPatch], list[str]]
 CHANGED: list[tuple[Change, str]] = [
     (other_data, r"inputs\.train: \w{12}… → \w{12}…"),
-    (other_settings, r"config\.lr: 0\.002 → 0\.5"),
+    (other_settings, r"config\.lr: 0\.008 → 0\.5"),
     (other_code, r"source: \w{12}… → abababababab…"),
     (other_versions, r"packages\.numpy: [\d.]+ → 0\.0"),
 ]
@@ -348,7 +348,7 @@ def test_what_has_changed_is_refused_or_recorded(
     assert re.search(message, recorded["changed"][0])
     settings = json.loads((stopped / "config.json").read_text())
     assert settings == read_manifest(stopped)["config"]
-    assert settings["lr"] == (0.5 if arguments else 0.002)
+    assert settings["lr"] == (0.5 if arguments else 0.008)
     # From here on the run is the changed one, and goes on without being told so again.
     finished = run("train-ner", "--resume", stopped, "--max-time", "1h")
     said(finished, "finished: ", 0)
