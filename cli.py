@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from training import interrupts  # before the other imports, which take their time
+
+# isort: split
 import click
 
 from ner.commands.compare import compare
@@ -55,6 +58,7 @@ data.add_command(fetch)
 for command in (train_w2v, train_ner, data, diff, vectors, verify, ask, compare, evaluate, runs, predict, export):
     main.add_command(command)
 
+interrupts.over()
 
 if __name__ == "__main__":
     main()

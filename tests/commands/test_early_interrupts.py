@@ -1,0 +1,40 @@
+"""An interrupt while the commands are imported ends the process by the signal, without a traceback; later it is told."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cli
+
+ROOT = Path(cli.__file__).parent
+INTERRUPT = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "ner.commands.evaluate":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def program(text: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_an_interrupt_of_the_imports_says_nothing() -> None:
+    done = program(INTERRUPT + "import cli")
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_after_the_imports_it_is_pythons_again() -> None:
+    done = program("import signal, cli; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)")
+    assert (done.returncode, done.stdout) == (0, "True\n")
+
+
+def test_who_ignores_it_goes_on_ignoring_it() -> None:
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    done = program(ignore + INTERRUPT + "import cli\nprint(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")

@@ -1,0 +1,21 @@
+"""While the command line is imported, an interrupt ends the process at once, as SIGINT does by default: without a traceback.
+
+Importing this module begins that, since it has to come before the other imports; ``over`` ends it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+_ours = threading.current_thread() is threading.main_thread() and (
+    signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where the process ignores it, or has its own handler
+)
+if _ours:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def over() -> None:
+    """Let an interrupt be a KeyboardInterrupt again, if it was one before."""
+    if _ours and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
