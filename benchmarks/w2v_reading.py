@@ -33,7 +33,12 @@ def main() -> None:
     arguments = command.parse_args()
     seconds: dict[str, list[float]] = {}
     for _ in range(arguments.rounds):
-        for name, work in (("ours", ours), ("gensim, LineSentence", sentences), ("gensim, corpus_file", corpus_file)):
+        for name, work in (
+            ("ours", ours),
+            ("ours, two processes", shared),
+            ("gensim, LineSentence", sentences),
+            ("gensim, corpus_file", corpus_file),
+        ):
             began = time.perf_counter()
             words = work(arguments.corpus)
             seconds.setdefault(name, []).append(time.perf_counter() - began)
@@ -45,9 +50,14 @@ def main() -> None:
     record.write(arguments.record, "reading", rows, modules=modules, threads=1, data=data)
 
 
-def ours(path: str) -> int:
+def ours(path: str, processes: int = 1) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        return encode([path], Path(folder) / "ids", TextRule(tokenize=False), min_count=5)[1].read
+        rule = TextRule(tokenize=False)
+        return encode([path], Path(folder) / "ids", rule, min_count=5, processes=processes)[1].read
+
+
+def shared(path: str) -> int:
+    return ours(path, processes=2)
 
 
 def sentences(path: str) -> int:

@@ -50,6 +50,7 @@ IDS = "corpus.ids"
 PROBES, NEIGHBORS = 12, 8
 IN_PROJECTOR = 5000
 LARGEST_KEPT = 2**25  # bytes: a step's tensors are smaller, the tables of a large vocabulary are not
+READERS = 8  # processes that share the reading of a text at most: one more has to merge what they find
 MAIN = ("architecture", "dim", "loss", "lr", "negative")  # on TensorBoard's page of settings
 ANALOGY_WORDS = NEIGHBOR_WORDS = 30_000
 
@@ -204,6 +205,7 @@ def read_text(config: Word2VecConfig, place: Path, options: RunOptions, start: S
         min_count=config.min_count,
         max_vocab=config.max_vocab,
         known=start.vocab.words if start else (),
+        processes=min(side_by_side(), READERS),
         progress=show,
         warn=lambda line: options.tell(one_line(line)),
     )

@@ -10,7 +10,7 @@ stdin (``-``). Rules for odd text:
 * a byte that is not UTF-8 is an error that names file and line; nothing is replaced silently.
 
 The text is read once (so stdin will do): words get provisional ids in order of appearance, which go to disk; when the
-counts are known they are mapped to the vocabulary's ids. Memory holds the distinct words and one piece of text.
+counts are known they are mapped to the vocabulary's ids. Memory holds the distinct words and some megabytes of text.
 """
 
 from __future__ import annotations
@@ -19,21 +19,28 @@ import hashlib
 import json
 import os
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from training.errors import DataError
+from training.errors import DataError, SamebitsError
 from training.files import atomic_path, atomic_write
 from training.job_progress import Progress
-from word2vec.text.file_kinds import COLUMNS, EMPTY, JSON_LINES, JSON_LIST, TABLE, TEXT, Opened, opened
-from word2vec.text.tokenize import TextRule, sentences, tokenize
+from word2vec.text.file_kinds import COLUMNS, EMPTY, JSON_LINES, JSON_LIST, TABLE, TEXT, FileKind, Opened, opened
+from word2vec.text.numbering import END, Numbered, Piece, Readers, Words
+from word2vec.text.tokenize import TextRule
 from word2vec.text.vocab import Vocab, select
 
-PIECE = 1 << 20  # bytes of text in memory at a time
+PIECE = 1 << 20  # bytes that are read at a time
+PARCEL = 1 << 22  # bytes of lines that are numbered at a time
 CHUNK = 1 << 20  # ids in memory at a time
 REMEDIES = {
     COLUMNS: """write a sentence a line: awk '{printf "%s", NF ? $1 " " : "\\n"}' FILE > NEW, and use --pretokenized""",
@@ -110,21 +117,6 @@ class Corpus:
             raise DataError(f"{path}.json: cannot read the description of the encoded corpus; encode it again") from None
 
 
-class _Words(dict[str | bytes, int]):
-    """Raw token, as text or as UTF-8, → provisional id; a new one is brought to its normal form, once, and numbered."""
-
-    def __init__(self, rule: TextRule) -> None:
-        super().__init__()
-        self.rule = rule
-        self.numbers: dict[str, int] = {}  # normal form → provisional id; 0 is kept for the end of a sentence
-
-    def __missing__(self, token: str | bytes) -> int:
-        text = token.decode() if isinstance(token, bytes) else token
-        number = self.numbers.setdefault(self.rule.word(text), len(self.numbers) + 1)
-        self[token] = number
-        return number
-
-
 def encode(
     sources: Sequence[str],
     target: str | Path,
@@ -133,6 +125,7 @@ def encode(
     min_count: int,
     max_vocab: int | None = None,
     known: Sequence[str] = (),
+    processes: int = 1,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> tuple[Vocab, Corpus]:
@@ -145,6 +138,7 @@ def encode(
         min_count: words seen fewer times than this are left out.
         max_vocab: keep only this many words, the most frequent ones; None for all.
         known: words that are in the vocabulary in any case.
+        processes: how many share the work on a text of more than a few megabytes. The result is the same for any number.
         progress: called with the number of bytes read, (done, total).
         warn: called with a line if a source may not be text.
 
@@ -165,13 +159,13 @@ def encode(
         >>> vocab.words, vocab.counts.tolist(), corpus.sentences
         (('.', 'The', 'is'), [2, 2, 2], 2)
     """
-    words, first = _Words(rule), Path(f"{target}.first.part")
+    first = Path(f"{target}.first.part")
     first.unlink(missing_ok=True)  # in a foreign run it may be a link
     try:
-        counts = _number(sources, words, first, progress, warn)
+        words, counts = _number(sources, rule, first, processes, progress, warn)
         if not words:
             raise DataError(f"{', '.join(sources)}: expected text, got no word")
-        vocab, place = select(list(words.numbers), counts[1:], min_count, max_vocab, known)
+        vocab, place = select(words, counts[1:], min_count, max_vocab, known)
         corpus = _renumber(first, Path(target), place, len(vocab), read=int(counts[1:].sum()))
     finally:
         first.unlink(missing_ok=True)
@@ -179,43 +173,111 @@ def encode(
     return vocab, corpus
 
 
-def _number(
-    sources: Sequence[str], words: _Words, target: Path, progress: Progress | None, warn: Callable[[str], None] | None
-) -> npt.NDArray[np.int64]:
-    """Write the provisional ids of all sentences to ``target``; return how often each id occurs."""
-    counts = np.zeros(1, dtype=np.int64)
-    ids = array("i")
+@dataclass(frozen=True)
+class _Parcel:
+    """Pieces of lines that stand together in a text, and what an error in one of them is told with."""
 
-    def flush() -> None:
-        nonlocal counts, ids
-        seen = np.bincount(np.frombuffer(ids, dtype=np.int32), minlength=len(counts))
-        seen[: len(counts)] += counts
-        counts = seen
-        stream.write(memoryview(ids).cast("B"))
+    source: str
+    kind: FileKind
+    pieces: list[Piece]
+    places: list[tuple[int, int]]  # of each piece: its line, and how much of that stands before
+
+    def not_utf8(self, wrong: int) -> DataError:
+        """A piece cannot be decoded."""
+        number, before = self.places[wrong]
+        return self.kind.not_utf8(f"{self.source}:{number}", self.pieces[wrong].text, before)
+
+
+class _Numbers:
+    """The provisional ids of a text, written parcel by parcel; how often each occurs."""
+
+    def __init__(self, rule: TextRule, stream: BinaryIO) -> None:
+        self.words, self.stream = Words(rule), stream
+        self.counts = np.zeros(1, dtype=np.int64)
+
+    def add(self, parcel: _Parcel) -> None:
+        """Number a parcel here."""
         ids = array("i")
+        for i, piece in enumerate(parcel.pieces):
+            try:
+                self.words.add(piece, ids)
+            except UnicodeDecodeError:
+                raise parcel.not_utf8(i) from None
+        self._write(np.frombuffer(ids, dtype=np.int32))
 
-    with open(target, "wb") as stream:
-        for source in sources:
-            with opened(source, "text") as text:
-                text.kind.check(source, "text", TEXT, EMPTY, TABLE, **REMEDIES)
-                if warn and (doubt := text.kind.doubt()):
-                    warn(f"warning: {source}: {doubt}")
-                for number, before, line, ends in _lines(_blocks(text, source, progress)):
-                    try:
-                        if words.rule.tokenize:
-                            for sentence in sentences(tokenize(line.decode())):
-                                ids.extend([words[token.text] for token in sentence])
-                                ids.append(0)
-                        else:  # as text.pretokenized does, but without decoding a word that is known
-                            ids.extend(map(words.__getitem__, line.split()))
-                            if ends:
-                                ids.append(0)
-                    except UnicodeDecodeError:
-                        raise text.kind.not_utf8(f"{source}:{number}", line, before) from None
-                    if len(ids) >= CHUNK:
-                        flush()
-        flush()
-    return counts
+    def merge(self, parcel: _Parcel, found: Numbered) -> None:
+        """Add a parcel that another process has numbered; all before it are there."""
+        if found.wrong is not None:
+            raise parcel.not_utf8(found.wrong)
+        numbers = self.words.numbers
+        own = [END, *(numbers.setdefault(word, len(numbers) + 1) for word in found.words)]
+        self._write(np.array(own, dtype=np.int32)[np.frombuffer(found.ids, dtype=np.int32)])
+
+    def _write(self, ids: npt.NDArray[np.int32]) -> None:
+        seen = np.bincount(ids, minlength=len(self.counts))
+        seen[: len(self.counts)] += self.counts
+        self.counts = seen
+        self.stream.write(ids.tobytes())
+
+
+def _number(
+    sources: Sequence[str],
+    rule: TextRule,
+    target: Path,
+    processes: int,
+    progress: Progress | None,
+    warn: Callable[[str], None] | None,
+) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Write the provisional ids of all sentences to ``target``; return the words, and how often each id occurs."""
+    with open(target, "wb") as stream, closing(Readers(rule, processes)) as readers:
+        numbers, parcels = _Numbers(rule, stream), _parcels(sources, progress, warn)
+        if processes > 1:
+            first = list(islice(parcels, 2))
+            if len(first) == 2:  # else no process would help
+                _shared_out(chain(first, parcels), numbers, readers)
+                return list(numbers.words.numbers), numbers.counts
+            parcels = chain(first, parcels)
+        for parcel in parcels:
+            numbers.add(parcel)
+        return list(numbers.words.numbers), numbers.counts
+
+
+def _shared_out(parcels: Iterator[_Parcel], numbers: _Numbers, readers: Readers) -> None:
+    """Have parcels numbered by other processes, some at a time, and merge them in order."""
+    begun: deque[tuple[_Parcel, Future[Numbered]]] = deque()
+
+    def merge_until(left: int) -> None:
+        while len(begun) > left:
+            parcel, found = begun.popleft()
+            numbers.merge(parcel, found.result())
+
+    try:
+        for parcel in parcels:
+            begun.append((parcel, readers.submit(parcel.pieces)))
+            merge_until(2 * readers.processes)
+    except (SamebitsError, OSError):
+        merge_until(0)  # an error in an earlier line comes first
+        raise
+    merge_until(0)
+
+
+def _parcels(sources: Sequence[str], progress: Progress | None, warn: Callable[[str], None] | None) -> Iterator[_Parcel]:
+    """The lines of all sources, some megabytes at a time."""
+    for source in sources:
+        with opened(source, "text") as text:
+            text.kind.check(source, "text", TEXT, EMPTY, TABLE, **REMEDIES)
+            if warn and (doubt := text.kind.doubt()):
+                warn(f"warning: {source}: {doubt}")
+            parcel, size = _Parcel(source, text.kind, [], []), 0
+            for number, before, line, ends in _lines(_blocks(text, source, progress)):
+                parcel.pieces.append(Piece(line, ends))
+                parcel.places.append((number, before))
+                size += len(line) + 1
+                if size >= PARCEL:
+                    yield parcel
+                    parcel, size = _Parcel(source, text.kind, [], []), 0
+            if parcel.pieces:
+                yield parcel
 
 
 def _renumber(first: Path, target: Path, place: npt.NDArray[np.int32], end: int, read: int) -> Corpus:

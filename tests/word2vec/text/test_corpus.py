@@ -108,6 +108,7 @@ def test_pieces_do_not_show(tmp_path_factory: pytest.TempPathFactory, lines: lis
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus_module, "PIECE", piece)
         patch.setattr(corpus_module, "CHUNK", piece)
+        patch.setattr(corpus_module, "PARCEL", piece)
         assert encoded(folder, text) == [line for line in lines if line]
 
 
