@@ -21,7 +21,9 @@ sys.meta_path.insert(0, Finder())
 
 
 def program(text: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=False)
+    """Run it with Python's own handler, also where the tests were started with interrupts ignored, as by nohup."""
+    begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    return subprocess.run([sys.executable, "-c", begin + text], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_an_interrupt_of_the_imports_says_nothing() -> None:

@@ -34,6 +34,8 @@ BOUND_TO_OTHERS = {
     (Word2VecConfig, "noise_words"),  # a multiple of block
     (Word2VecConfig, "shards"),  # dim at most
     (TaggerConfig, "rehearse_share"),  # beside start_from alone
+    (TaggerConfig, "teacher_share"),  # beside teacher alone
+    (TaggerConfig, "unlabeled_share"),  # beside unlabeled alone
 }
 TYPED = ("nan", "-inf", "inf", "1e400", "9" * 30, "9" * 5000, "-" + "9" * 30, "three", "", "0x10", "1,5", "true", "--", "1e")
 

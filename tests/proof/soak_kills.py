@@ -58,7 +58,7 @@ def variants(inputs: Path) -> list[Variant]:
     """The tagger as by default and with all it has, and word2vec in its two forms."""
     return [
         Variant("tagger", trials.tagger(inputs, accumulate_grad_batches=1, patience=0)),
-        Variant("tagger with all", trials.tagger(inputs, characters="lstm", char_hidden=8, decoder="crf")),
+        Variant("tagger with all", trials.tagger(inputs, characters="lstm", char_hidden=8, decoder="crf", lr=8e-3)),
         Variant("word2vec, skip-gram, negative", trials.word2vec(inputs)),
         Variant("word2vec, CBOW, hierarchical", trials.word2vec(inputs, architecture="cbow", loss="hierarchical")),
     ]

@@ -57,7 +57,7 @@ def small_inputs(folder: Path, sentences: int = 150, paragraphs: int = 150) -> N
 def tagger(inputs: Path, **changes: Any) -> TaggerConfig:
     """Dropout, shuffling, LSTM, early stopping, validations within epochs and within accumulation windows."""
     settings = {
-        **COMMON, "vectors": "none", "max_epochs": 2, "hidden_size": 12, "word_dim": 8, "batch_size": 4,
+        **COMMON, "vectors": "none", "lr": 2e-3, "max_epochs": 2, "hidden_size": 12, "word_dim": 8, "batch_size": 4,
         "val_check_interval": 0.3, "accumulate_grad_batches": 3, "patience": 6, "shuffle_valid": True,
         "checkpoint_every": "3",
     }  # fmt: skip

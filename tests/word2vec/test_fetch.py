@@ -138,7 +138,7 @@ def test_an_archive_with_another_sum_is_replaced(server: Server, tmp_path: Path)
     lines: list[str] = []
     (tmp_path / "data.zip").write_bytes(b"something else")
     fetch("sample", tmp_path, catalog=server.catalog(), tell=lines.append)
-    assert "anew" in lines[0]
+    assert "again" in lines[0]
     assert content(tmp_path) == {**FILES, "data.zip": server.body}
 
 

@@ -11,8 +11,10 @@ where the template makes such names, a Trainer wrote the file, and no other Mode
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -370,7 +372,10 @@ class ModelCheckpoint(Checkpoint):
         """``replaced`` is to be deleted once ``path`` is written: if it is another in the folder, and not resumed from."""
         assert self._folder is not None
         name = Path(replaced).parent.resolve() / Path(replaced).name  # of a link the link, not what it stands for
-        kept = name == self._resumed_from or replaced not in self._own or replaced in self._listed_by_others(trainer)
+        # One that is gone is nobody's: a run that was killed deleted it, and has gone back to when it was there.
+        there = bool(replaced) and trainer.first(partial(os.path.lexists, replaced))
+        foreign = there and replaced not in self._own
+        kept = name == self._resumed_from or foreign or replaced in self._listed_by_others(trainer)
         self._own = (self._own - {replaced}) | {path}
         if replaced != path and self._folder in Path(replaced).parents and not kept:
             for each in trainer.callbacks:

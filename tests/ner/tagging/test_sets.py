@@ -102,7 +102,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "--sets 0.9 --threshold 0.5": ("expected them or a threshold", "0.5"),
     "--sets 0.3": ("from 0.5 to 0.99 in steps of 0.01", "0.3"),
     "--sets 0.905": ("from 0.5 to 0.99 in steps of 0.01", "0.905"),
-    "--sets-from x": ("expected --sets, too", "got none"),
+    "--sets-from x": ("expected --sets with it", "got none"),
     "--sets 0.9 --sets-from nowhere": ("nowhere", "expected"),
 }
 

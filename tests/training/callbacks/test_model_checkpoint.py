@@ -8,7 +8,8 @@ import shutil
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -374,3 +375,17 @@ def test_the_last_one_is_found_under_its_own_name(tmp_path: Path, name: str, ext
     (tmp_path / f"last-v9{extension}").symlink_to("gone")
     assert checkpoint_path("last", made.callbacks) == Path(saving.last_model_path)
     made.test(Line(), fixed(1), ckpt_path="last", verbose=False)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_of_files_that_others_wrote_only_those_that_are_gone_lose_their_names(there: bool, tmp_path: Path) -> None:
+    """A killed run deleted the file that a better one replaced, and has gone back to when it was there and the best."""
+    callback = ModelCheckpoint(dirpath=tmp_path)
+    old, new = str(tmp_path / "epoch=0.ckpt"), str(tmp_path / "epoch=1.ckpt")
+    callback._taken = {old, new}
+    if there:
+        Path(old).write_bytes(b"somebody's")
+    callback._give_up(cast(Any, SimpleNamespace(first=lambda ask: ask(), callbacks=[callback])), old, new)
+    assert callback._taken == ({old, new} if there else {new})
+    callback._remove_obsolete()
+    assert Path(old).exists() == there

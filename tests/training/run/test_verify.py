@@ -224,7 +224,7 @@ def test_a_changed_metric_or_file_is_found(copy: Path) -> None:
 def test_a_changed_setting_is_found(copy: Path) -> None:
     settings = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**settings, "lr": 0.5}))
-    said(run("verify", copy), "config.json: lr is 0.5, and was 0.002 in the run", 1)
+    said(run("verify", copy), "config.json: lr is 0.5, and was 0.008 in the run", 1)
     manifest = read_manifest(copy)
     manifest["config"]["lr"] = 0.5
     (copy / "manifest.json").write_text(json.dumps(manifest))
