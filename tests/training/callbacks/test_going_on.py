@@ -65,6 +65,13 @@ PLANS: dict[str, Plan] = {
             ModelCheckpoint(folder, "best", "val", save_last="link", train_time_interval=timedelta(seconds=2)),
         ],
     ),
+    "the best so far": (
+        {"max_epochs": 3, "val_check_interval": 0.5},
+        lambda folder: [
+            ModelCheckpoint(folder, "best-{step}", "val"),
+            ModelCheckpoint(folder, "two-{step}", "val", every_n_epochs=2, save_top_k=2, save_last=True),
+        ],
+    ),
 }
 
 
@@ -85,7 +92,9 @@ def run(
         except Left:
             return leave.state, [], leave.boundaries
         elapsed = [each.time_elapsed() for each in made if isinstance(each, Timer)]
-    ended = [weights_sha256(task), trainer.current_epoch, trainer.global_step, trainer.accumulate_grad_batches, elapsed]
+        states = [each.state_dict() for each in made if isinstance(each, ModelCheckpoint)]
+    counted = [trainer.current_epoch, trainer.global_step, trainer.accumulate_grad_batches]
+    ended = [weights_sha256(task), *counted, elapsed, states]
     return None, ended, leave.boundaries
 
 
