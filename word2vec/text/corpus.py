@@ -18,13 +18,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -197,12 +195,9 @@ class _Numbers:
 
     def add(self, parcel: _Parcel) -> None:
         """Number a parcel here."""
-        ids = array("i")
-        for i, piece in enumerate(parcel.pieces):
-            try:
-                self.words.add(piece, ids)
-            except UnicodeDecodeError:
-                raise parcel.not_utf8(i) from None
+        ids, wrong = self.words.number(parcel.pieces)
+        if wrong is not None:
+            raise parcel.not_utf8(wrong)
         self._write(np.frombuffer(ids, dtype=np.int32))
 
     def merge(self, parcel: _Parcel, found: Numbered) -> None:
@@ -231,34 +226,30 @@ def _number(
     """Write the provisional ids of all sentences to ``target``; return the words, and how often each id occurs."""
     with open(target, "wb") as stream, closing(Readers(rule, processes)) as readers:
         numbers, parcels = _Numbers(rule, stream), _parcels(sources, progress, warn)
-        if processes > 1:
-            first = list(islice(parcels, 2))
-            if len(first) == 2:  # else no process would help
-                _shared_out(chain(first, parcels), numbers, readers)
-                return list(numbers.words.numbers), numbers.counts
-            parcels = chain(first, parcels)
-        for parcel in parcels:
-            numbers.add(parcel)
+        if processes == 1:
+            for parcel in parcels:
+                numbers.add(parcel)
+        else:
+            for parcel, found in _shared_out(parcels, readers):
+                numbers.merge(parcel, found.result())
         return list(numbers.words.numbers), numbers.counts
 
 
-def _shared_out(parcels: Iterator[_Parcel], numbers: _Numbers, readers: Readers) -> None:
-    """Have parcels numbered by other processes, some at a time, and merge them in order."""
+def _shared_out(parcels: Iterator[_Parcel], readers: Readers) -> Iterator[tuple[_Parcel, Future[Numbered]]]:
+    """The parcels in order, some being numbered ahead. An error of reading on comes after all that was read before it."""
     begun: deque[tuple[_Parcel, Future[Numbered]]] = deque()
-
-    def merge_until(left: int) -> None:
-        while len(begun) > left:
-            parcel, found = begun.popleft()
-            numbers.merge(parcel, found.result())
-
+    error: Exception | None = None
     try:
-        for parcel in parcels:
-            begun.append((parcel, readers.submit(parcel.pieces)))
-            merge_until(2 * readers.processes)
-    except (SamebitsError, OSError):
-        merge_until(0)  # an error in an earlier line comes first
-        raise
-    merge_until(0)
+        for number, parcel in enumerate(parcels):
+            # The first is numbered here: for a short text no process is started.
+            begun.append((parcel, readers.submit(parcel.pieces) if number else readers.here(parcel.pieces)))
+            if len(begun) > 2 * readers.processes:
+                yield begun.popleft()
+    except (SamebitsError, OSError) as reading:
+        error = reading
+    yield from begun
+    if error is not None:
+        raise error
 
 
 def _parcels(sources: Sequence[str], progress: Progress | None, warn: Callable[[str], None] | None) -> Iterator[_Parcel]:

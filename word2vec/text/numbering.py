@@ -56,8 +56,17 @@ class Words(dict[str | bytes, int]):
         self[token] = number
         return number
 
-    def add(self, piece: Piece, ids: array[int]) -> None:
-        """Append a piece's ids; UnicodeDecodeError where it is not UTF-8."""
+    def number(self, pieces: Sequence[Piece]) -> tuple[array[int], int | None]:
+        """The ids of all pieces; up to the first that is not UTF-8, and then which that is."""
+        ids = array("i")
+        for i, piece in enumerate(pieces):
+            try:
+                self._add(piece, ids)
+            except UnicodeDecodeError:
+                return ids, i
+        return ids, None
+
+    def _add(self, piece: Piece, ids: array[int]) -> None:
         if self.rule.tokenize:
             for sentence in sentences(tokenize(piece.text.decode())):
                 ids.extend([self[token.text] for token in sentence])
@@ -70,13 +79,9 @@ class Words(dict[str | bytes, int]):
 
 def numbered(rule: TextRule, pieces: Sequence[Piece]) -> Numbered:
     """The words of a parcel, numbered by themselves."""
-    words, ids = Words(rule), array("i")
-    for i, piece in enumerate(pieces):
-        try:
-            words.add(piece, ids)
-        except UnicodeDecodeError:
-            return Numbered(list(words.numbers), ids.tobytes(), i)
-    return Numbered(list(words.numbers), ids.tobytes(), None)
+    words = Words(rule)
+    ids, wrong = words.number(pieces)
+    return Numbered(list(words.numbers), ids.tobytes(), wrong)
 
 
 # -- several processes ------------------------------------------------------------------------------------------------
@@ -93,12 +98,11 @@ def work() -> None:
             pickle.dump(tuple(numbered(rule, pieces)), found, protocol=pickle.HIGHEST_PROTOCOL)
             found.flush()
     except (EOFError, BrokenPipeError):
-        sys.stderr = None
-        return
+        sys.stderr = None  # Python would tell there that what nobody reads cannot be flushed at its end
 
 
 class Readers:
-    """Processes that number parcels. They start with the first parcel, and end with ``close``, or with this process.
+    """Processes that number parcels. Each starts with its first parcel, and ends with ``close``, or with this process.
 
     Args:
         rule: how the text becomes words.
@@ -115,9 +119,13 @@ class Readers:
         """Have a parcel numbered.
 
         Raises:
-            SamebitsError: from the result: the process ended before it answered.
+            SamebitsError: from the result: the process did not start, or ended before it answered.
         """
         return self.executor.submit(self._ask, pieces)
+
+    def here(self, pieces: Sequence[Piece]) -> Future[Numbered]:
+        """Have a parcel numbered by a thread of this process."""
+        return self.executor.submit(numbered, self.rule, pieces)
 
     def close(self) -> None:
         """End the processes, also those that work."""
@@ -125,10 +133,12 @@ class Readers:
             child.kill()
         self.executor.shutdown(cancel_futures=True)
         for child in self.children:
+            child.kill()  # a thread may have begun it meanwhile
             child.wait()
             for pipe in (child.stdin, child.stdout):
                 with suppress(OSError):  # what was not sent cannot be, now
-                    pipe and pipe.close()
+                    if pipe is not None:
+                        pipe.close()
 
     def _ask(self, pieces: Sequence[Piece]) -> Numbered:
         child = getattr(self.own, "child", None) or self._begin()
@@ -139,16 +149,21 @@ class Readers:
         except (OSError, EOFError, pickle.UnpicklingError):
             code = child.wait()
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            raise SamebitsError(
-                f"reading the text: one of {self.processes} processes {how}; free some memory, or read with one: --threads 1"
-            ) from None
+            raise self._failed(how) from None
 
     def _begin(self) -> Any:
         # A session of its own: a signal from the terminal reaches this process alone, which then ends it.
-        child = subprocess.Popen(
-            [sys.executable, "-c", _WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )
+        command = [sys.executable, "-c", _WORKER]
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        except OSError as error:
+            raise self._failed(f"could not be started: {error.strerror}") from None
         self.children.append(child)
         self.own.child = child
         pickle.dump(self.rule, child.stdin)  # type: ignore[arg-type]
         return child
+
+    def _failed(self, how: str) -> SamebitsError:
+        return SamebitsError(
+            f"reading the text: one of {self.processes} processes {how}; free some memory, or read with one: --threads 1"
+        )

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -76,6 +78,52 @@ def test_the_first_error_of_the_text_is_told(processes: int, tmp_path: Path, mon
     with pytest.raises(DataError, match=r"second\.txt"):
         encode([str(first), str(second)], tmp_path / "ids", TextRule(), min_count=1, processes=processes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "second.txt"]
+
+
+@pytest.mark.parametrize("parcel", [10, 25, 1 << 20])
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("bad", [[0], [1], [7], [18, 19], [3, 4, 5, 17]])
+def test_of_wrong_lines_anywhere_the_first_is_told(
+    bad: list[int], processes: int, parcel: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever parcels they are in, and before the next file is looked at."""
+    monkeypatch.setattr(corpus_module, "PARCEL", parcel)
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_bytes(b"".join(b"b\xe4d line\n" if i in bad else b"good line\n" for i in range(20)))
+    second.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    with pytest.raises(DataError, match=rf"first\.txt:{bad[0] + 1}: expected UTF-8"):
+        encode([str(first), str(second)], tmp_path / "ids", TextRule(), min_count=1, processes=processes)
+
+
+def test_processes_that_cannot_start_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(corpus_module, "PARCEL", 4)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    (tmp_path / "text").write_text("a b a b\n" * 9)
+    with pytest.raises(SamebitsError, match=r"one of 2 processes could not be started: Resource temporarily unavailable; "):
+        encode([str(tmp_path / "text")], tmp_path / "ids", TextRule(), min_count=1, processes=2)
+
+
+def test_a_process_that_begins_while_the_others_are_ended_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, start = threading.Event(), threading.Event(), subprocess.Popen
+    readers = Readers(TextRule(tokenize=False), 1)
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return start(*arguments, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", slowly)
+    readers.submit([Piece(b"a", True)])
+    assert begun.wait(60)
+    closing = threading.Thread(target=readers.close)
+    closing.start()
+    go_on.set()
+    closing.join(60)
+    assert not closing.is_alive()
+    assert [child.poll() is not None for child in readers.children] == [True]
 
 
 def test_a_short_text_is_read_without_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
