@@ -12,7 +12,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +43,14 @@ def main() -> None:
     if done.returncode:
         sys.exit(f"{given.run}: `verify` ended with {done.returncode}, so {path} stays as it was")
     steps = f"{seed}, steps {(given.first or 0) + 1} to {given.to_step or 'the last'}"
-    path.write_text(json.dumps(confirmed(one, steps), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    record.save(path, confirmed(one, steps))
 
 
 def confirmed(one: dict[str, Any], steps: str) -> dict[str, Any]:
     """The record, with what was run again, and the code that did it."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     globs = one["modules"]
-    return {
-        **one,
-        "confirmed": {"commit": record.commit(globs), "digest": record.digest(globs), "date": now, "steps": steps},
-    }
+    found = {"commit": record.commit(globs), "digest": record.digest(globs), "date": record.now(), "steps": steps}
+    return {**one, "confirmed": found}
 
 
 if __name__ == "__main__":

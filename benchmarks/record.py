@@ -122,12 +122,21 @@ def write(
         "cores": os.cpu_count(),
         "threads": threads,
         "load": [round(each, 1) for each in os.getloadavg()],
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "date": now(),
         "note": note,
     }
-    path = folder / f"{name}.json"
+    save(folder / f"{name}.json", record)
+
+
+def save(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record's file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def now() -> str:
+    """The time as records have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def summary(figure: Figure) -> Any:

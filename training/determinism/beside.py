@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from training.determinism.any_threads import in_force, side_by_side
+from training.determinism.any_threads import side_by_side
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -39,19 +39,18 @@ def both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[Firs
 def helped() -> Iterator[None]:
     """Meanwhile ``both`` has a second thread: each computes with half of torch's threads; with one thread alone, nothing."""
     global _helper
-    threads, alone = side_by_side(), in_force()
-    if threads < 2 or _helper is not None:
+    if side_by_side() < 2 or _helper is not None:
         yield
         return
-    with worker("helper", 1 if alone else threads // 2) as _helper:
-        if not alone:
-            torch.set_num_threads(threads // 2)
+    threads = torch.get_num_threads()
+    each = max(1, threads // 2)
+    with worker("helper", each) as _helper:
+        torch.set_num_threads(each)
         try:
             yield
         finally:
             _helper = None
-            if not alone:
-                torch.set_num_threads(threads)
+            torch.set_num_threads(threads)
 
 
 @contextmanager
