@@ -13,6 +13,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from gensim.models import Word2Vec
@@ -27,18 +29,20 @@ from word2vec.text.tokenize import TextRule
 
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("corpus", help="words separated by spaces")
+    command.add_argument("corpus", help="words separated by spaces; or prose, with --tokenize")
     command.add_argument("--rounds", type=int, default=3)
+    command.add_argument("--tokenize", action="store_true", help="prose, which gensim does not tokenize: ours alone")
     record.add_option(command)
     arguments = command.parse_args()
+    what = "prose, " if arguments.tokenize else ""
+    sides: dict[str, Callable[[str], int]] = {
+        f"{what}ours": partial(ours, tokenize=arguments.tokenize),
+        f"{what}ours, two processes": partial(ours, tokenize=arguments.tokenize, processes=2),
+        **({} if arguments.tokenize else {"gensim, LineSentence": sentences, "gensim, corpus_file": corpus_file}),
+    }
     seconds: dict[str, list[float]] = {}
     for _ in range(arguments.rounds):
-        for name, work in (
-            ("ours", ours),
-            ("ours, two processes", shared),
-            ("gensim, LineSentence", sentences),
-            ("gensim, corpus_file", corpus_file),
-        ):
+        for name, work in sides.items():
             began = time.perf_counter()
             words = work(arguments.corpus)
             seconds.setdefault(name, []).append(time.perf_counter() - began)
@@ -50,14 +54,10 @@ def main() -> None:
     record.write(arguments.record, "reading", rows, modules=modules, threads=1, data=data)
 
 
-def ours(path: str, processes: int = 1) -> int:
+def ours(path: str, tokenize: bool, processes: int = 1) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        rule = TextRule(tokenize=False)
+        rule = TextRule(tokenize=tokenize)
         return encode([path], Path(folder) / "ids", rule, min_count=5, processes=processes)[1].read
-
-
-def shared(path: str) -> int:
-    return ours(path, processes=2)
 
 
 def sentences(path: str) -> int:
