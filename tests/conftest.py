@@ -82,6 +82,7 @@ SLOW = {
         "training/loop/test_memory.py",
     ],
     "walks all commands, pages or cases, or runs Lightning, too": [
+        "commands/test_new_targets.py::test_what_is_there_already_stays",
         "commands/test_standard_streams.py",
         "conformance",
         "data/test_sample.py::test_made_anew_it_is_the_same",

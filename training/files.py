@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -294,11 +294,19 @@ def _chunks(stream: object) -> str:
     return digest.hexdigest()
 
 
-def check_not_read(option: str, target: str | Path, inputs: Iterable[str | Path]) -> None:
-    """ConfigError where what is to be written would replace one of the files that are read."""
-    for each in inputs:
-        with suppress(OSError, ValueError):  # one of them is not there
-            if os.path.samefile(target, each):
-                raise ConfigError(
-                    f"{option}: expected a new file, got {target}, which is one of the inputs; give another name"
-                )
+def exists_already(option: str, target: str | Path) -> ConfigError:
+    """The error for the name of what is to be written, where something has it: a file, a folder, a link, a device."""
+    return ConfigError(f"{option}: {target} exists already; give another name, or move that one away")
+
+
+def check_new(option: str, target: str | Path) -> None:
+    """ConfigError where ``target`` is there already: no command replaces anything that it was not told to replace."""
+    if os.path.lexists(target):
+        raise exists_already(option, target)
+
+
+def check_new_file(option: str, target: str | Path) -> None:
+    """``check_new``, and ConfigError where there is no folder to put the file into: said before the work is done."""
+    check_new(option, target)
+    if not Path(target).absolute().parent.is_dir():
+        raise ConfigError(f"{option}: {target} cannot be written: expected a name in a folder that is there")

@@ -17,7 +17,7 @@ from training.data.batches import Batches
 from training.determinism.any_threads import side_by_side
 from training.determinism.beside import helped
 from training.errors import ConfigError, DataError
-from training.files import inside
+from training.files import check_new, inside
 from training.kept_settings import KeptSettings
 from training.leftovers import temporary_folder
 from training.loop.cadence import limit_batches, limits
@@ -186,8 +186,8 @@ def check_sources(config: Word2VecConfig, options: RunOptions) -> None:
     for path in config.corpus:
         if path != "-" and not Path(path).is_file():
             raise DataError(f"{path}: expected a text to read, got {'a folder' if Path(path).is_dir() else 'nothing'}")
-    if options.path and not options.resume and Path(options.path).exists():
-        raise ConfigError(f"run: {options.path} exists already; give --run another folder, or move that one away")
+    if options.path and not options.resume:
+        check_new("run", options.path)
 
 
 def read_text(config: Word2VecConfig, place: Path, options: RunOptions, start: Start | None = None) -> tuple[Vocab, Corpus]:

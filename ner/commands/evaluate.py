@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ner.commands.columns import columns_of_file
@@ -14,7 +12,7 @@ from training.commands.help import Command
 from training.commands.options import whole
 from training.commands.terminal import LongJob, warn
 from training.errors import ConfigError
-from training.files import atomic_write, check_not_read
+from training.files import atomic_write, check_new_file
 from training.visible import to_json
 
 
@@ -31,7 +29,7 @@ from training.visible import to_json
     "html",
     type=click.Path(),
     metavar="FILE",
-    help="Also write an HTML page that marks the errors in each sentence.",
+    help="Also write a new HTML page that marks the errors in each sentence.",
 )
 @click.option(
     "--unknown-types", type=click.Choice(["error", "ignore"]),
@@ -68,9 +66,7 @@ def evaluate(
 
     compute_with(threads)
     if html:
-        check_not_read("--html", html, [file])
-    if html and not Path(html).absolute().parent.is_dir():
-        raise ConfigError(f"--html: expected a file in an existing folder, got {html}")
+        check_new_file("--html", html)
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
     rules = SpanRules(misaligned, overlapping)

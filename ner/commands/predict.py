@@ -14,7 +14,7 @@ from training.commands.help import Command
 from training.commands.options import Share
 from training.commands.terminal import LongJob, colors, warn
 from training.errors import ConfigError
-from training.files import atomic_path, check_not_read
+from training.files import atomic_path, check_new_file
 from training.visible import encodable
 
 
@@ -43,7 +43,7 @@ from training.visible import encodable
     "target",
     type=click.Path(),
     metavar="FILE",
-    help="Write to this file, completely or not at all, instead of standard output.",
+    help="Write to this new file, completely or not at all, instead of standard output.",
 )
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
               help="Color the text; auto does so on a terminal, unless NO_COLOR is set.")  # fmt: skip
@@ -76,7 +76,7 @@ def predict(
 
     compute_with(threads)
     if target is not None:
-        check_not_read("--to", target, sources)
+        check_new_file("--to", target)
     colored = color == "always" or (color == "auto" and target is None and colors())
     tagger = TrainedTagger.load(run, device, warn)
     calibrate(tagger, coverage, sets_from, tagger.columns, None)

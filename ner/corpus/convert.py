@@ -7,7 +7,6 @@ become a line each, or a text with a line each. What the form to be written cann
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from ner.corpus.labeled import records_or_columns
 from ner.corpus.records import CharSpan, Record, text_and_sentences
 from ner.corpus.scheme import convert, detect, scheme_named, to_spans
 from training.errors import ConfigError, DataError
-from training.files import atomic_write, folder_to_be
+from training.files import atomic_path, atomic_write, check_new_file, folder_to_be
 from training.visible import counted
 from word2vec.text.file_columns import COLUMN_SUFFIXES
 from word2vec.text.file_kinds import Opened
@@ -113,8 +112,7 @@ def convert_file(
     if form == "brat" and Path(target).suffix in (brat.SUFFIX, brat.TEXT_SUFFIX):
         paths = list(brat.pair_of(target))
     for path in paths:
-        if os.path.lexists(path):
-            raise ConfigError(f"{path} exists already; give another name, or move that one away")
+        check_new_file("OUT", path)
     notes = SpanNotes()
     read = _read(source, columns or Columns.asked(), notes)
     if not read.records:
@@ -127,7 +125,7 @@ def convert_file(
         else:
             entities = (_write_pair if len(paths) == 2 else _write_folder)(paths[0], read.records)
     except OSError as error:
-        raise ConfigError(f"{target} cannot be written: {error.strerror}; give another name") from None
+        raise ConfigError(f"OUT: {target} cannot be written: {error.strerror}; give another name") from None
     sentences = sum(len(record.sentences) for record in read.records)
     documents = len({record.document for record in read.records if record.document})
     lines = (*([read.guessed] if read.guessed else []), *notes.lines())
@@ -257,8 +255,9 @@ def _write_pair(target: Path, records: Sequence[Record]) -> int:
         where = f"{records[0].path}: expected one document for a pair of files, got {len(documents):,}"
         raise DataError(f"{where}; name a folder, with --to brat")
     text, annotations = _brat(documents[0])
-    atomic_write(target, text.encode())
-    atomic_write(brat.pair_of(target)[1], annotations.encode())
+    with atomic_path(brat.pair_of(target)[1]) as beside:
+        beside.write_bytes(annotations.encode())
+        atomic_write(target, text.encode())
     return len(documents[0].spans)
 
 

@@ -11,7 +11,7 @@ from ner.corpus.findings import SHOWN
 from ner.corpus.layout import with_tag
 from ner.corpus.scheme import check, convert, detect, repair, scheme_named
 from training.errors import ConfigError, DataError
-from training.files import atomic_write
+from training.files import atomic_write, check_new_file
 from training.visible import counted
 from word2vec.text.file_kinds import opened
 
@@ -50,8 +50,7 @@ def repair_file(
     (file:line) for rows that cannot be read. ConfigError where ``target`` is there already.
     """
     written = None if scheme is None else scheme_named(scheme)
-    if Path(target).exists():
-        raise ConfigError(f"{target} exists already; give another file, or move that one away")
+    check_new_file("TARGET", target)
     lines, sentences, columns, guessed = _read(source, columns or Columns.asked())
     found = detect(sentence.tags for sentence in sentences).scheme
     faults: Counter[str] = Counter()
@@ -67,7 +66,7 @@ def repair_file(
     try:
         atomic_write(target, "".join(lines))
     except OSError as error:
-        raise ConfigError(f"{target} cannot be written: {error.strerror}; give another file") from None
+        raise ConfigError(f"TARGET: {target} cannot be written: {error.strerror}; give another file") from None
     ordered = {what: faults[what] for what in sorted(faults, key=lambda what: (-faults[what], what))}
     return Repaired(
         str(source), str(target), found, written or found, changed, touched, ordered, tuple(places[:SHOWN]), guessed

@@ -37,7 +37,7 @@ from ner.tagging.bundle_vectors import WITH_VECTORS, load_json, read_vectors, si
 from ner.tagging.load import CONFORMAL, Saved, is_temperature, read_conformal, read_run
 from training.digest import weights_sha256
 from training.errors import ConfigError, DataError
-from training.files import folder_to_be, sha256_file, sync
+from training.files import check_new, exists_already, folder_to_be, sha256_file, sync
 from training.run import card
 from training.run.folder import read_manifest
 from training.visible import encodable
@@ -107,17 +107,15 @@ def new_folder(target: Path, write: Callable[[Path], None]) -> Path:
     Raises:
         ConfigError: it exists or cannot be made.
     """
-    taken = f"export: {target} exists already; give another folder, or move that one away"
-    if target.exists() or target.is_symlink():
-        raise ConfigError(taken)
+    check_new("FOLDER", target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with folder_to_be(target) as part:
             write(part)
     except OSError as error:
         if target.exists():  # somebody else made it meanwhile
-            raise ConfigError(taken) from None
-        raise ConfigError(f"export: the folder {target} cannot be written ({error.strerror}); give another") from None
+            raise exists_already("FOLDER", target) from None
+        raise ConfigError(f"FOLDER: {target} cannot be written ({error.strerror}); give another") from None
     return target
 
 

@@ -240,7 +240,7 @@ def test_vectors_commands(tmp_path: Path) -> None:
     assert scored.exit_code == 0, scored.output
     assert "2 of 3" in scored.output
     assert_one_line(run("vectors", "nearest", str(text), "kink"), "did you mean 'king'")
-    assert_one_line(run("vectors", "convert", str(tmp_path / "gone"), str(binary)), "gone")
+    assert_one_line(run("vectors", "convert", str(tmp_path / "gone"), str(tmp_path / "new")), "gone")
 
 
 def test_runs_list(finished: Path, tmp_path: Path) -> None:

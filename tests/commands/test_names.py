@@ -70,12 +70,12 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
     bundle = folder / f"{name}-bundle"
     use("export", tagger, bundle)
     for source in (tagger, bundle):
-        page, test = folder / f"{name}.html", data / "test.conll"
+        page, test = folder / f"{name}-{source == bundle}.html", data / "test.conll"
         json.loads(use("evaluate", source, test, "--json", "--html", page).partition("written")[0] or "0")
         assert page.read_bytes().decode().endswith("</html>\n")
         use("evaluate", source, test)
         for form in ("text", "conll", "jsonl", "html"):
-            out = folder / f"{name}-out.{form}"
+            out = folder / f"{name}-{source == bundle}-out.{form}"
             use("predict", source, test, text, "--format", form, "--threads", "1", "--to", out)
             assert out.read_bytes().decode()
             use("predict", source, test, "--format", form, "--threads", "1")

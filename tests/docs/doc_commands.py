@@ -94,6 +94,9 @@ ENVIRONMENT = {
 }
 
 
+WRITTEN = re.compile(r"(?<=vectors convert runs/w2v/version_0 )\S+|(?<=--html )\S+|(?<=--to )\S+\.html")
+
+
 @dataclass(frozen=True)
 class Block:
     """Some lines of a page that are code in ``language`` ("" for none named)."""
@@ -245,6 +248,8 @@ class Playground:
         if before:
             stdin = subprocess.run(before, shell=True, cwd=self.folder, capture_output=True, text=True, check=True).stdout
         words = shlex.split(last)
+        for written in WRITTEN.findall(last):  # by an earlier test: no command overwrites a file
+            (self.folder / written).unlink(missing_ok=True)
         if words[:2] == ["python", "cli.py"]:
             options = {"input": stdin, "env": ENVIRONMENT, "auto_envvar_prefix": "SAMEBITS", "catch_exceptions": False}
             result = CliRunner().invoke(cli.main, words[2:], **options)  # type: ignore[arg-type]

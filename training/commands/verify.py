@@ -13,6 +13,7 @@ from training.commands.door import kinds
 from training.commands.help import Command
 from training.commands.options import whole
 from training.errors import ConfigError, Preempted
+from training.files import check_new
 from training.leftovers import temporary_folder
 from training.run import seal
 from training.run.compare import Comparison, compare
@@ -90,8 +91,8 @@ def _verified(
     portable.begin(described["config"].get("portable", False))  # a program that it starts has them from it
     if first is not None and last is not None and last <= first:
         raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
-    if path and Path(path).exists():
-        raise ConfigError(f"--to: {path} exists already; give another folder, or move that one away")
+    if path:
+        check_new("--to", path)
     files = seal.faults(source, described)
     with temporary_folder("samebits-verify-") as scratch:
         again = Path(path) if path else scratch / "run"

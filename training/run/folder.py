@@ -24,7 +24,9 @@ from training.files import (
     append_line,
     atomic_folder,
     atomic_write,
+    check_new,
     cut,
+    exists_already,
     inside,
     next_version,
     open_inside,
@@ -81,12 +83,10 @@ class Run:
         described = {"kind": kind, "status": "running", "argv": list(argv), "config": config.to_dict(), "inputs": {}}
         described |= facts or {}
         run = cls(part_of(folder), described)
-        taken = f"run: {folder} exists already; give --run another folder, or move that one away"
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             sweep(folder.parent)
-            if folder.exists() or folder.is_symlink():
-                raise ConfigError(taken)
+            check_new("run", folder)
             run.path.mkdir()
             with held(run.path):
                 run._lock = RunLock(run.path)
@@ -98,7 +98,7 @@ class Run:
             raise ConfigError(f"run: expected a folder to put the run in, got the file {error.filename}") from None
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                raise ConfigError(taken) from None  # another run took the name meanwhile
+                raise exists_already("run", folder) from None  # another run took the name meanwhile
             raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
         finally:
             if run.path != folder:

@@ -20,7 +20,17 @@ from typing import Any
 
 from training.config import ConfigT, TrainConfig
 from training.errors import ConfigError, DataError
-from training.files import LARGEST_JSON, atomic_write, folder_to_be, inside, next_version, read_json, sha256_file
+from training.files import (
+    LARGEST_JSON,
+    atomic_write,
+    check_new,
+    exists_already,
+    folder_to_be,
+    inside,
+    next_version,
+    read_json,
+    sha256_file,
+)
 from training.run import seal
 from training.run.folder import read_manifest
 from training.run.manifest import as_text, differences, plain
@@ -118,19 +128,17 @@ def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str)
         raise ConfigError(f"seeds: expected a whole number from 1 to {MOST_SEEDS}, got {shown(seeds)}")
     check_seed(config.seed + seeds - 1)
     folder = Path(path) if path else next_version(Path(root) / kind, "group")
-    taken = f"run: {folder} exists already; give --run another folder, or --resume that one"
     numbers = [config.seed + i for i in range(seeds)]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() or folder.is_symlink():
-            raise ConfigError(taken)
+        check_new("run", folder)
         with folder_to_be(folder) as part:
             atomic_write(part / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
             described = {"kind": "group", "of": kind, "seeds": numbers, "folder": os.getcwd()}
             atomic_write(part / "group.json", json.dumps(described) + "\n")
     except OSError as error:
         if folder.exists():  # another group took the name meanwhile
-            raise ConfigError(taken) from None
+            raise exists_already("run", folder) from None
         raise ConfigError(f"run: the folder {folder} cannot be made ({error.strerror}); give --run another") from None
     return folder
 

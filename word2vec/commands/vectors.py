@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from training.commands.help import Group
 from training.commands.options import whole
 from training.commands.terminal import LongJob, warn
 from training.errors import ConfigError
-from training.files import check_not_read
+from training.files import check_new_file, exists_already
 from training.run.groups import is_group
 
 if TYPE_CHECKING:
@@ -98,11 +99,13 @@ def evaluate_vectors(file: str, sets: tuple[str, ...], restrict: int | None) -> 
 @click.option("--skip-undecodable", is_flag=True, help="Skip words that are not UTF-8, and report how many.")
 def convert(source: str, target: str, form: str | None, skip_undecodable: bool) -> None:
     """Convert vectors to another format: word2vec's text or binary, or GloVe's text."""
-    from word2vec.vectors.load import file_of
+    from word2vec.vectors.vectors import read_rule, rule_path
 
-    check_not_read("TARGET", target, [file_of(source)])
+    check_new_file("TARGET", target)
     form = form or ("binary" if target.endswith((".bin", ".bin.gz")) else "text")
     loaded = _load(source, skip_undecodable)
+    if os.path.lexists(rule_path(target)) and read_rule(target) != loaded.rule:
+        raise exists_already("TARGET", rule_path(target))  # of other vectors there, with another suffix
     try:
         loaded.save(target, form, partial(LongJob(), f"writing {target}"))
     except OSError as error:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from training.errors import DataError
-from training.files import atomic_write, parse_json, read_small
+from training.files import atomic_path, parse_json, read_small
 from training.job_progress import Progress
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.read import read_table
@@ -205,9 +205,11 @@ class WordVectors:
         beside = rule_path(path)
         if self.rule is None:
             beside.unlink(missing_ok=True)  # it would tell of the vectors that are being replaced
-        write_table(path, self.words, self.matrix.numpy(), form, progress)
-        if self.rule is not None:
-            atomic_write(beside, json.dumps(self.rule.to_dict(), indent=1) + "\n")
+            write_table(path, self.words, self.matrix.numpy(), form, progress)
+            return
+        with atomic_path(beside) as rule:
+            rule.write_text(json.dumps(self.rule.to_dict(), indent=1) + "\n", encoding="utf-8", newline="\n")
+            write_table(path, self.words, self.matrix.numpy(), form, progress)
 
 
 def read_rule(path: str | Path) -> TextRule | None:
