@@ -40,9 +40,21 @@ EARLIER = FOLDER / "earlier"
 """Records of earlier versions that are kept."""
 
 # The code that figures depend on, as globs from the repository's root.
-LOOP = ("training/*.py", "training/loop/*.py", "training/data/*.py", "training/callbacks/*.py", "training/determinism/*.py")
+LOOP = (
+    "training/checkpoint.py",
+    "training/digest.py",
+    "training/generators.py",
+    "training/mersenne_twister.py",
+    "training/openmp.py",
+    "training/randomness.py",
+    "training/storable.py",
+    "training/callbacks/*.py",
+    "training/data/*.py",
+    "training/determinism/*.py",
+    "training/loop/*.py",
+)
 RUN = (*LOOP, "training/run/*.py")
-WORDS = (*LOOP, "word2vec/*.py", "word2vec/text/*.py", "word2vec/model/*.py")
+WORDS = (*(each for each in LOOP if "callbacks" not in each), "word2vec/*.py", "word2vec/text/*.py", "word2vec/model/*.py")
 VECTORS = ("word2vec/vectors/*.py",)
 MODEL = ("ner/inputs/*.py", "ner/model/*.py", "ner/vectors/*.py", "training/determinism/*.py", "training/randomness.py")
 TAGGER = (
@@ -205,7 +217,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def digest(globs: Iterable[str], root: Path = ROOT) -> str:
-    """SHA-256 of the code of all files that match, without comments and docstrings, and of their names."""
+    """SHA-256 of the code of all files that match, without comments, docstrings and messages of errors; and of names."""
     paths = sorted({path for each in globs for path in root.glob(each) if path.is_file()})
     found = hashlib.sha256()
     for path in paths:
@@ -220,7 +232,7 @@ def _code_digest(path: Path) -> str:
 
 
 def code_of(source: str) -> str:
-    """A module without its comments, docstrings, empty lines and trailing spaces: what it computes."""
+    """A module without its comments, docstrings, messages of errors, empty lines and trailing spaces: what it computes."""
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -228,8 +240,17 @@ def code_of(source: str) -> str:
             lines[row - 1] = lines[row - 1][:column]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
+            _replace(lines, node, "")
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            kind = ast.get_source_segment(source, node.exc.func)
+            _replace(lines, node, f"{lines[node.lineno - 1].encode()[: node.col_offset].decode()}raise {kind}")
     return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _replace(lines: list[str], node: ast.stmt, by: str) -> None:
+    """Write ``by`` where the statement's first line is, and nothing on its others; lines keep their numbers."""
+    count = (node.end_lineno or node.lineno) - node.lineno + 1
+    lines[node.lineno - 1 : node.end_lineno] = [by, *[""] * (count - 1)]
 
 
 def versions() -> dict[str, str]:

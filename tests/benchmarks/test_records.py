@@ -176,6 +176,14 @@ def test_comments_and_docstrings_are_no_code() -> None:
     assert record.code_of(SOURCE.replace("kept", "Kept")) != code
 
 
+def test_the_message_of_an_error_is_no_code() -> None:
+    source = 'if x:\n    raise DataError(\n        f"{x}: what"\n    )\nif y: raise ValueError("é" * 3)\nz = 1\n'
+    code = record.code_of(source)
+    assert code == "if x:\n    raise DataError\nif y: raise ValueError\nz = 1"
+    assert record.code_of(source.replace("what", "why")) == code
+    assert record.code_of(source.replace("DataError", "TypeError")) != code
+
+
 def test_a_digest_is_of_names_and_code(tmp_path: Path) -> None:
     def digest(**files: str) -> str:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
