@@ -49,7 +49,6 @@ This page keeps figures that were measured with earlier versions of the code, so
 They need not hold for the current code. [RESULTS](RESULTS.md) has its figures and explains the columns. `make results` makes
 this page from the records in `benchmarks/results/earlier/`.
 """
-NOT_MEASURED = "Not measured with this version; [earlier results](EARLIER.md)."
 Record = Mapping[str, Any]
 
 
@@ -119,15 +118,26 @@ def table(found: Mapping[str, Record], folder: str) -> list[str]:
     return [*head, f"| --- |{' ---: |' * len(columns)} ---: | --- | --- | --- |", *chain(*lines.values())]
 
 
-def results(found: Mapping[str, Record], subjects: Iterable[Mapping[str, Any]]) -> str:
-    """RESULTS.md: all subjects."""
-    return page(HEAD, found, subjects, "results")
+def results(found: Mapping[str, Record], kept: Mapping[str, Record], subjects: Iterable[Mapping[str, Any]]) -> str:
+    """RESULTS.md: the subjects that have records, now (``found``) or only earlier ones (``kept``)."""
+    return page(HEAD, found, with_records(subjects, {**kept, **found}), "results")
 
 
-def earlier(found: Mapping[str, Record], subjects: Iterable[Mapping[str, Any]]) -> str:
-    """EARLIER.md: the subjects that have records there."""
-    kept = {one["subject"] for one in found.values()}
-    return page(EARLIER_HEAD, found, [each for each in subjects if each["id"] in kept], "results/earlier")
+def earlier(kept: Mapping[str, Record], subjects: Iterable[Mapping[str, Any]]) -> str:
+    """EARLIER.md: the subjects that have earlier records."""
+    return page(EARLIER_HEAD, kept, with_records(subjects, kept), "results/earlier")
+
+
+def with_records(subjects: Iterable[Mapping[str, Any]], found: Mapping[str, Record]) -> list[Mapping[str, Any]]:
+    """The subjects that any of the records is of."""
+    there = {one["subject"] for one in found.values()}
+    return [each for each in subjects if each["id"] in there]
+
+
+def only_earlier(heading: str) -> str:
+    """What stands under a subject's heading if it has only earlier records: a link to the same heading of their page."""
+    anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+    return f"Not measured with this version; [earlier results](EARLIER.md#{anchor})."
 
 
 def page(head: str, found: Mapping[str, Record], subjects: Iterable[Mapping[str, Any]], folder: str) -> str:
@@ -140,7 +150,7 @@ def page(head: str, found: Mapping[str, Record], subjects: Iterable[Mapping[str,
             parts.append(f"## {section}\n" if section else "")
         parts.append(f"{'###' if section else '##'} {subject['heading']}\n")
         if not mine:
-            parts.append(f"{NOT_MEASURED}\n")
+            parts.append(f"{only_earlier(subject['heading'])}\n")
             continue
         parts.append(f"{subject['text'].strip()}\n")
         commands = dict.fromkeys(one["command"] for one in mine.values() if one["command"])
@@ -228,10 +238,10 @@ def main() -> None:
         "--check", action="store_true", help="write nothing; exit code 1 where a text is not as it would be made"
     )
     given = parser.parse_args()
-    found = records()
+    found, kept = records(), records(record.EARLIER)
     made = {
-        RESULTS: results(found, subjects()),
-        EARLIER: earlier(records(record.EARLIER), subjects()),
+        RESULTS: results(found, kept, subjects()),
+        EARLIER: earlier(kept, subjects()),
         README: with_tables(README.read_text(encoding="utf-8"), found),
     }
     wrong = []

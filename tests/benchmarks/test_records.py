@@ -29,7 +29,7 @@ ROOT = record.ROOT
 
 def test_the_page_says_what_the_records_say() -> None:
     """All but the marks of stale rows, which come and go with each change of code: `make results` makes them anew."""
-    made = make_results.results(RECORDS, SUBJECTS)
+    made = make_results.results(RECORDS, EARLIER, SUBJECTS)
     kept = make_results.RESULTS.read_text(encoding="utf-8")
     assert make_results.without_marks(kept) == make_results.without_marks(made), "run `make results`"
 
@@ -39,6 +39,15 @@ def test_the_page_of_earlier_results_says_what_their_records_say() -> None:
     kept = make_results.EARLIER.read_text(encoding="utf-8")
     assert make_results.without_marks(kept) == make_results.without_marks(made), "run `make results`"
     assert all(f"(results/earlier/{name}.json)" in made for name in EARLIER)
+
+
+def test_each_subject_that_was_ever_measured_is_on_the_page_with_figures_or_a_link() -> None:
+    one = next(iter(RECORDS.values()))
+    named = [{"id": id_, "heading": f"Speed of {id_}'s", "text": "What it is."} for id_ in ("new", "old", "neither")]
+    made = make_results.results({"a": {**one, "subject": "new"}}, {"b": {**one, "subject": "old"}}, named)
+    assert "## Speed of new's\n\nWhat it is.\n" in made
+    assert "## Speed of old's\n\nNot measured with this version; [earlier results](EARLIER.md#speed-of-olds).\n" in made
+    assert "neither" not in made
 
 
 def test_the_readme_says_what_the_records_say() -> None:
