@@ -12,6 +12,7 @@ from ner.commands.data import data
 from ner.commands.evaluate import evaluate
 from ner.commands.export import export
 from ner.commands.predict import predict
+from ner.commands.train_lm import train_lm
 from ner.commands.train_ner import train_ner
 from training.commands.ask import ask
 from training.commands.diff import diff
@@ -41,6 +42,12 @@ KINDS = {
         card="ner.scoring.card:add",
         group="ner.seeds.ensemble:calibrate",
     ),
+    "lm": Kind(
+        command="train-lm",
+        config="ner.lm.config:LanguageModelConfig",
+        train="ner.lm.train:train_language_model",
+        scores={"perplexity": "val_perplexity"},
+    ),
 }
 
 
@@ -55,7 +62,7 @@ def main() -> None:
 
 
 data.add_command(fetch)
-for command in (train_w2v, train_ner, data, diff, vectors, verify, ask, compare, evaluate, runs, predict, export):
+for command in (train_w2v, train_ner, train_lm, data, diff, vectors, verify, ask, compare, evaluate, runs, predict, export):
     main.add_command(command)
 
 interrupts.over()

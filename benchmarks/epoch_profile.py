@@ -29,7 +29,7 @@ from ner.inputs import batches
 from ner.inputs.batches import SentenceBatches
 from ner.inputs.encode import encode_labeled
 from ner.inputs.indexer import Indexer
-from ner.model import characters, crf, word_table
+from ner.model import characters, crf, linear, word_table
 from ner.model import tagger as model
 from ner.model.bilstm_onednn import FusedLSTM
 from ner.model.bilstm_steps import StepwiseLSTM
@@ -85,7 +85,7 @@ def watch_all(parts: Parts) -> None:
     for each in LSTMS:
         parts.watch(each, "forward", "LSTM, forward (training and validation)")
         parts.watch(each, "backward", "LSTM, backward")
-    parts.watch(model.Linear, "forward", "output layer, forward")
+    parts.watch(linear.Linear, "forward", "output layer, forward")
     parts.watch(model.Tagger, "loss", "loss, forward")
     parts.watch(model.Tagger, "decode", "decoding")
     parts.watch(crf.CRF, "decode", "decoding")

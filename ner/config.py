@@ -13,7 +13,7 @@ OVERLAPPING = ("error", "outermost", "first")  # spans that share a word
 KIND = "ner"  # of a tagger's run
 KEPT = (
     "scheme", "word_form", "affix_vectors", "word_dim", "characters", "char_dim", "char_hidden", "subwords", "subword_dim",
-    "features_dim", "topic_dim", "mentions", "hidden_size", "decoder",
+    "features_dim", "topic_dim", "mentions", "lm_place", "lm_dim", "hidden_size", "decoder",
 )  # fmt: skip
 """What a tagger's weights and tables were made for: with ``start_from`` these are the start's."""
 LARGEST_SIZE = 1 << 16  # numbers for a word, a character, a unit
@@ -186,6 +186,21 @@ class TaggerConfig(TrainConfig):
         most=LARGEST_SIZE,
     )
     mentions: bool = option(True, "Use a word's other mentions in the document, too.", section=MODEL)
+    lm: str = option(
+        "",
+        "Read the states of this language model, too: a finished run of train-lm, whose weights become part of the tagger.",
+        section=MODEL,
+        no_path=(),
+    )
+    lm_place: str = option(
+        "input",
+        "Read them beside the words' vectors, before the BiLSTM, or beside its states, before the output layer.",
+        section=MODEL,
+        choices=("input", "output"),
+    )
+    lm_dim: int = option(
+        128, "Size that the states of the language model are projected to.", section=MODEL, least=1, most=LARGEST_SIZE
+    )
     hidden_size: int = option(128, "Units of the BiLSTM in each direction.", section=MODEL, least=1, most=LARGEST_SIZE)
     decoder: str = option(
         "crf", "Decode with a CRF, or with a softmax for each token.", section=MODEL, choices=("softmax", "crf")
@@ -263,6 +278,8 @@ class TaggerConfig(TrainConfig):
         for needed, name in (("teacher", "teacher_share"), ("unlabeled", "unlabeled_share")):
             if not getattr(self, needed) and getattr(self, name) != getattr(type(self), name):
                 raise ConfigError(f"{name}: expected --{needed} with it, got none")
+        if self.lm and self.start_from:
+            raise ConfigError("lm: expected no --start-from with it, got one; what is gone on from keeps its own")
         if self.teacher and self.start_from:
             raise ConfigError("teacher: expected no --start-from with it, got one; give one of the two")
 

@@ -24,10 +24,12 @@ from ner.explain import NO_VECTORS, Trained, explain, none_has_a_vector
 from ner.inputs.batches import Encoded, RehearsedBatches, SentenceBatches, UnlabeledBatches
 from ner.inputs.encode import encode_labeled, word_counts
 from ner.inputs.indexer import FIRST, Indexer
+from ner.lm.load import read_language_model
 from ner.model.calibration import fit_to_judged, judge
 from ner.model.confidence import Confidence
 from ner.model.conformal import fit_sets
 from ner.model.crf import MANY
+from ner.model.language_model import FrozenLanguageModel
 from ner.model.tagger import Tagger
 from ner.schedule import resolved
 from ner.scoring.card import CALIBRATION, ERRORS, SPLIT_NAMES, SPLITS, error_counts, split_sizes
@@ -110,6 +112,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         inputs.add(name, path)
     old = read_old(read, start, inputs)
     teacher = read_teacher(read, inputs, options.tell)
+    lm = read_language_model(read.lm, inputs, options.tell)
     dataset = read_dataset(read, start.saved.indexer.types if start else ())
     config, read = resolved(config, dataset.train), resolved(read, dataset.train)
     unlabeled = read_unlabeled(read, inputs, len(dataset.train))
@@ -117,6 +120,8 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
     rule = start.saved.indexer.rule if start else text_rule(config, vectors, options)
     lesson = with_unlabeled(with_old(dataset, old), unlabeled)
     indexer = Indexer.build((dataset if start else lesson).train, rule, config.scheme)
+    if lm is not None:
+        indexer = dataclasses.replace(indexer, lm=lm.words)
     _tell_data(config, options, dataset, indexer)
     check_lesson(config, dataset, indexer)
     if teacher is not None:
@@ -124,7 +129,7 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         _tell_teacher(config, options, unlabeled)
     if start is None:
         indexer = without_rare_words(config, lesson, indexer, vectors)
-        task, coverage = build_task(config, lesson, indexer, vectors)
+        task, coverage = build_task(config, lesson, indexer, vectors, lm.model if lm else None)
     else:
         task, coverage, indexer = build_from(start, config, lesson, vectors)
         _tell_start(config, options, start, old, indexer)
@@ -145,6 +150,8 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         indexer.save(run.run.path / "indexer.json")
         if start is not None:
             run.run.manifest["start"] = start.facts()
+        if lm is not None:
+            run.run.manifest["lm"] = lm.facts()
         if teacher is not None:
             shares = np.where(np.arange(len(train)) < len(dataset.train), config.teacher_share, 1.0).astype(np.float32)
             train = with_readings(run, teacher, train, lesson.train, shares, indexer)
@@ -266,22 +273,31 @@ def without_rare_words(config: TaggerConfig, dataset: Dataset, indexer: Indexer,
 
 
 def build_task(
-    config: TaggerConfig, dataset: Dataset, indexer: Indexer, vectors: Views | None
+    config: TaggerConfig,
+    dataset: Dataset,
+    indexer: Indexer,
+    vectors: Views | None,
+    lm: FrozenLanguageModel | None = None,
 ) -> tuple[TaggerTask, Coverage]:
-    """The task with its initial weights: a function of settings, training data and vectors."""
+    """The task with its initial weights: a function of settings, training data, vectors and language model."""
     counts = word_counts(dataset.train, indexer)
     tuned = FIRST + sum(counts[word] >= config.tune_min_count for word in indexer.words)  # the most frequent stand first
-    return _new_task(config, indexer, counts, tuned, vectors)
+    return _new_task(config, indexer, counts, tuned, vectors, lm)
 
 
 def _new_task(
-    config: TaggerConfig, indexer: Indexer, counts: Mapping[str, int], tuned: int, vectors: Views | None
+    config: TaggerConfig,
+    indexer: Indexer,
+    counts: Mapping[str, int],
+    tuned: int,
+    vectors: Views | None,
+    lm: FrozenLanguageModel | None,
 ) -> tuple[TaggerTask, Coverage]:
     """The task with initial weights; the first ``tuned`` rows of its word table are trained. ``counts``: of its words."""
     words = ["<pad>", "<unk>", *indexer.words]
     matrix, coverage = word_matrix(words, counts, vectors, config.word_dim, config.seed)
     allowed = allowed_transitions(indexer.labels, indexer.scheme)
-    model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed, tuned)
+    model = Tagger(config, matrix, indexer.num_characters, len(indexer.labels), allowed, tuned, lm)
     rare = torch.tensor([False] * FIRST + [counts.get(word, 0) == 1 for word in indexer.words])
     return TaggerTask(config, model, indexer.labels, rare), coverage
 
@@ -303,7 +319,8 @@ def build_from(
     indexer, tuned = joined(
         start.saved, new, counts, config.tune_min_count, lambda word: bool(vectors and vectors.has(word))
     )
-    task, coverage = _new_task(dataclasses.replace(config, word_dim=start.dim), indexer, counts, tuned, vectors)
+    settings = dataclasses.replace(config, word_dim=start.dim)
+    task, coverage = _new_task(settings, indexer, counts, tuned, vectors, start.saved.lm())
     task.config = config
     if config.precision == "64-true":
         task.double()  # before it gets the start's weights, which may be float64, too

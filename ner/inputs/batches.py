@@ -74,6 +74,7 @@ class Batch:
     labels: Tensor  # (N,) int64; empty where there are none
     characters: Spelled | None
     subwords: Spelled | None = None
+    lm_words: Tensor | None = None  # (N,) int64: rows of the language model's word table
     features: Tensor | None = None  # (N, 3) int64
     surroundings: Surroundings | None = None
     targets: Targets | None = None  # in place of the labels, where there is a teacher
@@ -106,6 +107,7 @@ class Batch:
             labels=self.labels[begin:end],
             characters=None if self.characters is None else self.characters.part(begin, end),
             subwords=None if self.subwords is None else self.subwords.part(begin, end),
+            lm_words=None if self.lm_words is None else self.lm_words[begin:end],
             features=None if self.features is None else self.features[begin:end],
             surroundings=None if self.surroundings is None else self.surroundings.part(begin, end),
             targets=None
@@ -187,6 +189,7 @@ class Encoded:
     labels: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # (N,), or empty where there are none
     spellings: Spellings | None = None
     subwords: Spellings | None = None
+    lm_words: Ids | None = None  # (N,): rows of the language model's word table
     features: Ids | None = None  # (N, 3)
     documents: Documents | None = None
     readings: Readings | None = None  # a teacher's
@@ -211,6 +214,7 @@ class Encoded:
             labels=torch.from_numpy(self.labels[tokens] if len(self.labels) else self.labels),
             characters=None if self.spellings is None else self.spellings.of(tokens),
             subwords=None if self.subwords is None else self.subwords.of(tokens),
+            lm_words=None if self.lm_words is None else torch.from_numpy(self.lm_words[tokens]),
             features=None if self.features is None else torch.from_numpy(self.features[tokens]),
             surroundings=None if self.documents is None else self.documents.of(sentences, tokens, lengths),
             targets=None if self.readings is None else self.readings.of(sentences, tokens, self.labels[tokens], lengths),

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ner.corpus.conll import Sentence
 from ner.corpus.scheme import labels_of, parse_tag, scheme_named, to_spans
+from ner.inputs.language_words import LanguageWords
 from training.errors import ConfigError, DataError
 from training.files import atomic_write, parse_json
 from training.visible import shortened
@@ -42,6 +43,7 @@ class Indexer:
         labels: ``labels[i]`` is the tag of id i.
         scheme: that of the labels, as IOBES.
         rule: the form in which words are looked up.
+        lm: the words of the language model whose states the tagger reads; None where there is none.
 
     Example:
         >>> from ner import Indexer
@@ -62,6 +64,7 @@ class Indexer:
     labels: tuple[str, ...]
     scheme: str
     rule: TextRule
+    lm: LanguageWords | None = None
 
     @cached_property
     def _label_ids(self) -> dict[str, int]:
@@ -162,19 +165,20 @@ class Indexer:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or a checkpoint, tables as lists in order of id from 2."""
-        return {
+        values: dict[str, Any] = {
             "words": list(self.words),
             "characters": list(self.characters),
             "labels": list(self.labels),
             "scheme": self.scheme,
             "rule": self.rule.to_dict(),
         }
+        return values if self.lm is None else {**values, "lm": self.lm.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "indexer") -> Indexer:
         """Undo ``to_dict``; DataError (beginning with ``where``) if the values are not of that form."""
         lists = ("words", "characters", "labels")
-        if not isinstance(values, Mapping) or set(values) != {*lists, "scheme", "rule"}:
+        if not isinstance(values, Mapping) or {*values} - {"lm"} != {*lists, "scheme", "rule"}:
             raise DataError(f"{where}: expected words, characters, labels, scheme and rule of an indexer, got other entries")
         for name in lists:
             table = values[name]
@@ -192,7 +196,8 @@ class Indexer:
         if not isinstance(values["rule"], Mapping):
             raise DataError(f"{where}: expected rule to be a text rule, got {values['rule']!r}")
         rule = TextRule.from_dict(values["rule"], where)
-        return cls(_table(values["words"]), _table(values["characters"]), tuple(values["labels"]), scheme, rule)
+        lm = LanguageWords.from_dict(values["lm"], f"{where}: lm") if "lm" in values else None
+        return cls(_table(values["words"]), _table(values["characters"]), tuple(values["labels"]), scheme, rule, lm)
 
     def save(self, path: str | Path) -> None:
         """Write JSON, whole or not at all."""

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from ner.corpus.scheme import Transitions
 from ner.inputs.batches import Batch
 from ner.model.crf import CRF
+from ner.model.linear import Linear
 from ner.model.packing import packing
-from ner.model.tagger import Linear, Tagger
+from ner.model.tagger import Tagger
 
 LEAST = 1e-12
 """What a label is worth at least: so that the logarithm is finite where no member holds it possible."""

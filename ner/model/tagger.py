@@ -20,6 +20,8 @@ from ner.inputs.document import FEATURES
 from ner.model.bilstm import BiLSTM
 from ner.model.characters import CharCNN, CharLSTM
 from ner.model.crf import CRF
+from ner.model.language_model import FrozenLanguageModel
+from ner.model.linear import Linear
 from ner.model.matmul import pad_rows
 from ner.model.packing import packing
 from ner.model.subwords import Subwords
@@ -28,19 +30,6 @@ from training.randomness import uniform
 
 Masks = Callable[[str, tuple[int, ...]], Tensor]
 """(name of the layer, shape) → a dropout mask to multiply by; the caller knows epoch and batch."""
-
-
-class Linear(nn.Module):
-    """x W^T + b, with initial weights uniform in ±1/sqrt(inputs) as in nn.Linear, from (seed, "init/name")."""
-
-    def __init__(self, inputs: int, outputs: int, *, seed: int, name: str) -> None:
-        super().__init__()
-        bound = inputs**-0.5
-        self.weight = nn.Parameter(uniform((outputs, inputs), -bound, bound, seed, f"init/{name}.weight"))
-        self.bias = nn.Parameter(uniform((outputs,), -bound, bound, seed, f"init/{name}.bias"))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.weight, self.bias)
 
 
 def at_least_float32(scores: Tensor) -> Tensor:
@@ -71,6 +60,7 @@ class Tagger(nn.Module):
         labels: the number of labels, L.
         allowed: which labels may begin and end a sentence, and which may follow each other.
         tuned: the number of word vectors that are trained, the first ones; the others stay fixed. None for all.
+        lm: a language model whose states are read, too.
 
     Source: Lample et al. 2016 and Ma & Hovy 2016; see the top of this module.
 
@@ -103,6 +93,7 @@ class Tagger(nn.Module):
         labels: int,
         allowed: Transitions,
         tuned: int | None = None,
+        lm: FrozenLanguageModel | None = None,
     ) -> None:
         super().__init__()
         seed = config.seed
@@ -127,19 +118,31 @@ class Tagger(nn.Module):
         if config.topic_dim:
             self.topic = Linear(words.shape[1], config.topic_dim, seed=seed, name="topic")
             size += config.topic_dim
+        self.lm = lm
+        self.lm_place = config.lm_place
+        self.lm_projection: Linear | None = None
+        if lm is not None:
+            self.lm_projection = Linear(lm.size, config.lm_dim, seed=seed, name="lm projection")
+        size += config.lm_dim if lm is not None and config.lm_place == "input" else 0
         self.lstm = BiLSTM(size, config.hidden_size, seed=seed)
         self.mentions = config.mentions
         states = 2 * config.hidden_size * (2 if config.mentions else 1)
+        states += config.lm_dim if lm is not None and config.lm_place == "output" else 0
         self.linear = Linear(states, labels, seed=seed, name="linear")
         self.crf = CRF(labels, allowed, seed=seed) if config.decoder == "crf" else None
         self.dropout = config.dropout
 
     def forward(self, batch: Batch, words: Tensor | None = None, masks: Masks | None = None) -> Tensor:
         """Scores (N, L). ``words`` replaces the batch's word ids; ``masks`` turns dropout on."""
-        x = self._drop(self._inputs(batch, batch.words if words is None else words), "input", masks)
-        states = self.lstm(x, packing(batch.plain_lengths))
+        context = self._lm_states(batch, masks)
+        x = self._inputs(batch, batch.words if words is None else words)
+        if context is not None and self.lm_place == "input":
+            x = torch.cat([x, context], dim=1)
+        states = self.lstm(self._drop(x, "input", masks), packing(batch.plain_lengths))
         if self.mentions and batch.surroundings is not None:
             states = torch.cat([states, mean_of_others(states, batch.surroundings.mention)], dim=1)
+        if context is not None and self.lm_place == "output":
+            states = torch.cat([states, context], dim=1)
         states = self._drop(states, "output", masks)
         scores: Tensor = self.linear(states)
         return scores
@@ -162,6 +165,14 @@ class Tagger(nn.Module):
             topics = torch.tanh(self.topic(sums / sizes.clamp(min=1)))
             parts.append(topics.index_select(0, document))
         return torch.cat(parts, dim=1) if len(parts) > 1 else word
+
+    def _lm_states(self, batch: Batch, masks: Masks | None) -> Tensor | None:
+        """What the language model says of each token (N, lm_dim); None where there is none."""
+        if self.lm is None or self.lm_projection is None or batch.lm_words is None:
+            return None
+        states = self._drop(self.lm(batch.lm_words, batch.plain_lengths), "lm", masks)
+        projected: Tensor = self.lm_projection(states)
+        return projected[: len(states)]
 
     def _drop(self, x: Tensor, name: str, masks: Masks | None) -> Tensor:
         return x if masks is None or self.dropout == 0.0 else x * masks(name, tuple(x.shape)).to(x)
@@ -201,7 +212,7 @@ class Tagger(nn.Module):
 
         ``forward`` may then return some rows of scores more than there are tokens.
         """
-        for layer in (self.linear, self.topic):
+        for layer in (self.linear, self.topic, self.lm_projection):
             if layer is not None:
                 layer.register_forward_pre_hook(pad_rows)
         return self.eval()

@@ -16,6 +16,7 @@ from ner.config import TaggerConfig
 from ner.corpus.scheme import allowed_transitions
 from ner.inputs.indexer import Indexer
 from ner.model.conformal import Conformal
+from ner.model.language_model import FrozenLanguageModel
 from ner.model.tagger import Tagger
 from ner.tagging.bundle_vectors import WITH_VECTORS, read_vectors
 from ner.vectors.views import Views
@@ -29,6 +30,7 @@ from training.run.places import looked_for, start_folder
 from training.visible import short_digest
 from word2vec.vectors.vectors import WordVectors
 
+LM = "lm."  # what the model puts before the names of a language model's weights
 WEIGHTS = "model."  # what the task puts before the names of the model's weights
 PARTS = (seal.CONFIG, "indexer.json", seal.MODEL, f"{seal.MODEL}.sha256")  # the files that a tagger is read from
 LARGEST_INDEXER = 1 << 30  # bytes
@@ -67,12 +69,15 @@ class Saved:
         elements = sum(tensor.numel() for tensor in self.weights.values())
         spelled = c.char_hidden if c.characters != "none" else 0
         inputs = dim + spelled + (c.subword_dim if c.subwords else 0) + c.features_dim + c.topic_dim
-        largest = max(8 * c.hidden_size * (c.hidden_size + inputs), spelled * c.char_dim, c.subwords * c.subword_dim)
+        lm = self.lm()
+        inputs += c.lm_dim if lm and c.lm_place == "input" else 0
+        parts = spelled * c.char_dim, c.subwords * c.subword_dim, c.lm_dim * lm.size if lm else 0
+        largest = max(8 * c.hidden_size * (c.hidden_size + inputs), *parts)
         if largest > elements:
             raise DataError(f"{wrong}, got {elements} numbers for {inputs} inputs and a hidden_size of {c.hidden_size}")
         allowed = allowed_transitions(labels, self.indexer.scheme)
         matrix = torch.zeros(rows, dim)
-        model = Tagger(c, matrix, self.indexer.num_characters, len(labels), allowed, len(tables[0]))
+        model = Tagger(c, matrix, self.indexer.num_characters, len(labels), allowed, len(tables[0]), lm)
         if c.precision == "64-true":
             model.double()
         wanted = model.state_dict()
@@ -86,6 +91,35 @@ class Saved:
             raise DataError(f"{wrong}, got vectors of {sum(self.vectors.sizes)} numbers for words of {dim}")
         model.load_state_dict(dict(self.weights))
         return model
+
+    def lm(self) -> FrozenLanguageModel | None:
+        """The language model whose states the tagger reads, with its weights; None where there is none.
+
+        DataError where tables and weights do not belong together.
+        """
+        if self.indexer.lm is None:
+            return None
+        weights = {name.removeprefix(LM): value for name, value in self.weights.items() if name.startswith(LM)}
+        return frozen(weights, len(self.indexer.lm), self.where)
+
+
+def frozen(weights: Mapping[str, Tensor], words: int, where: str) -> FrozenLanguageModel:
+    """A language model of so many ``words`` with these weights, in float32. DataError (``where``) if they do not fit."""
+    table, outer, inner = (weights.get(name) for name in ("words", "lstm.weight_ih_l0", "lstm.weight_hh_l0"))
+    wrong = f"{where}: expected the weights of a language model of {words} words"
+    shapes = [() if each is None else tuple(each.shape) for each in (table, outer, inner)]
+    dim, hidden_size = (shape[-1] if shape else 0 for shape in shapes[::2])
+    # What is made below may not be larger than the weights can fill.
+    fits = shapes == [(words, dim), (4 * hidden_size, dim), (4 * hidden_size, hidden_size)] and dim and hidden_size
+    if not fits:
+        raise DataError(f"{wrong}, got {_shape(table)} word vectors, {_shape(outer)} and {_shape(inner)} for the states")
+    model = FrozenLanguageModel(words, dim, hidden_size)
+    for name, wanted in model.state_dict().items():
+        there = weights.get(name)
+        if there is None or there.shape != wanted.shape:
+            raise DataError(f"{wrong}, got {_shape(there)} for {name} in place of {_shape(wanted)}")
+    model.load_state_dict(dict(weights))
+    return model
 
 
 def _shape(tensor: Tensor | None) -> str:

@@ -41,16 +41,22 @@ NUMBERS: dict[str, dict[str, tuple[str, ...]]] = {
         "sample": ("0.001", "0"), "damping": ("0.05", "0"), "block": ("8", "1"), "noise_words": ("64", "8"),
         "window": ("5", "1"), "ledger_every": ("1", "0"), "max_vocab": ("none", "50"), "streams": ("4", "1"),
     },
+    "train-lm": {
+        "dropout": ("0.1", "0"), "ledger_every": ("1", "0"), "max_vocab": ("none", "50"), "max_length": ("64", "3"),
+        "gradient_clip_val": ("1", "0"), "accumulate_grad_batches": ("1", "2"), "val_check_interval": ("1.0", "0.5"),
+    },
 }  # fmt: skip
 SIZES = {
     "train-ner": "--max-epochs 2 --batch-size 8 --hidden-size 4 --char-hidden 4 --char-dim 3 --word-dim 5 --threads 1",
     "train-w2v": "--epochs 2 --dim 6 --batch-words 256 --min-count 1 --threads 1",
+    "train-lm": "--epochs 2 --dim 6 --hidden-size 4 --projection-dim 16 --batch-words 200 --min-count 2 --threads 1",
 }
 # A portable run starts its process anew; there may be no GPU.
 ELSEWHERE = {"portable": ["--portable"], "device": [] if torch.cuda.is_available() else ["--device", "cuda"]}
 CORE = {
     "train-ner": "precision preset characters decoder average mentions freeze_vectors",
     "train-w2v": "loss architecture cbow_gradient sample",
+    "train-lm": "precision digits",
 }
 """Of these the fast suite walks all pairs; other options take their values in turn. The soak walks all pairs of all."""
 PARTS = [pytest.param(part, marks=pytest.mark.soak if part else ()) for part in range(4)]
@@ -169,6 +175,28 @@ def test_every_choice_of_train_w2v_goes_all_the_way(
         assert len(good("vectors", "nearest", path / "vectors.bin", word, "-k", 3).output.splitlines()) == 3
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_every_choice_of_train_lm_goes_all_the_way(
+    place: Path, tmp_path: Path, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, row in enumerate(rows("train-lm", part)):
+        inputs = ("--corpus", place / "text.txt", "--vectors", place / "v.bin")
+        path = trained("train-lm", words_of(row), inputs, tmp_path / str(number), monkeypatch)
+        tagger = [
+            "--data",
+            place,
+            "--vectors",
+            "none",
+            "--max-epochs",
+            1,
+            "--lm-dim",
+            3,
+            "--run",
+            tmp_path / f"{number} ner",
+        ]
+        good("train-ner", *SIZES["train-ner"].split(), "--lm", path, *tagger)
+
+
 # What other commands are given: {} is the folder of ``place``, <> a new file of the test's own.
 OTHERS = {
     "compare": "{}/a {}/b", "data check": "{}", "evaluate": "{}/tagger {}/test.conll --html <>", "predict": "{}/tagger",
@@ -176,7 +204,7 @@ OTHERS = {
     "runs list": "--root {}", "vectors convert": "{}/v.bin <>", "data convert": "{}/test.conll <>.jsonl",
 }  # fmt: skip
 SOURCES = {"auto": "text.txt", "text": "text.txt", "sentences": "text.txt", "conll": "test.conll", "jsonl": "lines.jsonl"}
-WALKED = {"train-ner", "train-w2v", *OTHERS}
+WALKED = {"train-ner", "train-w2v", "train-lm", *OTHERS}
 
 
 def test_no_command_with_choices_is_left_out() -> None:

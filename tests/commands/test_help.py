@@ -92,7 +92,7 @@ def test_the_installed_command_is_the_script() -> None:
 
 
 @pytest.mark.parametrize(("words", "expected"), [
-    ("samebits train-", {"train-ner", "train-w2v"}),
+    ("samebits train-", {"train-lm", "train-ner", "train-w2v"}),
     ("samebits vectors n", {"nearest"}),
     ("samebits train-ner --any", {"--any-threads"}),
     ("samebits train-ner --decoder c", {"crf"}),

@@ -26,6 +26,7 @@ COMMANDS = {
     "train-ner --seeds": f"train-ner --data . {NER} --seeds 2",
     "train-ner --seeds --jobs": f"train-ner --data . {NER} --seeds 2 --jobs 2",
     "train-w2v": "train-w2v --corpus text.txt --dim 4 --epochs 2 --batch-words 64 --threads 1 --checkpoint-every 1",
+    "train-lm": "train-lm --corpus text.txt --dim 4 --hidden-size 4 --epochs 2 --batch-words 64 --threads 1",
 }
 
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import cli
 from ner.config import TaggerConfig
+from ner.lm.config import LanguageModelConfig
 from training.commands.options import Number, Optional
 from training.config import TrainConfig, option
 from training.determinism.threads import use_threads
@@ -26,13 +27,15 @@ from training.run.groups import MOST_SEEDS, open_group, seeds_of
 from training.values import LARGEST_FLOAT, LARGEST_WHOLE, field_types
 from word2vec.config import Word2VecConfig
 
-CONFIGS = (TrainConfig, TaggerConfig, Word2VecConfig)
+CONFIGS = (TrainConfig, TaggerConfig, Word2VecConfig, LanguageModelConfig)
 NO_NUMBERS: tuple[Any, ...] = (
     math.nan, math.inf, -math.inf, 1e39, 10**400, -(10**5000), "3", "", "nan", True, False, [1], {}, b"1", 1j
 )  # fmt: skip
 BOUND_TO_OTHERS = {
     (Word2VecConfig, "noise_words"),  # a multiple of block
     (Word2VecConfig, "shards"),  # dim at most
+    (LanguageModelConfig, "batch_words"),  # max_length at least
+    (LanguageModelConfig, "max_length"),
     (TaggerConfig, "rehearse_share"),  # beside start_from alone
     (TaggerConfig, "teacher_share"),  # beside teacher alone
     (TaggerConfig, "unlabeled_share"),  # beside unlabeled alone
@@ -130,7 +133,7 @@ def test_a_run_of_another_kind_is_named_by_verify(status: str, tmp_path: Path) -
     run.unlock()
     done = CliRunner().invoke(cli.main, ["verify", str(run.path)])
     assert done.exit_code == 2
-    assert 'expected a run of train-w2v or train-ner, to run it again, got one of kind "toy"' in done.output
+    assert 'expected a run of train-w2v, train-ner or train-lm, to run it again, got one of kind "toy"' in done.output
 
 
 def every_option(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Parameter]]:

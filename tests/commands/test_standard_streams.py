@@ -58,6 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 ARGUMENTS = {
     "train-ner": f"--data data --run RUN {TINY}",
     "train-w2v": "--corpus text.txt --min-count 1 --epochs 1 --dim 4 --no-progress --threads 1 --run RUN",
+    "train-lm": "--corpus text.txt --min-count 1 --epochs 1 --dim 4 --hidden-size 4 --no-progress --threads 1 --run RUN",
     "data fetch": "glove --to text.txt",
     "data check": "data",
     "data repair": "data/train.conll RUN",

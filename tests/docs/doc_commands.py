@@ -201,6 +201,7 @@ class Playground:
         said = [
             "train-w2v",
             "train-ner",
+            "train-lm --hidden-size 16 --epochs 1",
             "train-ner --seed 1",
             "train-ner --seeds 2",
             "train-ner --seeds 2 --lr 0.01",

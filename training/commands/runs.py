@@ -10,6 +10,7 @@ from training.commands.door import kinds
 from training.commands.help import Group
 from training.commands.terminal import echo, styled, table, warn
 from training.leftovers import sweep
+from training.run.kinds import commands_of
 from training.run.run_list import list_runs
 from training.visible import one_line, shortened, to_json
 
@@ -37,7 +38,7 @@ def list_all(root: str, as_json: bool) -> None:
         click.echo(to_json(rows, indent=2))
         return
     if not rows:
-        click.echo(f"no runs in {root}; {' and '.join(kind.command for kind in kinds().values())} make some")
+        click.echo(f"no runs in {root}; {commands_of(kinds(), 'and')} make some")
         return
     shown = [{**row, "settings": shortened(row["settings"], LONGEST)} for row in rows]
     lines = table(list(shown[0]), [list(row.values()) for row in shown])

@@ -61,6 +61,12 @@ class Kind:
 Kinds = Mapping[str, Kind]
 
 
+def commands_of(kinds: Kinds, last: str) -> str:
+    """The commands that make such runs, in words; ``last`` stands before the last of them."""
+    *names, name = (each.command for each in kinds.values())
+    return f"{', '.join(names)} {last} {name}" if names else name
+
+
 def _found(name: str) -> Any:
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)

@@ -15,7 +15,7 @@ from training.checkpoint import ResumeStore
 from training.errors import CheckpointError, ConfigError, DataError
 from training.files import atomic_write, inside, open_inside, sha256_file
 from training.run.folder import LEDGER, METRICS, Run, read_manifest
-from training.run.kinds import Kinds
+from training.run.kinds import Kinds, commands_of
 from training.run.lock import check_free
 from training.run.manifest import check_described
 from training.run.places import looked_for, start_folder
@@ -36,7 +36,7 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
     described = read_manifest(run)
     kind = kinds.get(described["kind"])
     if kind is None and "script" not in described:
-        known = " or ".join(each.command for each in kinds.values())
+        known = commands_of(kinds, "or")
         raise DataError(f"{run}: expected a run of {known}, to run it again, got one of kind {shown(described['kind'])}")
     if described["status"] != "finished":
         check_free(run)

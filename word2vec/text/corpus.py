@@ -51,6 +51,8 @@ REMEDIES = {
 class Corpus:
     """A text as a file of int32 ids, little-endian; the id ``vocab_size`` ends a sentence, and no sentence is empty.
 
+    Words outside the vocabulary are left out, or have the id ``vocab_size`` + 1 (see ``encode``).
+
     Args:
         path: the file; beside it stands its description, ``path``.json.
         vocab_size: V; words have the ids 0 … V − 1.
@@ -82,7 +84,7 @@ class Corpus:
 
     @property
     def words(self) -> int:
-        """Words of the vocabulary in the file."""
+        """Words in the file."""
         return self.tokens - self.sentences
 
     def ids(self) -> npt.NDArray[np.int32]:
@@ -123,6 +125,7 @@ def encode(
     min_count: int,
     max_vocab: int | None = None,
     known: Sequence[str] = (),
+    keep_unknown: bool = False,
     processes: int = 1,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
@@ -136,6 +139,7 @@ def encode(
         min_count: words seen fewer times than this are left out.
         max_vocab: keep only this many words, the most frequent ones; None for all.
         known: words that are in the vocabulary in any case.
+        keep_unknown: keep the places of words outside the vocabulary, with the id V + 1, instead of leaving them out.
         processes: how many share the work on a text of more than a few megabytes. The result is the same for any number.
         progress: called with the number of bytes read, (done, total).
         warn: called with a line if a source may not be text.
@@ -164,6 +168,8 @@ def encode(
         if not words:
             raise DataError(f"{', '.join(sources)}: expected text, got no word")
         vocab, place = select(words, counts[1:], min_count, max_vocab, known)
+        if keep_unknown:
+            place[place < 0] = len(vocab) + 1
         corpus = _renumber(first, Path(target), place, len(vocab), read=int(counts[1:].sum()))
     finally:
         first.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""A bidirectional language model over words, whose states the tagger may read."""
