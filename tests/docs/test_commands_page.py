@@ -10,6 +10,7 @@ import click
 import cli
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+TRAIN = ("train-w2v", "train-ner")
 
 
 def commands(group: click.Group, before: str = "") -> set[str]:
@@ -41,3 +42,11 @@ def test_each_page_says_first_what_it_is_for() -> None:
         assert title.startswith("# "), path
         assert not blank, path
         assert first.startswith("This page "), path
+
+
+def test_each_option_of_both_training_commands_is_on_the_page() -> None:
+    """But the learning rate, which each command's page explains; of a pair such as --progress, one is enough."""
+    both = [{(*each.opts, *each.secondary_opts) for each in cli.main.commands[name].params} for name in TRAIN]
+    page = (DOCS / "commands.md").read_text(encoding="utf-8")
+    missing = [names for names in both[0] & both[1] if not any(re.search(rf"{name}\b", page) for name in names)]
+    assert missing == [("--lr",)]
