@@ -15,7 +15,7 @@ from training import checkpoint
 from training.errors import ConfigError, DataError
 from training.files import LARGEST_JSON, inside
 from training.run import seal
-from training.run.folder import read_manifest
+from training.run.folder import read_manifest, status_of
 from training.run.groups import is_group
 from training.run.inputs import Inputs
 from training.run.places import check_folder
@@ -66,7 +66,7 @@ def read_language_model(folder: str, inputs: Inputs, tell: Callable[[str], None]
     if (kind := described.get("kind")) != KIND:
         raise ConfigError(f"lm: expected a run of train-lm, got a run of kind {kind}: {path}")
     if described["status"] != "finished":
-        raise DataError(f"{path}: expected a finished run, got one that is {described['status']}; resume it first")
+        raise DataError(f"{path}: expected a finished run, got one that is {status_of(path, described)}; resume it first")
     for name in (seal.MANIFEST, *PARTS):
         inputs.add(f"lm {name}", path / name)
     seal.check(path, described, PARTS, tell)

@@ -24,7 +24,7 @@ from training import checkpoint
 from training.errors import DataError
 from training.files import LARGEST_JSON, inside
 from training.run import seal
-from training.run.folder import read_manifest
+from training.run.folder import read_manifest, status_of
 from training.run.inputs import Inputs
 from training.run.places import looked_for, start_folder
 from training.visible import short_digest
@@ -134,7 +134,9 @@ def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None, *, a
     if described.get("kind") != "ner":
         raise DataError(f"{folder}: expected a tagger's run, got one of kind {described.get('kind')}")
     if described["status"] != "finished":
-        raise DataError(f"{folder}: expected a finished run, got one that is {described['status']}; resume it first")
+        raise DataError(
+            f"{folder}: expected a finished run, got one that is {status_of(folder, described)}; resume it first"
+        )
     seal.check(folder, described, PARTS, tell)
     config = TaggerConfig.load(inside(folder, seal.CONFIG, largest=LARGEST_JSON))
     indexer = Indexer.load(inside(folder, "indexer.json", largest=LARGEST_INDEXER))

@@ -14,7 +14,7 @@ from training.run.kinds import commands_of
 from training.run.run_list import list_runs
 from training.visible import one_line, shortened, to_json
 
-STATUS_COLORS = {"finished": "green", "failed": "red", "unreadable": "red", "changed": "red"}
+STATUS_COLORS = {"finished": "green", "failed": "red", "killed": "red", "unreadable": "red", "changed": "red"}
 LONGEST = 60  # characters of the settings that are shown
 
 

@@ -12,7 +12,7 @@ from training.checkpoint import ResumeStore
 from training.config import TrainConfig
 from training.files import inside
 from training.run import ledger_file, seal, stored_weights
-from training.run.folder import LEDGER, METRICS, has_finished, read_jsonl, read_manifest
+from training.run.folder import LEDGER, METRICS, has_finished, read_jsonl, read_manifest, status_of
 from training.run.kinds import Kinds
 from training.run.manifest import differences, plain
 
@@ -115,7 +115,7 @@ def _weights(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any]) ->
     x, y = a.get("weights_sha256"), b.get("weights_sha256")
     for run, described, digest in ((first, a, x), (second, b, y)):
         if digest is None:
-            yield f"{run} is {described['status']}, and has no final weights"
+            yield f"{run} is {status_of(run, described)}, and has no final weights"
     if x is None or y is None or x == y:
         return
     yield f"weights: {plain(x)} and {plain(y)}"

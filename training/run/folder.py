@@ -38,7 +38,7 @@ from training.files import (
 from training.leftovers import held, part_of, sweep
 from training.loggers.logger import as_dict
 from training.run import manifest, seal
-from training.run.lock import RunLock
+from training.run.lock import RunLock, is_held
 from training.run.tensorboard import Board
 from training.visible import shortened
 
@@ -263,6 +263,11 @@ def newest_finished(folder: Path) -> Path | None:
 def has_finished(described: Mapping[str, Any]) -> bool:
     """Whether a run has finished, by its manifest: also where that was changed to say something else since."""
     return described["status"] == "finished" or seal.is_sealed(described)
+
+
+def status_of(path: Path, described: Mapping[str, Any]) -> str:
+    """A run's status by its manifest, or "killed": it says "running", but no process is working on it any more."""
+    return "killed" if described["status"] == "running" and is_held(path) is False else str(described["status"])
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

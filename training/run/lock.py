@@ -52,16 +52,27 @@ os.register_at_fork(after_in_child=_let_go)
 
 def check_free(folder: Path) -> None:
     """CheckpointError where a process is working on the run; the lock is not taken, and nothing is written."""
+    if is_held(folder):  # where that cannot be told, who writes will find out
+        raise CheckpointError(_taken(folder))
+
+
+def is_held(folder: Path) -> bool | None:
+    """Whether a process is working on the run; None where nothing tells (no permission, a file system without locks)."""
     try:
         descriptor = os.open(inside(folder, FILE), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
     except OSError:
-        return  # no process has worked on it, or not one that we may look at: who writes will find out
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise CheckpointError(_taken(folder)) from None
+        return True
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
+    return False
 
 
 def _taken(folder: Path) -> str:

@@ -14,7 +14,7 @@ from training import checkpoint
 from training.checkpoint import ResumeStore
 from training.errors import CheckpointError, ConfigError, DataError
 from training.files import atomic_write, inside, open_inside, sha256_file
-from training.run.folder import LEDGER, METRICS, Run, read_manifest
+from training.run.folder import LEDGER, METRICS, Run, read_manifest, status_of
 from training.run.kinds import Kinds, commands_of
 from training.run.lock import check_free
 from training.run.manifest import check_described
@@ -40,7 +40,7 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
         raise DataError(f"{run}: expected a run of {known}, to run it again, got one of kind {shown(described['kind'])}")
     if described["status"] != "finished":
         check_free(run)
-        unfinished = DataError(f"{run}: expected a finished run, got one that is {described['status']}; let it finish")
+        unfinished = DataError(f"{run}: expected a finished run, got one that is {status_of(run, described)}; let it finish")
         unfinished.run, unfinished.kind = str(run), described["kind"]
         raise unfinished
     if kind is not None and kind.config_class().reads_stdin(described["config"]):

@@ -11,7 +11,7 @@ from typing import Any
 from training.errors import DataError, SamebitsError
 from training.files import inside, read_json
 from training.run import seal
-from training.run.folder import has_finished, read_manifest
+from training.run.folder import has_finished, read_manifest, status_of
 from training.run.groups import SUMMARY, Summary, group_faults, group_seal, is_group, kind_of, seeds_of
 from training.run.kinds import Kinds
 
@@ -53,7 +53,7 @@ def _run_row(path: Path, kinds: Kinds) -> dict[str, str]:
 def _status(path: Path, described: Mapping[str, Any]) -> str:
     """What the run says, or that it is not what it says: by the manifest, and by files that are not too large to look at."""
     if not has_finished(described):
-        return str(described["status"])
+        return status_of(path, described)
     digests = {**described.get("outputs", {}), **described.get("files", {})}
     names = [name for name in digests if not (path / name).is_file() or (path / name).stat().st_size <= LARGEST]
     try:

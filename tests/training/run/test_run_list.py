@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 import cli
 from ner.config import TaggerConfig
+from training.run.lock import FILE, RunLock
 from training.run.run_list import list_runs
 
 
@@ -47,7 +50,7 @@ def test_rows_by_hand(root: Path) -> None:
     assert [Path(row["run"]).name for row in rows] == names
     assert rows[0] == {
         "run": str(root / "ner" / "group_0"), "status": "3 of 4 finished", "best F1": "0.7000 (0.6000-0.8000)",
-        "test F1": "0.6000 (0.5000-0.7000)", "level": "run", "threads": "1", "weights": "",
+        "test F1": "0.6000 (0.5000-0.7000)", "perplexity": "", "level": "run", "threads": "1", "weights": "",
         "settings": "4 seeds; decoder=softmax",
     }  # fmt: skip
     assert rows[1]["best F1"] == "0.6000"
@@ -56,6 +59,28 @@ def test_rows_by_hand(root: Path) -> None:
     assert (rows[4]["status"], rows[4]["test F1"], rows[4]["settings"]) == ("stopped", "", "")
     assert rows[5]["status"] == "unreadable"
     assert len({tuple(row) for row in rows}) == 1, "the same columns in all of them"
+
+
+def test_a_run_that_nobody_works_on_any_more_was_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "ner" / "version_0"
+    write(folder, status="running")
+    lock = RunLock(folder)
+    assert [row["status"] for row in list_runs(tmp_path, cli.KINDS)] == ["running"]
+    lock.release()
+    assert [row["status"] for row in list_runs(tmp_path, cli.KINDS)] == ["killed"]
+    said = CliRunner().invoke(cli.main, ["predict", str(folder)])
+    assert "expected a finished run, got one that is killed; resume it first" in said.stderr
+
+
+def test_where_locks_cannot_be_looked_at_a_run_may_be_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "ner" / "version_0", status="running")
+    (tmp_path / "ner" / "version_0" / FILE).touch()
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert [row["status"] for row in list_runs(tmp_path, cli.KINDS)] == ["running"]
 
 
 def test_seeds_of_a_group_are_listed_below_its_parent(root: Path) -> None:
