@@ -1,4 +1,4 @@
-"""Kills at named points of the tagger's and of word2vec's runs. As a program: runs them all, prints JSON.
+"""Kills at named points of the runs of the tagger, of word2vec and of the language model. As a program: runs them all.
 
 The trials fork, which a test process with threads should not do: tests/proof/test_named_kills.py starts this program once.
 """
@@ -54,7 +54,22 @@ KILLS: dict[str, list[Kill]] = {
         Kill("finish"),
         Kill("renamed:manifest.json", 3),  # it says "finished"
     ],
+    "language model": [
+        Kill("rename:run"),  # before there is a folder
+        Kill("rename:vocab.tsv"),
+        Kill("training batch", 2),  # before there is a checkpoint
+        Kill("append:ledger.jsonl", 5, half=True),
+        Kill("backward in an open window", 6),
+        Kill("validation batch", 2),
+        Kill("training batch", 11, number=SIGTERM),
+        Kill("fsync:resume-000002.ckpt"),
+        Kill("renamed:resume-000002.ckpt"),
+        Kill("write:model.ckpt"),
+        Kill("finish"),
+        Kill("removed:resume-000002.ckpt"),  # the manifest says "finished"
+    ],
 }
+MADE = {"tagger": trials.tagger, "word2vec": trials.word2vec, "language model": trials.language_model}
 
 
 def main(folder: Path) -> dict[str, dict[str, dict[str, object]]]:
@@ -65,7 +80,7 @@ def main(folder: Path) -> dict[str, dict[str, dict[str, object]]]:
     trials.warm_up(folder)
     found: dict[str, dict[str, dict[str, object]]] = {}
     for kind, kills in KILLS.items():
-        config = {"tagger": trials.tagger, "word2vec": trials.word2vec}[kind](folder)
+        config = MADE[kind](folder)
         whole = folder / f"{kind}-whole"
         trials.points_of(config, whole)
         expected = trials.outcome(whole)

@@ -26,6 +26,8 @@ import torch
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from ner.config import TaggerConfig
+from ner.lm.config import LanguageModelConfig
+from ner.lm.train import train_language_model
 from ner.train import train_tagger
 from training import checkpoint, files
 from training.checkpoint import ResumeStore
@@ -72,9 +74,23 @@ def word2vec(inputs: Path, **changes: Any) -> Word2VecConfig:
     return Word2VecConfig(corpus=(str(inputs / "text.txt"),), **{**settings, **changes})
 
 
+def language_model(inputs: Path, **changes: Any) -> LanguageModelConfig:
+    """Dropout, validations within epochs, accumulation windows, a rate that falls step by step."""
+    settings = {
+        **COMMON, "dim": 6, "hidden_size": 8, "projection_dim": 16, "max_epochs": 2, "batch_words": 300, "min_count": 2,
+        "val_check_interval": 0.5, "accumulate_grad_batches": 2, "valid_every": 10, "checkpoint_every": "3",
+    }  # fmt: skip
+    return LanguageModelConfig(corpus=(str(inputs / "text.txt"),), **{**settings, **changes})
+
+
 def train(config: TrainConfig, options: RunOptions) -> Path:
     """The library call for these settings."""
-    return train_tagger(config, options) if isinstance(config, TaggerConfig) else train_word2vec(config, options)  # type: ignore[arg-type]
+    functions: dict[type[TrainConfig], Callable[[Any, RunOptions], Path]] = {
+        TaggerConfig: train_tagger,
+        Word2VecConfig: train_word2vec,
+        LanguageModelConfig: train_language_model,
+    }
+    return functions[type(config)](config, options)
 
 
 # -- points and kills ------------------------------------------------------------------------------------------------
@@ -312,7 +328,7 @@ def differences(whole: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]
 
 def warm_up(folder: Path) -> None:
     """Import, by one run of each, all that a run imports when it first needs it: a forked child then has it."""
-    for config in (tagger(folder, max_epochs=1), word2vec(folder, max_epochs=1)):
+    for config in (tagger(folder, max_epochs=1), word2vec(folder, max_epochs=1), language_model(folder, max_epochs=1)):
         with contextlib.redirect_stdout(io.StringIO()):
             train(config, RunOptions(path=str(folder / f"warm-{type(config).__name__}"), callbacks=()))
     if len(os.listdir("/proc/self/task")) > 1:
