@@ -47,6 +47,7 @@ KINDS = {
         config="ner.lm.config:LanguageModelConfig",
         train="ner.lm.train:train_language_model",
         scores={"perplexity": "val_perplexity"},
+        card="ner.lm.card:add",
     ),
 }
 

@@ -7,7 +7,8 @@ The files of a bundle, version 3. All JSON is UTF-8; numbers are little-endian; 
   ``temperature`` is that of confidences (ner/model/calibration.py), which version 1 did not have; ``conformal`` has the
   bounds of sets of readings (ner/model/conformal.py), null where the run has none; version 2 did not have it
 - ``config.json``   the run's settings (ner/config.py)
-- ``indexer.json``  words, characters and labels in order of their ids, the scheme and the text rule (ner/inputs/indexer.py)
+- ``indexer.json``  words, characters and labels in order of their ids, the scheme and the text rule, and the words of the
+  language model, if the tagger reads one (ner/inputs/indexer.py)
 - ``MODEL_CARD.md``, ``card.json``   what the run's manifest says, for people and for machines (training/run/card.py)
 - ``weights.json``  [{"name", "dtype", "shape"}, …] in the order in which ``weights.bin`` has them, one after the other
 - ``weights.bin``   their elements, row by row

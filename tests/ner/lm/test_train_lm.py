@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ def test_verify_runs_list_and_seeds_know_the_kind(lm: Path, text: Path, tmp_path
     result = run("train-lm", *words, text, "--seeds", 2, "--run", tmp_path / "runs" / "lm" / "group_0")
     assert result.exit_code == 0, result.output
     assert {*json.loads((tmp_path / "runs" / "lm" / "group_0" / "summary.json").read_text())} >= {"seeds"}
+    card = run("runs", "card", lm).output
+    assert re.search(r"^[\d,]+ words of text; the model knows [\d,]+ different words\.$", card, re.MULTILINE), card
     listed = run("runs", "list", "--root", tmp_path / "runs").output
     assert "perplexity" in listed
 
@@ -213,6 +216,18 @@ def test_a_sentence_is_tagged_alike_alone_and_in_any_batch(tagger: Path, small_d
                     if others[number] == alone:
                         assert torch.equal(found[at : at + length], scores)
                     at += length
+
+
+def test_each_token_has_the_state_of_its_own_word(tagger: Path) -> None:
+    loaded = TrainedTagger.load(tagger)
+    words, sentences = loaded.indexer.lm, [["It", "rained", "in", "Oslo"], ["the"], ["May", "the", "rain", "fall", "the"]]
+    assert words is not None
+    (batch,) = loaded.batches(sentences, [0] * len(sentences))
+    for part in (batch, *batch.cut(2)):
+        assert part is not None
+        assert part.lm_words is not None
+        expected = [i for number in part.sentences.tolist() for i in words.encode(sentences[number]).tolist()]
+        assert part.lm_words.tolist() == expected
 
 
 def test_a_stopped_tagger_goes_on_to_the_same_bits(small_data: Path, lm: Path, tagger: Path, tmp_path: Path) -> None:
