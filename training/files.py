@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -177,10 +178,19 @@ def open_inside(
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, as json's ``object_pairs_hook``. ValueError for a key that stands there twice: which value holds?"""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"JSON with the key {shortened(json.dumps(twice), 60)} twice in an object; leave one out")
+    return values
+
+
 def parse_json(text: str) -> Any:
-    """The value of a JSON text. ValueError, with line and column, for any text that is none, also one nested too deep."""
+    """The value of a JSON text. ValueError for any text that is none, also one nested too deep or with a key twice."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=distinct)
     except RecursionError:
         raise ValueError("JSON that is nested too deep") from None
 

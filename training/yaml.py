@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import DataError
+from training.files import parse_json
 from training.visible import encodable, shortened
 
 STRING = r'"(?:[^"\\]|\\.)*"'
@@ -78,6 +79,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise DataError(
                 f"{path}:{number}: expected name: value on one line, lists and dicts as JSON, got {shortened(line, 60)!r}"
             )
+        if name in found:
+            raise DataError(f"{path}:{number}: expected each name once, got {shortened(name, 60)!r} again")
         found[name] = value
     return found
 
@@ -100,7 +103,7 @@ def _unflow(text: str) -> Any:
     if not all(re.fullmatch(NUMBER, each) for each in re.findall(r"-?\b\d[\w.+-]*", bare)):
         return ...  # a number to JSON, and text to YAML
     try:
-        return json.loads(re.sub(rf"{STRING}|-?\.inf|\.nan", lambda found: NO_JSON.get(found[0], found[0]), text))
+        return parse_json(re.sub(rf"{STRING}|-?\.inf|\.nan", lambda found: NO_JSON.get(found[0], found[0]), text))
     except ValueError:
         pass
     if re.fullmatch(r"'(?:[^']|'')*'", text):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from training.errors import DataError
+from training.files import distinct
 from training.visible import shortened
 from word2vec.text.file_kinds import JSON_LIST, JSON_OBJECT, FileKind, decoded
 
@@ -73,9 +74,12 @@ def _on_one_line(text: str) -> str:
 
 
 def parse_json_line(line: str, where: str) -> Any:
-    """The value of a line; DataError (``where`` is file:line) for what is no JSON. Whole numbers may be of any length."""
+    """The value of a line; DataError (``where`` is file:line) for what is no JSON, or has a key twice.
+
+    Whole numbers may be of any length.
+    """
     try:
-        return json.loads(line, parse_int=whole_number, parse_constant=_no_number)
+        return json.loads(line, parse_int=whole_number, parse_constant=_no_number, object_pairs_hook=distinct)
     except RecursionError:
         raise DataError(f"{where}: expected a JSON object, got JSON that is nested too deep") from None
     except json.JSONDecodeError as error:

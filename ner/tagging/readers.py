@@ -27,6 +27,7 @@ from ner.corpus.layout import KeptLines
 from ner.corpus.records import as_object, text_and_sentences
 from ner.inputs.document import Numbering
 from training.errors import DataError
+from training.files import distinct
 from training.visible import shortened
 from word2vec.text.file_kinds import (
     COLUMNS,
@@ -201,7 +202,7 @@ def _as_object(line: str) -> str:
     if not line.lstrip(" \t").startswith("["):
         return line
     try:
-        value = json.loads(line, parse_int=whole_number)
+        value = json.loads(line, parse_int=whole_number, object_pairs_hook=distinct)
     except (ValueError, RecursionError):
         return line  # who reads it says what is wrong
     found = as_object(value)

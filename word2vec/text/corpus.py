@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.errors import DataError, SamebitsError
-from training.files import atomic_path, atomic_write
+from training.files import atomic_path, atomic_write, parse_json
 from training.job_progress import Progress
 from word2vec.text.file_kinds import COLUMNS, EMPTY, JSON_LINES, JSON_LIST, TABLE, TEXT, FileKind, Opened, opened
 from word2vec.text.numbering import END, Numbered, Piece, Readers, Words
@@ -112,7 +112,7 @@ class Corpus:
     def load(cls, path: str | Path) -> Corpus:
         """Read the description of the ids in ``path``; DataError where it is missing or damaged."""
         try:
-            return cls(**{**json.loads(Path(f"{path}.json").read_text(encoding="utf-8")), "path": str(path)})
+            return cls(**{**parse_json(Path(f"{path}.json").read_text(encoding="utf-8")), "path": str(path)})
         except (OSError, ValueError, TypeError):
             raise DataError(f"{path}.json: cannot read the description of the encoded corpus; encode it again") from None
 
