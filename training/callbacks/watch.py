@@ -23,7 +23,8 @@ from training.values import argument
 
 OF_THE_STEP = ("batch", "loss", "gradient_norm")
 GRADIENT = ".grad"
-INDEX = r"-?\d*:-?\d*|-?\d+"
+NUMBER = "-?[0-9]{1,15}"
+INDEX = re.compile(f"({NUMBER})|({NUMBER})?:({NUMBER})?")
 WHOLE = 8  # elements; of larger tensors the text has a summary
 
 
@@ -108,7 +109,7 @@ class Watch(Callback):
         states = _states(task)
         for place in self._places.values():  # indices that do not fit are told now, where the size is known
             if place.kind == "value" or (place.kind == "gradient" and task.automatic_optimization):
-                place.of(states[place.name])
+                place.check(states[place.name])
 
     def on_train_batch_start(self, trainer: TrainerView, task: Task, batch: Any, batch_idx: int) -> None:
         self._forget()
@@ -199,7 +200,15 @@ class _Place:
         try:
             return plain[self.index].clone()
         except IndexError:
-            raise ConfigError(f"{self.asked}: expected indices within {size(plain)}, got others") from None
+            raise self._not_within(plain) from None
+
+    def check(self, tensor: torch.Tensor) -> None:
+        """ConfigError for indices that do not fit, or leave nothing of a tensor that has something."""
+        if tensor.numel() and not self.of(tensor).numel():
+            raise self._not_within(tensor)
+
+    def _not_within(self, tensor: torch.Tensor) -> ConfigError:
+        return ConfigError(f"watch: {self.asked}: expected indices within {size(tensor)}, got others")
 
 
 def _states(task: Task) -> dict[str, torch.Tensor]:
@@ -216,8 +225,7 @@ def _known(task: Task) -> dict[str, str]:
 
 def _place(asked: str, known: Mapping[str, str]) -> _Place:
     """ConfigError for a name that is not known, or for one of several."""
-    split = re.fullmatch(rf"(.*?)\[((?:\s*(?:{INDEX})\s*,?)+)\]", asked)
-    wanted, index = (split[1], tuple(map(_index, re.findall(INDEX, split[2])))) if split else (asked, ())
+    wanted, index = _split(asked) if asked not in known and re.search(r"\[.*\]$", asked) else (asked, ())
     if wanted in known and (known[wanted] != "step" or not index):
         found = wanted
     else:
@@ -231,10 +239,25 @@ def _place(asked: str, known: Mapping[str, str]) -> _Place:
     return _Place(kind, found.removesuffix(GRADIENT) if kind == "gradient" else found, index, asked)
 
 
-def _index(text: str) -> int | slice:
-    if ":" not in text:
-        return int(text)
-    return slice(*(int(each) if each else None for each in text.split(":")))
+def _split(asked: str) -> tuple[str, tuple[int | slice, ...]]:
+    """A name and the indices behind it. ConfigError for what are none, and for a range that is empty at any size."""
+    name, _, inside = asked.removesuffix("]").partition("[")
+    indices: list[int | slice] = []
+    for part in inside.split(","):
+        found = INDEX.fullmatch(part.strip())
+        if found is None:
+            expected = "expected indices such as [0], [2:5] or [0,2:5]: whole numbers, or FIRST:END without a step"
+            raise ConfigError(f"watch: {expected}, got {asked!r}")
+        first, end = (int(each) if each else None for each in found.groups()[1:])
+        indices.append(int(found[1]) if found[1] else slice(first, end))
+        if found[1] is None and _is_empty(first or 0, end):
+            raise ConfigError(f"watch: expected a range with something in it (its END is excluded), got {asked!r}")
+    return name, tuple(indices)
+
+
+def _is_empty(first: int, end: int | None) -> bool:
+    """Whether a range is empty, however many there are: it ends before the first, or before it begins."""
+    return end is not None and (end == 0 or (end <= first and (end < 0) == (first < 0)))
 
 
 def _nearest(wanted: str, known: Mapping[str, str]) -> str:

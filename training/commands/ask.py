@@ -76,7 +76,7 @@ def ask(run: str, steps: str, watch: tuple[str, ...], script: str) -> None:
 
 def _span(steps: str, last: int | None) -> tuple[int, int | None]:
     """The first and the last step; ConfigError for what is not that, or beyond the run's ``last`` one."""
-    match = re.fullmatch(r"(\d*)(:?)(\d*)", steps)
+    match = re.fullmatch("([0-9]{,18})(:?)([0-9]{,18})", steps)
     end = "" if last is None else f" to {last}"
     if match is None or not steps.strip(":"):
         raise ConfigError(f"--steps: expected a step, or FIRST:LAST, from 1{end}, got {steps!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from training import Callback, FixedBatches, Task, TrainConfig, Trainer, Watch
+from training.callbacks.watch import _is_empty
 from training.digest import weights_sha256
 from training.errors import ConfigError
 
@@ -113,7 +115,34 @@ def test_it_keeps_what_a_callback_of_ones_own_sees(case: int) -> None:
         ("first.weight[7]", "expected indices within 3×3"),
         ("first.weight.grad[0,0,0]", "expected indices within 3×3"),
         ("batch[0]", "expected a name that the model has, got 'batch[0]'"),
-        ("first.weight[x]", "expected a name that the model has, got 'first.weight[x]'"),
+        *(
+            (f"first.weight[{index}]", "expected indices such as [0], [2:5] or [0,2:5]")
+            for index in (
+                "x",
+                "",
+                "1:2:0",
+                "0:3:1",
+                "1 2",
+                "-",
+                "-:2",
+                "0,",
+                ",0",
+                "0;1",
+                "0.5",
+                "²",
+                "9" * 5000,
+                "0][1",
+                "::",
+            )
+        ),
+        *(
+            (f"first.weight[{index}]", "expected a range with something in it")
+            for index in ("2:2", "2:1", ":0", "0:0", "-1:0", "-1:-1", "-1:-2", "0:1,2:1")
+        ),
+        *(
+            (f"first.weight[{index}]", "expected indices within 3×3, got others")
+            for index in ("3:", "7:9", ":-3", "2:-1", "0:1,3:5", "999999999999999", "-4", "0,-4", "0,0,0")
+        ),
     ],
 )
 def test_a_name_that_is_not_there_is_refused_before_anything_is_trained(name: str, message: str) -> None:
@@ -121,6 +150,12 @@ def test_a_name_that_is_not_there_is_refused_before_anything_is_trained(name: st
         fit(Net(), Watch([name]))
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_range_is_empty_where_pythons_is_at_any_size() -> None:
+    for first, end in itertools.product([None, *range(-4, 5)], repeat=2):
+        somewhere = any(range(size)[first:end] for size in range(20))
+        assert _is_empty(first or 0, end) == (not somewhere), (first, end)
 
 
 def test_all_that_modules_return_has_a_text() -> None:

@@ -151,6 +151,9 @@ def test_a_batch_is_told_in_the_words_of_its_kind(known: Callable[[str], Known])
         ("9:10", "lstm.weight_ih_l0.grda", "the nearest are model.lstm.weight_ih_l0.grad"),
         ("1", "linear.wieght", "model.linear.weight"),
         ("1", "linear.bias[99]", "expected indices within"),
+        ("1:2:0", "loss", "got '1:2:0'"),
+        ("9" * 5000, "loss", "--steps: expected a step, or FIRST:LAST"),
+        ("1", "linear.bias[1:2:0]", "expected indices such as"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(known: Callable[[str], Known], steps: str, name: str, message: str) -> None:
