@@ -23,7 +23,7 @@ from ner.vectors.views import vector_test
 from training.errors import ConfigError, DataError
 from training.job_progress import JobProgress
 from training.visible import listed
-from word2vec.text.file_kinds import FileKind
+from word2vec.text.file_kinds import NO_WORD, FileKind
 
 
 def predict_stream(
@@ -107,8 +107,10 @@ def predict_stream(
                     yield beginning
             if len(files) > 1 and (heading := writer.file(lines.name)):
                 yield heading
+            has_words = False
             for chunk in _passage_chunks(read_passages(lines, each, here, key, split_words), lines):
                 for passage, tagged, own_sets in _tag(tagger, chunk, threshold, bounds):
+                    has_words = has_words or any(passage.sentences)
                     skipped = output != "conll" and passage.rows is not None and passage.rows.is_docstart
                     if not skipped and (piece := writer.piece(passage, tagged, own_sets)):
                         yield piece
@@ -116,6 +118,8 @@ def predict_stream(
                     progress(f"tagging {source}", lines.done, lines.total)
             if progress and lines.total:
                 progress(f"tagging {source}", lines.total, lines.total)
+            if warn and not has_words:
+                warn(f"{lines.name}: {NO_WORD}")
     if writer and (ending := writer.end()):
         yield ending
 

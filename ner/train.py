@@ -61,7 +61,8 @@ from training.run.experiment import Experiment, RunOptions, already_finished, op
 from training.run.folder import METRICS, check_beside, newest_finished, read_jsonl
 from training.run.inputs import Inputs
 from training.run.places import placed
-from training.visible import counted
+from training.visible import counted, one_line
+from word2vec.text.file_kinds import NO_WORD
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.load import file_of
 from word2vec.vectors.vectors import WordVectors, rule_path
@@ -481,6 +482,8 @@ def _tell_teacher(config: TaggerConfig, options: RunOptions, unlabeled: Unlabele
     )
     if unlabeled.sentences:
         options.tell(f"unlabeled: {unlabeled}; {config.unlabeled_share:g} times the training sentences in each epoch")
+    for file in unlabeled.empty:
+        options.tell(one_line(f"warning: {file}: {NO_WORD}"))
 
 
 def _tell_start(config: TaggerConfig, options: RunOptions, start: Start, old: OldData | None, indexer: Indexer) -> None:

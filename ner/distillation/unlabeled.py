@@ -19,11 +19,13 @@ from training.visible import counted
 class Unlabeled:
     """Sentences without tags, in order, with the numbers of their documents; all their words are O.
 
-    ``whole`` says whether they are all that the files have.
+    ``whole`` says whether they are all that the files have; ``empty`` names those, of the files that were read, that have
+    none.
     """
 
     sentences: list[Sentence]
     whole: bool
+    empty: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         words = counted(sum(len(sentence.words) for sentence in self.sentences), "word")
@@ -55,7 +57,9 @@ def read_unlabeled(config: TaggerConfig, inputs: Inputs, labeled: int) -> Unlabe
         found.append(sentence)
     if files and not found:
         raise DataError(f"{files[0]}: expected text to learn from, got no sentence")
-    return Unlabeled(found, whole)
+    filled = {sentence.path for sentence in found}
+    last = len(files) if whole else max(number for number, file in enumerate(files) if file in filled)
+    return Unlabeled(found, whole, tuple(file for file in files[:last] if file not in filled))
 
 
 def _sentences(files: Sequence[str], columns: Columns) -> Iterator[Sentence]:

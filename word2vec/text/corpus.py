@@ -32,7 +32,18 @@ import numpy.typing as npt
 from training.errors import DataError, SamebitsError
 from training.files import atomic_path, atomic_write, parse_json
 from training.job_progress import Progress
-from word2vec.text.file_kinds import COLUMNS, EMPTY, JSON_LINES, JSON_LIST, TABLE, TEXT, FileKind, Opened, opened
+from word2vec.text.file_kinds import (
+    COLUMNS,
+    EMPTY,
+    JSON_LINES,
+    JSON_LIST,
+    NO_WORD,
+    TABLE,
+    TEXT,
+    FileKind,
+    Opened,
+    opened,
+)
 from word2vec.text.numbering import END, Numbered, Piece, Readers, Words
 from word2vec.text.tokenize import TextRule
 from word2vec.text.vocab import Vocab, select
@@ -142,7 +153,7 @@ def encode(
         keep_unknown: keep the places of words outside the vocabulary, with the id V + 1, instead of leaving them out.
         processes: how many share the work on a text of more than a few megabytes. The result is the same for any number.
         progress: called with the number of bytes read, (done, total).
-        warn: called with a line if a source may not be text.
+        warn: called with a line if a source may not be text, or has no word.
 
     Returns:
         The vocabulary and the corpus.
@@ -198,13 +209,15 @@ class _Numbers:
     def __init__(self, rule: TextRule, stream: BinaryIO) -> None:
         self.words, self.stream = Words(rule), stream
         self.counts = np.zeros(1, dtype=np.int64)
+        self.with_words: set[str] = set()
+        """The sources that had a word."""
 
     def add(self, parcel: _Parcel) -> None:
         """Number a parcel here."""
         ids, wrong = self.words.number(parcel.pieces)
         if wrong is not None:
             raise parcel.not_utf8(wrong)
-        self._write(np.frombuffer(ids, dtype=np.int32))
+        self._write(parcel.source, np.frombuffer(ids, dtype=np.int32))
 
     def merge(self, parcel: _Parcel, found: Numbered) -> None:
         """Add a parcel that another process has numbered; all before it are there."""
@@ -212,10 +225,12 @@ class _Numbers:
             raise parcel.not_utf8(found.wrong)
         numbers = self.words.numbers
         own = [END, *(numbers.setdefault(word, len(numbers) + 1) for word in found.words)]
-        self._write(np.array(own, dtype=np.int32)[np.frombuffer(found.ids, dtype=np.int32)])
+        self._write(parcel.source, np.array(own, dtype=np.int32)[np.frombuffer(found.ids, dtype=np.int32)])
 
-    def _write(self, ids: npt.NDArray[np.int32]) -> None:
+    def _write(self, source: str, ids: npt.NDArray[np.int32]) -> None:
         seen = np.bincount(ids, minlength=len(self.counts))
+        if seen[END] < len(ids):
+            self.with_words.add(source)
         seen[: len(self.counts)] += self.counts
         self.counts = seen
         self.stream.write(ids.tobytes())
@@ -238,6 +253,9 @@ def _number(
         else:
             for parcel, found in _shared_out(parcels, readers):
                 numbers.merge(parcel, found.result())
+        for source in dict.fromkeys(sources):
+            if warn and numbers.words.numbers and source not in numbers.with_words:
+                warn(f"warning: {source}: {NO_WORD}")
         return list(numbers.words.numbers), numbers.counts
 
 

@@ -37,6 +37,8 @@ from word2vec.text.numerals import decimals_at_end, is_decimal
 SNIFFED = 1 << 16  # bytes that decide
 ROWS = 1000  # lines that are looked at
 STDIN = "standard input"
+NO_WORD = "expected text, got no word"
+"""The warning for one of several texts."""
 
 # What some command reads; all else is OTHER and has a name.
 EMPTY, TEXT, COLUMNS, COMMAS, TABLE = "empty", "text", "columns", "commas", "table"

@@ -173,6 +173,15 @@ def test_what_does_not_fit_is_one_line(place: Path) -> None:
     assert "expected the types of the training data, got others from group: it lacks PLACE; it alone has LOC" in found
 
 
+def test_a_text_without_a_sentence_is_named_if_it_is_read(place: Path) -> None:
+    for name, text in (("none.txt", " \n"), ("long.txt", "Ada flew to Oslo.\nBo left.\n" * 300)):
+        (place / name).write_text(text)
+    texts = [word for name in ("none.txt", "long.txt", "none.txt") for word in ("--unlabeled", name)]
+    given = ["--data", "data", "--teacher", "group/seed_0", *texts, "--unlabeled-share", "0.1", *SMALL]
+    output = done("train-ner", *given, "--run", "named")
+    assert output.count("warning: none.txt: expected text, got no word") == 1
+
+
 def test_no_more_text_is_read_than_the_epochs_use(place: Path) -> None:
     (place / "long.txt").write_text("Ada flew to Oslo.\nBo left.\n" * 300)
     given = ["--data", "data", "--teacher", "group/seed_0", "--unlabeled", "long.txt", "--unlabeled-share", "0.1", *SMALL]

@@ -51,6 +51,19 @@ def test_lines_become_sentences(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ids", "ids.json", "text.txt"]
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_source_without_a_word_is_named(tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus_module, "PARCEL", 64)
+    texts = {"a": "Ada ran\n" * 40, "empty": "", "blanks": " \n\t \n" * 200, "mark": "\ufeff", "b": "Bo"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    said: list[str] = []
+    sources = [str(tmp_path / name) for name in (*texts, "empty")]
+    encode(sources, tmp_path / "ids", PLAIN, min_count=1, processes=processes, warn=said.append)
+    without = [f"warning: {tmp_path / name}: expected text, got no word" for name in ("empty", "blanks", "mark")]
+    assert [line for line in said if "no word" in line] == without
+
+
 def test_rare_words_and_emptied_sentences_disappear(tmp_path: Path) -> None:
     assert encoded(tmp_path, b"x a y a\nz\nb\nz2 b\n", min_count=2) == [["a", "a"], ["b"], ["b"]]
 
