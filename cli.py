@@ -39,6 +39,7 @@ KINDS = {
         train="ner.train:train_tagger",
         scores={"best F1": "best_val_f1", "test F1": "test_f1"},
         results=("confidence_temperature", "calibration", "conformal", "errors"),
+        pages=("test_report.txt", "test_report.html"),
         card="ner.scoring.card:add",
         group="ner.seeds.ensemble:calibrate",
     ),

@@ -60,10 +60,11 @@ def compare(
     where one is no run's folder.
     """
     a, b = read_manifest(first), read_manifest(second)
+    pages = [name for each in (kinds or {}).values() for name in each.pages if _other_code(a, b)]
     results = [] if repeated else [*_seals(first, a), *_seals(second, b)]
     results += [*_ledgers(first, second, partial), *_metrics(first, second, partial)]
     if not partial:
-        results += [*_weights(first, second, a, b), *_outputs(a, b, repeated)]
+        results += [*_weights(first, second, a, b), *_outputs(a, b, repeated, pages)]
     if repeated:
         results += _not_repeated(first, second, a, b, partial)
     a, b = (_completed(each, kinds or {}) for each in (a, b))
@@ -71,7 +72,13 @@ def compare(
     not_yet = [name for name in a if partial and name not in b]  # a run that was left early has not come to these
     not_yet += [name for name in b if repeated and name not in a and _other_code(a, b)]  # nor an earlier version
     return Comparison(
-        results, [*_causes(a, b, without, (*INCIDENTAL, *came_out, *not_yet)), *_changes(first, a), *_changes(second, b)]
+        results,
+        [
+            *_causes(a, b, without, (*INCIDENTAL, *came_out, *not_yet)),
+            *([] if partial else _pages(a, b, pages)),
+            *_changes(first, a),
+            *_changes(second, b),
+        ],
     )
 
 
@@ -124,8 +131,9 @@ def _weights(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any]) ->
         yield f"weights that differ: {', '.join(stored_weights.differing(*paths))}"
 
 
-def _outputs(a: dict[str, Any], b: dict[str, Any], repeated: bool) -> Iterator[str]:
-    ours, theirs = a.get("outputs", {}), b.get("outputs", {})
+def _outputs(a: dict[str, Any], b: dict[str, Any], repeated: bool, pages: Collection[str]) -> Iterator[str]:
+    """Files of one alone, or that differ, but for ``pages`` that other code may lay out in another way."""
+    ours, theirs = ({name: value for name, value in each.get("outputs", {}).items() if name not in pages} for each in (a, b))
     names = [name for name in ours if name in theirs and ours[name] != theirs[name]]
     if names := [name for name in names if repeated or name not in (METRICS, LEDGER)]:
         yield f"files that differ: {', '.join(names)}"
@@ -134,6 +142,14 @@ def _outputs(a: dict[str, Any], b: dict[str, Any], repeated: bool) -> Iterator[s
     for one, other, which in ((ours, theirs, "first"), (theirs, ours, "second")):
         if alone := [name for name in one if name not in other and (repeated or name not in (METRICS, LEDGER))]:
             yield f"files of the {which} alone: {', '.join(alone)}"
+
+
+def _pages(a: Mapping[str, Any], b: Mapping[str, Any], pages: Collection[str]) -> Iterator[str]:
+    """Of ``pages`` those that differ."""
+    ours, theirs = a.get("outputs", {}), b.get("outputs", {})
+    for name in pages:
+        if ours.get(name) != theirs.get(name):
+            yield f"{name}: a page of the results above, which the two versions of the code lay out in other ways"
 
 
 def _not_repeated(first: Path, second: Path, a: dict[str, Any], b: dict[str, Any], partial: bool) -> Iterator[str]:

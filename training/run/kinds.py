@@ -33,6 +33,8 @@ class Kind:
     """Metrics for a list of runs, by the column that shows them."""
     results: tuple[str, ...] = ()
     """Entries of its manifest, beside the metrics, that come out of the training."""
+    pages: tuple[str, ...] = ()
+    """Files that show its other results to a person: other code may lay them out in another way."""
     products: tuple[str, ...] = ()
     """Files of such a run that settings of others name: a list shows the run alone."""
 

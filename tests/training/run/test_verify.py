@@ -263,6 +263,24 @@ def test_what_a_version_did_not_state_is_no_difference_and_what_it_did_state_is(
     said(run("verify", copy), "metrics.test_f1: 0.125, and ", 1)
 
 
+def test_a_page_that_other_code_laid_out_is_told_and_no_difference(copy: Path) -> None:
+    described = read_manifest(copy)
+    (copy / "test_report.html").write_text("an earlier layout")
+    for name, source, code in (
+        ("", "0" * 64, 0),
+        ("", described["code"]["source_sha256"], 1),
+        ("predictions.conll", "0" * 64, 1),
+    ):
+        if name:
+            (copy / name).write_text("others")
+        kept = {**described, "code": {**described["code"], "source_sha256": source}}
+        seal.put_on(copy, kept, ())
+        (copy / "manifest.json").write_text(json.dumps(kept, indent=2) + "\n")
+        result = run("verify", copy)
+        said(result, "files that differ: " + (name or "test_report.html") if code else "verified: same bits", code)
+        assert ("differs: test_report.html: a page of the results" in result.output) == (source == "0" * 64)
+
+
 def test_a_changed_input_is_refused_or_named_as_the_cause(original: Path, copy: Path) -> None:
     train = original.parent / "data" / "train.conll"
     text = train.read_text(encoding="utf-8")
