@@ -17,7 +17,7 @@ ROOMS = ("training", "word2vec", "ner")
 
 # From the ground up. A file may import from its own floor and from those below it; of two prefixes the longer counts.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("training.visible", "training.job_progress", "training.lazy"),
+    ("training.visible", "training.job_progress", "training.lazy", "training.openmp"),
     ("training.errors", "training.bar"),
     ("training.leftovers", "training.randomness", "training.mersenne_twister"),
     ("training.files", "training.digest", "training.generators", "training.yaml"),

@@ -12,7 +12,7 @@ from ner.config import KIND, PRESETS, TaggerConfig
 from training.commands.help import Command, Option
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
-from training.commands.start import RunFlags, resumed_config, run_options, run_settings
+from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
 from training.config import COMMON, VECTORS
 from training.errors import ConfigError
 from training.visible import one_line
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 def train_ner(preset: str, vectors_from: tuple[str, ...], seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     """Train a tagger, test it and write a report. With --seeds, train a group of runs, in runs/ner/group_N."""
     from training.determinism import portable
-    from training.parallel import launch
 
     if vectors_from and flags.resume:
         raise ConfigError(f"vectors_from: {flags.resume} keeps its vectors; leave --vectors-from out to resume it")
@@ -48,7 +47,7 @@ def train_ner(preset: str, vectors_from: tuple[str, ...], seeds: Seeds, flags: R
     if vectors_from:
         check_alone(config)
     portable.begin(config.portable)
-    launch.begin(config)
+    begin_processes(config, flags)
     if vectors_from:
         config = with_trained_vectors(config, vectors_from, run_settings(replace(flags, path=""), config.progress))
     options = run_settings(flags, config.progress)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training.bar import is_first
+from training.bar import is_first, say
 from training.commands.door import kinds
 from training.commands.help import Option
-from training.config import COMMON, RUN
+from training.config import COMMON, RUN, TrainConfig
 from training.errors import CheckpointError
 from training.files import LARGEST_JSON, inside
 
@@ -72,6 +72,13 @@ def run_settings(flags: RunFlags, progress: bool) -> RunOptions:
         progress=progressing,
     )
     return options.restarted()
+
+
+def begin_processes(config: TrainConfig, flags: RunFlags) -> None:
+    """``launch.begin``, with its line where the flags leave one."""
+    from training.parallel import launch
+
+    launch.begin(config, say if flags.voice == "plain" else lambda line: None)
 
 
 def resumed_config(flags: RunFlags, kind: str) -> str | None:

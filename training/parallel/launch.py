@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,6 +26,7 @@ from training.bar import say
 from training.config import TrainConfig
 from training.errors import ConfigError, Preempted
 from training.leftovers import temporary_folder
+from training.openmp import cores
 from training.parallel import loss
 from training.visible import counted, one_line
 
@@ -54,18 +55,20 @@ def is_started() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def begin(config: TrainConfig) -> None:
+def begin(config: TrainConfig, tell: Callable[[str], None] = say) -> None:
     """Where several processes are asked for and no launcher started this one: start them, and end as they do.
+
+    ``tell`` hears a line where they are more than the cores.
 
     Raises:
         ConfigError: where the shards can't be dealt out, there are fewer GPUs, or the program is no file.
         SystemExit: with their exit code.
     """
     if config.devices > 1 and not is_started():
-        raise SystemExit(start(config))
+        raise SystemExit(start(config, tell=tell))
 
 
-def start(config: TrainConfig, settings: Mapping[str, str] | None = None) -> int:
+def start(config: TrainConfig, settings: Mapping[str, str] | None = None, tell: Callable[[str], None] = say) -> int:
     """This program in ``config.devices`` processes; their exit code. ``settings`` go into their environment.
 
     ConfigError as of ``begin``.
@@ -79,6 +82,8 @@ def start(config: TrainConfig, settings: Mapping[str, str] | None = None) -> int
             f"devices: expected a program in a file, to start it {devices} times, got none, as in a notebook; "
             "save it as one and run that, or leave devices out"
         )
+    if devices > (there := cores()):
+        tell(f"devices: {devices} processes share {counted(there, 'core')}: expect a slow start, and no gain in speed")
     sys.stdout.flush()
     sys.stderr.flush()
     return run([sys.executable, *sys.orig_argv[1:]], devices, config.max_restarts, settings)

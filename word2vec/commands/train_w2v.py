@@ -9,7 +9,7 @@ import click
 from training.commands.help import Command
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
-from training.commands.start import RunFlags, resumed_config, run_options, run_settings
+from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
 from training.visible import one_line
 from word2vec.config import KIND, Word2VecConfig
 
@@ -30,7 +30,6 @@ WITHOUT = (
 def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     """Train word vectors on text. With --seeds, train a group of runs, in runs/w2v/group_N."""
     from training.determinism import portable
-    from training.parallel import launch
     from word2vec.train import train_word2vec
 
     if seeds.goes_on(KIND, flags, typed):
@@ -39,7 +38,7 @@ def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     config = make_config(Word2VecConfig, typed, file, {}, None if flags.resume else _kept_settings)
     seeds.check(config)
     portable.begin(config.portable)
-    launch.begin(config)
+    begin_processes(config, flags)
     options = run_settings(flags, config.progress)
     if seeds.number is not None:
         seeds.train(KIND, config, flags.path, options)

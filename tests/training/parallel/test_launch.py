@@ -16,6 +16,7 @@ from tests import running
 from training import TrainConfig
 from training.errors import ConfigError
 from training.parallel import launch, loss
+from training.visible import counted
 
 BEGIN = """
 import os, signal, sys, time
@@ -145,6 +146,19 @@ def test_what_cannot_be_started(monkeypatch: pytest.MonkeyPatch, settings: dict[
     with pytest.raises(ConfigError) as raised:
         launch.begin(TrainConfig(**settings))  # type: ignore[arg-type]
     assert str(raised.value).startswith(expected)
+
+
+@pytest.mark.parametrize(("there", "lines"), [(1, 1), (3, 1), (4, 0), (64, 0)])
+def test_more_processes_than_cores_are_told(monkeypatch: pytest.MonkeyPatch, there: int, lines: int) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(launch, "cores", lambda: there)
+    monkeypatch.setattr(launch, "run", lambda *_: 7)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
+    with pytest.raises(SystemExit) as ended:
+        launch.begin(TrainConfig(devices=4, shards=4, device="cpu"), said.append)
+    assert ended.value.code == 7
+    assert len(said) == lines
+    assert all(line.startswith(f"devices: 4 processes share {counted(there, 'core')}: ") for line in said)
 
 
 def test_one_process_and_a_started_one_start_none(monkeypatch: pytest.MonkeyPatch) -> None:
