@@ -69,5 +69,15 @@ for command in (train_w2v, train_ner, train_lm, data, diff, vectors, verify, ask
 
 interrupts.over()
 
+
+def start() -> None:
+    """The program: an interrupt has no traceback, not even before the command begins or while the interpreter ends."""
+    interrupts.begin()
+    try:
+        main()
+    finally:
+        interrupts.begin()
+
+
 if __name__ == "__main__":
-    main()
+    start()

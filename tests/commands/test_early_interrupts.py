@@ -1,4 +1,4 @@
-"""An interrupt while the commands are imported ends the process by the signal, without a traceback; later it is told."""
+"""A signal before a command begins, or after it has ended, ends the process by the signal, without a traceback."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import cli
 
@@ -40,3 +42,36 @@ def test_who_ignores_it_goes_on_ignoring_it() -> None:
     ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
     done = program(ignore + INTERRUPT + "import cli\nprint(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)")
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+# When the signal comes, and how it is made to.
+MOMENTS = {
+    "before the streams are ready": "door._streams = sending(door._streams)",
+    "while the options are read": "click.core.Command.parse_args = sending(click.core.Command.parse_args)",
+    "when the threads have ended": "threading._register_atexit(send)",
+    "while the interpreter ends": "atexit.register(send)",
+}
+SENDING = """
+import atexit, os, sys, threading
+import click, cli
+from training.commands import door
+def send():
+    os.kill(os.getpid(), NUMBER)
+def sending(function):
+    def first_send(*arguments, **more):
+        send()
+        return function(*arguments, **more)
+    return first_send
+MOMENT
+sys.argv[1:] = ["runs", "list", "--root", "/gone"]
+cli.start()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_around_a_command_has_no_traceback(moment: str, number: signal.Signals) -> None:
+    done = program(SENDING.replace("MOMENT", MOMENTS[moment]).replace("NUMBER", str(int(number))))
+    told = {signal.SIGINT: "interrupted"}.get(number, f"stopped: {number.name} received")
+    expected = (128 + number, f"\n{told}\n") if moment == "while the options are read" else (-number, "")
+    assert (done.returncode, done.stderr) == expected

@@ -85,10 +85,10 @@ def test_a_stopped_run_is_gone_on_with_by_the_installed_command(monkeypatch: pyt
 
 
 def test_the_installed_command_is_the_script() -> None:
-    code = "import sys; sys.argv = ['samebits', '--version']; from cli import main; sys.exit(main())"
+    code = "import sys; sys.argv = ['samebits', '--version']; from cli import start; sys.exit(start())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"samebits, version {cli.VERSION}\n")
-    assert "samebits = cli:main" in (ROOT / "setup.cfg").read_text()
+    assert "samebits = cli:start" in (ROOT / "setup.cfg").read_text()
 
 
 @pytest.mark.parametrize(("words", "expected"), [

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 import click
 
+from training import interrupts
 from training.bar import is_first
 from training.commands.help import Group, program
 from training.errors import Preempted, SamebitsError, StreamError, known
@@ -58,6 +59,7 @@ class Commands(Group):
             return super().main(args, prog_name, standalone_mode=False, **extra)
         with _streams(), _signals(), heard(_end):
             try:
+                interrupts.over()  # from here on it is told in a line
                 code = super().main(args, prog_name, standalone_mode=False, **extra)
                 sys.stdout.flush()
             except BaseException as error:
@@ -96,12 +98,13 @@ class _Stopped(Exception):
 
 def _end(error: BaseException) -> int:
     """Say in a line what ended the command; its exit code."""
+    if isinstance(error, click.Abort | KeyboardInterrupt):  # while the options are read
+        cause = error.__cause__ if isinstance(error, click.Abort) else error
+        error = _Stopped(cause.number if isinstance(cause, Terminated) else signal.SIGINT)
     if isinstance(error, _Stopped):
         number = error.args[0]
         _say("interrupted" if number == signal.SIGINT else f"stopped: {signal.Signals(number).name} received")
         return 128 + int(number)
-    if isinstance(error, click.Abort):  # an interrupt while the options are read
-        return 128 + signal.SIGINT
     if isinstance(error, SamebitsError) and error.silent:
         return error.exit_code
     if isinstance(error, Preempted):
