@@ -114,13 +114,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def known(error: BaseException) -> SamebitsError | None:
-    """What an error of the system says, as one of ours; None for any other, and where a reader of our output went away."""
+    """What an error of the system says, as one of ours; None for any other, and for a broken connection."""
     if is_out_of_memory(error):
         asked = _ASKED.search(str(error))
         more = f": {_size(asked[1], asked[2])} more were asked for" if asked else ""
         return OutOfMemory(f"not enough memory{more}; make the work smaller (its batches or files), or give it more memory")
-    if not isinstance(error, OSError) or isinstance(error, BrokenPipeError | SamebitsError):
-        return None
+    if not isinstance(error, OSError) or isinstance(error, ConnectionError | SamebitsError):
+        return None  # a connection is no disk: a user's data may come from a network, and a killed worker breaks one
     name = error.filename if isinstance(error.filename, str) else ""
     said = error.strerror or str(error) or type(error).__name__
     remedy = f"; {_REMEDIES[error.errno]}" if error.errno in _REMEDIES else ""

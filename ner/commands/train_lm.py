@@ -10,7 +10,7 @@ from ner.lm.config import KIND, LanguageModelConfig
 from training.commands.help import Command
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
-from training.commands.start import RunFlags, resumed_config, run_options, run_settings
+from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
 from training.visible import one_line
 
 WITHOUT = "limit_test_batches"  # a language model is not tested
@@ -23,14 +23,13 @@ WITHOUT = "limit_test_batches"  # a language model is not tested
 def train_lm(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     """Train a language model on text, for train-ner --lm. With --seeds, train a group of runs, in runs/lm/group_N."""
     from training.determinism import portable
-    from training.parallel import launch
 
     if seeds.goes_on(KIND, flags, typed):
         return
     config = make_config(LanguageModelConfig, typed, resumed_config(flags, KIND), {})
     seeds.check(config)
     portable.begin(config.portable)
-    launch.begin(config)
+    begin_processes(config, flags)
     options = run_settings(flags, config.progress)
     if seeds.number is not None:
         seeds.train(KIND, config, flags.path, options)

@@ -345,5 +345,17 @@ def test_a_seed_that_is_killed_ends_its_group_with_the_command_that_goes_on(
 
 def test_errors_are_classes_of_ours() -> None:
     assert isinstance(known(MemoryError()), OutOfMemory)
-    assert known(BrokenPipeError()) is None
+    for broken in (BrokenPipeError(), ConnectionResetError(errno.ECONNRESET, "reset"), ConnectionRefusedError()):
+        assert known(broken) is None
     assert isinstance(click.Abort(), RuntimeError)
+
+
+def test_a_working_folder_that_was_deleted_is_said(tmp_path: Path) -> None:
+    def lose() -> None:
+        os.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+
+    (tmp_path / "gone").mkdir()
+    done = run("runs", "list", cwd=tmp_path, before=lose)
+    expected = "error: the working folder: expected one that is there, got a deleted one; change to another\n"
+    assert done == (2, "", expected)

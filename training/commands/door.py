@@ -28,7 +28,7 @@ import click
 from training import interrupts
 from training.bar import is_first
 from training.commands.help import Group, program
-from training.errors import Preempted, SamebitsError, StreamError, known
+from training.errors import ConfigError, Preempted, SamebitsError, StreamError, known
 from training.parallel.loss import heard
 from training.run.kinds import Kinds
 from training.visible import encodable, one_line, shell_words, visible
@@ -68,6 +68,7 @@ class Commands(Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            _check_place()
             with heard(lambda lost: _go_on(ctx, lost)):
                 return super().invoke(ctx)
         except KeyboardInterrupt as stopped:  # before click makes an Abort of it
@@ -78,6 +79,14 @@ class Commands(Group):
                 raise
             _go_on(ctx, ours)
             raise ours from error
+
+
+def _check_place() -> None:
+    """ConfigError where the working folder is gone: libraries that torch loads end the process then."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise ConfigError("the working folder: expected one that is there, got a deleted one; change to another") from None
 
 
 def _go_on(ctx: click.Context, error: SamebitsError) -> None:

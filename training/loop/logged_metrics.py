@@ -14,6 +14,7 @@ from torch import nn
 from training.data.tensors import first_dimensions
 from training.errors import ConfigError
 from training.loop.metric_objects import is_metric, metrics_of, name_of
+from training.values import shown
 
 REDUCTIONS = ("mean", "sum", "min", "max")
 SPELLINGS: dict[Any, str] = {
@@ -292,7 +293,10 @@ def number(name: str, value: Any, source: str = "") -> Any:
         return value.item() * 1.0 if value.device.type == "cpu" else value.detach().double().reshape(())
     if not isinstance(value, Real):
         raise ConfigError(f"log({name!r}): expected a number or a scalar tensor{source}, got {type(value).__name__}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError(f"log({name!r}): expected a number that a float can hold{source}, got a larger one") from None
 
 
 def _reduce(reduce_fx: str, total: Any, value: Any) -> Any:
@@ -316,6 +320,8 @@ def _declare(hook: str, name: str, arguments: Arguments, loader: int | None) -> 
     on_step, on_epoch, _, _, reduce_fx, add_dataloader_idx = arguments
     if hook not in DEFAULTS:
         raise ConfigError(f"log({name!r}): nothing can be logged in {hook or 'no hook'}; use a step or an epoch hook")
+    if not isinstance(name, str):
+        raise ConfigError(f"log: expected the name of a value, got {shown(name)}")
     on_step = DEFAULTS[hook][0] if on_step is None else on_step
     on_epoch = DEFAULTS[hook][1] if on_epoch is None else on_epoch
     if hook in EPOCH_HOOKS and (on_step or not on_epoch):

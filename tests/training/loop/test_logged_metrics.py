@@ -104,6 +104,7 @@ def test_what_counts_as_a_number(value: Any) -> None:
         ("training_step", torch.tensor(1j), {}, "expected a real number"),
         ("training_step", "1", {}, "expected a number or a scalar tensor, got str"),
         ("training_step", {"a": 1}, {}, "expected a number or a scalar tensor, got dict"),
+        ("training_step", 10**400, {}, "expected a number that a float can hold, got a larger one"),
         ("on_train_epoch_end", 1.0, {"on_step": True}, "expected on_step=False and on_epoch=True"),
         ("on_validation_epoch_end", 1.0, {"on_epoch": False}, "expected on_step=False and on_epoch=True"),
         ("training_step", 1.0, {"on_step": False}, "the value would be lost"),
@@ -114,6 +115,11 @@ def test_what_counts_as_a_number(value: Any) -> None:
 def test_errors(hook: str, value: Any, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         log(Results(training=True), hook, "a", value, **changes)
+
+
+def test_a_name_is_a_text() -> None:
+    with pytest.raises(ConfigError, match="log: expected the name of a value, got 3"):
+        log(Results(training=True), "training_step", 3, 1.0)  # type: ignore[arg-type]
 
 
 def test_the_same_name_with_other_arguments_is_an_error_also_in_the_next_epoch() -> None:
