@@ -19,7 +19,7 @@ COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 @click.group(cls=Group)
 def data() -> None:
-    """Download, check, repair and convert data."""
+    """Download, check, repair and convert data, and find wrong labels."""
 
 
 @data.command("check", epilog="\b\nExample:\n  python cli.py data check data/sample/train.conll data/sample/test.conll")

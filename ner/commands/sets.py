@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training.commands.options import Share
 from training.commands.terminal import warn
 from training.errors import ConfigError
 
@@ -24,8 +23,8 @@ def sets_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Calibrate the sets on this labeled file.  [default: the validation data of the training]",
     )  # fmt: skip
     return click.option(
-        "--sets", "coverage", type=Share(), metavar="C",
-        help="Add sets of readings that contain the right one with this probability, such as 0.9.",
+        "--sets", "coverage", type=float, metavar="C",
+        help="Add sets of readings that contain the right one with this probability, 0.5 to 0.99 in steps of 0.01.",
     )(source(command))  # fmt: skip
 
 

@@ -172,7 +172,7 @@ class Playground:
         shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
         for path in small_data.iterdir():
             shutil.copy(path, sample)
-        text = small_text.read_text(encoding="utf-8") + 5 * "What he gave him she gave her in the city .\n"
+        text = small_text.read_text(encoding="utf-8") + 5 * "What he gave his son she gave her son in the city .\n"
         for path in (sample / "text.txt", folder / "news.txt"):
             path.write_text(text, encoding="utf-8")
         (folder / "data" / "news.txt").write_text(text[:2000], encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,15 @@ def test_commands_are_found() -> None:
     assert "python cli.py evaluate RUN FILE --html report.html" in commands_of(ROOT / "docs" / "commands.md")
     assert PYTHON
     assert len(examples()) >= 10
+
+
+def test_words_that_are_looked_up_are_words_of_the_sample() -> None:
+    """The small text of these tests has a few sentences of its own; a reader has the sample's."""
+    words = Counter((ROOT / "data" / "sample" / "text.txt").read_text(encoding="utf-8").split())
+    found = [re.findall(r"vectors (?:nearest|analogy) \S+ (.*)|--probes (\S+)", command) for command in ALL]
+    asked = {word for each in found for pair in each for word in " ".join(pair).split()}
+    assert {"city", "he", "his", "she"} <= asked
+    assert [word for word in sorted(asked) if words[word] < 5] == []
 
 
 def test_the_excuses_are_needed() -> None:

@@ -48,7 +48,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         other("--json-log", "voice", flag_value="json", help="Write the log as JSON, one object a line."),
         other("--quiet", "voice", flag_value="quiet", help="Print nothing but errors."),
         other("--allow-changes", is_flag=True, help="Resume even if data, settings, code or versions have changed."),
-        common("--resume", default="", metavar="RUN", help="Continue this run from its last checkpoint."),
+        common("--resume", default="", metavar="RUN", help="Continue this run, or group of runs, from its last checkpoint."),
         common("--run", "path", default="", metavar="DIR", help=folder),
         other("--config", "file", metavar="FILE", help="Read options from a config.json; options typed here override it."),
     ):

@@ -60,7 +60,7 @@ def stability(group: str, k: int) -> None:
     agreement.show(Path(group), found)
 
 
-@vectors.command(epilog="\b\nExample:\n  python cli.py vectors analogy runs/w2v/version_0 he him she")
+@vectors.command(epilog="\b\nExample:\n  python cli.py vectors analogy runs/w2v/version_0 he his she")
 @click.argument("file", type=click.Path(), metavar="FILE_OR_RUN")
 @click.argument("a")
 @click.argument("b")
