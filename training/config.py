@@ -148,7 +148,7 @@ class TrainConfig:
         "", "Stop after this time, so that the run can be resumed: 30s, 90m, 2h or DD:HH:MM:SS.", section=RUN, numbers=False
     )
     fast_dev_run: int = option(
-        0, "Run everything once on this many batches, without logs or checkpoints; 0 for off.", section=TRAINING, least=0
+        0, "Try everything once on this many batches, without logging metrics; 0 for off.", section=TRAINING, least=0
     )
     overfit_batches: int | float = option(
         0.0,
