@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -71,32 +72,30 @@ def judged(tagger: TrainedTagger, sentences: Sequence[Sentence], coverage: float
     return judge_sets(((to_spans(s.tags), own) for s, (_, own) in zip(sentences, sets, strict=True)), bounds.percent)
 
 
-def cells(tagger: TrainedTagger, sentences: Sequence[Sentence], coverage: float) -> tuple[str, ...]:
-    """A row of the table; dashes where the calibration cannot show the coverage."""
+def cells(tagger: TrainedTagger, sentences: Sequence[Sentence], coverage: float) -> tuple[float, ...] | None:
+    """The figures of a row; None where the calibration cannot show the coverage."""
     try:
         found = judged(tagger, sentences, coverage)
     except ConfigError:
-        return ("–",) * 6
+        return None
     _, alone, held, _, size = found.row(found.types)
     there = found.in_places / max(1, found.places)
-    none = found.nothing / max(1, found.spurious)
-    return f"{alone:.4f}", f"{held:.4f}", f"{size:.2f}", f"{found.places:,}", f"{there:.2f}", f"{none:.3f}"
+    return alone, held, size, found.places, there, found.nothing / max(1, found.spurious)
 
 
-def main() -> None:
-    """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("--valid", required=True)
-    parser.add_argument("--test", required=True)
-    record.add_option(parser)
-    given = parser.parse_args()
-    tagger = TrainedTagger.load(given.run)
-    own = tagger.conformal
-    valid, test = (read_gold(tagger, path, None, None, None) for path in (given.valid, given.test))
-    rows: list[tuple[str, ...]] = [
-        ("test", "calibrated on", "stated", "found", "held", "readings a set", "more sets", "readings there", "none held")
-    ]
+FIGURES = {
+    "found": ".4f", "held": ".4f", "readings a set": ".2f", "more sets": ",.0f", "readings there": ".2f", "none held": ".3f",
+}  # fmt: skip
+"""The names of the cells, and how they are printed."""
+Key = tuple[str, str, float]
+"""How the test file was changed, what was calibrated on, and the stated coverage."""
+
+
+def figures(run: str, valid_path: str, test_path: str) -> Iterator[tuple[Key, tuple[float, ...] | None]]:
+    """The cells of one run."""
+    tagger = TrainedTagger.load(run)
+    valid, test = (read_gold(tagger, path, None, None, None) for path in (valid_path, test_path))
+    own = tagger.conformal or fit_sets(tagger.confidence, judge_gold(tagger, valid), tagger.indexer.scheme)
     for name, change in CHANGES.items():
         for source in ("valid", f"valid, {name}"):
             if source == "valid, as it is":
@@ -105,17 +104,33 @@ def main() -> None:
             if source != "valid":
                 own_kind = judge_gold(tagger, changed(valid, change))
                 tagger.conformal = fit_sets(tagger.confidence, own_kind, tagger.indexer.scheme)
-            rows += [
-                (name, source, f"{coverage:.2f}", *cells(tagger, changed(test, change), coverage)) for coverage in COVERAGES
-            ]
-    print("\n".join(aligned(rows)))
-    head, *body = rows
-    found: record.Rows = {
-        f"{name}, calibrated on {source}, {stated}": dict(zip(head[3:], more, strict=True))
-        for name, source, stated, *more in body
-    }
+            for coverage in COVERAGES:
+                yield (name, source, coverage), cells(tagger, changed(test, change), coverage)
+
+
+def main() -> None:
+    """Print a table: medians, where there are several runs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="+", help="a run, group or bundle; several are runs with other seeds")
+    parser.add_argument("--valid", required=True)
+    parser.add_argument("--test", required=True)
+    record.add_option(parser)
+    given = parser.parse_args()
+    found: dict[Key, list[tuple[float, ...] | None]] = {}
+    for run in given.run:
+        for key, each in figures(run, given.valid, given.test):
+            found.setdefault(key, []).append(each)
+    shown = [("test", "calibrated on", "stated", *FIGURES)]
+    rows: dict[str, dict[str, record.Figure]] = {}
+    for (name, source, coverage), results in found.items():
+        known = [each for each in results if each is not None]
+        columns = dict(zip(FIGURES, zip(*known, strict=True), strict=True)) if known else {}
+        medians = (f"{statistics.median(columns[key]):{form}}" if columns else "–" for key, form in FIGURES.items())
+        shown.append((name, source, f"{coverage:.2f}", *medians))
+        rows[f"{name}, calibrated on {source}, {coverage:.2f}"] = {key: columns.get(key, "–") for key in FIGURES}
+    print("\n".join(aligned(shown)))
     modules = (*record.PREDICT, "ner/scoring/sets.py")
-    record.write(given.record, "sets", found, modules=modules, threads=1, data=[given.valid, given.test])
+    record.write(given.record, "sets", rows, modules=modules, threads=1, data=[given.valid, given.test])
 
 
 if __name__ == "__main__":
