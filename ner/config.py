@@ -193,10 +193,10 @@ class TaggerConfig(TrainConfig):
         no_path=(),
     )
     lm_place: str = option(
-        "input",
-        "Read them beside the words' vectors, before the BiLSTM, or beside its states, before the output layer.",
+        "output",
+        "Read them beside the BiLSTM's states, before the output layer, or beside the words' vectors, before the BiLSTM.",
         section=MODEL,
-        choices=("input", "output"),
+        choices=("output", "input"),
     )
     lm_dim: int = option(
         128, "Size that the states of the language model are projected to.", section=MODEL, least=1, most=LARGEST_SIZE
