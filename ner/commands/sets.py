@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from training.commands.options import Share
 from training.commands.terminal import warn
 from training.errors import ConfigError
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from ner.tagging.tagger import TrainedTagger
 
 
+class _Coverage(Share):
+    """A share; which ones are a coverage, and in what steps, the tagger says in a line of its own."""
+
+    def _describe_range(self) -> str:
+        """The range for a help."""
+        return "0.5<=x<=0.99"
+
+
 def sets_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command --sets and --sets-from."""
     source = click.option(
@@ -23,8 +32,8 @@ def sets_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Calibrate the sets on this labeled file.  [default: the validation data of the training]",
     )  # fmt: skip
     return click.option(
-        "--sets", "coverage", type=float, metavar="C",
-        help="Add sets of readings that contain the right one with this probability, 0.5 to 0.99 in steps of 0.01.",
+        "--sets", "coverage", type=_Coverage(), metavar="C",
+        help="Add sets of readings that contain the right one with this probability, in steps of 0.01.",
     )(source(command))  # fmt: skip
 
 

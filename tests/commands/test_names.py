@@ -48,7 +48,11 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
 
     w2v = ["--corpus", text, "--evaluate", folder / f"{name}-sets.txt", "--min-count", "1", "--epochs", "1", "--dim", "4"]
     use("train-w2v", *w2v, "--no-progress", "--run", words)
+    lm = folder / f"{name}-lm"
+    sizes = ["--hidden-size", "4", "--projection-dim", "16"]
+    use("train-lm", "--corpus", text, "--vectors", vectors, "--min-count", "1", *sizes, "--no-progress", "--run", lm)
     tiny = [*TINY.replace("--vectors none", "").split(), "--data", data, "--vectors", vectors, "--more-vectors", vectors]
+    tiny += ["--lm", lm]
     stopped = use("train-ner", *tiny, "--run", tagger, "--max-time", "0s", code=75)
     assert shell_words([str(tagger)]) in stopped
     use("train-ner", "--resume", tagger, "--max-time", "1h", "--no-progress")
@@ -57,6 +61,7 @@ def test_all_commands_with_all_their_files_so_named(place: Path, tmp_path: Path,
     assert manifest["status"] == "finished"
     assert manifest["inputs"]["train"]["path"] == str(data / "train.conll")
     assert Path(manifest["inputs"]["vectors"]["path"]).samefile(vectors)
+    assert any(lm.name in str(each.get("path", "")) for each in manifest["inputs"].values())
     for run_folder in (words, tagger):
         assert list(run_folder.glob("events.out.tfevents.*"))
     assert (words / "projector_config.pbtxt").is_file()
