@@ -188,7 +188,7 @@ def in_range(claim: Claim, value: float, tolerance: float = 0.004) -> Outcome:
 def verify(claim: Claim, work: Work) -> Outcome:
     """`verify` repeats the first half of the sample's tagger; `make test` repeats whole runs."""
     run = sample(work)[1]
-    half = int(json.loads((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])["step"]) // 2
+    half = last_step(run) // 2
     work.run("cli.py", "verify", run, "--to-step", half)
     return Outcome(HOLDS, f"the sample's tagger, steps 1 to {half} trained again")
 
@@ -349,10 +349,15 @@ def seeds(claim: Claim, work: Work, data: Path, preset: str, vectors: list[Path]
     return Outcome(found.verdict, f"{found.words}; run again with the same bits: {again}")
 
 
+def last_step(run: Path) -> int:
+    """The last step in a run's ledger."""
+    return int(json.loads((run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()[-1])["step"])
+
+
 def segments(work: Work, run: Path) -> str:
     """Run some steps of a finished run again, from each checkpoint that it kept; returns which steps these were."""
     every = manifest(run)["config"]["checkpoint_every"]
-    last = json.loads((run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()[-1])["step"]
+    last = last_step(run)
     shown = []
     for step in range(int(every), last, int(every)) if every.isdigit() else ():
         until = min(step + SPAN, last)

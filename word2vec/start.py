@@ -20,7 +20,7 @@ from training.errors import ConfigError, DataError
 from training.files import LARGEST_JSON, inside
 from training.kept_settings import KeptSettings
 from training.run import seal
-from training.run.folder import read_manifest
+from training.run.folder import check_finished, read_manifest
 from training.run.groups import is_group
 from training.run.inputs import Inputs
 from training.run.places import check_folder
@@ -81,8 +81,7 @@ def read_start(config: Word2VecConfig, inputs: Inputs, tell: Callable[[str], Non
     for name in (seal.MANIFEST, *PARTS):
         inputs.add(f"start {name}", folder / name)
     described = read_manifest(folder)
-    if described["status"] != "finished":
-        raise DataError(f"{folder}: expected a finished run, got one that is {described['status']}; resume it first")
+    check_finished(folder, described)
     if seal.MODEL not in described.get("files", {}):
         raise DataError(
             f"{folder}: expected a run with its tables in {seal.MODEL}, got one of an earlier version; train again"

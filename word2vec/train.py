@@ -19,8 +19,7 @@ from training.determinism.beside import helped
 from training.errors import ConfigError, DataError
 from training.files import check_new, inside
 from training.kept_settings import KeptSettings
-from training.leftovers import temporary_folder
-from training.loop.cadence import limit_batches, limits
+from training.loop.cadence import train_batches
 from training.loop.callback import Callback
 from training.loop.memory import keep_freed_memory
 from training.loop.model_summary import ModelSummary
@@ -31,7 +30,7 @@ from training.parallel.group import Group, join
 from training.run.experiment import Experiment, RunOptions, already_finished, open_run
 from training.run.folder import METRICS, Run, read_jsonl
 from training.run.inputs import DescribedInputs, Inputs
-from training.run.places import placed
+from training.run.places import placed, reading_place
 from training.run.seal import MODEL
 from training.visible import counted, one_line
 from word2vec.config import Word2VecConfig
@@ -39,7 +38,7 @@ from word2vec.explain import Trained, explain
 from word2vec.start import VOCAB, Start, carry_over, kept_settings, read_start
 from word2vec.task import TABLES, Word2VecTask
 from word2vec.text.batches import TextBatches
-from word2vec.text.corpus import Corpus, encode
+from word2vec.text.corpus import Corpus, check_texts, encode
 from word2vec.text.shared import local
 from word2vec.text.tokenize import TextRule
 from word2vec.text.vocab import Vocab
@@ -160,7 +159,7 @@ def _inputs_read(here: Word2VecConfig, config: Word2VecConfig, options: RunOptio
             )  # before they are read
             start = read_start(here, inputs, options.tell)
             sets = [_read_set(path, inputs) for path in here.evaluate]
-            place = stack.enter_context(_reading_place(options))
+            place = Path(options.resume) if options.resume else stack.enter_context(reading_place(options))
             text = None if options.resume else read_text(here, place, options, start)
             if text is not None:
                 check_contexts(config, *text)
@@ -183,9 +182,7 @@ def text_rule(config: Word2VecConfig) -> TextRule:
 
 def check_sources(config: Word2VecConfig, options: RunOptions) -> None:
     """DataError or ConfigError for what would stop the run only after the text is read."""
-    for path in config.corpus:
-        if path != "-" and not Path(path).is_file():
-            raise DataError(f"{path}: expected a text to read, got {'a folder' if Path(path).is_dir() else 'nothing'}")
+    check_texts(path for path in config.corpus if path != "-")
     if options.path and not options.resume:
         check_new("run", options.path)
 
@@ -214,29 +211,8 @@ def read_text(config: Word2VecConfig, place: Path, options: RunOptions, start: S
 def check_contexts(config: Word2VecConfig, vocab: Vocab, corpus: Corpus) -> None:
     """ConfigError or DataError where training would see nothing that it could learn from, before there is a run's folder."""
     batches = TextBatches(corpus, vocab, config)
-    name, limit = limits(config)["train"]
-    number = int(limit_batches(limit, batches.batches_per_epoch, name))
-    if not number or config.max_steps == 0:
-        raise ConfigError(f"{name if not number else 'max_steps'}: nothing to train on: expected at least one batch, got 0")
+    number = train_batches(config, batches.batches_per_epoch)
     batches.check_contexts(config.max_epochs, number if config.max_steps < 0 else min(number, config.max_steps))
-
-
-@contextmanager
-def _reading_place(options: RunOptions) -> Iterator[Path]:
-    """A temporary folder on the run's disk: a text that cannot be read leaves no run behind."""
-    if options.resume:
-        yield Path(options.resume)
-        return
-    beside = Path(options.path).parent if options.path else Path(options.root)
-    try:
-        beside.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            place = stack.enter_context(temporary_folder(".reading-", beside))
-            left = stack.pop_all()
-    except OSError as error:
-        raise ConfigError(f"run: cannot write into {beside} ({error.strerror}); give --run another folder") from None
-    with left:
-        yield place
 
 
 def _keep_text(run: Experiment, config: Word2VecConfig, read: Read) -> tuple[Vocab, Corpus]:

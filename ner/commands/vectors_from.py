@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ner.config import TaggerConfig
 from training.commands.door import kinds
 from training.config import TrainConfig
-from training.errors import ConfigError, DataError, Preempted
+from training.errors import ConfigError, Preempted
 from training.visible import one_line
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ def with_trained_vectors(config: TaggerConfig, texts: Sequence[str], options: Ru
         DataError: a text, or the training file, that cannot be read.
         Preempted: it was stopped; the same command resumes it.
     """
+    from word2vec.text.corpus import check_texts
+
     folder = Path(options.root) / KIND
     corpus = [str(_words_file(config, folder)), *(text for text in texts if text != TRAIN)]
-    for text in corpus[1:]:
-        if not Path(text).is_file():
-            raise DataError(f"{text}: expected a text to read, got {'a folder' if Path(text).is_dir() else 'nothing'}")
+    check_texts(corpus[1:])
     return replace(config, vectors=str(_trained(_settings(config, corpus), corpus, folder, options)))
 
 

@@ -34,13 +34,12 @@ def encode(
         parts = Spellings(word=typed.tokens, ids=ids, lengths=sizes)
     numbers = documents(sentences) if config.features_dim or config.reads_documents else None
     mention = mentions(typed, numbers) if numbers is not None else None
-    none = np.zeros(0, np.int64)
     return Encoded(
-        words=indexer.encode(typed.types, later)[typed.tokens] if typed.types else none,
+        words=indexer.encode(typed.types, later)[typed.tokens],
         lengths=typed.lengths,
         spellings=spellings,
         subwords=parts,
-        lm_words=None if indexer.lm is None else indexer.lm.encode(typed.types)[typed.tokens] if typed.types else none,
+        lm_words=None if indexer.lm is None else indexer.lm.encode(typed.types)[typed.tokens],
         features=features(typed, mention) if mention is not None and config.features_dim else None,
         documents=Documents(numbers=numbers, mentions=mention)
         if numbers is not None and mention is not None and config.reads_documents

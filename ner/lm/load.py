@@ -12,10 +12,10 @@ from ner.lm.train import VOCAB, text_rule
 from ner.model.language_model import FrozenLanguageModel
 from ner.tagging.load import WEIGHTS, frozen
 from training import checkpoint
-from training.errors import ConfigError, DataError
+from training.errors import ConfigError
 from training.files import LARGEST_JSON, inside
 from training.run import seal
-from training.run.folder import read_manifest, status_of
+from training.run.folder import check_finished, read_manifest
 from training.run.groups import is_group
 from training.run.inputs import Inputs
 from training.run.places import check_folder
@@ -65,8 +65,7 @@ def read_language_model(folder: str, inputs: Inputs, tell: Callable[[str], None]
     described = read_manifest(path)
     if (kind := described.get("kind")) != KIND:
         raise ConfigError(f"lm: expected a run of train-lm, got a run of kind {kind}: {path}")
-    if described["status"] != "finished":
-        raise DataError(f"{path}: expected a finished run, got one that is {status_of(path, described)}; resume it first")
+    check_finished(path, described)
     for name in (seal.MANIFEST, *PARTS):
         inputs.add(f"lm {name}", path / name)
     seal.check(path, described, PARTS, tell)

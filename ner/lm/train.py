@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ner.inputs.language_words import LanguageWords
@@ -15,15 +13,14 @@ from ner.model.language_model import LanguageModel
 from ner.vectors.views import Views, word_matrix
 from training.determinism.any_threads import side_by_side
 from training.errors import ConfigError, DataError
-from training.leftovers import temporary_folder
-from training.loop.cadence import limit_batches, limits
+from training.loop.cadence import train_batches
 from training.loop.model_summary import ModelSummary
 from training.loop.trainer import Trainer
 from training.run.experiment import RunOptions, already_finished, open_run
 from training.run.inputs import Inputs
-from training.run.places import placed
+from training.run.places import placed, reading_place
 from training.visible import counted, one_line
-from word2vec.text.corpus import Corpus, encode
+from word2vec.text.corpus import Corpus, check_texts, encode
 from word2vec.text.tokenize import TextRule
 from word2vec.text.vocab import Vocab
 from word2vec.vectors.load import file_of
@@ -74,11 +71,14 @@ def train_language_model(config: LanguageModelConfig, options: RunOptions | None
     inputs = _inputs(here, vectors_file)
     vectors = Views([WordVectors.load(vectors_file)]) if vectors_file else None
     vocab, text, read = read_text(here, options)
-    valid = text.held_out(config.valid_every)
-    train_batches = PieceBatches(text, ~valid, config.batch_words, seed=config.seed)
-    valid_batches = PieceBatches(text, valid, config.batch_words, shuffle=False)
-    _check_pieces(config, text, train_batches)
-    task = _new_task(config, options, vocab, vectors, _steps(config, train_batches))
+    if len(text) < 2:
+        raise DataError(
+            f"{', '.join(config.corpus)}: expected two sentences or more, of which one is held out, got {len(text)}"
+        )
+    held_out = text.held_out(config.valid_every)
+    train = PieceBatches(text, ~held_out, config.batch_words, seed=config.seed)
+    valid = PieceBatches(text, held_out, config.batch_words, shuffle=False)
+    task = _new_task(config, options, vocab, vectors, _steps(config, train))
     # From here on nothing is wrong with the text: only now is there a folder for the run.
     with open_run(KIND, config, options, inputs) as run:
         vocab.save(run.run.path / VOCAB)
@@ -86,11 +86,11 @@ def train_language_model(config: LanguageModelConfig, options: RunOptions | None
         options.tell(
             f"text: {counted(read.read, 'word')} in {counted(read.sentences, 'sentence')}; vocabulary: "
             f"{counted(len(vocab), 'word')}, {vocab.total / read.read:.1%} of the text; held out: "
-            f"{counted(valid_batches.total, 'word')}"
+            f"{counted(valid.total, 'word')}"
         )
         options.tell(str(ModelSummary(task, max_depth=2)))
         trainer = Trainer(run, enable_checkpointing=False)
-        trainer.fit(task, train_batches, valid_batches)
+        trainer.fit(task, train, valid)
         names = "train_loss_epoch", "val_loss", "val_perplexity"
         run.finish(task, {name: float(trainer.metrics[name]) for name in names if name in trainer.metrics})
     return run.run.path
@@ -113,9 +113,7 @@ def _vectors_file(config: LanguageModelConfig) -> Path | None:
 
 def _inputs(config: LanguageModelConfig, vectors: Path | None) -> Inputs:
     """The files that are about to be read. DataError for a text that is none."""
-    for path in config.corpus:
-        if not Path(path).is_file():
-            raise DataError(f"{path}: expected a text to read, got {'a folder' if Path(path).is_dir() else 'nothing'}")
+    check_texts(config.corpus)
     inputs = Inputs({f"corpus {i}": path for i, path in enumerate(config.corpus)})
     if vectors is not None:
         inputs.add("vectors", vectors)
@@ -130,7 +128,7 @@ def read_text(config: LanguageModelConfig, options: RunOptions) -> tuple[Vocab, 
         if options.progress is not None:
             options.progress("reading the text", done, total)
 
-    with _reading_place(options) as place:
+    with reading_place(options) as place:
         vocab, corpus = encode(
             config.corpus,
             place / IDS,
@@ -145,37 +143,9 @@ def read_text(config: LanguageModelConfig, options: RunOptions) -> tuple[Vocab, 
         return vocab, Text.read(corpus, config.max_length), corpus
 
 
-@contextmanager
-def _reading_place(options: RunOptions) -> Iterator[Path]:
-    """A temporary folder on the run's disk, where the encoded text is until it is in memory."""
-    beside = Path(options.resume or options.path).parent if options.resume or options.path else Path(options.root)
-    try:
-        beside.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            place = stack.enter_context(temporary_folder(".reading-", beside))
-            left = stack.pop_all()
-    except OSError as error:
-        raise ConfigError(f"run: cannot write into {beside} ({error.strerror}); give --run another folder") from None
-    with left:
-        yield place
-
-
-def _check_pieces(config: LanguageModelConfig, text: Text, batches: PieceBatches) -> None:
-    """DataError or ConfigError where there is nothing to train on, before there is a folder for the run."""
-    if len(text) < 2:
-        raise DataError(
-            f"{', '.join(config.corpus)}: expected two sentences or more, of which one is held out, got {len(text)}"
-        )
-    name, limit = limits(config)["train"]
-    number = int(limit_batches(limit, batches.batches_per_epoch, name))
-    if not number or config.max_steps == 0:
-        raise ConfigError(f"{name if not number else 'max_steps'}: nothing to train on: expected at least one batch, got 0")
-
-
 def _steps(config: LanguageModelConfig, batches: PieceBatches) -> int:
-    """Optimizer steps of the whole run, over which the learning rate falls."""
-    name, limit = limits(config)["train"]
-    number = int(limit_batches(limit, batches.batches_per_epoch, name))
+    """Optimizer steps of the whole run, over which the learning rate falls. ConfigError where there are none."""
+    number = train_batches(config, batches.batches_per_epoch)
     steps = config.max_epochs * -(-number // config.accumulate_grad_batches)
     return steps if config.max_steps < 0 else min(steps, config.max_steps)
 

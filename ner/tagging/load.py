@@ -24,7 +24,7 @@ from training import checkpoint
 from training.errors import DataError
 from training.files import LARGEST_JSON, inside
 from training.run import seal
-from training.run.folder import read_manifest, status_of
+from training.run.folder import check_finished, read_manifest
 from training.run.inputs import Inputs
 from training.run.places import looked_for, start_folder
 from training.visible import short_digest
@@ -133,10 +133,7 @@ def read_run(folder: Path, tell: Callable[[str], None] = lambda line: None, *, a
     described = read_manifest(folder)
     if described.get("kind") != "ner":
         raise DataError(f"{folder}: expected a tagger's run, got one of kind {described.get('kind')}")
-    if described["status"] != "finished":
-        raise DataError(
-            f"{folder}: expected a finished run, got one that is {status_of(folder, described)}; resume it first"
-        )
+    check_finished(folder, described)
     seal.check(folder, described, PARTS, tell)
     config = TaggerConfig.load(inside(folder, seal.CONFIG, largest=LARGEST_JSON))
     indexer = Indexer.load(inside(folder, "indexer.json", largest=LARGEST_INDEXER))

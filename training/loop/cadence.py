@@ -41,6 +41,15 @@ def limit_batches(limit: int | float, n: int | float, name: str) -> int | float:
     return kept
 
 
+def train_batches(config: TrainConfig, n: int) -> int:
+    """How many of an epoch's ``n`` batches are trained on. ConfigError where there is nothing to train on."""
+    name, limit = limits(config)["train"]
+    number = int(limit_batches(limit, n, name))
+    if not number or config.max_steps == 0:
+        raise ConfigError(f"{name if not number else 'max_steps'}: nothing to train on: expected at least one batch, got 0")
+    return number
+
+
 def validation_interval(interval: int | float, n: int | float, every_n_epoch: int | None) -> int | float:
     """After how many training batches validation runs, for an epoch of ``n`` batches.
 

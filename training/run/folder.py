@@ -270,6 +270,12 @@ def status_of(path: Path, described: Mapping[str, Any]) -> str:
     return "killed" if described["status"] == "running" and is_held(path) is False else str(described["status"])
 
 
+def check_finished(path: Path, described: Mapping[str, Any]) -> None:
+    """DataError where a run has not finished."""
+    if described["status"] != "finished":
+        raise DataError(f"{path}: expected a finished run, got one that is {status_of(path, described)}; resume it first")
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """A run folder's manifest; DataError where there is none, or it is not one."""
     file = path / "manifest.json"

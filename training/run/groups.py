@@ -32,7 +32,7 @@ from training.files import (
     sha256_file,
 )
 from training.run import seal
-from training.run.folder import read_manifest, status_of
+from training.run.folder import check_finished, read_manifest
 from training.run.manifest import as_text, differences, plain
 from training.run.tensorboard import EVENTS
 from training.values import check_seed, shown
@@ -268,8 +268,7 @@ def read_group(path: Path, kind: str = "") -> Group:
     metrics: dict[int, dict[str, float]] = {}
     for run in runs:
         described = read_manifest(run)
-        if described["status"] != "finished":
-            raise DataError(f"{run}: expected a finished run, got one that is {status_of(run, described)}")
+        check_finished(run, described)
         if kind and described["kind"] != kind:
             raise DataError(f"{run}: expected a run of kind {kind}, got one of kind {shown(described['kind'])}")
         seal.check(run, described, ())

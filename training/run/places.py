@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from training.config import ConfigT
 from training.errors import ConfigError, DataError
+from training.leftovers import temporary_folder
 from training.run.experiment import RunOptions
 from training.run.folder import read_manifest
 
@@ -65,6 +67,25 @@ def placed(config: ConfigT, options: RunOptions) -> tuple[ConfigT, RunOptions]:
     if not folder or Path(folder) == Path.cwd():
         return config, options
     return config.located(Path(folder), known["config"] if known else None), replace(options, folder=folder)
+
+
+@contextmanager
+def reading_place(options: RunOptions) -> Iterator[Path]:
+    """A temporary folder on the run's disk, for text that is read before there is a run: a bad one leaves no run behind.
+
+    ConfigError where it cannot be made.
+    """
+    run = options.resume or options.path
+    beside = Path(run).parent if run else Path(options.root)
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            place = stack.enter_context(temporary_folder(".reading-", beside))
+            left = stack.pop_all()
+    except OSError as error:
+        raise ConfigError(f"run: cannot write into {beside} ({error.strerror}); give --run another folder") from None
+    with left:
+        yield place
 
 
 def check_folder(path: Path, setting: str, expected: str) -> None:

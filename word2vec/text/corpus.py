@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -126,6 +126,13 @@ class Corpus:
             return cls(**{**parse_json(Path(f"{path}.json").read_text(encoding="utf-8")), "path": str(path)})
         except (OSError, ValueError, TypeError):
             raise DataError(f"{path}.json: cannot read the description of the encoded corpus; encode it again") from None
+
+
+def check_texts(paths: Iterable[str]) -> None:
+    """DataError for what is no file, before any is read."""
+    for path in paths:
+        if not Path(path).is_file():
+            raise DataError(f"{path}: expected a text to read, got {'a folder' if Path(path).is_dir() else 'nothing'}")
 
 
 def encode(

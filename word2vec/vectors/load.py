@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.errors import DataError
 from training.job_progress import JobProgress
-from training.run.folder import check_beside, read_manifest
+from training.run.folder import check_beside, read_manifest, status_of
 from training.run.groups import is_group, seeds_of
 from training.values import shown
 from training.visible import counted
@@ -33,9 +33,8 @@ def file_of(path: str | Path) -> Path:
         if described["kind"] != KIND:
             raise DataError(f"{folder}: expected word vectors, got a run of kind {shown(described['kind'])}")
         if not (folder / BINARY).is_file():
-            raise DataError(
-                f"{folder}: expected a finished run with {BINARY}, got one that is {described['status']} and has none"
-            )
+            status = status_of(folder, described)
+            raise DataError(f"{folder}: expected a finished run with {BINARY}, got one that is {status} and has none")
     return folder / BINARY if (folder / BINARY).is_file() else folder
 
 

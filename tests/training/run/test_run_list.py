@@ -17,12 +17,12 @@ from training.run.lock import FILE, RunLock
 from training.run.run_list import list_runs
 
 
-def write(folder: Path, f1: float | None = None, status: str = "finished", **changes: Any) -> None:
+def write(folder: Path, f1: float | None = None, status: str = "finished", kind: str = "ner", **changes: Any) -> None:
     """A run's folder with a manifest and nothing else."""
     folder.mkdir(parents=True)
     metrics = {} if f1 is None else {"best_val_f1": f1 + 0.1, "test_f1": f1}
     described = {
-        "kind": "ner", "status": status, "config": {**TaggerConfig().to_dict(), **changes}, "metrics": metrics,
+        "kind": kind, "status": status, "config": {**TaggerConfig().to_dict(), **changes}, "metrics": metrics,
         "environment": {"level": "run", "threads": 1}, "weights_sha256": "ab" * 32,
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(described))
@@ -70,6 +70,32 @@ def test_a_run_that_nobody_works_on_any_more_was_killed(tmp_path: Path) -> None:
     assert [row["status"] for row in list_runs(tmp_path, cli.KINDS)] == ["killed"]
     said = CliRunner().invoke(cli.main, ["predict", str(folder)])
     assert "expected a finished run, got one that is killed; resume it first" in said.stderr
+
+
+READERS = (
+    "predict {ner}", "evaluate {ner} x", "export {ner} new", "train-ner --data {data} --start-from {ner}",
+    "train-ner --data {data} --teacher {ner}", "train-ner --data {data} --lm {lm}", "train-ner --vectors {w2v}",
+    "train-lm --vectors {w2v}", "train-w2v --corpus {data}/train.conll --start-from {w2v}", "vectors nearest {w2v} word",
+    "verify {ner}", "ask {ner} --steps 1 --watch batch", "compare {ner} {ner}", "compare {w2v} {w2v}", "diff {w2v} {w2v}",
+    "runs card {ner}", "runs list --root runs",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_no_command_says_of_a_killed_run_that_it_is_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_data: Path, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = {kind: Path("runs") / kind / "version_0" for kind in cli.KINDS}
+    for kind, folder in folders.items():
+        write(folder, status="running", kind=kind)
+        described = json.loads((folder / "manifest.json").read_text())
+        del described["weights_sha256"]
+        (folder / "manifest.json").write_text(json.dumps(described))
+        (folder / "config.json").write_text(json.dumps(cli.KINDS[kind].config_class()().to_dict()))
+    said = CliRunner().invoke(cli.main, command.format(data=small_data, **folders).split())
+    assert "killed" in said.output, said.output
+    assert "running" not in said.output
 
 
 def test_where_locks_cannot_be_looked_at_a_run_may_be_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
