@@ -8,8 +8,10 @@ reverse direction has each sentence written backwards in its place.
 Bits: oneDNN's code for AVX-512 gives a row's states the same bits in whatever company (of at least two rows), at any step
 and with any number of threads. Its code for AVX2 does so in one thread, and where the numbers of rows and of all places
 (T·M) are such as sentence_rows.arrange makes them for it: others leave rows over that are rounded in another way. There
-the two directions are two jobs of one thread each. For some sizes it rounds otherwise where nothing is kept for the
-backward pass, so that is always asked for. Gradients by the code for AVX-512 were the same with 1 to 6 threads, and
+the two directions are two jobs of one thread each. Where nothing is kept for the backward pass, it runs other code, which
+rounds otherwise for some sizes, is faster, and gives a row the same bits in whatever company of at least two rows, with
+any number of threads. So a sentence's states in evaluation are one set of bits, and in training another, equal up to
+rounding. Gradients by the code for AVX-512 were the same with 1 to 6 threads, and
 others with 8 and 16: with ``any_threads`` the directions are two such jobs, too (training/determinism/any_threads.py); by
 that for AVX2 they are the same with any number.
 
@@ -67,7 +69,7 @@ class FusedLSTM(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, plan: Packing, keep: bool, *parameters: Tensor) -> Tensor:
         n, inputs, size = *tokens.shape, parameters[1].shape[-1]
-        in_tiles = _code() == "AVX2"
+        in_tiles = keep and _code() == "AVX2"
         where = arrange(plan.lengths, in_tiles)
         table = tokens.new_zeros(n + 1, inputs + 1)
         table[:n, :inputs] = tokens
@@ -76,15 +78,14 @@ class FusedLSTM(torch.autograd.Function):
         closed[2 * size : 3 * size] = 0
         zero = tokens.new_zeros(1, where.rows, size)
         output = tokens.new_empty(n, 2, size)
-        train = keep or in_tiles
 
         def run(direction: int) -> list[Tensor]:
             w_ih, *others = (each.detach() for each in parameters[4 * direction : 4 * direction + 4])
             rows = table.index_select(0, where.tokens[direction]).view(where.steps, where.rows, -1)
             weights = (torch.cat([w_ih, closed], 1), *others)
-            with torch.set_grad_enabled(train):  # without it, torch leaves out what the backward pass needs
+            with torch.set_grad_enabled(keep):  # without it, torch leaves out what the backward pass needs
                 states, *rest = torch.ops.aten.mkldnn_rnn_layer(
-                    rows, *weights, zero, zero, False, [], LSTM_MODE, size, 1, True, False, False, train
+                    rows, *weights, zero, zero, False, [], LSTM_MODE, size, 1, True, False, False, keep
                 )
             with torch.no_grad():
                 torch.index_select(states.flatten(0, 1), 0, where.places[direction], out=output[:, direction])

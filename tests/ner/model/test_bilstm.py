@@ -172,7 +172,8 @@ def test_frozen_inputs_and_no_gradients() -> None:
     for gradient, other in zip(torch.autograd.grad(frozen, list(model.parameters()), weights), expected[2:], strict=True):
         assert torch.equal(gradient, other)
     with torch.no_grad():
-        assert torch.equal(model(tokens, torch.tensor(LENGTHS)), expected[0])
+        # With AVX2 oneDNN evaluates by other code than it trains by.
+        torch.testing.assert_close(model(tokens, torch.tensor(LENGTHS)), expected[0], rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
