@@ -162,7 +162,8 @@ def train_tagger(config: TaggerConfig, options: RunOptions | None = None) -> Pat
         results = found[0] if found else {}  # nothing with limit_test_batches 0
         if found:
             options.tell(results_table(found, "test"))
-        results["best_val_f1"] = best
+        if best is not None:
+            results["best_val_f1"] = best
         _calibrate(run, config, task, valid, trainer)
         if start is not None and found:
             tests = {"new test": [dataset.test[i] for i in _tested(task, dataset)]}
@@ -340,8 +341,8 @@ def with_old(dataset: Dataset, old: OldData | None) -> Dataset:
 
 def _fit(
     run: Experiment, config: TaggerConfig, task: TaggerTask, train: Encoded, valid: Encoded, new_sentences: int
-) -> tuple[Trainer, float]:
-    """Train with validation, leave the weights to be tested in the task; returns the trainer and the best valid F1.
+) -> tuple[Trainer, float | None]:
+    """Train with validation, leave the weights to be tested in the task; returns the trainer and the best valid F1, if any.
 
     Of the training sentences all but the first ``new_sentences`` are old ones, to be rehearsed, or a teacher's alone.
     """
@@ -362,7 +363,8 @@ def _fit(
     if config.test_weights == "best" and best.best_model_path:
         task.load_state_dict(trainer.session.group.first(lambda: checkpoint.load_weights(Path(best.best_model_path))))
     checkpoint.save(folder / "model.ckpt", {"weights": dict(task.state_dict())})
-    return trainer, float(best.best_model_score or 0.0)
+    score = best.best_model_score
+    return trainer, None if score is None else float(score)
 
 
 def _train_batches(config: TaggerConfig, train: Encoded, new: int) -> SentenceBatches:

@@ -12,7 +12,7 @@ from ner.model.confidence import Confidence
 from ner.model.conformal import fit_sets
 from ner.tagging.gold import judge_gold, read_gold
 from ner.tagging.group import grouped
-from ner.tagging.load import CONFORMAL, read_run
+from ner.tagging.load import CONFORMAL, TEMPERATURE, read_run
 from ner.tagging.tagger import TrainedTagger
 from training.errors import DataError
 from training.files import atomic_write
@@ -22,10 +22,16 @@ from training.run.places import looked_for, start_folder
 
 
 def calibrate(folder: Path, tell: Callable[[str], None]) -> None:
-    """Calibrate a group whose runs have finished, and write what was found into its ``ensemble.json``; once."""
+    """Calibrate a group whose runs have finished, and write what was found into its ``ensemble.json``; once.
+
+    Runs that validated nothing have no temperature (they may have trained on those data), and so their group has none.
+    """
     if (folder / ENSEMBLE).exists():
         return
     runs = [folder / f"seed_{seed}" for seed in seeds_of(folder)]
+    if TEMPERATURE not in read_manifest(runs[0]):
+        atomic_write(folder / ENSEMBLE, json.dumps({"temperature": 1.0}) + "\n")
+        return
     tagger = TrainedTagger(grouped([read_run(run) for run in runs], str(folder), 1.0))
     rules = SpanRules(tagger.config.misaligned, tagger.config.overlapping)
     judged = judge_gold(tagger, read_gold(tagger, str(_valid(runs[0])), None, None, rules))

@@ -201,3 +201,11 @@ def test_a_limited_test_reports_the_sentences_that_were_tested(
     if tested:
         assert len([block for block in predictions.read_text().split("\n\n") if block.strip()]) == tested
     assert ("test_f1" in read_manifest(run)["metrics"]) == (tested > 0)
+
+
+def test_without_validation_no_score_of_it_is_told(small_data: Path, tmp_path: Path) -> None:
+    alone = config(small_data, max_epochs=1, limit_val_batches=0, test_weights="last")
+    described = read_manifest(train_tagger(alone, RunOptions(path=str(tmp_path / "run"))))
+    assert "best_val_f1" not in described["metrics"]
+    assert "confidence_temperature" not in described
+    assert "test_f1" in described["metrics"]

@@ -41,7 +41,8 @@ def list_all(root: str, as_json: bool) -> None:
         click.echo(f"no runs in {root}; {commands_of(kinds(), 'and')} make some")
         return
     shown = [{**row, "settings": shortened(row["settings"], LONGEST)} for row in rows]
-    lines = table(list(shown[0]), [list(row.values()) for row in shown])
+    columns = [name for name in shown[0] if any(row[name] for row in shown)]  # others say nothing of these runs
+    lines = table(columns, [[row[name] for name in columns] for row in shown])
     click.echo(lines[0])
     for row, line in zip(rows, lines[1:], strict=True):
         status = one_line(row["status"])

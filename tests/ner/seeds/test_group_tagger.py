@@ -70,6 +70,21 @@ def test_its_temperature_is_fitted_once(group: Path, tmp_path: Path) -> None:
     assert len(said) == 1
 
 
+def test_a_group_that_validated_nothing_is_not_calibrated(small_data: Path, tmp_path: Path) -> None:
+    folder, test = tmp_path / "a", small_data / "test.conll"
+    unvalidated = "--limit-val-batches", "0", "--test-weights", "last"
+    result = run("train-ner", "--data", small_data, *QUICK, *unvalidated, "--seeds", "2", "--run", folder)
+    assert result.exit_code == 0, result.output
+    assert "confidence of the group" not in result.output
+    assert "best_val_f1" not in result.output
+    assert run("export", folder, tmp_path / "bundle").exit_code == 0
+    for each in (folder, tmp_path / "bundle"):
+        assert run("evaluate", each, test).exit_code == 0
+        refused = run("predict", each, test, "--sets", "0.9")
+        assert refused.exit_code != 0
+        assert "--sets-from" in refused.output
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 
