@@ -326,9 +326,9 @@ def corpus(*files: Path) -> list[str]:
     return [word for file in files for word in ("--corpus", str(file))]
 
 
-def seeds(claim: Claim, work: Work, data: Path, preset: str, vectors: list[Path]) -> Outcome:
+def seeds(claim: Claim, work: Work, data: Path, preset: str, vectors: list[Path], *options: object) -> Outcome:
     """Five seeds of a preset, the first with checkpoints that are kept; segments of it are run again."""
-    root, more = work.folder / preset, [word for path in vectors[1:] for word in ("--more-vectors", path)]
+    root, more = work.folder / claim["id"], [word for path in vectors[1:] for word in ("--more-vectors", path)]
     start = [
         "benchmarks/lecture_seeds.py",
         data,
@@ -337,6 +337,7 @@ def seeds(claim: Claim, work: Work, data: Path, preset: str, vectors: list[Path]
         "--vectors",
         vectors[0],
         *more,
+        *options,
         "--root",
         root,
         "--jobs",
@@ -367,13 +368,18 @@ def segments(work: Work, run: Path) -> str:
 
 
 def conll(claim: Claim, work: Work) -> Outcome:
-    """The preset on two sets of vectors."""
+    """The preset on two sets of vectors; the claim may expect that it is trained on the validation data, too."""
     data, wiki, *reuters = work.need("conll2003", "enwiki.txt", *REUTERS)
     texts = corpus(*reuters, wiki, *reuters, *reuters)
     options = "--digits zero --min-count 3 --sample 1e-4 --epochs 4 --dim 100 --threads 1 --deterministic".split()
     lower = trained(work, "lower", "train-w2v", *texts, *options, "--lowercase", "--window", 5)
     cased = trained(work, "cased", "train-w2v", *texts, *options, "--window", 3)
-    return seeds(claim, work, data, "conll2003", [lower / "vectors.bin", cased / "vectors.bin"])
+    vectors, more = [lower / "vectors.bin", cased / "vectors.bin"], list[object]()
+    if claim.get("expect", {}).get("trained_on_valid"):
+        both = work.folder / "train_and_valid.conll"
+        both.write_bytes(b"".join((data / name).read_bytes() for name in ("eng.train", "eng.testa")))
+        more = ["--train", both, "--limit-val-batches", 0, "--test-weights", "last"]
+    return seeds(claim, work, data, "conll2003", vectors, *more)
 
 
 def lecture(claim: Claim, work: Work) -> Outcome:
