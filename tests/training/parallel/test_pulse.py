@@ -68,7 +68,7 @@ class Processes:
 
     store: Store
     pulses: list[Pulse]
-    said: dict[int, Lost] = field(default_factory=dict)
+    said: dict[int, Lost]
 
     def expect(self, ranks: set[int]) -> dict[int, str]:
         """What those have said once they were ended; the others say nothing."""
@@ -83,7 +83,14 @@ def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
     monkeypatch.setattr(loss, "seconds", Short(lost=0.9))
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
     monkeypatch.setenv("MASTER_ADDR", "there")
-    store, found = Store(), dict[int, Pulse]()
+    store, found, said = Store(), dict[int, Pulse](), dict[int, Lost]()
+
+    def end(lost: Lost) -> None:
+        said.setdefault(next((rank for rank, each in found.items() if each._lost is lost), -1), lost)
+
+    # Before the threads of any pulse begin, and until the last one is over: what is replaced here ends the process.
+    monkeypatch.setattr(loss, "end", end)
+    monkeypatch.setattr(loss, "announce", lambda lost: lost)
 
     def begin(rank: int) -> None:
         found[rank] = Pulse(rank, 3, store.of(rank))
@@ -93,18 +100,14 @@ def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
         each.start()
     for each in starts:
         each.join()
-    processes = Processes(store, [found[rank] for rank in range(3)])
-
-    def end(lost: Lost) -> None:
-        processes.said.setdefault(next(rank for rank, each in enumerate(processes.pulses) if each._lost is lost), lost)
-
-    monkeypatch.setattr(loss, "end", end)
-    monkeypatch.setattr(loss, "announce", lambda lost: lost)
-    yield processes
+    yield Processes(store, [found[rank] for rank in range(3)], said)
     store.silent.clear()
-    for pulse in processes.pulses:
+    for pulse in found.values():
         pulse._leaving.set()
         pulse._soon.set()
+    for pulse in found.values():
+        for thread in pulse._threads:
+            thread.join(timeout=30)
 
 
 def all_wait(three: Processes, ranks: tuple[int, ...] = (0, 1, 2)) -> None:
