@@ -374,12 +374,12 @@ def conll(claim: Claim, work: Work) -> Outcome:
     options = "--digits zero --min-count 3 --sample 1e-4 --epochs 4 --dim 100 --threads 1 --deterministic".split()
     lower = trained(work, "lower", "train-w2v", *texts, *options, "--lowercase", "--window", 5)
     cased = trained(work, "cased", "train-w2v", *texts, *options, "--window", 3)
-    vectors, more = [lower / "vectors.bin", cased / "vectors.bin"], list[object]()
+    more: tuple[object, ...] = ()
     if claim.get("expect", {}).get("trained_on_valid"):
         both = work.folder / "train_and_valid.conll"
         both.write_bytes(b"".join((data / name).read_bytes() for name in ("eng.train", "eng.testa")))
-        more = ["--train", both, "--limit-val-batches", 0, "--test-weights", "last"]
-    return seeds(claim, work, data, "conll2003", vectors, *more)
+        more = "--train", both, "--limit-val-batches", 0, "--test-weights", "last"
+    return seeds(claim, work, data, "conll2003", [lower / "vectors.bin", cased / "vectors.bin"], *more)
 
 
 def lecture(claim: Claim, work: Work) -> Outcome:

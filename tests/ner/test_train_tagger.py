@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -203,9 +204,19 @@ def test_a_limited_test_reports_the_sentences_that_were_tested(
     assert ("test_f1" in read_manifest(run)["metrics"]) == (tested > 0)
 
 
-def test_without_validation_no_score_of_it_is_told(small_data: Path, tmp_path: Path) -> None:
-    alone = config(small_data, max_epochs=1, limit_val_batches=0, test_weights="last")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"limit_val_batches": 0, "test_weights": "last"},
+        {"limit_val_batches": 0},
+        {"limit_val_batches": 0.0, "average": 0.0},
+        {"check_val_every_n_epoch": 2},  # never in one epoch
+        {"fast_dev_run": 1},  # no checkpoints, so none is the best
+    ],
+)
+def test_without_validation_no_score_of_it_is_told(small_data: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    alone = config(small_data, max_epochs=1, **settings)
     described = read_manifest(train_tagger(alone, RunOptions(path=str(tmp_path / "run"))))
     assert "best_val_f1" not in described["metrics"]
-    assert "confidence_temperature" not in described
+    assert ("confidence_temperature" in described) == (alone.limit_val_batches != 0)
     assert "test_f1" in described["metrics"]

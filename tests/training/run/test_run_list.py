@@ -120,4 +120,8 @@ def test_the_command(root: Path, tmp_path: Path) -> None:
     assert len(lines) == 7
     assert len({line.index(column) for line, column in zip(lines[2:5], ["finished"] * 3, strict=True)}) == 1
     assert "\x1b" not in said.output
+    assert "perplexity" not in said.output.splitlines()[0]  # empty for all of these runs
+    assert (
+        "perplexity" in json.loads(CliRunner().invoke(cli.main, ["runs", "list", "--json", "--root", str(root)]).output)[0]
+    )
     assert "no runs in" in CliRunner().invoke(cli.main, ["runs", "list", "--root", str(tmp_path / "none")]).output
