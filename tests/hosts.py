@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 CLONE_NEWNET = 0x40000000
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 PORT = 29500
+# A user's path may lack the folders of system programs, and ip and tc may be there alone.
+WITH_SYSTEM = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 class NotAllowed(Exception):
@@ -76,7 +78,8 @@ def two_hosts() -> Iterator[Hosts]:
         yield Hosts(names)
     finally:
         for name in names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+            with suppress(NotAllowed):
+                _ip("netns", "del", name)
 
 
 def _ip(*arguments: str) -> str:
@@ -85,6 +88,7 @@ def _ip(*arguments: str) -> str:
 
 def _run(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        environment = {**os.environ, "PATH": WITH_SYSTEM}
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise NotAllowed(f"{error}: {getattr(error, 'stderr', '')}") from None

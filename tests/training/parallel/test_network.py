@@ -93,7 +93,10 @@ def test_what_is_over_soon_changes_nothing(tmp_path: Path, hosts: Hosts, whole: 
 
 
 def test_packets_that_are_dropped_are_sent_again(tmp_path: Path, hosts: Hosts, whole: Path) -> None:
-    hosts.drop_some(True)
+    try:
+        hosts.drop_some(True)
+    except NotAllowed as reason:
+        pytest.skip(f"no queues of packets here: {reason}")
     try:
         ended = begin(tmp_path, hosts, Kill(0)).wait()
         assert hosts.lost() > 0
