@@ -3,11 +3,13 @@
     python benchmarks/busy_machine.py [--work tagger w2v predict] [--places quiet busy quota] [--turns 15] [--seconds 1]
 
 Each setting is a process of its own. All are begun first; then one at a time works for a turn of so many seconds while the
-others sleep, in another order each round, so that all meet the same load. The places: *quiet*, the machine as it is; *busy*,
-with ``--neighbors`` processes that burn a core each; *quota*, in a control group of ``--quota`` cores, where this user may
-make one. Printed for each setting: words a second (median over the turns, first and third quartile), their ratio to
-libgomp's own setting in the same round, and the cores in use; of each place the cores that all others took.
-``--most-others`` waits for, and counts, only turns in which others take less. "as installed" is what the commands choose.
+others sleep, in another order each round, so that all meet the same load. What it does in the first ``--settle`` seconds of
+a turn does not count: "as installed", which is what the commands choose, looks every half second what others use.
+
+The places: *quiet*, the machine as it is; *busy*, with ``--neighbors`` processes that burn a core each; *quota*, in a
+control group of ``--quota`` cores, where this user may make one. Printed for each setting: words a second (median over the
+turns, first and third quartile), their ratio to libgomp's own setting in the same round, and the cores in use; of each
+place the cores that all others took. ``--most-others`` waits for, and counts, only turns in which others take less.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ PLACES = ("quiet", "busy", "quota")
 LIBGOMPS = "libgomp's own"
 SETTINGS: dict[str, dict[str, str]] = {
     LIBGOMPS: {"GOMP_SPINCOUNT": "300000"},  # what it takes where nothing is set
-    "20000 spins": {"GOMP_SPINCOUNT": "20000"},
+    "40000 spins": {"GOMP_SPINCOUNT": "40000"},
     "5000 spins": {"GOMP_SPINCOUNT": "5000"},
     "2500 spins": {"GOMP_SPINCOUNT": "2500"},
     "1000 spins": {"GOMP_SPINCOUNT": "1000"},
@@ -54,25 +56,33 @@ Turn = tuple[float, float, float]  # words a second, cores in use, cores that ot
 class Clock:
     """Counts words for a turn of so many seconds, says what it found, and waits for the next turn; or ends the process."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.words = seconds, 0
-        self.begin = self.used = self.all_used = 0.0
+    def __init__(self, settle: float, seconds: float) -> None:
+        self.settle, self.seconds = settle, seconds
+        self.turn = self.begin = self.used = self.all_used = 0.0
+        self.words = 0
 
     def count(self, words: int) -> None:
         now = time.perf_counter()
         if self.begin:
             self.words += words
-            wall = now - self.begin
-            if wall < self.seconds:
-                return
-            cores, all_cores = (time.process_time() - self.used) / wall, (busy_seconds() - self.all_used) / wall
-            print(json.dumps([self.words / wall, cores, all_cores - cores]), flush=True)
-        else:
+            if now - self.begin >= self.seconds:
+                self.say(now - self.begin)
+                self.wait()
+        elif not self.turn:
             print("ready", flush=True)
+            self.wait()
+        elif now - self.turn >= self.settle:
+            self.words, self.begin = 0, now
+            self.used, self.all_used = time.process_time(), busy_seconds()
+
+    def say(self, wall: float) -> None:
+        cores, all_cores = (time.process_time() - self.used) / wall, (busy_seconds() - self.all_used) / wall
+        print(json.dumps([self.words / wall, cores, all_cores - cores]), flush=True)
+
+    def wait(self) -> None:
         if not sys.stdin.readline():
             os._exit(0)  # what a run does at its end takes no part
-        self.words, self.begin = 0, time.perf_counter()
-        self.used, self.all_used = time.process_time(), busy_seconds()
+        self.turn, self.begin = time.perf_counter(), 0.0
 
 
 def busy_seconds() -> float:
@@ -81,12 +91,12 @@ def busy_seconds() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def work(kind: str, folder: Path, seconds: float) -> None:
+def work(kind: str, folder: Path, clock: Clock) -> None:
     """What a worker does: it trains or predicts until the clock ends it."""
     if kind == "predict":
-        _predict(folder, Clock(seconds))
+        _predict(folder, clock)
     else:
-        train(kind, folder / str(time.monotonic_ns()), Clock(seconds))
+        train(kind, folder / str(time.monotonic_ns()), clock)
 
 
 def train(kind: str, path: Path, clock: Clock | None) -> None:
@@ -118,9 +128,11 @@ def train(kind: str, path: Path, clock: Clock | None) -> None:
 
 
 def _predict(folder: Path, clock: Clock) -> None:
+    from ner.commands.computing import compute_with
     from ner.tagging.tagger import TrainedTagger
     from word2vec.text.tokenize import split
 
+    compute_with(0)
     tagger = TrainedTagger.load(folder / "run")
     lines = (ROOT / "data/sample/text.txt").read_text(encoding="utf-8").splitlines()
     sentences = [words for words in map(split, lines[:128]) if words]
@@ -172,7 +184,8 @@ def worker(
         if group is not None:
             group.write_text(f"{os.getpid()}")
 
-    command = [sys.executable, __file__, "--worker", kind, str(folder), "--seconds", str(given.seconds)]
+    command = [sys.executable, __file__, "--worker", kind, str(folder)]
+    command += ["--settle", str(given.settle), "--seconds", str(given.seconds)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
     process = subprocess.Popen(command, env=environment, preexec_fn=enter, **pipes)
     try:
@@ -243,6 +256,7 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), metavar="SETTING")
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn, which ends with a step")
+    parser.add_argument("--settle", type=float, default=1.5, help="seconds of a turn before that")
     parser.add_argument("--most-others", type=float, default=math.inf, metavar="CORES")
     parser.add_argument("--neighbors", type=int, default=1, help="processes that burn a core, where it is busy")
     parser.add_argument("--quota", type=float, default=1.5, help="cores of the control group")
@@ -250,7 +264,7 @@ def main() -> None:
     record.add_option(parser)
     given = parser.parse_args()
     if given.worker:
-        work(given.worker[0], Path(given.worker[1]), given.seconds)
+        work(given.worker[0], Path(given.worker[1]), Clock(given.settle, given.seconds))
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what burns a core ends, too
     with tempfile.TemporaryDirectory(prefix="samebits-busy-") as made:

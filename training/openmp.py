@@ -3,21 +3,24 @@
 libgomp's threads spin for some milliseconds wherever one waits for another, which is in each of torch's parallel operations.
 That costs nothing where all of them run. Where one does not, since another program has its core, the others burn the time
 that it needs, and what the scheduler would give them later. A thread that sleeps at once is woken late, most of all on a
-virtual machine that is otherwise idle. So they spin for a short time, and then sleep. Neither setting is read once OpenMP is
-there: a program that imports torch first goes on with what it began with.
+virtual machine that is otherwise idle. So they spin about as long as a quiet machine needs them to, and hardly at all while
+others need the cores (determinism/waiting.py); where the system does not say what others do, for a short time. Neither
+setting is read once OpenMP is there: a program that imports torch first goes on with what it began with.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-SPINS = "1000"
-"""Some microseconds. Measured by benchmarks/busy_machine.py, tagger on two threads: libgomp's own 300,000 lose most of the
-time beside a busy neighbor; 5,000 lose it, too; none at all make a quiet machine three times as slow."""
+SPINS = "20000"
+"""A millisecond or less: on a quiet machine as good as libgomp's own 300,000 (benchmarks/busy_machine.py)."""
+BLIND_SPINS = "1000"
+"""Some microseconds, if nothing says what others do: beside a busy neighbor 5,000 lose most of the time, and none at all
+make a quiet machine three times as slow."""
 COUNT_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -29,9 +32,15 @@ def prepare(environment: MutableMapping[str, str] = os.environ, root: Path = Pat
         root: the folder that ``proc`` and the control groups are in.
     """
     if not any(name in environment for name in WAIT_SETTINGS):
-        environment["GOMP_SPINCOUNT"] = SPINS
+        environment["GOMP_SPINCOUNT"] = BLIND_SPINS if busy_seconds(root) is None else SPINS
     if not any(name in environment for name in COUNT_SETTINGS) and (found := cores(root)) < affine_cores():
         environment["OMP_NUM_THREADS"] = str(found)
+
+
+def users_own(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user said how threads wait, and not ``prepare``, here or in the process that began this one."""
+    said = {name: environment[name] for name in WAIT_SETTINGS if name in environment}
+    return bool(said) and said != {"GOMP_SPINCOUNT": SPINS}
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -42,7 +51,29 @@ def cores(root: Path = Path("/")) -> int:
 
 def affine_cores() -> int:
     """The cores of this process's affinity mask, as ``taskset`` sets it. OpenMP asks for them by itself."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(_affinity())
+
+
+def _affinity() -> Collection[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+
+
+def busy_seconds(root: Path = Path("/")) -> float | None:
+    """The time that the cores of the affinity mask were not idle since the machine began; None where that is not said.
+
+    What a host of virtual machines took from them counts, too: it is as lost as what other programs take. Source: proc(5),
+    /proc/stat.
+    """
+    names, ticks = {f"cpu{core}" for core in _affinity()}, 0
+    try:
+        for line in _lines(root / "proc/stat"):
+            name, *counts = line.split()
+            if name in names:
+                user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, counts[:8])
+                ticks += user + nice + system + irq + softirq + steal
+        return ticks / os.sysconf("SC_CLK_TCK") if ticks else None
+    except (ValueError, OSError):  # a system that writes this file in another way
+        return None
 
 
 def quota(root: Path = Path("/")) -> float:

@@ -23,7 +23,10 @@ def computing(command: Command) -> Command:
 
 def compute_with(threads: int) -> None:
     """What ``--threads`` asks for, before a tagger is loaded."""
+    from training import openmp
     from training.determinism.threads import use_threads
+    from training.determinism.waiting import considerate_for_good
 
     if threads:
         use_threads(threads)
+    considerate_for_good(threads or openmp.cores())

@@ -40,6 +40,7 @@ def machine(root: Path, version: str, path: str, limits: dict[str, float]) -> Pa
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/mountinfo").write_text("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n" + MOUNTS[version])
     (root / "proc/self/cgroup").write_text(OF_PROCESS[version].format(path=path))
+    (root / "proc/stat").write_text("cpu  9 0 0 9 0 0 0 0 0 0\ncpu0 9 0 0 9 0 0 0 0 0 0\n")
     for group, limit in limits.items():
         folder = root / MOUNTED[version] / group.lstrip("/")
         folder.mkdir(parents=True, exist_ok=True)

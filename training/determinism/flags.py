@@ -14,6 +14,7 @@ from training.config import TrainConfig
 from training.determinism import any_threads, portable
 from training.determinism.threads import begun_with, use_threads
 from training.determinism.unkept import Unkept
+from training.determinism.waiting import considerate
 from training.errors import ReproducibilityError
 from training.values import check_seed
 
@@ -112,6 +113,7 @@ def determinism(config: TrainConfig, unkept: Unkept | None = None) -> Iterator[s
                 stack.enter_context(portable.portably(unkept or Unkept()))
             elif config.any_threads:
                 stack.enter_context(any_threads.one_thread(unkept or Unkept()))
+            stack.enter_context(considerate(torch.get_num_threads()))
             yield level(config)
     finally:
         _set_flags(*before)

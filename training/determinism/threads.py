@@ -18,12 +18,12 @@ from training.errors import ConfigError
 def use_threads(n: int) -> None:
     """Compute with ``n`` CPU threads. ConfigError where the system does not give so many: OpenMP would end the process."""
     if n > (os.cpu_count() or 1):
-        _try_threads(n)
+        try_threads(n)
     torch.set_num_threads(n)
 
 
-def _try_threads(n: int) -> None:
-    """Start n idle threads and let them go again."""
+def try_threads(n: int) -> None:
+    """Start n idle threads and let them go again. ConfigError where the system does not give so many."""
     done = threading.Event()
     started: list[threading.Thread] = []
     try:
