@@ -14,6 +14,7 @@ from torch import Tensor
 from training import checkpoint
 from training.data.ahead import ahead
 from training.data.batches import Batches
+from training.determinism import any_threads
 from training.determinism.any_threads import side_by_side
 from training.determinism.beside import helped
 from training.errors import ConfigError, DataError
@@ -125,8 +126,11 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
 
 @contextmanager
 def _in_threads(task: Word2VecTask, batches: TextBatches) -> Iterator[Batches]:
-    """The batches; where it pays, other threads prepare them and help with the steps, which changes no bit."""
-    if task.config.loss != "hierarchical" or side_by_side() == 1:
+    """The batches; where it pays, other threads prepare them and help with the steps, which changes no bit.
+
+    It pays where torch would not share out an operation, or has little to share out.
+    """
+    if side_by_side() == 1 or (task.config.loss == "negative" and not any_threads.in_force()):
         yield batches
         return
     with helped(), ahead(batches, task.model.prepare) as source:

@@ -51,6 +51,14 @@ def considerate(threads: int, root: Path = Path("/")) -> Iterator[None]:
         stop()
 
 
+def _forget() -> None:
+    global _watched
+    _watched = False
+
+
+os.register_at_fork(after_in_child=_forget)  # a child has no threads but the one that forked
+
+
 def considerate_for_good(threads: int) -> None:
     """The same, to the end of this process."""
     _begin(threads, Path("/"))

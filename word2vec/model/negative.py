@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from training.determinism.beside import both
 from word2vec.model.columns import Chunks, Columns, Squares
 from word2vec.model.windows import around, turned, weighted_sum
 
@@ -80,10 +81,13 @@ def skipgram(
     draws = grouped(inside.sum(1) * (negative / (group - 1)), group).unsqueeze(2)  # shape: (m, M, 1), c·k/(M − 1)
 
     # σ(u·h) of each position (row) for the words around it, and for those of its group (columns).
-    chunks = zip(own_x, u, group_x, group_u, squares, strict=True)
+    around_own, of_groups = both(
+        lambda: [scores(x_c, u_c, window, block) for x_c, u_c in zip(own_x, u, strict=True)],
+        lambda: [torch.bmm(x_c, u_c.transpose(1, 2)) for x_c, u_c in zip(group_x, group_u, strict=True)],
+    )
     context, noise, *sums = columns.add(
-        (scores(x_c, u_c, window, block), torch.bmm(group_x_c, group_u_c.transpose(1, 2)), *squares_c)
-        for x_c, u_c, group_x_c, group_u_c, squares_c in chunks
+        (context_c, noise_c, *squares_c)
+        for context_c, noise_c, squares_c in zip(around_own, of_groups, squares, strict=True)
     )
     scale_x, scale_u = scale(*sums)
     context.sigmoid_()  # shape: (P, W)
@@ -96,13 +100,19 @@ def skipgram(
     noise.mul_(draws).mul_(omega)
 
     # ∂L/∂h = Σ g u over a row, ∂L/∂u = Σ g h over a column.
-    pull = context * scale_x.unsqueeze(1)
-    dx = [weighted_sum(chunk, places, pull) for chunk in u]
-    _add_grouped(dx, noise * grouped(scale_x, group).unsqueeze(2), group_u)
-    pull = turned(context).mul_(scale_u.unsqueeze(1))
-    du = [weighted_sum(chunk, places, pull) for chunk in x]
-    noise.mul_(arranged(scale_u, group).view(-1, 1, group))
-    _add_grouped(du, noise.transpose(1, 2), group_x)
+    def of_inputs() -> Chunks:
+        pull = context * scale_x.unsqueeze(1)
+        dx = [weighted_sum(chunk, places, pull) for chunk in u]
+        _add_grouped(dx, noise * grouped(scale_x, group).unsqueeze(2), group_u)
+        return dx
+
+    def of_outputs() -> Chunks:
+        pull = turned(context).mul_(scale_u.unsqueeze(1))
+        du = [weighted_sum(chunk, places, pull) for chunk in x]
+        _add_grouped(du, (noise * arranged(scale_u, group).view(-1, 1, group)).transpose(1, 2), group_x)
+        return du
+
+    dx, du = both(of_inputs, of_outputs)
     return dx, du, loss
 
 

@@ -258,7 +258,7 @@ def test_no_bit_changes_while_it_switches() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        expected = [trained(seed) for seed in range(4)]
+        expected = [trained(seed) for seed in range(2)]
         stop, switches = threading.Event(), [0]
 
         def switch() -> None:
@@ -272,7 +272,7 @@ def test_no_bit_changes_while_it_switches() -> None:
         thread.start()
         try:
             for _ in range(3):
-                assert [trained(seed) for seed in range(4)] == expected
+                assert [trained(seed) for seed in range(2)] == expected
         finally:
             stop.set()
             thread.join()
@@ -337,7 +337,9 @@ def test_a_child_that_is_forked_goes_on_by_itself() -> None:
     with considerate(2):
         child = os.fork()
         if child == 0:
-            os._exit(0 if float(torch.ones(10).sum()) == 10.0 else 1)
+            with considerate(2):
+                looks = [thread for thread in threading.enumerate() if thread.name == "considerate"]
+                os._exit(0 if waiting._watched and len(looks) == 1 else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
