@@ -128,17 +128,19 @@ def train(kind: str, path: Path, clock: Clock | None) -> None:
 
 
 def _predict(folder: Path, clock: Clock) -> None:
-    from ner.commands.computing import compute_with
+    import torch
+
     from ner.tagging.tagger import TrainedTagger
+    from training.determinism.waiting import considerate
     from word2vec.text.tokenize import split
 
-    compute_with(0)
     tagger = TrainedTagger.load(folder / "run")
     lines = (ROOT / "data/sample/text.txt").read_text(encoding="utf-8").splitlines()
     sentences = [words for words in map(split, lines[:128]) if words]
-    while True:
-        tagger.predict(sentences)
-        clock.count(sum(map(len, sentences)))
+    with considerate(torch.get_num_threads()):  # as the command has it
+        while True:
+            tagger.predict(sentences)
+            clock.count(sum(map(len, sentences)))
 
 
 @contextmanager

@@ -22,11 +22,11 @@ def computing(command: Command) -> Command:
 
 
 def compute_with(threads: int) -> None:
-    """What ``--threads`` asks for, before a tagger is loaded."""
+    """What ``--threads`` asks for, before a tagger is loaded, to the end of the command."""
     from training import openmp
     from training.determinism.threads import use_threads
-    from training.determinism.waiting import considerate_for_good
+    from training.determinism.waiting import considerate
 
     if threads:
         use_threads(threads)
-    considerate_for_good(threads or openmp.cores())
+    click.get_current_context().with_resource(considerate(threads or openmp.cores()))

@@ -59,11 +59,6 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)  # a child has no threads but the one that forked
 
 
-def considerate_for_good(threads: int) -> None:
-    """The same, to the end of this process."""
-    _begin(threads, Path("/"))
-
-
 def _begin(threads: int, root: Path) -> Callable[[], None]:
     """Begin to look what others use; returns what ends it."""
     global _watched

@@ -13,15 +13,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ner.commands.computing import compute_with, computing
 from training import openmp
 from training.determinism import waiting
 from training.determinism.threads import try_threads
-from training.determinism.waiting import ShortSpins, considerate, considerate_for_good, libgomp, needed
+from training.determinism.waiting import ShortSpins, considerate, libgomp, needed
 from training.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -310,27 +312,41 @@ def test_it_is_in_force_while_a_run_computes_with_several_threads() -> None:
             assert waiting._watched is expected
 
 
-def test_a_process_ends_while_it_is_in_force_for_good() -> None:
-    """As predict and evaluate have it: without an error, and without waiting for the threads."""
+def test_a_process_ends_while_it_is_in_force() -> None:
+    """As one that is told to exit inside: without an error, and without waiting for the threads."""
     code = (
-        "from training.determinism import waiting\n"
+        "import sys, threading\n"
         "import torch\n"
+        "from training.determinism import waiting\n"
         "torch.set_num_threads(2)\n"
-        "waiting.considerate_for_good(2)\n"
+        "held = waiting.considerate(2)\n"
+        "held.__enter__()\n"
         "assert waiting._watched\n"
         "spins = waiting.ShortSpins(2)\n"
         "spins.put(True)\n"
-        "import gc; gc.collect()\n"
-        "import threading; assert [t for t in threading.enumerate() if t.name == 'considerate']\n"
         "print(float(torch.ones(100_000).sum()))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "100000.0\n", "")
 
 
-def test_for_good_with_one_thread_is_nothing() -> None:
-    considerate_for_good(1)
-    assert not waiting._watched
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_it_is_in_force_to_the_end_of_a_command(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As predict and evaluate have it, through ``--threads``."""
+    seen: list[bool] = []
+    before = torch.get_num_threads()
+
+    @click.command()
+    @computing
+    def command(threads: int, device: str) -> None:
+        compute_with(threads)
+        seen.append(waiting._watched)
+
+    try:
+        command(["--threads", str(threads)], standalone_mode=False)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [(threads or openmp.cores()) > 1]
 
 
 def test_a_child_that_is_forked_goes_on_by_itself() -> None:
