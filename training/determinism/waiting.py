@@ -42,7 +42,7 @@ def considerate(threads: int, root: Path = Path("/")) -> Iterator[None]:
 
     Args:
         threads: how many threads torch computes with.
-        root: the folder that ``proc`` and the control groups are in.
+        root: the folder that ``proc`` is in.
     """
     stop = _begin(threads, root)
     try:
@@ -84,10 +84,8 @@ def _begin(threads: int, root: Path) -> Callable[[], None]:
 def _watch(threads: int, root: Path, ended: threading.Event) -> None:
     """Look what others use until ``ended``, and have OpenMP's threads wait accordingly."""
     short, calm = ShortSpins(threads), 0
-    limited = openmp.quota(root) < threads  # what waits in vain would be taken from the threads that compute
     try:
-        before = None if limited else _Look.now(root)
-        short.put(limited)
+        before = _Look.now(root)
         while not ended.wait(INTERVAL):
             look = _Look.now(root)
             if before is not None and look is not None:
@@ -95,7 +93,7 @@ def _watch(threads: int, root: Path, ended: threading.Event) -> None:
                 calm = 0 if crowded else calm + 1
                 if crowded or calm == CALM:
                     short.put(crowded)
-            before = look if not limited else None
+            before = look
     finally:
         short.put(False)
 

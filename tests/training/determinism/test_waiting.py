@@ -182,19 +182,6 @@ def test_it_follows_the_load(tmp_path: Path, switched: list[Switch]) -> None:
     assert switched[0].puts[-1] is False
 
 
-def test_a_quota_below_the_threads_keeps_spins_short(
-    tmp_path: Path, switched: list[Switch], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(openmp, "quota", lambda root: 1.5)
-    (core, *_) = os.sched_getaffinity(0)
-    stat(tmp_path, {core: 10})
-    with considerate(2, tmp_path):
-        wait_for(lambda: bool(switched) and switched[0].puts == [True])
-        time.sleep(0.05)
-        assert switched[0].puts == [True]
-    assert switched[0].puts == [True, False]
-
-
 def tasks() -> int:
     return len(os.listdir("/proc/self/task"))
 
