@@ -26,7 +26,7 @@ from training import openmp
 from training.determinism.threads import try_threads
 from training.errors import ConfigError
 
-INTERVAL = 0.5  # seconds; the kernel counts in ticks of 1 to 10 ms
+FIRST, INTERVAL = 0.1, 0.5  # seconds until the first look, and between later ones; the kernel counts in ticks of 1 to 10 ms
 MARGIN = 0.25  # cores: what a machine does beside, and the error of counting by ticks
 CALM = 2  # so many quiet looks in a row let threads spin again
 
@@ -82,12 +82,16 @@ def _begin(threads: int, root: Path) -> Callable[[], None]:
 
 
 def _watch(threads: int, root: Path, ended: threading.Event) -> None:
-    """Look what others use until ``ended``, and have OpenMP's threads wait accordingly."""
-    short, calm = ShortSpins(threads), 0
+    """Look what others use until ``ended``, and have OpenMP's threads wait accordingly.
+
+    Until the first look they sleep soon: much of a short run on a busy machine would be lost, and little on a quiet one.
+    """
+    short, calm, wait = ShortSpins(threads), CALM - 1, FIRST
     try:
         before = _Look.now(root)
-        while not ended.wait(INTERVAL):
-            look = _Look.now(root)
+        short.put(True)
+        while not ended.wait(wait):
+            look, wait = _Look.now(root), INTERVAL
             if before is not None and look is not None:
                 crowded = needed(threads, look.others_since(before), openmp.affine_cores())
                 calm = 0 if crowded else calm + 1
