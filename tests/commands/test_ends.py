@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -86,12 +87,19 @@ def test_an_error_of_ours_stays_a_traceback(monkeypatch: pytest.MonkeyPatch) -> 
     assert known(ValueError("x")) is None
 
 
+PIECE = 1 << 24
+
+
 def little_memory(more: int) -> Callable[[], object]:
-    """A limit of so many bytes above what the process has."""
+    """A limit of so many bytes above what the process has; large pieces that the C library has kept are taken, too."""
 
     def limit() -> None:
+        malloc = ctypes.CDLL(None).malloc
+        malloc.argtypes, malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more,) * 2)
+        while malloc(PIECE):
+            pass
 
     return limit
 
@@ -100,7 +108,7 @@ def test_real_memory_runs_out_in_one_line(place: Path) -> None:
     def ask_for_all(*_: object) -> None:
         torch.empty(1 << 50)
 
-    # Larger than what the C library keeps of freed memory (32 MiB): it has to be asked for anew.
+    # Larger than what is left in one piece: the system has to be asked for it.
     write_table(place / "large.bin", [f"w{i}" for i in range(50_000)], torch.ones(50_000, 200).numpy(), "binary")
     with_vectors = TINY.replace("vectors none", "vectors large.bin")
     tried: list[tuple[str, Callable[[], object]]] = [
