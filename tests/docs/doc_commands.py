@@ -172,6 +172,9 @@ class Playground:
         shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
         for path in small_data.iterdir():
             shutil.copy(path, sample)
+        # As the page's command before the one that reads it, which another process may run.
+        both = [(sample / name).read_text(encoding="utf-8") for name in ("train.conll", "valid.conll")]
+        (folder / "both.conll").write_text("".join(both), encoding="utf-8")
         text = small_text.read_text(encoding="utf-8") + 5 * "What he gave his son she gave her son in the city .\n"
         for path in (sample / "text.txt", folder / "news.txt"):
             path.write_text(text, encoding="utf-8")
