@@ -130,7 +130,8 @@ def _in_threads(task: Word2VecTask, batches: TextBatches) -> Iterator[Batches]:
 
     It pays where torch would not share out an operation, or has little to share out.
     """
-    if side_by_side() == 1 or (task.config.loss == "negative" and not any_threads.in_force()):
+    pays = task.config.loss == "hierarchical" or any_threads.in_force()
+    if side_by_side() == 1 or not pays:
         yield batches
         return
     with helped(), ahead(batches, task.model.prepare) as source:

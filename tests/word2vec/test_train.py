@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from gensim.models import KeyedVectors
 
 import cli
+from training.determinism import beside
 from training.errors import ConfigError, DataError, SamebitsError
 from training.loop.callback import Callback
 from training.run.experiment import RunOptions
@@ -259,3 +260,23 @@ def test_batches_of_a_tree_that_are_prepared_ahead_change_no_bit(text: Path, tmp
         folder = train_word2vec(config, RunOptions(path=str(tmp_path / str(threads))))
         digests.add(json.loads((folder / "manifest.json").read_text())["weights_sha256"])
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("any_threads", [False, True])
+@pytest.mark.parametrize("loss", ["negative", "hierarchical", "softmax"])
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_two_threads_share_a_step_where_torch_shares_out_little(
+    architecture: str, loss: str, any_threads: bool, threads: int, short: Path, tmp_path: Path
+) -> None:
+    """Nowhere else: a product that torch shares out may round otherwise if each of two threads computes it alone."""
+    helped: list[bool] = []
+
+    class Look(Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            helped.append(beside._helper is not None)
+
+    settings = {"any_threads": any_threads, "deterministic": any_threads, "max_epochs": 1, "max_steps": 2}
+    config = small(short, architecture=architecture, loss=loss, threads=threads, **settings)
+    run(tmp_path, config, callbacks=(Look(),))
+    assert helped == 2 * [threads == 2 and (loss == "hierarchical" or any_threads)]
