@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import record  # noqa: E402
+from training import openmp  # noqa: E402
 
 WORKS = ("tagger", "lecture", "w2v", "predict")
 PLACES = ("quiet", "busy", "quota")
@@ -73,10 +74,10 @@ class Clock:
             self.wait()
         elif now - self.turn >= self.settle:
             self.words, self.begin = 0, now
-            self.used, self.all_used = time.process_time(), busy_seconds()
+            self.used, self.all_used = time.process_time(), used_by_all()
 
     def say(self, wall: float) -> None:
-        cores, all_cores = (time.process_time() - self.used) / wall, (busy_seconds() - self.all_used) / wall
+        cores, all_cores = (time.process_time() - self.used) / wall, (used_by_all() - self.all_used) / wall
         print(json.dumps([self.words / wall, cores, all_cores - cores]), flush=True)
 
     def wait(self) -> None:
@@ -85,10 +86,9 @@ class Clock:
         self.turn, self.begin = time.perf_counter(), 0.0
 
 
-def busy_seconds() -> float:
-    """The processor time that all processes took since the machine began."""
-    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+def used_by_all() -> float:
+    """The processor time that all processes took since the machine began, s."""
+    return openmp.busy_seconds() or 0.0
 
 
 def work(kind: str, folder: Path, clock: Clock) -> None:
@@ -213,9 +213,9 @@ def turn(process: subprocess.Popen[str]) -> Turn:
 def wait_for_quiet(most: float) -> None:
     """Until others take less than so many cores."""
     while math.isfinite(most):
-        before, began = busy_seconds(), time.perf_counter()
+        before, began = used_by_all(), time.perf_counter()
         time.sleep(0.3)
-        if busy_seconds() - before <= most * (time.perf_counter() - began):
+        if used_by_all() - before <= most * (time.perf_counter() - began):
             return
 
 

@@ -13,12 +13,14 @@ Source: the manual of libgomp, GOMP_SPINCOUNT ("if there are more managed thread
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -44,11 +46,22 @@ def considerate(threads: int, root: Path = Path("/")) -> Iterator[None]:
         threads: how many threads torch computes with.
         root: the folder that ``proc`` is in.
     """
-    stop = _begin(threads, root)
+    global _watched
+    if _watched or threads < 2 or openmp.users_own() or openmp.busy_seconds(root) is None:
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_watch, args=(threads, root, ended), name="considerate", daemon=True)
+    with suppress(RuntimeError):  # where the system gives no more threads
+        thread.start()
+        _watched = True
     try:
         yield
     finally:
-        stop()
+        ended.set()
+        if _watched:
+            thread.join()
+        _watched = False
 
 
 def _forget() -> None:
@@ -57,28 +70,6 @@ def _forget() -> None:
 
 
 os.register_at_fork(after_in_child=_forget)  # a child has no threads but the one that forked
-
-
-def _begin(threads: int, root: Path) -> Callable[[], None]:
-    """Begin to look what others use; returns what ends it."""
-    global _watched
-    if _watched or threads < 2 or openmp.users_own() or openmp.busy_seconds(root) is None:
-        return lambda: None
-    ended = threading.Event()
-    thread = threading.Thread(target=_watch, args=(threads, root, ended), name="considerate", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # the system gives no more threads
-        return lambda: None
-    _watched = True
-
-    def stop() -> None:
-        global _watched
-        _watched = False
-        ended.set()
-        thread.join()
-
-    return stop
 
 
 def _watch(threads: int, root: Path, ended: threading.Event) -> None:
@@ -107,11 +98,12 @@ def needed(threads: int, others: float, cores: int) -> bool:
     return threads + others > cores + MARGIN
 
 
-class _Look:
-    """What was used up to a moment, in seconds of processor time: by all, and by this process."""
+class _Look(NamedTuple):
+    """What was used up to a moment, in seconds of processor time."""
 
-    def __init__(self, when: float, all_used: float, own: float) -> None:
-        self.when, self.all_used, self.own = when, all_used, own
+    when: float  # the moment, in seconds
+    all_used: float  # by all programs, on the cores of the mask
+    own: float  # by this process
 
     @classmethod
     def now(cls, root: Path) -> _Look | None:
@@ -133,30 +125,30 @@ class ShortSpins:
 
     def __init__(self, threads: int) -> None:
         self.idle = max(2, openmp.affine_cores() - threads + 2)  # with those that compute, more than there are cores
-        self.team: threading.Thread | None = None
-        self.ended = threading.Event()
+        self.team: tuple[threading.Thread, threading.Event] | None = None  # idle, until it is told to end
 
     def put(self, short: bool) -> None:
         """Does nothing where it is so already, without libgomp, or where the system gives no more threads."""
         if short and self.team is None:
-            self.begin()
+            self.team = self._begin()
         elif not short and self.team is not None:
-            self.ended.set()
-            self.team.join()
+            thread, ended = self.team
+            ended.set()
+            thread.join()
             self.team = None
 
-    def begin(self) -> None:
+    def _begin(self) -> tuple[threading.Thread, threading.Event] | None:
         library = libgomp()
         if library is None:
-            return
-        self.ended = threading.Event()
-        team = threading.Thread(target=_idle, args=(library, self.idle, self.ended), name="idle team", daemon=True)
+            return None
+        ended = threading.Event()
+        thread = threading.Thread(target=_idle, args=(library, self.idle, ended), name="idle team", daemon=True)
         try:
             try_threads(self.idle)  # libgomp ends the process if it cannot have its threads
-            team.start()
+            thread.start()
         except (ConfigError, RuntimeError):
-            return
-        self.team = team
+            return None
+        return thread, ended
 
 
 def _idle(library: ctypes.CDLL, threads: int, ended: threading.Event) -> None:
@@ -167,6 +159,7 @@ def _idle(library: ctypes.CDLL, threads: int, ended: threading.Event) -> None:
     ended.wait()
 
 
+@functools.cache
 def libgomp() -> ctypes.CDLL | None:
     """torch's libgomp; None where it computes with another OpenMP, or with none."""
     folder = os.path.realpath(Path(torch.__file__).parent)
@@ -174,6 +167,6 @@ def libgomp() -> ctypes.CDLL | None:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return None
-    files = {line.split(maxsplit=5)[5] for line in maps if "libgomp" in line and len(line.split(maxsplit=5)) == 6}
+    files = {"/" + line.partition("/")[2] for line in maps if "libgomp" in line}
     own = sorted(files, key=lambda file: (not os.path.realpath(file).startswith(folder), file))
     return ctypes.CDLL(own[0]) if own else None
