@@ -51,16 +51,17 @@ claims-all: .venv/.test
 	$(BIN)/python benchmarks/check_claims.py --data "$(DATA)" --work "$(WORK)"
 
 # The environment, once: what the commands need, and what the tests need beside it. torch comes first and pinned,
-# since other packages would take whatever torch they find.
+# since other packages would take whatever torch they find. seqeval is built from source: by PEP 517, since setuptools alone
+# does not fetch what its build requirements require.
 .venv/.run: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "samebits needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_INDEX) torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --use-pep517 --constraint constraints.txt --editable .
 	touch $@
 
 .venv/.test: .venv/.run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --use-pep517 --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 clean:

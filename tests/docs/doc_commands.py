@@ -48,7 +48,7 @@ EXCUSED = {
     "make claims-all DATA=FOLDER": "takes hours on purpose",
     "make results": "would change the repository; a test makes the same texts",
     "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu": "needs the network",
-    "pip install -c constraints.txt -e .": "needs the network",
+    "pip install --use-pep517 -c constraints.txt -e .": "needs the network",
     "tensorboard --logdir runs": "a server, which does not end by itself",
     "tensorboard --logdir runs/ner": "a server, which does not end by itself",
     "python cli.py train-ner --shards 4 --devices 2": STARTS,
