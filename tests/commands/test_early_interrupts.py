@@ -23,8 +23,9 @@ sys.meta_path.insert(0, Finder())
 
 
 def program(text: str) -> subprocess.CompletedProcess[str]:
-    """Run it with Python's own handler, also where the tests were started with interrupts ignored, as by nohup."""
+    """Run it with Python's own handlers, also where the tests were started with signals ignored, as by nohup or ``&``."""
     begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    begin += "for each in (signal.SIGTERM, signal.SIGHUP): signal.signal(each, signal.SIG_DFL)\n"
     return subprocess.run([sys.executable, "-c", begin + text], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
