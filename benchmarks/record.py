@@ -217,7 +217,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def digest(globs: Iterable[str], root: Path = ROOT) -> str:
-    """SHA-256 of the code of all files that match, without comments, docstrings and messages of errors; and of names."""
+    """SHA-256 of the code of all files that match, as ``code_of`` has it, and of their names."""
     paths = sorted({path for each in globs for path in root.glob(each) if path.is_file()})
     found = hashlib.sha256()
     for path in paths:
@@ -232,7 +232,7 @@ def _code_digest(path: Path) -> str:
 
 
 def code_of(source: str) -> str:
-    """A module without its comments, docstrings, messages of errors, empty lines and trailing spaces: what it computes."""
+    """What a module computes: without comments, docstrings, errors' messages, options' help, empty lines, spaces at ends."""
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -244,6 +244,8 @@ def code_of(source: str) -> str:
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             kind = ast.get_source_segment(source, node.exc.func)
             _replace(lines, node, f"{lines[node.lineno - 1].encode()[: node.col_offset].decode()}raise {kind}")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "option" and node.args[1:]:
+            _blank(lines, node.args[1])
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
@@ -251,6 +253,13 @@ def _replace(lines: list[str], node: ast.stmt, by: str) -> None:
     """Write ``by`` where the statement's first line is, and nothing on its others; lines keep their numbers."""
     count = (node.end_lineno or node.lineno) - node.lineno + 1
     lines[node.lineno - 1 : node.end_lineno] = [by, *[""] * (count - 1)]
+
+
+def _blank(lines: list[str], node: ast.expr) -> None:
+    """Leave out an expression that is on one line."""
+    if node.lineno == node.end_lineno:
+        line = lines[node.lineno - 1].encode()
+        lines[node.lineno - 1] = (line[: node.col_offset] + line[node.end_col_offset :]).decode()
 
 
 def versions() -> dict[str, str]:

@@ -194,7 +194,7 @@ class TaggerConfig(TrainConfig):
     )
     lm_place: str = option(
         "output",
-        "Read them beside the BiLSTM's states, before the output layer, or beside the words' vectors, before the BiLSTM.",
+        "Where the language model's states enter: with the BiLSTM's states at the output layer, or at the BiLSTM's input.",
         section=MODEL,
         choices=("output", "input"),
     )

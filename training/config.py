@@ -127,7 +127,7 @@ class TrainConfig:
     )
     any_threads: bool = option(
         False,
-        "Give the same bits with any number of CPU threads; only one computes. Implies --deterministic.",
+        "Give the same bits with any number of CPU threads; each operation uses one. Implies --deterministic.",
         section=DETERMINISM,
     )
     portable: bool = option(
@@ -194,7 +194,7 @@ class TrainConfig:
     )
     keep_checkpoints: bool = option(
         False,
-        "Keep all these checkpoints for verify --from; otherwise only the newest, until the run has finished.",
+        "Keep all checkpoints for resuming, for verify --from; otherwise only the newest, until the run has finished.",
         section=RUN,
         numbers=False,
     )

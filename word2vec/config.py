@@ -79,7 +79,7 @@ class Word2VecConfig(TrainConfig):
         least=1,
         most=LARGEST_WINDOW,
     )
-    negative: int = option(5, "Noise words for each word that is predicted.", section=MODEL, least=1, most=LARGEST_SIZE)
+    negative: int = option(5, "Weigh the noise as this many words a prediction.", section=MODEL, least=1, most=LARGEST_SIZE)
     noise_exponent: float = option(
         0.75, "Draw noise words in proportion to their count to this power.", section=MODEL, least=-10, most=10
     )
@@ -103,7 +103,7 @@ class Word2VecConfig(TrainConfig):
     )
     noise_words: int = option(
         64,
-        "This many words of a step serve as each other's noise, weighted to stand for --negative.",
+        "Size of the groups in which each word takes the others as noise, weighted to count as --negative.",
         section=TRAINING,
         least=1,
         most=LARGEST_BLOCK,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--vectors-from", cls=Option, section=VECTORS, multiple=True, metavar="TEXT",
-    help="Train word vectors first, on the training sentences and this text (train: only on them). May be repeated.",
+    help="Train word vectors first, on the training sentences and this text (train: no other text). May be repeated.",
 )  # fmt: skip
 @seeds_options
 @config_options(TaggerConfig)

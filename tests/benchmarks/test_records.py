@@ -195,6 +195,25 @@ def test_the_message_of_an_error_is_no_code() -> None:
     assert record.code_of(source.replace("DataError", "TypeError")) != code
 
 
+OPTIONS = """class Config:
+    x: int = option(5, "é: what", least=1)
+    y: str = option(
+        "a",
+        "How it is.",
+    )
+"""
+
+
+def test_the_help_of_an_option_is_no_code() -> None:
+    code = record.code_of(OPTIONS)
+    assert "what" not in code
+    assert "How" not in code
+    assert "option(5, , least=1)" in code
+    assert record.code_of(OPTIONS.replace("what", "why").replace("How it", "What it")) == code
+    assert record.code_of(OPTIONS.replace('"a"', '"b"')) != code
+    assert record.code_of(OPTIONS.replace("least=1", "least=2")) != code
+
+
 def test_a_digest_is_of_names_and_code(tmp_path: Path) -> None:
     def digest(**files: str) -> str:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
