@@ -3,6 +3,7 @@
     python benchmarks/small_data.py cut conll2003/eng.train conll2003/eng.testa --to corpora
     python benchmarks/small_data.py cut factrueval2016/devset.conll --to corpora --name russian --sizes 1500 --kinds plain
     python benchmarks/small_data.py run corpora/* --results small.jsonl --name before --settings batch_size=16 max_epochs=12
+    python benchmarks/small_data.py run corpora/* --results small.jsonl --name "own vectors" --vectors-from train TEXT
     python benchmarks/small_data.py table small.jsonl --record NAME
 
 ``cut`` takes the first sentences of a file, in whole documents, for training, and the first --valid of another one (of the
@@ -21,12 +22,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import click
+
+import cli
 from benchmarks import record
+from ner.commands.vectors_from import with_trained_vectors
 from ner.config import TaggerConfig
 from ner.corpus.conll import Sentence, write_conll
 from ner.corpus.labeled import read_labeled
@@ -101,8 +107,8 @@ def cut(options: argparse.Namespace) -> None:
             written(kind, first(rest, options.valid), folder / "valid.conll", "valid")
 
 
-def one(corpus: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train once; the line of the results."""
+def one(corpus: Path, name: str, settings: dict[str, Any], texts: Sequence[str] = ()) -> dict[str, Any]:
+    """Train once, with vectors of the texts if there are any; the line of the results."""
     files = {"train": str(corpus / "train.conll"), "valid": str(corpus / "valid.conll"), "test": str(corpus / "valid.conll")}
     config = TaggerConfig.from_dict(
         {
@@ -117,6 +123,9 @@ def one(corpus: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory(prefix="small-") as scratch:
         start = time.process_time()
+        if texts:
+            with click.Context(cli.main, obj=cli.KINDS):
+                config = with_trained_vectors(replace(config, vectors="auto"), texts, RunOptions(root=scratch))
         run = train_tagger(config, RunOptions(path=f"{scratch}/run"))
         seconds = time.process_time() - start
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -141,7 +150,7 @@ def run(options: argparse.Namespace) -> None:
         for corpus in map(Path, options.corpora):
             if (corpus.name, options.name, seed) in done:
                 continue
-            line = one(corpus, options.name, {"vectors": options.vectors, **settings, "seed": seed})
+            line = one(corpus, options.name, {"vectors": options.vectors, **settings, "seed": seed}, options.vectors_from)
             print(*(line[key] for key in ("corpus", "name", "seed", "val_f1", "best", "validations", "seconds")), flush=True)
             with results.open("a") as stream:
                 stream.write(json.dumps(line) + "\n")
@@ -176,6 +185,7 @@ def main() -> None:
     running.add_argument("corpora", nargs="+")
     running.add_argument("--results", required=True)
     running.add_argument("--vectors", default="none")
+    running.add_argument("--vectors-from", nargs="*", default=[], metavar="TEXT", help="as of train-ner")
     running.add_argument("--name", default="default")
     running.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     running.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="in place of the defaults")
