@@ -263,7 +263,7 @@ def test_a_processor_in_few_words() -> None:
 def test_only_tables_between_markers_are_made() -> None:
     text = "before\n<!-- claims:speed -->\nold\n<!-- /claims -->\nafter\n"
     made = make_results.with_tables(text, RECORDS)
-    assert made.startswith("before\n<!-- claims:speed -->\n| two threads")
+    assert made.startswith("before\n<!-- claims:speed -->\n| two virtual cores")
     assert made.endswith("|\n<!-- /claims -->\nafter\n")
     assert make_results.with_tables(made, RECORDS) == made
 
