@@ -87,7 +87,7 @@ class Clock:
 
 
 def used_by_all() -> float:
-    """The processor time that all processes took since the machine began, s."""
+    """The time that the cores of the affinity mask were not idle since the machine began, s."""
     return openmp.busy_seconds() or 0.0
 
 

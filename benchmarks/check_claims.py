@@ -266,8 +266,7 @@ def any_threads(claim: Claim, work: Work) -> Outcome:
 def conformance(claim: Claim, work: Work) -> Outcome:
     """Generated cases of a new seed, on Lightning and here."""
     cases, seed = claim["expect"]["cases"], int(time.time()) % 2**32
-    work.run("-m", "pytest", "-q", "-m", "soak", "tests/conformance/test_conformance.py",
-             OMP_NUM_THREADS="1", SOAK_CASES=str(cases), SOAK_SEED=str(seed))  # fmt: skip
+    work.run("benchmarks/generated_cases.py", "conformance", "--cases", cases, "--seed", seed, OMP_NUM_THREADS="1")
     return Outcome(HOLDS, f"{cases} cases of seed {seed}")
 
 
