@@ -62,15 +62,21 @@ def keep(given: argparse.Namespace, found: dict[str, list[dict[str, float]]]) ->
     """The record."""
     from benchmarks import record  # which the interpreter of the others need not be able to import
 
-    rows: dict[str, dict[str, record.Figure]] = {
-        system: {key: [result[key] for result in results] for key in results[0]} for system, results in found.items()
-    }
-    if given.work == "predict" and "samebits" in found:
-        for system, results in found.items():
+    rows: dict[str, dict[str, record.Figure]] = {}
+    for system, results in found.items():
+        row = rows[row_name(given, system)] = {key: [result[key] for result in results] for key in results[0]}
+        if given.work == "predict" and "samebits" in found:
             pairs = zip(found["samebits"], results, strict=True)
-            rows[system]["samebits' words_per_s ÷ its"] = [ours["words_per_s"] / its["words_per_s"] for ours, its in pairs]
+            row["samebits' words_per_s ÷ its"] = [ours["words_per_s"] / its["words_per_s"] for ours, its in pairs]
     data = [given.data, *([] if given.vectors == "none" else [given.vectors])]
     record.write(given.record, f"beside-{given.work}", rows, modules=record.PREDICT, threads=1, data=data)
+
+
+def row_name(given: argparse.Namespace, system: str) -> str:
+    """The system; of training, after how many sentences it saw."""
+    if given.work == "predict":
+        return system
+    return f"{f'{given.limit:,}' if given.limit else 'all'} sentences, {system}"
 
 
 def parser() -> argparse.ArgumentParser:
