@@ -146,6 +146,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows: dict[str, dict[str, record.Figure]] = {}
     if arguments.child:
+        portable.begin(own=True)  # as the commands do; its settings are in the environment
         with tempfile.TemporaryDirectory(prefix="samebits-costs-") as place:
             measure(arguments.child, {}, arguments, Path(place))  # warms up
             watch = measure(arguments.child, {"portable": True}, arguments, Path(place))

@@ -4,7 +4,8 @@
 
 Functions, random numbers, decompositions and norms of 300,000 numbers of three kinds and four formats, here and under qemu's
 user-mode emulation of other CPUs, each with the environment of a portable run: once as torch computes them, once as a
-portable run does (training/determinism/portable.py). Printed: those whose bits differ. With the second there must be none.
+portable run does (training/determinism/numpy_functions.py). Printed: those whose bits differ. With the second there must be
+none.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import record  # noqa: E402
-from training.determinism.portable import SETTINGS, Portable  # noqa: E402
+from training.determinism import portable  # noqa: E402
 from training.determinism.unkept import Unkept  # noqa: E402
 
 COUNT = 300_000
@@ -111,7 +112,7 @@ def digests(portably: bool) -> dict[str, str]:
     found = {}
     uniform = torch.empty(COUNT, dtype=torch.float64).uniform_(-1, 1, generator=generator())
     kinds = {"in ±1": uniform, "in ±30": 30 * uniform, "positive": torch.exp(20 * uniform)}
-    with Portable(Unkept()) if portably else nullcontext():
+    with portable.portably(Unkept()) if portably else nullcontext():
         for name, function in FUNCTIONS.items():
             for kind, x in kinds.items():
                 for dtype in FORMATS:
@@ -131,7 +132,7 @@ def _digest(function: Callable[[Tensor], Tensor], x: Tensor) -> str:
 def on(start: list[str], portably: bool) -> dict[str, str]:
     """The digests as a process finds them that is started so."""
     command = [*start, sys.executable, __file__, "--digests", *(["--portably"] if portably else [])]
-    environment = {**os.environ, **SETTINGS}
+    environment = {**os.environ, **portable.SETTINGS}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
     return dict(json.loads(done.stdout))
 

@@ -39,6 +39,7 @@ TASKS = {
     "tagger": "train-ner --vectors none --decoder crf --characters cnn --max-epochs 1 --limit-val-batches 2 "
               "--limit-test-batches 2 --num-sanity-val-steps 0 --no-train-f1 --limit-train-batches",
     "word2vec": "train-w2v --epochs 1 --limit-train-batches",
+    "word2vec, CBOW": "train-w2v --architecture cbow --epochs 1 --limit-train-batches",
 }  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def suspects(
         config = TaggerConfig.load(inside(Path(settings).parent, Path(settings).name, largest=LARGEST_JSON))
     if vectors:
         config = replace(config, vectors=vectors, more_vectors=())
-    portable.begin(config.portable)
+    portable.begin(config.portable, own=True)
     options = run_settings(RunFlags(None, "", "", False, "plain"), config.progress)
     path = find_splits(file).train if Path(file).is_dir() else Path(file)
     labeled = validation.LabeledFile.read(path, Columns.asked(word_column, tag_column), config, warn)

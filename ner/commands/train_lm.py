@@ -28,7 +28,7 @@ def train_lm(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
         return
     config = make_config(LanguageModelConfig, typed, resumed_config(flags, KIND), {})
     seeds.check(config)
-    portable.begin(config.portable)
+    portable.begin(config.portable, own=True)
     begin_processes(config, flags)
     options = run_settings(flags, config.progress)
     if seeds.number is not None:

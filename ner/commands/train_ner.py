@@ -46,7 +46,7 @@ def train_ner(preset: str, vectors_from: tuple[str, ...], seeds: Seeds, flags: R
     seeds.check(config)
     if vectors_from:
         check_alone(config)
-    portable.begin(config.portable)
+    portable.begin(config.portable, own=True)
     begin_processes(config, flags)
     if vectors_from:
         config = with_trained_vectors(config, vectors_from, run_settings(replace(flags, path=""), config.progress))

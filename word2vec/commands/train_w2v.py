@@ -37,7 +37,7 @@ def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     file = resumed_config(flags, KIND)
     config = make_config(Word2VecConfig, typed, file, {}, None if flags.resume else _kept_settings)
     seeds.check(config)
-    portable.begin(config.portable)
+    portable.begin(config.portable, own=True)
     begin_processes(config, flags)
     options = run_settings(flags, config.progress)
     if seeds.number is not None:

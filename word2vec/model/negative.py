@@ -28,17 +28,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import gcd
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from training.determinism import portable
 from training.determinism.beside import both
 from word2vec.model.columns import Chunks, Columns, Squares
-from word2vec.model.windows import around, turned, weighted_sum
+from word2vec.model.windows import around, turned, weighted_sum, window_sum
 
 LOSS_WORDS = 256
 """The loss is reported from so many words of a batch: the step does not need it, and logarithms are dear."""
+PORTABLE_BLOCK = 4
 SMALL = 8
 """Up to so many rows, sums over them take less time one by one than as a small matrix product."""
 
@@ -102,13 +105,13 @@ def skipgram(
     # ∂L/∂h = Σ g u over a row, ∂L/∂u = Σ g h over a column.
     def of_inputs() -> Chunks:
         pull = context * scale_x.unsqueeze(1)
-        dx = [weighted_sum(chunk, places, pull) for chunk in u]
+        dx = [window_sum(chunk, places, pull) for chunk in u]
         _add_grouped(dx, noise * grouped(scale_x, group).unsqueeze(2), group_u)
         return dx
 
     def of_outputs() -> Chunks:
         pull = turned(context).mul_(scale_u.unsqueeze(1))
-        du = [weighted_sum(chunk, places, pull) for chunk in x]
+        du = [window_sum(chunk, places, pull) for chunk in x]
         _add_grouped(du, (noise * arranged(scale_u, group).view(-1, 1, group)).transpose(1, 2), group_x)
         return du
 
@@ -147,6 +150,8 @@ def halo(rows: Tensor, window: int, block: int) -> Tensor:
 
 def scores(x: Tensor, u: Tensor, window: int, block: int) -> Tensor:
     """u_q·x_p for all q around p: ``x`` (P, d), ``u`` (P + 2w, d) with margins → (P, W)."""
+    if portable.is_set():  # products take longer there, so those that nobody needs cost more
+        block = gcd(block, PORTABLE_BLOCK)
     d, width = x.shape[1], block + 2 * window
     product = torch.bmm(x.view(-1, block, d), halo(u, window, block).transpose(1, 2))  # shape: (n, B, H)
     # What is around position b of a block are the columns b … b + 2w of its row b: a band along the diagonal, whose next row
@@ -218,7 +223,7 @@ def _cbow_loss(score: Tensor, counted: Tensor, draws: Tensor) -> Tensor:
 def combined(weights: Tensor, rows: Tensor) -> Tensor:
     """Σ_j weights[g, i, j] · rows[g, j]: ``weights`` (m, M, M), ``rows`` (m, M, d) → (m, M, d)."""
     m, group, d = rows.shape
-    if group > SMALL:
+    if group > SMALL or portable.is_set():
         return torch.bmm(weights, rows)
     found = weighted_sum(rows.flatten(0, 1), _members(m, group, rows.device), weights.reshape(-1, group))
     return found.view(m, group, d)

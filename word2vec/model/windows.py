@@ -14,6 +14,10 @@ from torch.nn.functional import embedding_bag, pad
 from training.determinism import portable
 
 SLICE = 1 << 11
+PIECE = 64
+"""Positions whose windows' rows are copied at once: they stay in the cache."""
+BLOCK = 4
+"""Positions whose windows are summed by one product with a band of weights."""
 
 
 def masks(window: int) -> Tensor:
@@ -61,7 +65,7 @@ def turned_within(weights: Tensor) -> Tensor:
 
 
 def weighted_sum(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Σ_j weights[p, j] · table[rows[p, j]]: table (R, d), rows and weights (P, m) → (P, d); added up in the order of j.
+    """Σ_j weights[p, j] · table[rows[p, j]]: table (R, d), rows and weights (P, m) → (P, d).
 
     embedding_bag is several times as fast as small matrix products. Its code is made for the CPU, with fused
     multiplications and additions where there are such: not with ``--portable``.
@@ -69,10 +73,36 @@ def weighted_sum(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     if not portable.is_set():
         total: Tensor = embedding_bag(rows, table.detach(), mode="sum", per_sample_weights=weights)
         return total
-    total = table.new_zeros(len(rows), table.shape[1])
-    for row, weight in zip(rows.unbind(1), weights.unbind(1), strict=True):
-        total += table.index_select(0, row).mul_(weight.unsqueeze(1))
+    (positions, m), d = rows.shape, table.shape[1]
+    total = table.new_empty(positions, d)
+    for at in range(0, positions, PIECE):
+        piece = slice(at, at + PIECE)
+        taken = table.index_select(0, rows[piece].flatten()).view(-1, m, d)
+        torch.bmm(weights[piece].unsqueeze(1), taken, out=total[piece].unsqueeze(1))
     return total
+
+
+def window_sum(rows: Tensor, around: Tensor, weights: Tensor) -> Tensor:
+    """``weighted_sum`` where rows stand in the text's order: Σ_j weights[p, j] · rows[p + j].
+
+    Args:
+        rows: (P + 2w, d), contiguous.
+        around: the rows around each position, int64 (P, W): p + j.
+        weights: (P, W).
+
+    Returns:
+        The sums, (P, d).
+    """
+    if not portable.is_set():
+        return weighted_sum(rows, around, weights)
+    (positions, width), d = weights.shape, rows.shape[1]
+    count, more = -(-positions // BLOCK), -positions % BLOCK
+    if more:
+        rows, weights = pad(rows, (0, 0, 0, more)), pad(weights, (0, 0, 0, more))
+    halo = BLOCK + width - 1  # the rows that the windows of a block reach
+    band = weights.new_zeros(count, BLOCK, halo)  # each position's weights a column further than those of the one before
+    band.as_strided((count, BLOCK, width), (BLOCK * halo, halo + 1, 1)).copy_(weights.view(count, BLOCK, width))
+    return torch.bmm(band, rows.as_strided((count, halo, d), (BLOCK * d, d, 1))).view(-1, d)[:positions]
 
 
 def bags(table: Tensor, rows: Tensor, begin: Tensor, weights: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ from training.data.loaders import as_batches
 from training.determinism import any_threads, portable
 from training.determinism.any_threads import blas_threads, one_thread
 from training.determinism.flags import determinism
-from training.determinism.portable import Portable
 from training.determinism.unkept import Unkept
 
 
@@ -258,7 +257,7 @@ def _many_in_place(name: str, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_portable_functions_are_numpys(name: str, way: str, dtype: torch.dtype) -> None:
     x = uniform(10_003).abs().to(dtype)
-    with Portable(Unkept()):
+    with portable.portably(Unkept()):
         found = WAYS[way](name, x)
     if (name, dtype) in BY_TORCH:
         assert torch.equal(found, WAYS[way](name, x))
@@ -273,7 +272,7 @@ def test_portable_functions_have_gradients_and_take_any_numbers(name: str) -> No
     for x in (uniform(50).abs() * 0.9 + 0.01, odd, torch.arange(3), odd.bfloat16(), odd.half(), torch.complex(odd, odd)):
         leaf = x.clone().requires_grad_(x.dtype != torch.int64)
         gradients = []
-        for mode in (nullcontext(), Portable(Unkept())):
+        for mode in (nullcontext(), portable.portably(Unkept())):
             with mode:
                 y = function(leaf) if not (name == "logit" and x.is_complex()) else leaf
                 if leaf.requires_grad:
@@ -291,7 +290,7 @@ def test_portable_functions_have_gradients_and_take_any_numbers(name: str) -> No
 
 def test_a_portable_distance_takes_no_root_of_mkls() -> None:
     x = uniform(60, 5)
-    with Portable(Unkept()):
+    with portable.portably(Unkept()):
         found = torch.cdist(x, x)
     torch.testing.assert_close(found, torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist"))
 
@@ -307,6 +306,32 @@ def test_portable_reaches_threads_and_not_only_torchs_own() -> None:
         torch.ops.tests_of_levels.twice(x)
     assert not portable.in_force()
     assert unkept.lines == ["portable does not hold for tests_of_levels.twice: its code may choose instructions by the CPU"]
+
+
+def test_samebits_own_commands_watch_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portable, "is_set", lambda: True)
+    monkeypatch.setattr(portable, "_own", False)
+    for own, lines in ((True, 0), (False, 1)):
+        portable.begin(own=own)
+        unkept = Unkept()
+        with portable.portably(unkept):
+            torch.ops.tests_of_levels.twice(uniform(3))
+        assert len(unkept.lines) == lines
+
+
+def test_functions_are_numpys_until_all_have_left() -> None:
+    x = uniform(1000).double()
+    by_torch, by_numpy = torch.atan(x), torch.from_numpy(np.arctan(x.numpy()))
+    with portable.portably(Unkept()):
+        with portable.portably(Unkept()):
+            assert torch.equal(torch.atan(x), by_numpy)
+        assert torch.equal(torch.atan(x), by_numpy)
+        assert torch.equal(in_a_thread(lambda: torch.atan(x)), by_numpy)
+    assert not portable.in_force()
+    assert torch.equal(torch.atan(x), by_torch)
+    with portable.portably(Unkept()):  # once more: torch's own functions were kept
+        assert torch.equal(torch.atan(x), by_numpy)
+        assert torch.equal(torch.tensor([4.0]).half().sqrt(), torch.tensor([2.0]).half())
 
 
 @library.custom_op("tests_of_levels::twice", mutates_args=())

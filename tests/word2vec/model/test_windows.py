@@ -52,6 +52,20 @@ def test_the_two_ways_to_a_weighted_sum_agree(window: int, positions: int, d: in
     torch.testing.assert_close(slow, (table[rows] * weights.unsqueeze(2)).sum(1), rtol=1e-6, atol=2e-6)
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 33), st.integers(0, 2**31))
+def test_sums_over_windows_are_weighted_sums_of_the_rows_around(window: int, positions: int, d: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(positions + 2 * window, d, generator=generator)
+    weights = torch.rand(positions, 2 * window + 1, generator=generator)
+    around = windows.around(torch.arange(len(rows)), window).contiguous()
+    for portably in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(portable, "is_set", lambda: portably)  # noqa: B023
+            found = windows.window_sum(rows, around, weights)
+        torch.testing.assert_close(found, (rows[around] * weights.unsqueeze(2)).sum(1), rtol=1e-6, atol=2e-6)
+
+
 @pytest.mark.parametrize("d", [1, 7, 100, 300])
 def test_a_weighted_sum_has_the_same_bits_for_any_number_of_threads(d: int) -> None:
     generator = torch.Generator().manual_seed(d)
