@@ -104,18 +104,23 @@ def processor(cpu: Record) -> str:
     return ", ".join([" ".join(words), *family, *([cpu["instructions"]] if cpu["instructions"] else [])])
 
 
-def table(found: Mapping[str, Record], folder: str) -> list[str]:
-    """The rows of all records of a subject, which are in ``folder``; those of one name together, oldest first."""
+def table(found: Mapping[str, Record], folder: str, *, threads: bool = True) -> list[str]:
+    """The rows of all records of a subject, which are in ``folder``; those of one name together, oldest first.
+
+    ``threads``: with a column for their number; without one where rows or columns name it.
+    """
     ordered = sorted(found.items(), key=lambda item: (item[1]["date"], item[0]))
     columns = list(dict.fromkeys(key for _, one in ordered for row in one["rows"].values() for key in row))
     lines: dict[str, list[str]] = {}
     for name, one in ordered:
         commit, date = commit_of(one), f"[{one['date'][:10]}]({folder}/{name}.json)"
         for row, figures in one["rows"].items():
-            cells = [row, *(cell(figures.get(key)) for key in columns), str(one["threads"] or ""), processor(one["cpu"])]
+            cells = [row, *(cell(figures.get(key)) for key in columns), *([str(one["threads"] or "")] if threads else [])]
+            cells.append(processor(one["cpu"]))
             lines.setdefault(row, []).append(f"| {' | '.join([*cells, commit, date])} |")
-    head = [f"| | {' | '.join(columns)} | threads | CPU | commit | date |"]
-    return [*head, f"| --- |{' ---: |' * len(columns)} ---: | --- | --- | --- |", *chain(*lines.values())]
+    numbers = [*columns, *(["threads"] if threads else [])]
+    head = [f"| | {' | '.join(numbers)} | CPU | commit | date |"]
+    return [*head, f"| --- |{' ---: |' * len(numbers)} --- | --- | --- |", *chain(*lines.values())]
 
 
 def results(found: Mapping[str, Record], kept: Mapping[str, Record], subjects: Iterable[Mapping[str, Any]]) -> str:
@@ -156,7 +161,7 @@ def page(head: str, found: Mapping[str, Record], subjects: Iterable[Mapping[str,
         commands = dict.fromkeys(one["command"] for one in mine.values() if one["command"])
         if commands:
             parts.append("```\n" + "\n".join(commands) + "\n```\n")
-        parts.append("\n".join(table(mine, folder)) + "\n")
+        parts.append("\n".join(table(mine, folder, threads=not subject.get("rows_name_threads", False))) + "\n")
         notes = dict.fromkeys(one["note"] for one in mine.values() if one["note"])
         parts += ["\n".join(f"- {note}" for note in notes) + "\n"] if notes else []
     return "\n".join(part for part in parts if part)

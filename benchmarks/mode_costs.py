@@ -179,7 +179,8 @@ def main() -> None:
                 print(f"  {name}: {shares} of {whole:.2f} s", flush=True)
                 for part, seconds in (("randomness", random.seconds), ("ledger", ledger.seconds)):
                     rows.setdefault(f"share of {part}, {name}", {})[work] = seconds / whole
-    modules, data = (*record.TAGGER, *record.WORDS, *record.RUN), [arguments.data, arguments.text]
+    modules = (*record.TAGGER, *record.WORDS, *record.RUN, *record.PORTABLE)
+    data = [arguments.data, arguments.text]
     record.write(arguments.record, "modes", rows, modules=modules, threads=1, data=data)
 
 

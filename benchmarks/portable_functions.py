@@ -158,7 +158,7 @@ def main() -> None:
             print(f"  qemu {cpu}: {len(differ)} of {len(here)} differ", *differ, sep="\n    ", flush=True)
             row = rows.setdefault("as a portable run does" if portably else "as torch computes them", {})
             row[f"differ on {cpu}"] = f"{len(differ)} of {len(here)}"
-    record.write(given.record, "portable-functions", rows, modules=("training/determinism/*.py",), threads=1)
+    record.write(given.record, "portable-functions", rows, modules=(*record.DETERMINISM, *record.PORTABLE), threads=1)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def main() -> None:
             print(f"  → {kinds} different result{'s' if kinds > 1 else ''}")
             rows.setdefault(f"{task}, {given.steps} steps, {len(places)} CPUs", {})[f"with {mode}"] = kinds
             broken |= mode == "--portable" and kinds > 1
-    record.write(given.record, "portable", rows, modules=(*record.TAGGER, *record.WORDS), threads=1)
+    record.write(given.record, "portable", rows, modules=(*record.TAGGER, *record.WORDS, *record.PORTABLE), threads=1)
     sys.exit(1 if broken else 0)
 
 

@@ -40,6 +40,12 @@ EARLIER = FOLDER / "earlier"
 """Records of earlier versions that are kept."""
 
 # The code that figures depend on, as globs from the repository's root.
+DETERMINISM = tuple(
+    f"training/determinism/{name}.py"
+    for name in "__init__ any_threads beside flags single_threads threads unkept waiting".split()
+)
+PORTABLE = ("training/determinism/numpy_functions.py", "training/determinism/portable.py")
+"""What --portable alone runs."""
 LOOP = (
     "training/checkpoint.py",
     "training/digest.py",
@@ -50,13 +56,13 @@ LOOP = (
     "training/storable.py",
     "training/callbacks/*.py",
     "training/data/*.py",
-    "training/determinism/*.py",
+    *DETERMINISM,
     "training/loop/*.py",
 )
 RUN = (*LOOP, "training/run/*.py")
 WORDS = (*(each for each in LOOP if "callbacks" not in each), "word2vec/*.py", "word2vec/text/*.py", "word2vec/model/*.py")
 VECTORS = ("word2vec/vectors/*.py",)
-MODEL = ("ner/inputs/*.py", "ner/model/*.py", "ner/vectors/*.py", "training/determinism/*.py", "training/randomness.py")
+MODEL = ("ner/inputs/*.py", "ner/model/*.py", "ner/vectors/*.py", *DETERMINISM, "training/randomness.py")
 TAGGER = (
     *LOOP,
     "ner/*.py",

@@ -89,6 +89,11 @@ def test_the_globs_of_code_match_code(name: str) -> None:
         assert list(ROOT.glob(each)), each
 
 
+def test_each_file_of_determinism_counts_for_all_runs_or_for_portable_ones() -> None:
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "training" / "determinism").glob("*.py")}
+    assert sorted(there) == sorted((*record.DETERMINISM, *record.PORTABLE))
+
+
 def test_a_record_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "text.txt"
     data.write_text("a b c\n", encoding="utf-8")
