@@ -43,10 +43,14 @@ def main() -> None:
         cwd=ROOT,
     )  # fmt: skip
     most = watch(process)
-    print({name: f"{kb / 1024:,.0f} MB" for name, kb in most.items()})
-    rows: record.Rows = {"train-w2v": {f"{name}, MB": round(kb / 1024) for name, kb in most.items()}}
+    print({name: f"{kb / 1024:,.0f} MiB" for name, kb in most.items()})
+    if process.returncode:
+        sys.exit(process.returncode)
+    with open(run / "vocab.tsv", encoding="utf-8") as stream:
+        words = sum(1 for _ in stream)
+    row = f"{arguments.gigabytes:g} GB of text, a vocabulary of {words:,} words"
+    rows: record.Rows = {row: {f"{name}, MiB": round(kb / 1024) for name, kb in most.items()}}
     record.write(arguments.record, "memory", rows, modules=record.WORDS, threads=1, data=[text])
-    sys.exit(process.returncode)
 
 
 def write_text(path: Path, size: int, vocabulary: int) -> None:
