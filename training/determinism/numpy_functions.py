@@ -23,8 +23,8 @@ def _logit(x: Any) -> Any:
 
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "sqrt": np.sqrt, "log": np.log, "log10": np.log10, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
-    "atan": np.arctan, "logit": _logit,
+    "sqrt": np.sqrt, "log": np.log, "log2": np.log2, "log10": np.log10, "tan": np.tan, "asin": np.arcsin,
+    "acos": np.arccos, "atan": np.arctan, "logit": _logit,
 }  # fmt: skip
 _ONLY_DOUBLE = frozenset(("log", "logit"))  # those of float32 came out alike
 _POWERS = "pow.Tensor_Scalar", "pow_.Scalar", "pow.Tensor_Scalar_out"  # torch computes a power of ½ as a square root

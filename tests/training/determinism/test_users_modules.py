@@ -222,6 +222,7 @@ EXACT: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Any], Any]]] = {
     "sqrt": (torch.sqrt, np.sqrt),
     "power of a half": (lambda x: x**0.5, np.sqrt),
     "log": (torch.log, np.log),
+    "log2": (torch.log2, np.log2),
     "log10": (torch.log10, np.log10),
     "tan": (torch.tan, np.tan),
     "asin": (torch.asin, np.arcsin),
