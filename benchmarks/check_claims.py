@@ -113,7 +113,7 @@ def manifest(run: Path) -> dict[str, Any]:
 
 
 def trained(work: Work, name: str, *words: object) -> Path:
-    """A run of that name in the work folder: trained, gone on with, or there already."""
+    """A run of that name in the work folder: trained, resumed, or there already."""
     run = work.folder / name
     if not (run / "manifest.json").is_file():
         work.run("cli.py", *words, "--run", run, "--quiet")

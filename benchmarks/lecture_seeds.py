@@ -5,7 +5,7 @@
 
 Each seed is `python cli.py train-ner --preset … --deterministic` in a process of its own, ``--jobs`` of them at a
 time with one thread each. Options that are not its own go to train-ner. Finished runs are taken as they are, and one that
-was cut off is gone on with, so that it can be stopped and started again.
+was cut off is resumed, so that it can be stopped and started again.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ def twice(side: Side, folder: Path, whole: Ended) -> str:
 
 
 def resumed(side: Side, folder: Path, whole: Ended) -> str:
-    """(a) stopped in the middle of an epoch, and gone on."""
+    """(a) stopped in the middle of an epoch, and resumed."""
     found = []
     for step in (10, 20, 40):
         place = folder / f"stop-{step}"

@@ -3,7 +3,7 @@
     python benchmarks/processes.py [--shards 8] [--only NAME]
 
 The programs of examples/, the tagger's presets and word vectors by columns, cut short: of each run the first characters of
-the SHA-256 of its weights and of the files that repeat byte for byte. Then a run that is killed, and gone on with by another
+the SHA-256 of its weights and of the files that repeat byte for byte. Then a run that is killed, and resumed by another
 number of processes. Processes are forked, and meet as torchrun's do. Ten minutes on two cores.
 """
 
@@ -144,7 +144,7 @@ def row(run: Callable[[Path], Callable[[], None]], worlds: tuple[int, ...]) -> d
 
 
 def killed(shards: int, first: int, second: int) -> str:
-    """The GAN, killed in its eighth batch, and gone on with by ``second`` processes."""
+    """The GAN, killed in its eighth batch, and resumed by ``second`` processes."""
     words = EXAMPLES["GAN"].split()
     words += ["--checkpoint-every", "3"]
     with tempfile.TemporaryDirectory(prefix="processes-") as scratch:
@@ -186,7 +186,7 @@ def main() -> None:
             if max(first, second) > given.shards:
                 continue
             line = killed(given.shards, first, second)
-            name = f"GAN, killed in {first}, gone on with in {second}"
+            name = f"GAN, killed in {first}, resumed in {second}"
             found[name] = {second: line}
             print(f"{name}: {'the same' if line == found['GAN'][1] else 'NOT THE SAME'}\n    {line}", flush=True)
     rows: record.Rows = {name: _cells(by_world) for name, by_world in found.items()}

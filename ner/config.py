@@ -279,7 +279,9 @@ class TaggerConfig(TrainConfig):
             if not getattr(self, needed) and getattr(self, name) != getattr(type(self), name):
                 raise ConfigError(f"{name}: expected --{needed} with it, got none")
         if self.lm and self.start_from:
-            raise ConfigError("lm: expected no --start-from with it, got one; what is gone on from keeps its own")
+            raise ConfigError(
+                "lm: expected no --start-from with it, got one; the tagger that --start-from names keeps its own"
+            )
         if self.teacher and self.start_from:
             raise ConfigError("teacher: expected no --start-from with it, got one; give one of the two")
 

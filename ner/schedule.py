@@ -1,7 +1,7 @@
 """Batch size, number of epochs and learning rate where the settings leave them to the training data.
 
 Adam needs some hundred steps before the tagger finds anything. Twelve epochs in batches of 16 are 1,500 steps on 2,000
-sentences, but 84 on 100: so little data is read in smaller batches, and more often. A tagger that is gone on from finds
+sentences, but 84 on 100: so little data is read in smaller batches, and more often. A tagger that is trained further finds
 entities already: its epochs are twelve, so that it forgets little.
 
 Words without vectors begin at random: at a higher rate they come further while there are few steps.

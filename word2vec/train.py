@@ -148,7 +148,7 @@ class Read(NamedTuple):
     text: tuple[Vocab, Corpus] | None = None
     """None where a run is resumed."""
     start: Start | None = None
-    """None where none is gone on from."""
+    """None if no run is trained further."""
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def check_alone(config: TaggerConfig) -> None:
 
 
 def with_trained_vectors(config: TaggerConfig, texts: Sequence[str], options: RunOptions) -> TaggerConfig:
-    """The settings with the vectors of a run of train-w2v, which is trained, gone on with or found first.
+    """The settings with the vectors of a run of train-w2v, which is trained, resumed or found first.
 
     Args:
         config: the tagger's settings.

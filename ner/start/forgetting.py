@@ -57,7 +57,7 @@ def _row(name: str, values: Sequence[float]) -> tuple[str, ...]:
 
 
 def forgetting(old: TrainedTagger, new: TrainedTagger, tests: Mapping[str, Sequence[Sentence]]) -> Forgetting:
-    """Tag each of the test data with the tagger that was gone on from, and with what came of it."""
+    """Tag each of the test data with the tagger that was trained further, and with what came of it."""
     before, after = ({name: entity_counts(each, tests[name]) for name in tests} for each in (old, new))
     return Forgetting(before, after)
 

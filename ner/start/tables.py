@@ -35,7 +35,7 @@ def joined(start: Saved, new: Indexer, counts: Mapping[str, int], least: int, ha
     """The start's words, characters and labels, in their order, and behind them those that are new, in theirs.
 
     Args:
-        start: the tagger that is gone on from.
+        start: the tagger that is trained further.
         new: the tables of the new training sentences, with the start's rule and scheme.
         counts: how often each word, in that rule's form, occurs in them.
         least: words that occur so often are trained. Of the others those that the start does not know are left out, unless
@@ -69,7 +69,7 @@ def carry_over(start: Saved, model: Tagger, indexer: Indexer) -> None:
     """Give the new model the start's numbers where both have the same word, character, label or layer.
 
     Args:
-        start: the tagger that is gone on from.
+        start: the tagger that is trained further.
         model: with its initial weights, which stay where the start has none.
         indexer: the model's tables; they have all that the start's have (see ``joined``).
     """

@@ -79,7 +79,7 @@ def stop_after(steps: int) -> Callable[..., Any]:
 def test_nothing_is_printed_but_what_ends_a_command_early(
     name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """New and stopped, gone on with, finished; and a new one that nothing stops."""
+    """New and stopped, resumed, finished; and a new one that nothing stops."""
     words, folder = COMMANDS[name], name.replace(" ", "")
     if "--jobs" in name and not Path("group").exists():
         assert run(f"{COMMANDS['train-ner --seeds']} --run group", capfd).exit_code == 0

@@ -1,4 +1,4 @@
-"""The programs of examples/: each runs, twice to the same bits, and killed and gone on with to the same bits again."""
+"""The programs of examples/: each runs, twice to the same bits, and killed and resumed to the same bits again."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ AT_A_TIME = "at a random time"
 
 @dataclass
 class Program:
-    """How a program is begun in a folder, or gone on with there; what it leaves; what two undisturbed runs left."""
+    """How a program is begun in a folder, or resumed there; what it leaves; what two undisturbed runs left."""
 
     name: str
     begin: Callable[[Path, Kill | None, random.Random | None], int]

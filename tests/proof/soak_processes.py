@@ -1,4 +1,4 @@
-"""Hundreds of kills at random on runs of several processes: gone on with by another number of them each time, compared.
+"""Hundreds of kills at random on runs of several processes: resumed by another number of them each time, compared.
 
     OMP_NUM_THREADS=1 PYTHONPATH=. python tests/proof/soak_processes.py --kills 300
 
@@ -54,7 +54,7 @@ PATIENCE = 300
 
 @dataclass
 class Program:
-    """How a run is begun, or gone on with; what an undisturbed one leaves, and how long it takes."""
+    """How a run is begun, or resumed; what an undisturbed one leaves, and how long it takes."""
 
     name: str
     act: Callable[[str, bool], Callable[[], object]]
@@ -141,7 +141,7 @@ def disturb(started: Started, draw: random.Random, found: Found) -> tuple[str, l
 
 
 def trial(program: Program, folder: Path, draw: random.Random, found: Found) -> None:
-    """One run: disturbed up to five times, gone on with until it is finished, compared."""
+    """One run: disturbed up to five times, resumed until it is finished, compared."""
     folder.mkdir()
     left, story = draw.randint(1, 5), list[str]()
     try:

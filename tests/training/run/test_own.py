@@ -1,4 +1,4 @@
-"""Runs of a user's own program: kept, killed, gone on with, repeated; by an experiment, and by a Trainer alone."""
+"""Runs of a user's own program: kept, killed, resumed, repeated; by an experiment, and by a Trainer alone."""
 
 from __future__ import annotations
 
