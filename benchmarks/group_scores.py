@@ -32,7 +32,8 @@ def main() -> None:
     files = {"test F1": given.test, **({"valid F1": given.valid} if given.valid else {})}
     figures: dict[str, record.Figure] = {name: f1(given.group, file) for name, file in files.items()}
     print(f"{given.row}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-    manifests = {run.name: json.loads((run / "manifest.json").read_text()) for run in sorted(given.group.glob("seed_*"))}
+    runs = [path.parent for path in sorted(given.group.glob("seed_*/manifest.json"))]
+    manifests = {run.name: json.loads((run / "manifest.json").read_text()) for run in runs}
     weights = {f"seed {name.removeprefix('seed_')}": str(each["weights_sha256"]) for name, each in manifests.items()}
     record.write(
         given.record, "conll", {given.row: figures}, modules=record.PREDICT, threads=1, data=files.values(), weights=weights,
