@@ -43,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    monkeypatch.setattr(portable, "begin", lambda asked: None)  # or pytest would start itself anew
+    monkeypatch.setattr(portable, "begin", lambda asked, **how: None)  # or pytest would start itself anew
     monkeypatch.setattr(portable, "check", lambda: None)
     monkeypatch.setattr(side_by_side, "_command", stand_in)
 
