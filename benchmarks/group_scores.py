@@ -1,4 +1,4 @@
-"""A group as one tagger: strict F1 of its averaged probabilities on labeled files, beside those of its runs.
+"""A group as one tagger: strict F1 of its averaged probabilities on labeled files.
 
     python benchmarks/group_scores.py GROUP --row 'the five runs as one group' --test FILE [--valid FILE] [--record NAME]
 
