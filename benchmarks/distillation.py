@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import record  # noqa: E402
+from benchmarks import group_scores, record  # noqa: E402
 
 MEMBERS = 3  # of the group
 SINGLE, GROUP, TAUGHT, WITH_TEXT = "one tagger", "a group of three", "a student, no text", "a student, with text"
@@ -68,12 +68,6 @@ def valid_f1(run: Path) -> float:
     return float(json.loads((run / "manifest.json").read_text(encoding="utf-8"))["metrics"]["best_val_f1"])
 
 
-def group_f1(root: Path) -> float:
-    """F1 of the group as one tagger on the validation split."""
-    found = json.loads(samebits(root, "evaluate", "group", "valid.conll", "--json"))
-    return float(found["strict"]["micro avg"]["f1-score"])
-
-
 def seconds(root: Path, names: list[str]) -> list[float]:
     """Processor time of the runs that were trained in one go."""
     return [float(text) for name in names if (text := (root / f"{name}.seconds").read_text())]
@@ -95,7 +89,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("runs/distillation"))
     record.add_option(parser)
     given = parser.parse_args()
-    root: Path = given.root
+    root: Path = given.root.resolve()
     root.mkdir(parents=True, exist_ok=True)
     first_sentences(given.train, given.sentences, root / "train.conll")
     first_sentences(given.valid, given.valid_sentences, root / "valid.conll")
@@ -113,7 +107,7 @@ def main() -> None:
     f1, cost = "valid F1", "processor time of a run, s"
     rows: dict[str, dict[str, record.Figure]] = {
         SINGLE: {f1: [valid_f1(root / "group" / f"seed_{seed}") for seed in range(MEMBERS)]},
-        GROUP: {f1: group_f1(root), cost: seconds(root, ["group"])},
+        GROUP: {f1: group_scores.f1(root / "group", root / "valid.conll"), cost: seconds(root, ["group"])},
     }
     rows |= {
         kind: {f1: [valid_f1(root / name) for name in names], cost: seconds(root, names)} for kind, names in students.items()
