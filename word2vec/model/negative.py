@@ -37,11 +37,10 @@ from torch.nn.functional import pad
 from training.determinism import portable
 from training.determinism.beside import both
 from word2vec.model.columns import Chunks, Columns, Squares
-from word2vec.model.windows import around, turned, weighted_sum, window_sum
+from word2vec.model.windows import PORTABLE_BLOCK, around, band, halo, turned, weighted_sum, window_sum
 
 LOSS_WORDS = 256
 """The loss is reported from so many words of a batch: the step does not need it, and logarithms are dear."""
-PORTABLE_BLOCK = 4
 SMALL = 8
 """Up to so many rows, sums over them take less time one by one than as a small matrix product."""
 
@@ -141,23 +140,12 @@ def _skipgram_loss(context: Tensor, inside: Tensor, noise: Tensor, draws: Tensor
     return (pull + push).neg_() / inside.sum().clamp_(min=1.0)
 
 
-def halo(rows: Tensor, window: int, block: int) -> Tensor:
-    """``rows`` (P + 2w, d), of which the first and last ``window`` are margin, as overlapping blocks (n, H, d): a view."""
-    d = rows.shape[1]
-    n = (rows.shape[0] - 2 * window) // block
-    return rows.as_strided((n, block + 2 * window, d), (block * d, d, 1), rows.storage_offset())
-
-
 def scores(x: Tensor, u: Tensor, window: int, block: int) -> Tensor:
     """u_q·x_p for all q around p: ``x`` (P, d), ``u`` (P + 2w, d) with margins → (P, W)."""
     if portable.is_set():  # products take longer there, so those that nobody needs cost more
         block = gcd(block, PORTABLE_BLOCK)
-    d, width = x.shape[1], block + 2 * window
-    product = torch.bmm(x.view(-1, block, d), halo(u, window, block).transpose(1, 2))  # shape: (n, B, H)
-    # What is around position b of a block are the columns b … b + 2w of its row b: a band along the diagonal, whose next row
-    # begins H + 1 numbers later.
-    shape = (len(product), block, 2 * window + 1)
-    return product.as_strided(shape, (block * width, width + 1, 1)).reshape(-1, 2 * window + 1)
+    product = torch.bmm(x.view(-1, block, x.shape[1]), halo(u, window, block).transpose(1, 2))  # shape: (n, B, H)
+    return band(product).reshape(-1, 2 * window + 1)
 
 
 # -- CBOW -------------------------------------------------------------------------------------------------------------

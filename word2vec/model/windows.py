@@ -2,7 +2,8 @@
 
 Shapes: P positions, w the largest reach of a window, W = 2w + 1, d numbers. The W places around a position are the offsets
 −w … w, in this order; a position is not in its own window, so that the weight in the middle is 0. What stands beside the P
-positions is margin, w rows on each side, that no window reaches.
+positions is margin, w rows on each side, that no window reaches. H = B + 2w rows are what the windows of a block of B
+positions reach, its halo.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from training.determinism import portable
 SLICE = 1 << 11
 PIECE = 64
 """Positions whose windows' rows are copied at once: they stay in the cache."""
-BLOCK = 4
-"""Positions whose windows are summed by one product with a band of weights."""
+PORTABLE_BLOCK = 4
+"""Positions in a block with ``--portable``, where small blocks are faster."""
 
 
 def masks(window: int) -> Tensor:
@@ -64,6 +65,26 @@ def turned_within(weights: Tensor) -> Tensor:
     return weights.as_strided((len(weights) + 1 - width, width), (width, width - 1), width - 1)
 
 
+def halo(rows: Tensor, window: int, block: int) -> Tensor:
+    """``rows`` (P + 2w, d) with margins, as n = P/B overlapping blocks: a view (n, H, d)."""
+    d = rows.shape[1]
+    n = (len(rows) - 2 * window) // block
+    return rows.as_strided((n, block + 2 * window, d), (block * d, d, 1))
+
+
+def band(values: Tensor) -> Tensor:
+    """Of ``values`` (n, B, H), one for each position of a block and each row of its ``halo``, those of its window.
+
+    What is around position b of a block are the columns b … b + 2w of its row b: a band along the diagonal, each of whose
+    rows begins H + 1 numbers after the one before.
+
+    Returns:
+        A view (n, B, W).
+    """
+    n, block, width = values.shape
+    return values.as_strided((n, block, width - block + 1), (block * width, width + 1, 1))
+
+
 def weighted_sum(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """Σ_j weights[p, j] · table[rows[p, j]]: table (R, d), rows and weights (P, m) → (P, d).
 
@@ -95,14 +116,13 @@ def window_sum(rows: Tensor, around: Tensor, weights: Tensor) -> Tensor:
     """
     if not portable.is_set():
         return weighted_sum(rows, around, weights)
-    (positions, width), d = weights.shape, rows.shape[1]
-    count, more = -(-positions // BLOCK), -positions % BLOCK
+    (positions, width), more = weights.shape, -len(weights) % PORTABLE_BLOCK
     if more:
         rows, weights = pad(rows, (0, 0, 0, more)), pad(weights, (0, 0, 0, more))
-    halo = BLOCK + width - 1  # the rows that the windows of a block reach
-    band = weights.new_zeros(count, BLOCK, halo)  # each position's weights a column further than those of the one before
-    band.as_strided((count, BLOCK, width), (BLOCK * halo, halo + 1, 1)).copy_(weights.view(count, BLOCK, width))
-    return torch.bmm(band, rows.as_strided((count, halo, d), (BLOCK * d, d, 1))).view(-1, d)[:positions]
+    blocks = halo(rows, width // 2, PORTABLE_BLOCK)  # shape: (n, H, d)
+    coefficients = weights.new_zeros(len(blocks), PORTABLE_BLOCK, blocks.shape[1])
+    band(coefficients).copy_(weights.view(len(blocks), PORTABLE_BLOCK, width))
+    return torch.bmm(coefficients, blocks).flatten(0, 1)[:positions]
 
 
 def bags(table: Tensor, rows: Tensor, begin: Tensor, weights: Tensor) -> Tensor:
