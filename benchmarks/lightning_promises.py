@@ -313,7 +313,7 @@ def terminated(side: Side, folder: Path, whole: Ended, **arguments: Any) -> str:
     kept = "checkpoint of step 22" if 22 in steps else f"no checkpoint of it (last: step {max(steps, default=0)})"
     if arguments and 22 in steps:  # its own name: what a user would give as ckpt_path
         shutil.copy(written[steps.index(22)], place / "last.ckpt")
-    return f"exit code {ended.code}; {kept}; gone on: {same(attempt(side.fit, place), whole)}"
+    return f"exit code {ended.code}; {kept}; resumed: {same(attempt(side.fit, place), whole)}"
 
 
 def step_of(path: Path) -> int:
@@ -378,8 +378,8 @@ def tally(found: list[str]) -> str:
 
 TRIES: list[tuple[str, Callable[[Side, Path, Ended], str]]] = [
     ("run again, undisturbed", twice),
-    ("stopped within an epoch (steps 10, 20, 40) and gone on", resumed),
-    ("SIGKILL after 10 random steps, gone on from the last checkpoint", killed),
+    ("stopped within an epoch (steps 10, 20, 40) and resumed", resumed),
+    ("SIGKILL after 10 random steps, resumed from the last checkpoint", killed),
     ("val_check_interval 0.25 and 0.5 for 1.0; no sanity check", watched),
     ("SIGTERM after step 22", terminated),
     ("last checkpoint truncated", lambda side, folder, whole: damaged(side, folder, whole, "truncated")),

@@ -254,7 +254,7 @@ def table(found: dict[str, Found]) -> str:
         ("all kills", lambda each: each.kills.total()),
         ("of them SIGTERM", lambda each: each.signals["SIGTERM"]),
         ("undisturbed runs with the same bits, of 2", lambda each: 1 + each.repeats),
-        ("runs that were gone on with to their end", lambda each: each.runs),
+        ("runs that were resumed to their end", lambda each: each.runs),
         ("of them not the same bits", lambda each: len(each.faults)),
     ]  # fmt: skip
     return "\n".join(

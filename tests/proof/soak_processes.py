@@ -149,7 +149,7 @@ def trial(program: Program, folder: Path, draw: random.Random, found: Found) -> 
             world = draw.choice(WORLDS)
             resume = (folder / "run" / "manifest.json").is_file()
             started = processes.start(folder, world, program.act("run", resume), lost=3.0)
-            found.worlds[f"{'gone on with' if resume else 'begun'} by {world}"] += 1
+            found.worlds[f"{'resumed' if resume else 'begun'} by {world}"] += 1
             after = draw.uniform(0.0, 1.2 * program.seconds) if left else 1e9
             if not started.ends_within(after):
                 what, ended = disturb(started, draw, found)
@@ -189,7 +189,7 @@ def try_all(found: dict[str, Found], given: Any, folder: Path, show: Callable[[]
 def table(found: dict[str, Found]) -> str:
     """What was found, as Markdown."""
     lines = ["| | " + " | ".join(found) + " | all |", "| --- |" + " ---: |" * (len(found) + 1)]
-    worlds = [f"{how} by {world}" for how in ("begun", "gone on with") for world in WORLDS]
+    worlds = [f"{how} by {world}" for how in ("begun", "resumed") for world in WORLDS]
     rows: list[tuple[str, Callable[[Found], int]]] = [
         *((kind, lambda each, kind=kind: each.kinds[kind]) for kind in KINDS),
         ("all of them", lambda each: each.kinds.total()),
