@@ -158,8 +158,7 @@ def sample_digests(claim: Claim, work: Work) -> Outcome:
     """As the record for this kind of CPU has them; of another kind, the same twice."""
     runs = sample(work)
     got = [str(manifest(run)["weights_sha256"])[:8] for run in runs]
-    here = record.cpu()
-    kind = f"{'Intel' if 'Intel' in here['model'] else here['model'].split()[0]}, {here['instructions']}"
+    kind = record.kind()
     for each in make_results.records().values():
         if each["subject"] == "sample-digests" and kind in each["rows"]:
             expected = [each["rows"][kind][name] for name in ("vectors", "tagger")]

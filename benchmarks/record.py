@@ -292,3 +292,9 @@ def cpu() -> dict[str, Any]:
         "number": int(fields.get("model", 0)),
         "instructions": {"AVX512": "AVX-512", "DEFAULT": "SSE"}.get(instructions, instructions),
     }
+
+
+def kind() -> str:
+    """Maker and instructions of this CPU, by which digests differ, such as "Intel, AVX-512"."""
+    here = cpu()
+    return f"{'Intel' if 'Intel' in here['model'] else here['model'].split()[0]}, {here['instructions']}"
