@@ -27,14 +27,15 @@ def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("--gigabytes", type=float, default=1.0)
     command.add_argument("--vocabulary", type=int, default=1_000_000, help="different words that can occur")
+    command.add_argument("--each", action="store_true", help="all of them do, once at the text's beginning")
     command.add_argument("--folder", type=Path, required=True, help="where the text and the run go")
     command.add_argument("options", nargs="*", help="more options for train-w2v, behind --")
     record.add_option(command)
     arguments = command.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    text = arguments.folder / f"zipf-{arguments.gigabytes:g}-{arguments.vocabulary}.txt"
+    text = arguments.folder / f"zipf-{arguments.gigabytes:g}-{arguments.vocabulary}{'-each' * arguments.each}.txt"
     if not text.is_file():
-        write_text(text, int(arguments.gigabytes * 1e9), arguments.vocabulary)
+        write_text(text, int(arguments.gigabytes * 1e9), arguments.vocabulary, arguments.each)
     print(f"text: {text.stat().st_size:,} bytes")
     run = arguments.folder / f"run-{int(time.time())}"
     process = subprocess.Popen(
@@ -53,8 +54,8 @@ def main() -> None:
     record.write(arguments.record, "memory", rows, modules=record.WORDS, threads=1, data=[text])
 
 
-def write_text(path: Path, size: int, vocabulary: int) -> None:
-    """Lines of 20 words each; word of rank r is a base-26 spelling of r."""
+def write_text(path: Path, size: int, vocabulary: int, each: bool = False) -> None:
+    """Lines of 20 words each, with ``each`` first all words, one after another; word r is a base-26 spelling of r."""
     spelled = []
     for rank in range(vocabulary):
         letters, rest = "", rank + 26
@@ -64,13 +65,17 @@ def write_text(path: Path, size: int, vocabulary: int) -> None:
         spelled.append(letters)
     share = 1.0 / (np.arange(vocabulary) + 2.7)
     upto = np.cumsum(share / share.sum())
-    generator, written = np.random.default_rng(0), 0
+    generator = np.random.default_rng(0)
     with open(path, "w") as stream:
+        written = stream.write(lines_of(spelled)) if each else 0
         while written < size:
             ranks = np.searchsorted(upto, generator.random(200_000)).clip(max=vocabulary - 1).tolist()
-            words = [spelled[rank] for rank in ranks]
-            lines = "\n".join(" ".join(words[i : i + 20]) for i in range(0, len(words), 20)) + "\n"
-            written += stream.write(lines)
+            written += stream.write(lines_of([spelled[rank] for rank in ranks]))
+
+
+def lines_of(words: list[str]) -> str:
+    """The words, 20 a line."""
+    return "\n".join(" ".join(words[i : i + 20]) for i in range(0, len(words), 20)) + "\n"
 
 
 def watch(process: subprocess.Popen[bytes]) -> dict[str, int]:
