@@ -176,6 +176,32 @@ def test_bad_arguments(small_data: Path, finished: Path, tmp_path: Path) -> None
     assert run("train-ner", "--device", "tpu").exit_code == 2
 
 
+STREAMS = [
+    ["train-ner", "--train", "{}", "--valid", "valid.conll", "--test", "test.conll"],
+    ["train-ner", "--train", "train.conll", "--valid", "{}", "--test", "test.conll"],
+    ["train-ner", "--data", ".", "--vectors", "{}"],
+    ["train-ner", "--data", ".", "--teacher", "run", "--unlabeled", "text.txt", "--unlabeled", "{}"],
+    ["train-lm", "--corpus", "{}"],
+    ["train-w2v", "--corpus", "text.txt", "--evaluate", "{}"],
+]
+
+
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "2"]], ids=["run", "group"])
+@pytest.mark.parametrize("words", STREAMS, ids=lambda words: " ".join((words[0], words[words.index("{}") - 1])))
+def test_what_can_be_read_only_once_is_no_input_of_training(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], seeds: list[str]
+) -> None:
+    """Nobody could resume or repeat the run: said before there is a folder for it, or for its group."""
+    monkeypatch.chdir(small_data)
+    os.mkfifo(tmp_path / "pipe")
+    for given, got in (("-", "got standard input"), (tmp_path / "pipe", "got a pipe, a device or a socket")):
+        typed = [word.format(given) for word in words]
+        ended = run(*typed, *seeds, "--run", str(tmp_path / "run"), "--no-progress", stdin="Ada B-PER\n")
+        assert ended.exit_code == 2
+        assert_one_line(ended, f"{given}: expected a file, which can be read again, {got}; write it to a file first")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_cuda_where_there_is_none(small_data: Path, tmp_path: Path) -> None:
     import torch
 

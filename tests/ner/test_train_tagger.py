@@ -190,6 +190,15 @@ def test_no_run_is_left_behind_by_bad_data(small_data: Path, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["train", "valid", "test", "unlabeled"])
+def test_no_run_is_made_of_standard_input(small_data: Path, finished: Path, tmp_path: Path, name: str) -> None:
+    files = {split: str(small_data / f"{split}.conll") for split in ("train", "valid", "test")}
+    more: dict[str, Any] = {"unlabeled": ("-",), "teacher": str(finished)} if name == "unlabeled" else {name: "-"}
+    with pytest.raises(DataError, match="-: expected a file, which can be read again, got standard input"):
+        train_tagger(replace(config(small_data), **{"data": "", **files, **more}), RunOptions(path=str(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("limits", [{"limit_test_batches": 2}, {"limit_test_batches": 0}, {"fast_dev_run": 1}])
 def test_a_limited_test_reports_the_sentences_that_were_tested(
     small_data: Path, tmp_path: Path, limits: dict[str, int]

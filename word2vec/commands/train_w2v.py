@@ -10,6 +10,7 @@ from training.commands.help import Command
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
+from training.run.inputs import check_paths
 from training.visible import one_line
 from word2vec.config import KIND, Word2VecConfig
 
@@ -37,6 +38,8 @@ def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     file = resumed_config(flags, KIND)
     config = make_config(Word2VecConfig, typed, file, {}, None if flags.resume else _kept_settings)
     seeds.check(config)
+    if not flags.resume:
+        check_paths(config)
     portable.begin(config.portable, own=True)
     begin_processes(config, flags)
     options = run_settings(flags, config.progress)

@@ -673,7 +673,7 @@ def another(path: Path) -> None:
 def test_an_input_that_changes_while_it_is_read_is_refused(tmp_path: Path, act: Callable[[Path], None]) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"words\n")
-    inputs = Inputs({"words": file, "none": tmp_path / "none"})
+    inputs = Inputs({"words": file, "none": tmp_path / "none"})  # as vectors may have a text rule or not
     expected = {"words": {"path": str(file), "sha256": sha256_file(file), "bytes": 6}}
     assert inputs.described() == expected
     file.chmod(0o600)
@@ -681,6 +681,27 @@ def test_an_input_that_changes_while_it_is_read_is_refused(tmp_path: Path, act: 
     act(file)
     with pytest.raises(DataError, match="stays as it is while it is read"):
         inputs.described()
+
+
+def test_an_input_that_comes_while_the_others_are_read_is_refused(tmp_path: Path) -> None:
+    inputs = Inputs({"rule": tmp_path / "rule"})
+    (tmp_path / "rule").write_text("{}")
+    with pytest.raises(DataError, match="rule: expected a file that stays as it is while it is read"):
+        inputs.described()
+
+
+@pytest.mark.parametrize(("make", "got"), [
+    (None, "got standard input; write it to a file first"),
+    (os.mkfifo, "got a pipe, a device or a socket; write it to a file first"),
+    (lambda path: path.symlink_to("/dev/null"), "got a pipe, a device or a socket; write it to a file first"),
+    (Path.mkdir, "got a folder; name the files in it"),
+])  # fmt: skip
+def test_what_is_no_file_is_no_input(tmp_path: Path, make: Callable[[Path], None] | None, got: str) -> None:
+    path = tmp_path / "input" if make else Path("-")
+    if make:
+        make(path)
+    with pytest.raises(DataError, match=f"{path}: expected a file.* {got}"):
+        Inputs({"input": path})
 
 
 @pytest.mark.parametrize("kind", ["ner", "w2v"])
