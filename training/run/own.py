@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,8 +16,8 @@ from training.checkpoint import ResumeStore
 from training.config import TrainConfig
 from training.determinism import flags
 from training.determinism.flags import seed_everything
-from training.errors import ConfigError, Preempted
-from training.files import inside, versions
+from training.errors import ConfigError, DataError, Preempted
+from training.files import inside, is_inside, versions
 from training.generators import kept_generators
 from training.loop.callback import Callback
 from training.loop.session import MetricsLogger
@@ -29,6 +30,7 @@ from training.run.folder import Run, has_finished, read_manifest
 from training.run.inputs import Inputs
 from training.run.preemption import StopAt
 from training.run.script import Repetition, Script, opened, repetition
+from training.values import shown
 
 
 @contextmanager
@@ -47,9 +49,10 @@ def experiment(
     """A run of your own: it is kept in a folder, can be resumed after any kill, and repeated by ``verify``.
 
     Args:
-        name: the kind of run, as ``runs list`` shows it; the folder is ``root/name/version_N``.
+        name: the kind of run, as ``runs list`` shows it, and a plain name: the folder is ``root/name/version_N``.
         config: the settings; also those of your own, if it is a subclass of TrainConfig.
-        inputs: files that are read, by name: the manifest gets their digests, and a resume refuses others.
+        inputs: files that are read, by name: the manifest gets their digests, and a resume refuses others. No folders, and
+            nothing that can be read only once, such as a pipe.
         run: another folder, which must not exist.
         resume: the folder of the run to resume.
         root: where the folders of all runs are.
@@ -63,7 +66,9 @@ def experiment(
         written, and the run is sealed.
 
     Raises:
-        ConfigError: for a folder that exists; where nothing was trained.
+        ConfigError: for a name that no folder can have, or inputs that are no paths by name; for a folder that exists; where
+            nothing was trained.
+        DataError: for an input that is no file.
         ReproducibilityError: where a resumed run's inputs, settings, code or versions are not those it began with.
         CheckpointError: for a run that another process works on, or of another name.
         Preempted: SIGTERM, SIGINT or the time limit came: a state is written, and the program ends with exit code 75.
@@ -90,9 +95,37 @@ def experiment(
         path=str(run), root=str(root), argv=tuple(sys.argv), resume=str(resume),
         allow_changes=allow_changes, callbacks=tuple(callbacks), tell=tell,
     )  # fmt: skip
-    with _seed_kept(), own_run(name, config or TrainConfig(), options, Inputs(inputs)) as opened:
+    with _seed_kept(), own_run(name, config or TrainConfig(), options, _named(inputs)) as opened:
         seed_everything(opened.config.seed)
         yield opened
+
+
+def _named(inputs: object) -> Inputs:
+    """The files that a program names. ConfigError for what does not name any, DataError for what is no file.
+
+    Nothing here reads them, so that nobody else would say that one is missing.
+    """
+    if inputs is None:
+        return Inputs()
+    if not isinstance(inputs, Mapping):
+        raise ConfigError(f'inputs: expected paths by name, as {{"train": "train.txt"}}, got {shown(inputs)}')
+    found = Inputs()
+    for name, path in inputs.items():
+        if not isinstance(name, str):
+            raise ConfigError(f'inputs: expected names in quotes, as {{"train": "train.txt"}}, got {shown(name)}')
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+            raise ConfigError(f"inputs: expected the path of a file for {shown(name)}, got {shown(path)}")
+        if not found.add(name, os.fspath(path)):
+            raise DataError(f"{path}: expected a file, as the input {shown(name)}, got nothing")
+    return found
+
+
+def _check_name(name: object) -> None:
+    """ConfigError for what is not one folder's name: the run would be put where ``runs list`` does not look."""
+    if not is_inside(name) or "/" in str(name):
+        raise ConfigError(
+            f"name: expected the name of one folder, without slashes and control characters, got {shown(name)}"
+        )
 
 
 @contextmanager
@@ -114,6 +147,7 @@ def own_run(
 
     ``argument`` is what the program goes on by.
     """
+    _check_name(name)
     script, asked = opened(), repetition()
     options = dataclasses.replace(options, script=script).restarted()
     if asked is not None and script is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +22,7 @@ from tests import running
 from tests.running import Done, manifest
 from tests.training.toytask import Line, fixed
 from training.config import TrainConfig
-from training.errors import ConfigError, Preempted
+from training.errors import ConfigError, DataError, Preempted
 from training.loop.callback import Callback
 from training.loop.trainer import Trainer
 from training.run import script, seal
@@ -260,6 +262,79 @@ def test_a_run_without_a_fit_or_with_two_is_refused(tmp_path: Path) -> None:
     beside = pytest.raises(ConfigError, match="max_epochs: expected it in the experiment's settings")
     with beside, experiment("toy", config, root=tmp_path) as run:
         Trainer(run, max_epochs=3)
+
+
+TOY = TrainConfig(device="cpu", max_epochs=1, progress=False)
+
+
+@pytest.mark.parametrize(("inputs", "error", "message"), [
+    ({"a": "gone.txt"}, DataError, 'gone.txt: expected a file, as the input "a", got nothing'),
+    ({"a": "a\0b"}, DataError, "expected a file, as the input"),
+    ({"a": "text", "b": "folder"}, DataError, "folder: expected a file, got a folder; name the files in it"),
+    ({"a": Path("pipe")}, DataError, "pipe: expected a file, which can be read again, got a pipe, a device or a socket"),
+    ({"a": "-"}, DataError, "-: expected a file, which can be read again, got standard input"),
+    ({"a": ""}, ConfigError, 'inputs: expected the path of a file for "a", got ""'),
+    ({"a": None}, ConfigError, 'inputs: expected the path of a file for "a", got null'),
+    ({"a": ["text"]}, ConfigError, 'inputs: expected the path of a file for "a", got ["text"]'),
+    ({1: "text"}, ConfigError, 'inputs: expected names in quotes, as {"train": "train.txt"}, got 1'),
+    (["text"], ConfigError, 'inputs: expected paths by name, as {"train": "train.txt"}, got ["text"]'),
+    ("text", ConfigError, 'inputs: expected paths by name, as {"train": "train.txt"}, got "text"'),
+])  # fmt: skip
+def test_what_names_no_file_is_no_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: Any, error: type[Exception], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text").write_text("words")
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+    with pytest.raises(error, match=re.escape(message)), experiment("toy", TOY, inputs=inputs):
+        pass
+    assert not Path("runs").exists()
+
+
+def test_the_inputs_of_a_run_are_in_its_manifest(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("words")
+    with experiment("toy", TOY, root=tmp_path, inputs={"text": tmp_path / "text"}) as run:
+        Trainer(run).fit(Line(), fixed())
+    assert manifest(run.path)["inputs"]["text"]["path"] == str(tmp_path / "text")
+
+
+NAMES = [
+    "../out",
+    "/tmp/out",
+    "a/b",
+    "a/",
+    "",
+    ".",
+    "..",
+    "a\0b",
+    "a\nb",
+    "\x7f",
+    "\udbff",
+    "a" * 256,
+    5,
+    None,
+    b"toy",
+    ["toy"],
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:12])
+def test_the_name_of_a_run_is_that_of_one_folder(tmp_path: Path, name: Any) -> None:
+    with (
+        pytest.raises(ConfigError, match="name: expected the name of one folder"),
+        experiment(name, TOY, root=tmp_path / "runs"),
+    ):
+        pass
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["Ünicode run 1", ".hidden", "a" * 255, "a\udcffb"], ids=lambda name: ascii(name)[:12])
+def test_any_plain_name_names_a_run(tmp_path: Path, name: str) -> None:
+    with experiment(name, TOY, root=tmp_path) as run:
+        Trainer(run).fit(Line(), fixed())
+    assert run.path == tmp_path / name / "version_0"
+    assert "version_0" in command("runs", "list", "--root", str(tmp_path)).output
 
 
 def test_results_that_are_not_finite_are_told_and_left_out(tmp_path: Path) -> None:
