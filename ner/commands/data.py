@@ -46,7 +46,10 @@ def check(
     from ner.corpus.check import data_check
     from ner.corpus.conll import Columns
     from ner.corpus.splits import find_splits
+    from training.run.inputs import check_no_stream
 
+    for name in files:
+        check_no_stream(name)  # each file is read several times
     paths = [
         path
         for name in files

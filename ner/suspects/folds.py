@@ -2,7 +2,8 @@
 
 The folder of a cross-validation holds ``folds.json`` (what it was begun with), ``config.json`` (the settings), for each
 fold K ``fold_K.train.conll`` and ``fold_K.held.conll``, and the run ``fold_K``. Which documents a fold has is a function of
-(seed, document); a run is one of ``train-ner``, so that what was stopped goes on at the same batch.
+(seed, document); a run is one of ``train-ner``, so that what was stopped goes on at the same batch. While the first of
+these files are written, ``.folds-begun`` says whose folder it is: nobody else's files are replaced.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from training.files import atomic_write, inside, read_json, sha256_file
 from training.randomness import words32
 from training.run.experiment import RunOptions
 from training.run.folder import read_manifest
+from training.run.inputs import check_no_stream
 from training.run.manifest import as_text, digest
 from training.visible import counted, listed, one_line
 
-FOLDS, FORMAT = "folds.json", 1
+FOLDS, BEGUN, FORMAT = "folds.json", ".folds-begun", 1
 DEFAULT = 5  # folds
 
 
@@ -49,6 +51,7 @@ class LabeledFile:
     @classmethod
     def read(cls, path: Path, columns: Columns, config: TaggerConfig, tell: Callable[[str], None]) -> LabeledFile:
         """A file in any form that ``train-ner`` reads. DataError with file:line for what it would refuse, too."""
+        check_no_stream(path)  # its digest and its lines are read again
         read = read_labeled(path, columns=columns, docstart="drop", rules=SpanRules(config.misaligned, config.overlapping))
         for line in read.lines():
             tell(f"{path}: {line}")
@@ -181,11 +184,7 @@ def begin(
 
 def _begun(path: Path) -> dict[str, Any] | None:
     if not os.path.lexists(path / FOLDS):
-        if (
-            path.is_dir()
-            and any(path.iterdir())
-            and not all(each.name.startswith((".", "fold_", "config")) for each in path.iterdir())
-        ):
+        if path.is_dir() and any(path.iterdir()) and not (path / BEGUN).is_file():
             raise ConfigError(f"run: {path} holds other files; give --run another folder")
         return None
     try:
@@ -203,6 +202,7 @@ def _write(
 ) -> None:  # fmt: skip
     try:
         path.mkdir(parents=True, exist_ok=True)
+        (path / BEGUN).touch()  # first: where this is killed, the next one knows the files for its own
     except OSError as error:
         raise ConfigError(f"run: the folder {path} cannot be made ({error.strerror}); give --run another") from None
     for fold, numbers in enumerate(held):
@@ -212,6 +212,7 @@ def _write(
         atomic_write(path / f"fold_{fold}.held.conll", "".join(_rows(labeled, numbers, unknown[fold])))
     atomic_write(path / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
     atomic_write(path / FOLDS, as_text(described))  # last: what it describes is there
+    (path / BEGUN).unlink(missing_ok=True)
 
 
 def _rows(labeled: LabeledFile, numbers: Sequence[int], without: set[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from ner.config import TaggerConfig
 from ner.corpus.conll import Columns, Sentence, read_conll
 from ner.corpus.scheme import Span, from_spans, parse_tag, to_spans
 from ner.scoring.errors import judge
-from ner.suspects.folds import LabeledFile, assign, unknown_types
+from ner.suspects.folds import LabeledFile, assign, begin, settings_for, unknown_types
 from ner.suspects.suspects import read
 from ner.suspects.writers import to_conll, to_json_lines, to_text, write_all
 from ner.tagging.tagger import TrainedTagger, _Pieces
@@ -229,6 +230,53 @@ def test_stopped_it_goes_on_to_the_same_bytes(done: tuple[Path, str], small_data
     refused = run(*words, tiny(tmp_path, hidden_size=9))
     assert refused.exit_code == 2
     assert "was started with other data or settings" in refused.output
+
+
+@pytest.mark.parametrize("name", ["config.json", "fold_0.train.conll", "fold_0", "fold_1.notes", ".notes", "suspects.txt"])
+def test_nobodys_files_are_replaced(small_data: Path, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine" / name
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    refused = run(
+        "data", "suspects", small_data / "test.conll", "--folds", 2, "--config", tiny(tmp_path), "--run", tmp_path / "mine"
+    )
+    assert refused.exit_code == 2
+    assert "mine holds other files; give --run another folder" in refused.output
+    assert [path.read_text() for path in mine.parent.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("at", [None, "write:fold_0.train.conll", "rename:fold_1.held.conll", "rename:folds.json"])
+def test_killed_while_it_begins_it_begins_again(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str | None
+) -> None:
+    """Also in an empty folder; the files of its own that are there are written again."""
+
+    def killed(point: str) -> None:
+        if point == at:
+            raise KeyboardInterrupt
+
+    (tmp_path / "run").mkdir()
+    config = settings_for(TaggerConfig.load(tiny(tmp_path)))
+    file = LabeledFile.read(small_data / "test.conll", Columns.asked(None, None), config, print)
+    if at is not None:
+        monkeypatch.setattr("training.files.fault_hook", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin(file, config, 2, str(tmp_path / "run"), "", print)
+        monkeypatch.setattr("training.files.fault_hook", None)
+    begin(file, config, 2, str(tmp_path / "run"), "", print)
+    names = [f"fold_{fold}.{part}.conll" for fold in (0, 1) for part in ("held", "train")]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", *names, "folds.json"]
+
+
+@pytest.mark.parametrize("command", ["check", "suspects"])
+def test_what_can_be_read_only_once_is_refused(tmp_path: Path, command: str) -> None:
+    """The file is read more than once."""
+    os.mkfifo(tmp_path / "pipe")
+    for name, got in (("-", "standard input"), (tmp_path / "pipe", "a pipe, a device or a socket")):
+        refused = run("data", command, name)
+        assert refused.exit_code == 2
+        expected = f"error: {name}: expected a file, which can be read again, got {got}; write it to a file first"
+        assert refused.output.splitlines() == [expected]
 
 
 def test_what_cannot_be_is_said(small_data: Path, tmp_path: Path) -> None:
