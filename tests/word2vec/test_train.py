@@ -213,6 +213,11 @@ def test_sets_are_scored_and_neighbors_logged(tmp_path: Path, text: Path) -> Non
     [
         ({"corpus": ("none.txt",)}, DataError, r"none\.txt: expected a text to read, got nothing"),
         ({"corpus": (".",)}, DataError, r"\.: expected a text to read, got a folder"),
+        (
+            {"corpus": ("/dev/null",)},
+            DataError,
+            "/dev/null: expected a text to read, got a pipe or a device; write it to a f",
+        ),
         ({"min_count": 10**6}, ConfigError, "min_count"),
         ({"probes": ("unheard",)}, ConfigError, "probes: expected words of the vocabulary, got 'unheard'"),
         ({"evaluate": ("none.txt",)}, DataError, r"none\.txt"),

@@ -132,7 +132,12 @@ def check_texts(paths: Iterable[str]) -> None:
     """DataError for what is no file, before any is read."""
     for path in paths:
         if not Path(path).is_file():
-            raise DataError(f"{path}: expected a text to read, got {'a folder' if Path(path).is_dir() else 'nothing'}")
+            raise DataError(
+                f"{path}: expected a text to read, got "
+                + ("standard input, which is not taken here; write it to a file" if path == "-"
+                   else "a folder" if Path(path).is_dir()
+                   else "a pipe or a device; write it to a file" if Path(path).exists() else "nothing")
+            )  # fmt: skip
 
 
 def encode(

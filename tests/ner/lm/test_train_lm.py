@@ -143,6 +143,8 @@ def test_words_begin_with_the_vectors_that_are_given(small_text: Path, text: Pat
 
 @pytest.mark.parametrize(("changes", "error", "said"), [
     ({"corpus": ("gone",)}, DataError, "gone: expected a text to read, got nothing"),
+    ({"corpus": ("-",)}, DataError, "-: expected a text to read, got standard input, which is not taken here; write it to"),
+    ({"corpus": ("/dev/null",)}, DataError, "/dev/null: expected a text to read, got a pipe or a device; write it"),
     ({"vectors": "gone"}, ConfigError, "vectors: expected a file of word vectors, a train-w2v run or none, got 'gone'"),
     ({"max_length": 301}, ConfigError, "batch_words: expected at least max_length, 301, got 300"),
     ({"limit_train_batches": 0}, ConfigError, "limit_train_batches: nothing to train on"),
