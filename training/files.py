@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from training.errors import ConfigError, DataError
 from training.leftovers import held, part_of, sweep
 from training.visible import encodable, shortened
+
+Made = TypeVar("Made")
 
 # Tests put a function here that raises or kills the process at a named point ("write:config.json", "fsync:…",
 # "rename:…"); None in use. The points are what a crash can interrupt.
@@ -243,6 +245,17 @@ def versions(folder: Path, name: str = "version") -> dict[int, Path]:
 def next_version(folder: Path, name: str = "version") -> Path:
     """``folder/NAME_N`` with N one above the highest there."""
     return folder / f"{name}_{next(iter(versions(folder, name)), -1) + 1}"
+
+
+def with_next_number(folder: Path, name: str, make: Callable[[Path], Made]) -> Made:
+    """What ``make`` makes at ``next_version``; at the one after it, if another process has taken that name meanwhile."""
+    while True:
+        path = next_version(folder, name)
+        try:
+            return make(path)
+        except ConfigError:
+            if next_version(folder, name) == path:
+                raise
 
 
 def remove_partial(folder: Path) -> None:

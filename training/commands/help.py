@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from training.config import RUN, SECTIONS
+from training.errors import ConfigError
 
 SCRIPT = "cli.py"
 
@@ -24,15 +26,29 @@ def program() -> list[str]:
 
 
 class Option(click.Option):
-    """An option that knows its section, one of SECTIONS; "" for a command that has none."""
+    """An option that knows its section, one of SECTIONS; "" for a command that has none.
 
-    def __init__(self, *arguments: Any, section: str = "", **settings: Any) -> None:
+    ``empty``: whether an empty text is a value, as of a setting that it resets.
+    """
+
+    def __init__(self, *arguments: Any, section: str = "", empty: bool = False, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.section = section
+        self.section, self.empty = section, empty
 
 
 class Command(click.Command):
     """A command whose help has sections, where its options do, and examples that can be typed as they stand."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; but an empty text, as of a variable of the shell that is not set, is no option left out."""
+        rest = super().parse_args(ctx, args)
+        for param in self.get_params(ctx):
+            name, may_be_empty = param.name or "", getattr(param, "empty", not isinstance(param, click.Option))
+            value = ctx.params.get(name)
+            is_empty = value == "" or (isinstance(value, tuple) and "" in value)
+            if is_empty and not may_be_empty and is_typed(ctx, name):
+                raise ConfigError(f"{param.opts[0]}: expected a value, got ''; leave the option out")
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options, under the headings of their sections."""
@@ -53,6 +69,11 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The example, beginning with what the user typed."""
         _write_epilog(self.epilog, formatter)
+
+
+def is_typed(ctx: click.Context, name: str) -> bool:
+    """Whether the parameter was given on the command line."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 class Group(click.Group):

@@ -6,15 +6,16 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from training import settings_file
-from training.commands.help import Option
+from training.commands.help import Option, is_typed
 from training.config import TrainConfig
+from training.errors import ConfigError
 from training.kept_settings import KeptSettings
 from training.values import LARGEST_WHOLE
 
@@ -39,6 +40,12 @@ class Number(click.ParamType):  # type: ignore[type-arg]
 
 
 class _Whole(click.IntRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = click.INT.convert(value, param, ctx)
+        if abs(found) > LARGEST_WHOLE:  # of which the range says nothing
+            self.fail(f"expected a whole number of at most {LARGEST_WHOLE}, got {found}", param, ctx)
+        return super().convert(value, param, ctx)
+
     def _describe_range(self) -> str:
         """The range for a help, but for limits that nobody meets."""
         least = f"x>={self.min}" if self.min != -LARGEST_WHOLE else ""
@@ -93,8 +100,8 @@ def config_options(config: type[TrainConfig], without: str = "") -> Callable[[Co
 
 
 def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Command], Command]:
-    flag, default = "--" + (item.metadata.get("flag") or item.name).replace("_", "-"), item.default
-    settings: dict[str, Any] = {"cls": Option, "default": default, "show_default": default != ""}
+    flag, default = flag_of(item), item.default
+    settings: dict[str, Any] = {"cls": Option, "empty": True, "default": default, "show_default": default != ""}
     settings |= {"help": item.metadata["help"], "section": item.metadata["section"]}
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if hint is bool:
@@ -115,6 +122,20 @@ def _option(item: dataclasses.Field[Any], hint: Any) -> Callable[[Command], Comm
         settings["type"] = hint
     also = item.metadata.get("also")
     return click.option(flag, *([f"--{also}"] if also else []), item.name, **settings)
+
+
+def flag_of(item: dataclasses.Field[Any]) -> str:
+    """The option of a setting, such as --max-epochs."""
+    return "--" + str(item.metadata.get("flag") or item.name).replace("_", "-")
+
+
+def check_none_typed(config: type[TrainConfig], names: Collection[str], group: str) -> None:
+    """ConfigError for one of these settings that was typed to resume a group, whose runs must not differ in them."""
+    context = click.get_current_context()
+    for flag in (
+        flag_of(each) for each in dataclasses.fields(config) if each.name in names and is_typed(context, each.name)
+    ):
+        raise ConfigError(f"{flag}: {group} keeps its settings; leave {flag} out to resume it, or resume one of its runs")
 
 
 def make_config(

@@ -12,8 +12,8 @@ import click
 
 from training.commands.door import Terminated, kinds
 from training.commands.help import Option
-from training.commands.options import whole
-from training.commands.start import RunFlags, run_settings
+from training.commands.options import check_none_typed, whole
+from training.commands.start import RunFlags, check_resumed, run_settings
 from training.config import COMMON, TrainConfig
 from training.errors import CheckpointError, ConfigError, Preempted, SamebitsError, StreamError
 from training.openmp import cores
@@ -67,6 +67,9 @@ class Seeds:
         if (found := kind_of(group)) not in (kind, "") and found in kinds():
             command = kinds()[found].command
             raise CheckpointError(f"{group}: expected runs of kind {kind}, got {found}; resume it with {command}")
+        check_resumed(flags.resume)
+        shown = {"progress"}  # which is no matter of the runs
+        check_none_typed(kinds()[kind].config_class(), typed.keys() - shown, flags.resume)
         train_group(kind, group, self.jobs, run_settings(replace(flags, path="", resume=""), typed["progress"]))
         return True
 

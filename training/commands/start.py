@@ -13,9 +13,9 @@ import click
 
 from training.bar import is_first, say
 from training.commands.door import kinds
-from training.commands.help import Option
+from training.commands.help import Option, is_typed
 from training.config import COMMON, RUN, TrainConfig
-from training.errors import CheckpointError
+from training.errors import CheckpointError, ConfigError
 from training.files import LARGEST_JSON, inside
 
 if TYPE_CHECKING:
@@ -81,6 +81,16 @@ def begin_processes(config: TrainConfig, flags: RunFlags) -> None:
     launch.begin(config, say if flags.voice == "plain" else lambda line: None)
 
 
+def check_resumed(run: str) -> None:
+    """ConfigError for what begins a run or a group, where one is resumed: it would have no effect."""
+    context = click.get_current_context()
+    for name, option, what in (
+        ("file", "--config", "settings"), ("preset", "--preset", "settings"), ("path", "--run", "folder")
+    ):  # fmt: skip
+        if is_typed(context, name):
+            raise ConfigError(f"{option}: {run} keeps its {what}; leave {option} out to resume it")
+
+
 def resumed_config(flags: RunFlags, kind: str) -> str | None:
     """The file that settings are read from: that of a resumed run stands in its own folder.
 
@@ -91,6 +101,7 @@ def resumed_config(flags: RunFlags, kind: str) -> str | None:
 
     if not flags.resume:
         return flags.file
+    check_resumed(flags.resume)
     found = Run.reopen(Path(flags.resume)).manifest["kind"]
     other = kinds().get(str(found))
     if found != kind and other is not None:

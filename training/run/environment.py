@@ -26,10 +26,15 @@ def describe(
 ) -> dict[str, Any]:
     """The manifest's inputs, code, environment, and the folder that relative paths begin in.
 
+    ``folder``: where that is, if it is not this one. Paths that were led on from it stand as the settings have them: so the
+    run can be used from anywhere, and moved with its data, whichever folder it was resumed in.
     ``own``: the digests of a user's code, by path.
     """
+    found = inputs.described()
+    if folder:
+        found = {name: {**each, "path": each["path"].removeprefix(f"{folder}/")} for name, each in found.items()}
     return {
-        "inputs": inputs.described(),
+        "inputs": found,
         "code": {**code(), "own": dict(own)} if own else code(),
         "environment": environment(device, level),
         "folder": folder or os.getcwd(),

@@ -28,12 +28,12 @@ from training.files import (
     cut,
     exists_already,
     inside,
-    next_version,
     open_inside,
     parse_json,
     read_json,
     sync,
     versions,
+    with_next_number,
 )
 from training.leftovers import held, part_of, sweep
 from training.loggers.logger import as_dict
@@ -79,9 +79,14 @@ class Run:
 
         It appears with its settings and its manifest in it, to which ``facts`` are added, and locked; or not at all.
         """
-        folder = Path(path) if path else next_version(Path(root) / kind)
         described = {"kind": kind, "status": "running", "argv": list(argv), "config": config.to_dict(), "inputs": {}}
         described |= facts or {}
+        if path:
+            return cls._created(Path(path), config, described)
+        return with_next_number(Path(root) / kind, "version", lambda folder: cls._created(folder, config, described))
+
+    @classmethod
+    def _created(cls, folder: Path, config: TrainConfig, described: dict[str, Any]) -> Run:
         run = cls(part_of(folder), described)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -27,9 +27,9 @@ from training.files import (
     exists_already,
     folder_to_be,
     inside,
-    next_version,
     read_json,
     sha256_file,
+    with_next_number,
 )
 from training.run import seal
 from training.run.folder import check_finished, read_manifest
@@ -127,14 +127,18 @@ def open_group(kind: str, config: TrainConfig, seeds: int, path: str, root: str)
     if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(f"seeds: expected a whole number from 1 to {MOST_SEEDS}, got {shown(seeds)}")
     check_seed(config.seed + seeds - 1)
-    folder = Path(path) if path else next_version(Path(root) / kind, "group")
-    numbers = [config.seed + i for i in range(seeds)]
+    described = {"kind": "group", "of": kind, "seeds": [config.seed + i for i in range(seeds)], "folder": os.getcwd()}
+    if path:
+        return _opened(Path(path), config, described)
+    return with_next_number(Path(root) / kind, "group", lambda folder: _opened(folder, config, described))
+
+
+def _opened(folder: Path, config: TrainConfig, described: dict[str, Any]) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         check_new("run", folder)
         with folder_to_be(folder) as part:
             atomic_write(part / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-            described = {"kind": "group", "of": kind, "seeds": numbers, "folder": os.getcwd()}
             atomic_write(part / "group.json", json.dumps(described) + "\n")
     except OSError as error:
         if folder.exists():  # another group took the name meanwhile

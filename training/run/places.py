@@ -18,7 +18,8 @@ from training.run.folder import read_manifest
 
 def start_folder(run: Path, described: Mapping[str, Any], kind: str = "") -> Path:
     """The folder that the paths of the run's inputs begin in: where it was started; else, if it was moved with its data,
-    its own or one above it; else this one. ``kind``: the inputs whose names begin so. Who reads them checks their digests.
+    its own or one above it; this one only where that folder is gone. ``kind``: the inputs whose names begin so. Who reads
+    them checks their digests.
     """
     wanted = relative_inputs(described, kind)
     places = _places(run, described)
@@ -26,7 +27,8 @@ def start_folder(run: Path, described: Mapping[str, Any], kind: str = "") -> Pat
         for place in places:
             if wanted and all(_is_there(place / path, size if same_size else None) for path, size in wanted.items()):
                 return place
-    return places[0] if wanted else Path.cwd()
+    started = places[0]
+    return started if wanted or started.is_dir() else Path.cwd()
 
 
 def relative_inputs(described: Mapping[str, Any], kind: str = "") -> dict[str, int | None]:

@@ -86,7 +86,8 @@ def opened() -> Script | None:
     if file is None or not os.path.isfile(file):
         return None
     spec = getattr(main, "__spec__", None)
-    return Script(os.path.abspath(file), spec.name if spec is not None else "", _opened)
+    # Links are followed: Python looks for the modules of a program that is a link beside the file that it leads to.
+    return Script(os.path.realpath(file), spec.name if spec is not None else "", _opened)
 
 
 def repetition() -> Repetition | None:
@@ -103,8 +104,8 @@ def own_code(script: Script | None) -> dict[str, str]:
     found = {Path(script.path).name: sha256_file(script.path)}
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and file.endswith(".py") and _is_own(Path(file), folder):
-            found[Path(os.path.abspath(file)).relative_to(folder).as_posix()] = sha256_file(file)
+        if isinstance(file, str) and file.endswith(".py") and (own := _own_name(file, folder)):
+            found[own] = sha256_file(file)
     return dict(sorted(found.items()))
 
 
@@ -114,14 +115,16 @@ def ours() -> frozenset[Path]:
     return frozenset(sources())
 
 
-def _is_own(file: Path, folder: Path) -> bool:
-    path = Path(os.path.abspath(file))
-    if not path.is_relative_to(folder) or not path.is_file():
-        return False
+def _own_name(file: str, folder: Path) -> str:
+    """Its path within the program's folder, as it stands or with links followed; "" for what is not the user's own."""
+    paths = [path for path in (Path(os.path.abspath(file)), Path(os.path.realpath(file))) if path.is_relative_to(folder)]
+    if not paths or not paths[0].is_file():
+        return ""
+    path = paths[0]
     others = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib", "platlib")]
-    if any(path.is_relative_to(other) for other in others) or "site-packages" in path.parts:
-        return False
-    return path not in ours()
+    if any(path.is_relative_to(other) for other in others) or "site-packages" in path.parts or path in ours():
+        return ""
+    return path.relative_to(folder).as_posix()
 
 
 def check_script(run: Path, described: dict[str, Any], named: str, *, allow_changes: bool = False) -> Script:
@@ -139,7 +142,7 @@ def check_script(run: Path, described: dict[str, Any], named: str, *, allow_chan
         )
     if not os.path.isfile(named):
         raise DataError(f"--script: expected the program that made {run} ({script.path}), got no file {named}")
-    if Path(named).name != Path(script.path).name:
+    if Path(named).resolve().name != Path(script.path).name:
         raise DataError(f"--script: expected the program that made {run} ({script.path}), got {named}")
     code = described["code"].get("own", {})
     if script.path.rpartition("/")[2] not in code:
@@ -149,7 +152,7 @@ def check_script(run: Path, described: dict[str, Any], named: str, *, allow_chan
         if not path.is_file() or sha256_file(path) != digest:
             gone = "has changed" if path.is_file() else "is gone"
             raise DataError(f"{path} {gone} since {run} was made with {known}; restore it, or see --allow-changes")
-    return replace(script, path=os.path.abspath(named))
+    return replace(script, path=os.path.realpath(named))
 
 
 def check_module(script: Script, folder: str) -> None:

@@ -17,10 +17,12 @@ from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-unty
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c  # type: ignore[import-untyped]
 
+import training.files
 from training.config import TrainConfig
 from training.errors import ConfigError, DataError
 from training.files import next_version
 from training.run.folder import Run, newest_finished, read_jsonl, read_manifest
+from training.run.groups import open_group
 from training.run.tensorboard import Board, _read_events
 
 
@@ -41,6 +43,21 @@ def test_versions_count_up_and_the_newest_finished_is_found(tmp_path: Path) -> N
     (tmp_path / "ner" / "version_10").mkdir()
     assert next_version(tmp_path / "ner").name == "version_11"
     assert newest_finished(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("kind", ["run", "group"])
+def test_a_number_that_another_process_takes_meanwhile_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def made() -> Path:
+        if kind == "group":
+            return open_group("ner", TrainConfig(), 2, "", str(tmp_path))
+        return Run.create("ner", TrainConfig(), root=str(tmp_path)).path
+
+    first, looked = made(), training.files.next_version
+    late = iter([first])  # as it is told before the other process made it
+    monkeypatch.setattr(training.files, "next_version", lambda *arguments: next(late, None) or looked(*arguments))
+    assert made() == looked(tmp_path / "ner", first.name.split("_")[0]).with_name(first.name.replace("_0", "_1"))
 
 
 def test_an_existing_folder_is_refused(tmp_path: Path) -> None:

@@ -146,6 +146,28 @@ def test_verify_runs_the_program_again_if_it_is_named(whole: Path, tmp_path: Pat
     assert verified.exit_code == 0
 
 
+@pytest.mark.parametrize("link", ["link.py", "linked/half.py"])
+def test_a_program_that_is_a_link_is_known_by_what_it_leads_to(tmp_path: Path, link: str) -> None:
+    (tmp_path / "real").mkdir()
+    started = tmp_path / link
+    text = PROGRAM.read_text(encoding="utf-8").replace("annotations\n", "annotations\n\nimport beside\n", 1)
+    (tmp_path / "real/half.py").write_text(text, encoding="utf-8")
+    beside = tmp_path / "real/beside.py"
+    beside.write_text("")
+    if link == "link.py":
+        started.symlink_to("real/half.py")
+    else:
+        started.parent.symlink_to("real")
+    # An interpreter of its own, since which folder Python looks for modules in is what this is about.
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])}
+    subprocess.run([sys.executable, str(started)], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    run = str(tmp_path / "runs/half/version_0")
+    assert set(manifest(tmp_path / "runs/half/version_0")["code"]["own"]) == {"half.py", "beside.py"}
+    assert "verified: same bits" in command("verify", run, "--script", str(started)).output
+    beside.write_text("CHANGED = True\n")
+    assert "beside.py has changed since" in command("verify", run, "--script", str(started)).output
+
+
 def test_ask_runs_the_program_again_if_it_is_named(whole: Path) -> None:
     run = str(whole / "runs/half/version_0")
     asked = ("ask", run, "--steps", "5:6", "--watch")

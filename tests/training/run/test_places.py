@@ -59,7 +59,7 @@ COMMANDS = (
     "export runs/ner/version_0 exported", "verify runs/ner/version_0", "verify runs/ner/version_0 --from 1 --to-step 2",
     "verify runs/w2v/version_0", "train-ner --resume runs/ner/version_1 --max-time 1h",
     "train-w2v --resume runs/w2v/version_1 --max-time 1h",
-    "train-w2v --resume runs/w2v/unread --max-time 1h", "train-ner --resume runs/ner/group_0 --max-time 1h",
+    "train-w2v --resume runs/w2v/unread --max-time 1h", "train-ner --resume runs/ner/group_0",
     "runs list --root runs", "train-ner --resume runs/ner/more --word-dim 4 --max-time 1h",
     "diff runs/ner/version_0 runs/ner/version_0",
     "compare runs/ner/version_0 runs/ner/version_0",
@@ -90,6 +90,27 @@ def test_every_command_finds_what_the_run_was_started_with(
     finally:
         shutil.rmtree(project, ignore_errors=True)
         shutil.move(kept, project)
+
+
+@pytest.mark.parametrize("kind", ["ner", "w2v"])
+def test_a_run_that_was_resumed_elsewhere_can_be_used_from_anywhere(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    here = shutil.copytree(project / "runs" / kind / "version_1", project / "runs" / kind / "again")
+    inputs = json.loads((here / "manifest.json").read_text())["inputs"]
+    for place in ("first", "second"):
+        (tmp_path / place).mkdir()
+    monkeypatch.chdir(tmp_path / "first")
+    try:
+        assert run(f"train-{kind}", "--resume", here).exit_code == 75  # the run has --max-time 0s
+        monkeypatch.chdir(tmp_path / "second")
+        resumed = run(f"train-{kind}", "--resume", here, "--max-time", "1h")
+        assert resumed.exit_code == 0, resumed.stderr
+        assert json.loads((here / "manifest.json").read_text())["inputs"] == inputs
+        verified = run("verify", here)
+        assert (verified.exit_code, "same bits" in verified.stdout) == (0, True), verified.stderr
+    finally:
+        shutil.rmtree(here)
 
 
 def test_where_an_input_is_gone_the_line_names_both_folders(
