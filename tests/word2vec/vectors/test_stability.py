@@ -182,6 +182,25 @@ def test_groups_of_vectors_are_compared_on_sets_too(group: Path, tmp_path: Path)
     assert run("compare", group, tmp_path / "none").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "command", ["compare {group} {group} {sets}", "train-w2v {tiny} --evaluate {a} --evaluate {b} --run {run} {seeds}"]
+)
+@pytest.mark.parametrize("names", [("a/set.txt", "b/set.txt"), ("a/set.txt", "a/set.csv"), ("a/set.txt", "a/set.txt")])
+def test_sets_of_one_name_are_refused(group: Path, tmp_path: Path, command: str, names: tuple[str, str]) -> None:
+    words = [line.split("\t")[0] for line in (group / "seed_0" / "vocab.tsv").read_text().splitlines()[:3]]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{0} {1} 1\n{1} {2} 2\n{0} {2} 3\n".format(*words))
+    a, b = (tmp_path / name for name in names)
+    for seeds in ("", "--seeds 2"):
+        given = {"group": group, "tiny": " ".join(tiny(group.parent)), "run": tmp_path / "new", "seeds": seeds}
+        refused = run(*command.format(sets=f"{a} {b}", a=a, b=b, **given).split())
+        assert refused.exit_code == 2, refused.output
+        assert refused.stderr.startswith(f"error: sets: expected files of different names, got {a} and {b}, both of the ")
+        assert refused.stdout == ""
+    assert not (tmp_path / "new").exists()
+
+
 def test_what_a_group_cannot_have_is_said(tmp_path: Path) -> None:
     refused = run("train-w2v", "--corpus", "-", "--seeds", "2", "--run", tmp_path / "g", input="a b c")
     assert refused.exit_code == 2
