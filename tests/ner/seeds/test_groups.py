@@ -225,9 +225,12 @@ def test_what_cannot_be_compared_is_said(group: Path, tmp_path: Path) -> None:
         assert "Traceback" not in result.output
     odd = tmp_path / "odd"
     shutil.copytree(group, odd)
+    first = sorted(odd.glob("seed_*"))[0]
+    whole = (first / "manifest.json").read_bytes()
     for value in (math.nan, math.inf, 10**400):
-        reseal(sorted(odd.glob("seed_*"))[0], metrics={"test_f1": value})
-        with pytest.raises(DataError, match="expected finite metrics"):
+        (first / "manifest.json").write_bytes(whole)
+        reseal(first, metrics={"test_f1": value})
+        with pytest.raises(DataError, match="another metrics: test_f1"):
             read_group(odd)
     (tmp_path / "group.json").write_text(json.dumps({"seeds": [10**300]}))  # no file can have such a name
     with pytest.raises(DataError, match=r"group\.json: expected a group's list of seeds"):
