@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,6 +148,20 @@ def test_a_group_of_vectors_is_its_single_runs(group: Path, tmp_path: Path) -> N
     lines = run("vectors", "nearest", group, "the", "-k", "4").output.splitlines()
     assert len(lines) == 4
     assert all(line.split("\t")[0] in ("1 of 2", "2 of 2") for line in lines)
+
+
+@pytest.mark.parametrize("file", agreement.FILES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_files_that_were_changed_are_named_before_they_are_read(group: Path, tmp_path: Path, file: str, seed: int) -> None:
+    copy = Path(shutil.copytree(group, tmp_path / "group"))
+    changed = copy / f"seed_{seed}" / file
+    changed.write_text(f"the\t{10**20 - 1}\n")
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("the of 3\nin a 2\n")
+    for command in (["vectors", "stability", copy], ["vectors", "nearest", copy, "the"], ["compare", copy, copy, pairs]):
+        refused = run(*command)
+        assert refused.exit_code == 2, refused.output
+        assert f"error: {changed}: it was changed after the run had finished" in refused.stderr
 
 
 def test_a_group_stopped_goes_on_to_the_same_bits(group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
