@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -9,7 +10,8 @@ from contextlib import suppress
 from time import monotonic, perf_counter
 from typing import Any
 
-from training.visible import one_line
+from training.errors import ConfigError
+from training.visible import one_line, shortened
 
 WIDTH = 36  # characters of the bar itself
 REFRESH = 0.1  # seconds between two drawings
@@ -131,9 +133,28 @@ def clock(seconds: float) -> str:
     return f"{hours:02}:{minutes:02}:{rest:02}"
 
 
+def launched(name: str, without: int | None = None) -> int:
+    """A number that torchrun, or our launcher, puts into the environment; ``without``: where it is not there, or empty.
+
+    ConfigError for what is no number.
+    """
+    given = os.environ.get(name) or without
+    try:
+        return int(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        got = "none" if given is None else shortened(json.dumps(given), 60)
+        raise ConfigError(f"{name}: expected a number in the environment, as torchrun puts it there, got {got}") from None
+
+
 def is_first() -> bool:
-    """Whether this process speaks for all that work on a run together: torchrun, and our launcher, number them."""
-    return int(os.environ.get("WORLD_SIZE") or 1) < 2 or os.environ.get("RANK", "0") == "0"
+    """Whether this process speaks for all that work on a run together: torchrun, and our launcher, number them.
+
+    Where their number is none, it does: what is wrong with the environment is said by it, too, as it joins the others.
+    """
+    try:
+        return launched("WORLD_SIZE", 1) < 2 or os.environ.get("RANK", "0") == "0"
+    except ConfigError:
+        return True
 
 
 def end_line() -> None:

@@ -135,7 +135,9 @@ def _read(path: Path, mmap: int = 0) -> Checkpoint:
     except Exception as error:  # pickle, zip and torch errors alike: the file is not one of ours
         if is_out_of_memory(error):
             raise
-        raise CheckpointError(f"{path}: not a samebits checkpoint ({shortened(str(error).splitlines()[0], 120)})") from None
+        raise CheckpointError(
+            f"{path}: not a samebits checkpoint ({shortened((str(error) or type(error).__name__).splitlines()[0], 120)})"
+        ) from None
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a samebits checkpoint (expected format {FORMAT})")
     try:

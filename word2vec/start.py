@@ -57,7 +57,9 @@ def kept_settings(folder: str) -> KeptSettings:
     path = Path(folder)
     check_folder(path, "start_from", "the folder of a finished run of train-w2v")
     if is_group(path):
-        raise ConfigError(f"start_from: expected a run, got a group; give one of its runs, such as {path}/seed_0")
+        raise ConfigError(
+            f"start_from: expected a run, got a group; give one of its runs, {path}/seed_N, N one of its seeds"
+        )
     if (kind := read_manifest(path).get("kind")) != KIND:
         raise ConfigError(f"start_from: expected a run of train-w2v, got a run of kind {kind}: {path}")
     config = Word2VecConfig.load(inside(path, seal.CONFIG, largest=LARGEST_JSON))

@@ -68,9 +68,10 @@ def _kind(path: Path) -> str:
 
 def _scored(groups: Sequence[Group], sets: Sequence[str]) -> list[Group]:
     """The groups with their vectors' scores on sets among the metrics. DataError for runs that have no vectors."""
-    from word2vec.vectors.evaluate import read_set
+    from word2vec.vectors.evaluate import check_names, read_set
     from word2vec.vectors.stability import scored
 
+    check_names(sets)
     questions = [read_set(path) for path in sets]
     return [scored(group, questions, LongJob()) for group in groups]
 

@@ -16,7 +16,7 @@ from training.errors import ConfigError
 from training.files import LARGEST_JSON, inside
 from training.run import seal
 from training.run.folder import check_finished, read_manifest
-from training.run.groups import is_group
+from training.run.groups import is_group, seeds_of
 from training.run.inputs import Inputs
 from training.run.places import check_folder
 from word2vec.text.vocab import Vocab
@@ -61,7 +61,8 @@ def read_language_model(folder: str, inputs: Inputs, tell: Callable[[str], None]
     path = Path(folder)
     check_folder(path, "lm", "the folder of a finished run of train-lm")
     if is_group(path):
-        raise ConfigError(f"lm: expected a run, got a group; give one of its runs, such as {path}/seed_0")
+        one = path / f"seed_{seeds_of(path)[0]}"
+        raise ConfigError(f"lm: expected a run, got a group; give one of its runs, such as {one}")
     described = read_manifest(path)
     if (kind := described.get("kind")) != KIND:
         raise ConfigError(f"lm: expected a run of train-lm, got a run of kind {kind}: {path}")

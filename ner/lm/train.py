@@ -17,6 +17,7 @@ from training.loop.cadence import train_batches
 from training.loop.model_summary import ModelSummary
 from training.loop.trainer import Trainer
 from training.run.experiment import RunOptions, already_finished, open_run
+from training.run.folder import check_beside
 from training.run.inputs import Inputs
 from training.run.places import placed, reading_place
 from training.visible import counted, one_line
@@ -67,7 +68,7 @@ def train_language_model(config: LanguageModelConfig, options: RunOptions | None
     if finished := already_finished(options, KIND, config):
         return finished
     here, options = placed(config, options)
-    vectors_file = _vectors_file(here)
+    vectors_file = _vectors_file(here, options)
     inputs = _inputs(here, vectors_file)
     vectors = Views([WordVectors.load(vectors_file)]) if vectors_file else None
     vocab, text, read = read_text(here, options)
@@ -101,13 +102,17 @@ def text_rule(config: LanguageModelConfig) -> TextRule:
     return TextRule(tokenize=config.tokenize, lowercase=config.lowercase, digits=config.digits)
 
 
-def _vectors_file(config: LanguageModelConfig) -> Path | None:
-    """The file that ``vectors``, itself one or a train-w2v run's folder, stands for."""
+def _vectors_file(config: LanguageModelConfig, options: RunOptions) -> Path | None:
+    """The file that ``vectors``, itself one or a train-w2v run's folder, stands for.
+
+    DataError where it belongs to a finished run and is not as it left it.
+    """
     if config.vectors == "none":
         return None
     file = file_of(config.vectors)
     if not file.is_file():
         raise ConfigError(f"vectors: expected a file of word vectors, a train-w2v run or none, got {config.vectors!r}")
+    check_beside([file, rule_path(file)], options.tell)
     return file
 
 

@@ -100,14 +100,29 @@ class Evaluation:
     def confusion(self) -> dict[str, dict[str, int]]:
         """Gold type → the type predicted in its place, or "missed"; what was predicted where nothing is: "spurious" → type.
 
-        With the right words or with others: rows add up to the gold entities, columns to the predicted ones.
+        With the right words or with others: rows add up to the gold entities, columns to the predicted ones. A type that is
+        itself called "missed" or "spurious" stands there as "missed (type)".
         """
-        pairs = Counter((span.type, span.type) for each in self.judged for span in each.right)
+        pairs: Counter[tuple[str | None, str | None]] = Counter()
+        for each in self.judged:
+            pairs.update((span.type, span.type) for span in each.right)
         for m in self.mistakes():
-            pairs[m.gold.type if m.gold else SPURIOUS, m.predicted.type if m.predicted else MISSED] += 1
+            pairs[m.gold.type if m.gold else None, m.predicted.type if m.predicted else None] += 1
         types = self._confused()
-        rows = {name: {other: pairs[name, other] for other in (*types, MISSED)} for name in types}
-        return {**rows, SPURIOUS: {other: pairs[SPURIOUS, other] for other in types}}
+        named = [(self._apart(name), name) for name in types]
+        rows = {
+            row: {**{column: pairs[name, other] for column, other in named}, MISSED: pairs[name, None]}
+            for row, name in named
+        }
+        return {**rows, SPURIOUS: {column: pairs[None, other] for column, other in named}}
+
+    def _apart(self, name: str) -> str:
+        """What a type is called in the confusion table, which has a row and a column of its own."""
+        if name in (MISSED, SPURIOUS):
+            name += " (type)"
+            while name in self.types:
+                name += "'"
+        return name
 
     def _confused(self) -> list[str]:
         """The types of the confusion table: all, or of very many those with the most errors."""
@@ -176,7 +191,7 @@ class Evaluation:
 
     def _confusion_table(self) -> Table:
         found = self.confusion()
-        columns = (*self._confused(), MISSED)
+        columns = (*(name for name in found if name != SPURIOUS), MISSED)
         rows = [(name, *(f"{row[c]:,}" if c in row else "" for c in columns)) for name, row in found.items()]
         note = "rows: gold; columns: what was predicted in its place, with the right words or with some of them."
         if len(columns) <= len(self.types):

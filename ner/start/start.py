@@ -17,7 +17,7 @@ from ner.corpus.splits import find_splits
 from ner.tagging.bundle import ALWAYS, MANIFEST, is_bundle, read_bundle
 from ner.tagging.bundle_vectors import WITH_VECTORS
 from ner.tagging.files import from_here
-from ner.tagging.group import is_group_bundle
+from ner.tagging.group import is_group_bundle, members_of
 from ner.tagging.load import PARTS, WEIGHTS, Saved, read_run, vector_inputs
 from training.digest import weights_sha256
 from training.errors import ConfigError
@@ -79,9 +79,8 @@ def _check_kind(path: Path) -> None:
     """DataError or ConfigError for what is no folder of a tagger."""
     check_folder(path, "start_from", "the folder of a finished run or of a bundle")
     if is_group(path) or is_group_bundle(path):
-        raise ConfigError(
-            f"start_from: expected a run or a bundle, got a group; give one of its runs, such as {path}/seed_0"
-        )
+        one = members_of(path)[0]
+        raise ConfigError(f"start_from: expected a run or a bundle, got a group; give one of its runs, such as {one}")
     if not is_bundle(path) and (kind := read_manifest(path).get("kind")) != "ner":
         raise ConfigError(f"start_from: expected a tagger's run or a bundle, got a run of kind {kind}: {path}")
 

@@ -28,7 +28,7 @@ import training.commands.side_by_side
 from ner.config import TaggerConfig
 from ner.inputs.indexer import Indexer
 from ner.tagging.tagger import TrainedTagger
-from tests.commands.test_standard_streams import ARGUMENTS, TINY, commands, place
+from tests.commands.test_standard_streams import ARGUMENTS, FAILS, TINY, commands, place
 from tests.forked import begin, run, wait
 from training import checkpoint, files
 from training.errors import DataError, DiskError, OutOfMemory, Preempted, SamebitsError, known
@@ -367,3 +367,23 @@ def test_a_working_folder_that_was_deleted_is_said(tmp_path: Path) -> None:
     done = run("runs", "list", cwd=tmp_path, before=lose)
     expected = "error: the working folder: expected one that is there, got a deleted one; change to another\n"
     assert done == (2, "", expected)
+
+
+@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("number", ["", "y", "9" * 5000])
+def test_a_number_of_processes_that_is_none_is_said_by_who_needs_it(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: str
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("WORLD_SIZE", number)
+    words = ARGUMENTS[name].replace("RUN", str(tmp_path / "new")).split()
+    result = CliRunner().invoke(cli.main, [*name.split(), *words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    trains = name.startswith("train-") or name in ("data suspects", "verify", "ask")
+    if number and trains:
+        said = "error: WORLD_SIZE: expected a number in the environment, as torchrun puts it there, got"
+        assert result.exit_code == 2, result.output
+        assert result.stderr.splitlines()[-1].startswith(said)
+        assert name == "data suspects" or not (tmp_path / "new").exists()
+    else:
+        assert (result.exit_code == 0) != (name in FAILS), result.output

@@ -17,7 +17,7 @@ from training.errors import ConfigError
 from training.leftovers import temporary_folder
 from training.run import seal
 from training.run.compare import Comparison, compare
-from training.run.groups import is_group
+from training.run.groups import is_group, seeds_of
 from training.visible import one_line, short_digest
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def ask(run: str, steps: str, watch: tuple[str, ...], script: str) -> None:
 
     source = Path(run)
     if is_group(source):
-        raise ConfigError(f"ask: {run} is a group: expected one of its runs, such as {source / 'seed_1'}")
+        one = source / f"seed_{seeds_of(source)[0]}"
+        raise ConfigError(f"ask: {run} is a group: expected one of its runs, such as {one}")
     described = replay.repeatable(source, kinds())
     program = repeat.named_program(source, described, script)
     first, last = _span(steps, last_step(source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -9,12 +10,14 @@ import click
 from training.commands.door import kinds
 from training.commands.help import Group
 from training.commands.terminal import echo, styled, table, warn
+from training.errors import ConfigError
 from training.leftovers import sweep
 from training.run.kinds import commands_of
 from training.run.run_list import list_runs
 from training.visible import one_line, shortened, to_json
 
 STATUS_COLORS = {"finished": "green", "failed": "red", "killed": "red", "unreadable": "red", "changed": "red"}
+ROOT = "runs"  # where the commands put runs
 LONGEST = 60  # characters of the settings that are shown
 
 
@@ -24,13 +27,14 @@ def runs() -> None:
 
 
 @runs.command("list", epilog="\b\nExample:\n  python cli.py runs list")
-@click.option("--root", type=click.Path(), default="runs", show_default=True, help="Folder that holds the runs.")
+@click.option("--root", type=click.Path(), default=ROOT, show_default=True, help="Folder that holds the runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_all(root: str, as_json: bool) -> None:
     """List all runs and groups: status, scores, level of determinism, digest of the weights, settings.
 
     Only settings that differ from the defaults are shown. A group's F1 is the median of its finished runs.
     """
+    _check_root(root)
     for folder in (Path(root), *Path(root).glob("*/")):
         sweep(folder)
     rows = list_runs(Path(root), kinds())
@@ -49,6 +53,13 @@ def list_all(root: str, as_json: bool) -> None:
         color = STATUS_COLORS.get(status.split(" ")[0])
         before, found, after = line.partition(f"  {status}")
         echo(before, "  ", styled(status, color), after) if color and found else echo(line)
+
+
+def _check_root(root: str) -> None:
+    """ConfigError for what is no folder; but for that of all runs, which is not there before the first run."""
+    there = os.path.lexists(root)
+    if not os.path.isdir(root) and (there or root != ROOT):
+        raise ConfigError(f"--root: expected a folder that holds runs, got {'a file' if there else 'nothing'}: {root}")
 
 
 @runs.command("card", epilog="\b\nExample:\n  python cli.py runs card runs/ner/version_0")

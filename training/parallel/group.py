@@ -22,12 +22,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
+from training.bar import launched
 from training.config import TrainConfig
 from training.errors import ConfigError, SamebitsError
 from training.parallel import launch, loss, swaps
 from training.parallel.launch import check_shards
 from training.parallel.pulse import Pulse, connection, is_kept_by_launcher, own_part
-from training.values import shown
 
 TIMEOUT = timedelta(days=7)
 """For the bytes of others: one may compute that long. Whether it still does, its signs of life tell."""
@@ -59,12 +59,12 @@ class Group:
     @property
     def local_rank(self) -> int:
         """The number of this process on its machine."""
-        return _number("LOCAL_RANK", 0) if self.world > 1 else 0
+        return launched("LOCAL_RANK", 0) if self.world > 1 else 0
 
     @property
     def local_world(self) -> int:
         """How many of them are on this machine."""
-        return _number("LOCAL_WORLD_SIZE", self.world) if self.world > 1 else 1
+        return launched("LOCAL_WORLD_SIZE", self.world) if self.world > 1 else 1
 
     @property
     def nodes(self) -> int:
@@ -204,16 +204,7 @@ def _wait_for_gpu(tensors: Sequence[Tensor]) -> None:
 
 def in_group() -> bool:
     """Whether torchrun or a launcher of ours started this process as one of several."""
-    return _number("WORLD_SIZE", 1) > 1
-
-
-def _number(name: str, without: int | None = None) -> int:
-    given = os.environ.get(name, without)
-    try:
-        return int(given)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        got = "none" if given is None else shown(given)
-        raise ConfigError(f"{name}: expected a number in the environment, as torchrun puts it there, got {got}") from None
+    return launched("WORLD_SIZE", 1) > 1
 
 
 def join(config: TrainConfig) -> Group:
@@ -228,7 +219,7 @@ def join(config: TrainConfig) -> Group:
         check_shards(config.shards)
         launch.begin(config)
         return Group(0, 1, config.shards)
-    group = Group(_number("RANK"), _number("WORLD_SIZE"), config.shards)
+    group = Group(launched("RANK"), launched("WORLD_SIZE"), config.shards)
     try:
         check_shards(config.shards, group.world)
     except ConfigError as error:
@@ -241,8 +232,8 @@ def join(config: TrainConfig) -> Group:
 def _meet(group: Group) -> None:
     """Come together with the other processes."""
     global _pulse
-    if torch.cuda.is_available() and _number("LOCAL_RANK", 0) < torch.cuda.device_count():
-        torch.cuda.set_device(_number("LOCAL_RANK", 0))
+    if torch.cuda.is_available() and launched("LOCAL_RANK", 0) < torch.cuda.device_count():
+        torch.cuda.set_device(launched("LOCAL_RANK", 0))
     try:
         store, rank, world = _in_time(lambda: next(rendezvous("env://", timeout=timedelta(seconds=_to_connect()))))
         store.set_timeout(timedelta(seconds=loss.seconds.meeting))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ def wrong_entry(described: Any) -> str | None:
         for key, value in described.get(name, {}).items():
             if not isinstance(value, kind):
                 return f"{name}: {key}"
+    for name, value in described.get("metrics", {}).items():
+        if not abs(value) <= sys.float_info.max:  # of a run that has finished all are finite
+            return f"metrics: {name}"
     for name, value in described.get("inputs", {}).items():
         if not all(isinstance(value.get(each), str) for each in ("path", "sha256")):
             return f"inputs: {name}"
@@ -57,7 +61,10 @@ def wrong_entry(described: Any) -> str | None:
     if not isinstance(own, dict) or not all(is_inside(name) and isinstance(value, str) for name, value in own.items()):
         return "code: own"
     for change in described.get("changes", []):
-        if not isinstance(change, dict) or not all(isinstance(line, str) for line in change.get("changed", [None])):
+        if not isinstance(change, dict) or type(change.get("step")) is not int:
+            return "changes"
+        lines = change.get("changed")
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             return "changes"
     if not isinstance(described.get("environment", {}).get("packages", {}), dict):
         return "environment: packages"

@@ -66,7 +66,8 @@ def _status(path: Path, described: Mapping[str, Any]) -> str:
 def _group_row(path: Path, kinds: Kinds) -> dict[str, str]:
     try:
         runs = [inside(path, f"seed_{seed}") for seed in seeds_of(path)]
-        config = read_json(path, "config.json")
+        if not isinstance(config := read_json(path, "config.json"), dict):
+            return _row(path, "unreadable", kinds)
         manifests = {run: read_manifest(run) for run in runs if os.path.lexists(run / "manifest.json")}
     except (DataError, OSError, ValueError):
         return _row(path, "unreadable", kinds)
@@ -83,7 +84,7 @@ def _group_row(path: Path, kinds: Kinds) -> dict[str, str]:
         kinds,
         f"{len(runs)} seeds; {_settings(config, kind, kinds)}".rstrip("; "),
         {
-            column: _median([d["metrics"][name] for d in done if name in d["metrics"]])
+            column: _median([d["metrics"][name] for d in done if name in d.get("metrics", {})])
             for column, name in _scores(kinds).items()
         },
         level=", ".join(sorted(levels)),

@@ -32,14 +32,16 @@ def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     """Train word vectors on text. With --seeds, train a group of runs, in runs/w2v/group_N."""
     from training.determinism import portable
     from word2vec.train import train_word2vec
+    from word2vec.vectors.evaluate import check_names
 
     if seeds.goes_on(KIND, flags, typed):
         return
     file = resumed_config(flags, KIND)
     config = make_config(Word2VecConfig, typed, file, {}, None if flags.resume else _kept_settings)
     seeds.check(config)
-    if not flags.resume:
+    if not flags.resume:  # a run that has begun goes on to the end that it would have had
         check_paths(config)
+        check_names(config.evaluate)
     portable.begin(config.portable, own=True)
     begin_processes(config, flags)
     options = run_settings(flags, config.progress)

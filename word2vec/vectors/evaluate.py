@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.errors import DataError
+from training.errors import ConfigError, DataError
 from training.job_progress import Progress
 from training.visible import counted, shortened
 from word2vec.text.file_kinds import COLUMNS, EMPTY, TABLE, TEXT, VECTORS, decoded, opened
@@ -155,6 +155,18 @@ def read_set(path: str | Path) -> SimilaritySet | AnalogySet:
             raise _no_pair(*header)
         raise DataError(f"{path}: expected lines of word, word, score, or sections of analogies; got an empty file")
     return SimilaritySet(Path(path).stem, tuple(pairs))
+
+
+def check_names(paths: Sequence[str | Path]) -> None:
+    """ConfigError for two sets of one name, which is the file's: scores are kept by it, so that one would hide the other."""
+    named: dict[str, str | Path] = {}
+    for path in paths:
+        if (name := Path(path).stem) in named:
+            raise ConfigError(
+                f"sets: expected files of different names, got {named[name]} and {path}, both of the name {name!r}; rename "
+                "one, or leave it out"
+            )
+        named[name] = path
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:

@@ -128,8 +128,7 @@ def _loaded(folder: Path, progress: JobProgress | None, tell: Tell) -> Iterator[
     for number, run in enumerate(runs):
         if progress is not None:
             progress("reading vectors", number, len(runs))
-        described = read_manifest(run)
-        seal.check(run, described, [name for name in FILES if name in described.get("outputs", {})])
+        _check(run, FILES)
         vectors = WordVectors.load(inside(run, "vectors.bin"))
         if words is not None and vectors.words != words:
             raise DataError(f"{run}: expected vectors of the same words as in the group's other runs, got others")
@@ -137,6 +136,12 @@ def _loaded(folder: Path, progress: JobProgress | None, tell: Tell) -> Iterator[
         yield vectors
     if progress is not None:
         progress("reading vectors", len(runs), len(runs))
+
+
+def _check(run: Path, names: Sequence[str]) -> None:
+    """DataError for files that are not as the run left them; what it does not know of is not looked at."""
+    described = read_manifest(run)
+    seal.check(run, described, [name for name in names if name in described.get("outputs", {})])
 
 
 def nearest(runs: Sequence[WordVectors], word: str, k: int = 10) -> list[Neighbor]:
@@ -197,7 +202,9 @@ def stability(folder: Path, k: int = 10, progress: JobProgress | None = None, te
     if k < 1:
         raise DataError(f"neighbors: expected a number of 1 or more, got {k}")
     read_group(folder, KIND)
-    vocab = Vocab.load(inside(folder / f"seed_{seeds_of(folder)[0]}", "vocab.tsv"))
+    first = inside(folder, f"seed_{seeds_of(folder)[0]}")
+    _check(first, ("vocab.tsv",))
+    vocab = Vocab.load(inside(first, "vocab.tsv"))
     counts = vocab.counts
     chosen = _chosen(counts)
     asked = np.concatenate([ids for _, ids in chosen])

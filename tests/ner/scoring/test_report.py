@@ -64,6 +64,22 @@ def test_numbers_by_hand() -> None:
     assert found.scores.strict["micro avg"]["f1-score"] == found.by_words["all"].f1
 
 
+def test_types_called_as_the_confusion_tables_own_rows_stand_apart() -> None:
+    gold = [Sentence(("w",) * 6, ("B-missed", "B-missed", "B-spurious", "B-missed (type)", "O", "O"))]
+    found = evaluation(gold, [["B-missed", "O", "O", "B-missed (type)", "B-spurious", "B-spurious"]], "IOB2", len, len)  # type: ignore[arg-type]
+    assert found.confusion() == {
+        "missed (type)'": {"missed (type)'": 1, "missed (type)": 0, "spurious (type)": 0, "missed": 1},
+        "missed (type)": {"missed (type)'": 0, "missed (type)": 1, "spurious (type)": 0, "missed": 0},
+        "spurious (type)": {"missed (type)'": 0, "missed (type)": 0, "spurious (type)": 0, "missed": 1},
+        "spurious": {"missed (type)'": 0, "missed (type)": 0, "spurious (type)": 2},
+    }
+    table = found.tables()["confusion"]
+    assert table.header == ("gold", "missed (type)'", "missed (type)", "spurious (type)", "missed")
+    assert [row[0] for row in table.rows] == ["missed (type)'", "missed (type)", "spurious (type)", "spurious"]
+    assert json.loads(json.dumps(found.to_dict()))["confusion"] == found.confusion()
+    read(page(found, "Evaluation", {}))
+
+
 ROWS = st.lists(st.lists(st.tuples(*[st.sampled_from(LABELS)] * 2), min_size=1, max_size=6), max_size=5)
 
 

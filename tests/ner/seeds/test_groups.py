@@ -216,6 +216,22 @@ def test_told_to_stop_it_stops_all_its_runs_and_goes_on_later(small_data: Path, 
         assert json.loads((folder / f"seed_{seed}" / "manifest.json").read_text())["status"] == "stopped"
 
 
+@pytest.mark.parametrize("command", [
+    "ask {group} --steps 1 --watch batch", "train-ner --data {data} --start-from {group}",
+    "train-ner --data {data} --vectors none --lm {group}", "train-w2v --corpus {data}/test.conll --start-from {group}",
+    "train-ner --data {data} --vectors {group}", "train-lm --corpus {data}/test.conll --vectors {group}",
+    "vectors analogy {group} a b c",
+])  # fmt: skip
+def test_a_run_that_is_named_in_place_of_a_group_is_there(small_data: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "group.json").write_text('{"seeds": [5, 6]}')
+    refused = CliRunner().invoke(main, command.format(data=small_data, group=tmp_path / "group").split())
+    assert refused.exit_code == 2, refused.output
+    said = refused.stderr.splitlines()[-1]
+    assert f"{tmp_path / 'group' / 'seed_'}{'N' if 'train-w2v' in command else 5}" in said
+    assert "group" in said
+
+
 def test_what_cannot_be_compared_is_said(group: Path, tmp_path: Path) -> None:
     (tmp_path / "group.json").write_text("[]")
     for bad, said in ((tmp_path, "group.json: expected"), (tmp_path / "none", "none")):
@@ -225,9 +241,12 @@ def test_what_cannot_be_compared_is_said(group: Path, tmp_path: Path) -> None:
         assert "Traceback" not in result.output
     odd = tmp_path / "odd"
     shutil.copytree(group, odd)
+    first = sorted(odd.glob("seed_*"))[0]
+    whole = (first / "manifest.json").read_bytes()
     for value in (math.nan, math.inf, 10**400):
-        reseal(sorted(odd.glob("seed_*"))[0], metrics={"test_f1": value})
-        with pytest.raises(DataError, match="expected finite metrics"):
+        (first / "manifest.json").write_bytes(whole)
+        reseal(first, metrics={"test_f1": value})
+        with pytest.raises(DataError, match="another metrics: test_f1"):
             read_group(odd)
     (tmp_path / "group.json").write_text(json.dumps({"seeds": [10**300]}))  # no file can have such a name
     with pytest.raises(DataError, match=r"group\.json: expected a group's list of seeds"):

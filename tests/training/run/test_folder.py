@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 import struct
 import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -191,6 +194,22 @@ def test_what_is_no_run_folder_is_named(tmp_path: Path, content: str | None, mes
         (folder / "manifest.json").write_text(content)
     with pytest.raises(DataError, match=message):
         read_manifest(folder)
+
+
+@pytest.mark.parametrize(("entry", "named"), [
+    *(({"metrics": {"f1": value}}, "metrics: f1") for value in (math.nan, math.inf, 10**400, "1", None)),
+    *(({"changes": [change]}, "changes") for change in (
+        1, {}, {"step": 1}, {"changed": ["lr"]}, {"step": "1", "changed": []}, {"step": 1, "changed": 2},
+        {"step": 1, "changed": [2]},
+    )),
+])  # fmt: skip
+def test_what_no_manifest_has_is_named(tmp_path: Path, entry: dict[str, Any], named: str) -> None:
+    described = {"kind": "ner", "status": "finished", "config": {}, "metrics": {"f1": 1}, "changes": []}
+    (tmp_path / "manifest.json").write_text(json.dumps(described))
+    assert read_manifest(tmp_path) == described
+    (tmp_path / "manifest.json").write_text(json.dumps({**described, **entry}))
+    with pytest.raises(DataError, match=f"expected the manifest of a run, got other JSON or another {named}$"):
+        read_manifest(tmp_path)
 
 
 def _record(data: bytes, length: int | None = None, crc: int = 0) -> bytes:

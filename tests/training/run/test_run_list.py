@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -124,4 +125,39 @@ def test_the_command(root: Path, tmp_path: Path) -> None:
     assert (
         "perplexity" in json.loads(CliRunner().invoke(cli.main, ["runs", "list", "--json", "--root", str(root)]).output)[0]
     )
-    assert "no runs in" in CliRunner().invoke(cli.main, ["runs", "list", "--root", str(tmp_path / "none")]).output
+
+
+def test_no_runs_are_told_from_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for options, code, said in (
+        ([], 0, "no runs in runs; "),
+        (["--root", "empty"], 0, "no runs in empty; "),
+        (["--json"], 0, "[]"),
+        (["--root", "none"], 2, "error: --root: expected a folder that holds runs, got nothing: none"),
+        (["--root", "file", "--json"], 2, "error: --root: expected a folder that holds runs, got a file: file"),
+    ):
+        result = CliRunner().invoke(cli.main, ["runs", "list", *options])
+        assert (result.exit_code, len(result.output.splitlines())) == (code, 1), result.output
+        assert result.output.startswith(said)
+    (tmp_path / "runs").write_text("")
+    assert CliRunner().invoke(cli.main, ["runs", "list"]).exit_code == 2
+
+
+@pytest.mark.parametrize("value", [None, [], {}, "x", True, math.nan, 10**400, ["x"], {"x": []}])
+def test_a_damaged_folder_is_a_row_and_hides_no_other(root: Path, value: Any) -> None:
+    """Each file that a row is made of, and each of its values, as something else or gone."""
+    group, single = root / "ner" / "group_0", root / "ner" / "version_0"
+    for path in (group / "config.json", group / "group.json", group / "seed_1" / "manifest.json", single / "manifest.json"):
+        whole = path.read_text()
+        contents = json.loads(whole)
+        damaged = [value, *({**contents, name: value} for name in contents)]
+        damaged += [{k: v for k, v in contents.items() if k != name} for name in contents]
+        damaged += [{**contents, "metrics": {"test_f1": value}}, {**contents, "changes": [value]}]
+        for each in damaged:
+            path.write_text(json.dumps(each))
+            assert len(list_runs(root, cli.KINDS)) == 6, each
+        path.write_text(whole)
+    (group / "config.json").write_text(json.dumps([value]))
+    assert list_runs(root, cli.KINDS)[0]["status"] == "unreadable"

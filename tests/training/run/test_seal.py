@@ -509,7 +509,15 @@ def test_word_vectors_of_a_run_are_looked_at(made: Path, tmp_path: Path) -> None
     data[-2] ^= 1
     (path / "vectors.bin").write_bytes(data)
     train = ["train-ner", "--data", made / "data", *TAGGER, "--run", tmp_path / "ner", "--vectors"]
-    for command in ([*train, path], [*train, path / "vectors.bin"], ["vectors", "nearest", path / "vectors.bin", "the"]):
+    model = ["train-lm", "--corpus", made / "text.txt", "--threads", 1, "--run", tmp_path / "ner", "--vectors"]
+    for command in (
+        [*train, path],
+        [*train, path / "vectors.bin"],
+        [*model, path],
+        [*model, path / "vectors.bin"],
+        ["vectors", "nearest", path / "vectors.bin", "the"],
+        ["data", "check", made / "data" / "train.conll", "--vectors", path],
+    ):
         result = run(*command)
         assert result.exit_code == 2, result.output
         assert f"{path / 'vectors.bin'}: it was changed after the run had finished" in result.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,6 +150,20 @@ def test_a_group_of_vectors_is_its_single_runs(group: Path, tmp_path: Path) -> N
     assert all(line.split("\t")[0] in ("1 of 2", "2 of 2") for line in lines)
 
 
+@pytest.mark.parametrize("file", agreement.FILES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_files_that_were_changed_are_named_before_they_are_read(group: Path, tmp_path: Path, file: str, seed: int) -> None:
+    copy = Path(shutil.copytree(group, tmp_path / "group"))
+    changed = copy / f"seed_{seed}" / file
+    changed.write_text(f"the\t{10**20 - 1}\n")
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("the of 3\nin a 2\n")
+    for command in (["vectors", "stability", copy], ["vectors", "nearest", copy, "the"], ["compare", copy, copy, pairs]):
+        refused = run(*command)
+        assert refused.exit_code == 2, refused.output
+        assert f"error: {changed}: it was changed after the run had finished" in refused.stderr
+
+
 def test_a_group_stopped_goes_on_to_the_same_bits(group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = run("train-w2v", *tiny(group.parent), "--seeds", "2", "--max-time", "0s", "--run", tmp_path / "again")
     assert stopped.exit_code == 75
@@ -180,6 +195,25 @@ def test_groups_of_vectors_are_compared_on_sets_too(group: Path, tmp_path: Path)
     scored = run("vectors", "evaluate", group / "seed_1" / "vectors.bin", sets).output
     assert f"{rows['set pairs']['second']['mean']:.4f}" in scored
     assert run("compare", group, tmp_path / "none").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "command", ["compare {group} {group} {sets}", "train-w2v {tiny} --evaluate {a} --evaluate {b} --run {run} {seeds}"]
+)
+@pytest.mark.parametrize("names", [("a/set.txt", "b/set.txt"), ("a/set.txt", "a/set.csv"), ("a/set.txt", "a/set.txt")])
+def test_sets_of_one_name_are_refused(group: Path, tmp_path: Path, command: str, names: tuple[str, str]) -> None:
+    words = [line.split("\t")[0] for line in (group / "seed_0" / "vocab.tsv").read_text().splitlines()[:3]]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{0} {1} 1\n{1} {2} 2\n{0} {2} 3\n".format(*words))
+    a, b = (tmp_path / name for name in names)
+    for seeds in ("", "--seeds 2"):
+        given = {"group": group, "tiny": " ".join(tiny(group.parent)), "run": tmp_path / "new", "seeds": seeds}
+        refused = run(*command.format(sets=f"{a} {b}", a=a, b=b, **given).split())
+        assert refused.exit_code == 2, refused.output
+        assert refused.stderr.startswith(f"error: sets: expected files of different names, got {a} and {b}, both of the ")
+        assert refused.stdout == ""
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_a_group_cannot_have_is_said(tmp_path: Path) -> None:
