@@ -60,12 +60,21 @@ def test_an_empty_text_is_no_option_left_out(words: tuple[str, ...], option: str
     assert len(said.splitlines()) <= 4
 
 
-@pytest.mark.parametrize("command", ["train-ner", "train-w2v", "train-lm"])
-@pytest.mark.parametrize("what", ["run", "group"])
-@pytest.mark.parametrize("option", ["--config", "--run", "--preset", "--lr"])
+RESUMED = [
+    (command, what, option)
+    for command in ("train-ner", "train-w2v", "train-lm")
+    for what in ("run", "group")
+    for option in (
+        "--config",
+        "--run",
+        *(["--preset"] if command == "train-ner" else []),
+        *(["--lr"] if what == "group" else []),
+    )
+]
+
+
+@pytest.mark.parametrize(("command", "what", "option"), RESUMED)
 def test_what_a_resumed_run_keeps_is_not_taken_silently(tmp_path: Path, command: str, what: str, option: str) -> None:
-    if (option == "--preset" and command != "train-ner") or (option == "--lr" and what == "run"):
-        pytest.skip("no such option; or a setting, which a run is resumed with where that is allowed")
     kind = command.removeprefix("train-")
     place = open_group(kind, TrainConfig(), 2, "", str(tmp_path)) if what == "group" else tmp_path / "run"
     value = {"--preset": "lecture", "--lr": "0.5"}.get(option, str(tmp_path / "none"))
@@ -78,3 +87,12 @@ def test_what_a_resumed_run_keeps_is_not_taken_silently(tmp_path: Path, command:
 def test_options_know_whether_they_may_be_empty() -> None:
     assert Option(["--a"], empty=True).empty
     assert not Option(["--a"]).empty
+
+
+@pytest.mark.parametrize("command", ["train-ner --train none.conll --valid none --test none", "train-w2v --corpus none.txt"])
+def test_a_group_of_which_nothing_could_begin_leaves_no_folder(tmp_path: Path, command: str) -> None:
+    place = tmp_path / "group"
+    code, said = run(*command.split(), "--seeds", "2", "--run", str(place))
+    assert code == 2
+    assert "none" in said
+    assert not place.exists()

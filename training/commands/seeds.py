@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from training.commands.help import Option
 from training.commands.options import check_none_typed, whole
 from training.commands.start import RunFlags, check_resumed, run_settings
 from training.config import COMMON, TrainConfig
-from training.errors import CheckpointError, ConfigError, Preempted, SamebitsError, StreamError
+from training.errors import CheckpointError, ConfigError, DataError, Preempted, SamebitsError, StreamError
 from training.openmp import cores
 from training.run.groups import MOST_SEEDS, Group, is_group, kind_of, open_group, run_group, started_in
 from training.visible import aligned, counted, one_line
@@ -91,7 +92,12 @@ class Seeds:
     def train(self, kind: str, config: TrainConfig, path: str, options: RunOptions) -> None:
         """A new group, in ``path`` or the next ``runs/KIND/group_N``."""
         folder = open_group(kind, share_cores(config, self.jobs), self.number or 1, path, options.root)
-        train_group(kind, folder, self.jobs, options)
+        try:
+            train_group(kind, folder, self.jobs, options)
+        except (ConfigError, DataError):
+            if not any(folder.glob("seed_*")):  # as of a single run, nothing is left where nothing has begun
+                shutil.rmtree(folder)
+            raise
 
 
 def train_group(kind: str, folder: Path, jobs: int, options: RunOptions) -> None:
