@@ -277,7 +277,8 @@ def test_runs_list(finished: Path, tmp_path: Path) -> None:
     assert table.exit_code == 0
     assert "finished" in table.output.splitlines()[1]
     assert json.loads(run("runs", "list", "--root", str(root), "--json").output)[0]["status"] == "finished"
-    assert run("runs", "list", "--root", str(tmp_path / "none")).exit_code == 0
+    (tmp_path / "empty").mkdir()
+    assert run("runs", "list", "--root", str(tmp_path / "empty")).exit_code == 0
 
 
 def test_the_two_commands_in_a_folder_of_their_own(small_data: Path, small_text: Path, tmp_path: Path) -> None:

@@ -64,15 +64,16 @@ def sending(function):
         return function(*arguments, **more)
     return first_send
 MOMENT
-sys.argv[1:] = ["runs", "list", "--root", "/gone"]
+sys.argv[1:] = ["runs", "list", "--root", "FOLDER"]
 cli.start()
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_signal_around_a_command_has_no_traceback(moment: str, number: signal.Signals) -> None:
-    done = program(SENDING.replace("MOMENT", MOMENTS[moment]).replace("NUMBER", str(int(number))))
+def test_a_signal_around_a_command_has_no_traceback(tmp_path: Path, moment: str, number: signal.Signals) -> None:
+    text = SENDING.replace("MOMENT", MOMENTS[moment]).replace("FOLDER", str(tmp_path))
+    done = program(text.replace("NUMBER", str(int(number))))
     told = {signal.SIGINT: "interrupted"}.get(number, f"stopped: {number.name} received")
     expected = (128 + number, f"\n{told}\n") if moment == "while the options are read" else (-number, "")
     assert (done.returncode, done.stderr) == expected
