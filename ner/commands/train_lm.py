@@ -11,7 +11,6 @@ from training.commands.help import Command
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
-from training.run.inputs import check_paths
 from training.visible import one_line
 
 WITHOUT = "limit_test_batches"  # a language model is not tested
@@ -29,8 +28,6 @@ def train_lm(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
         return
     config = make_config(LanguageModelConfig, typed, resumed_config(flags, KIND), {})
     seeds.check(config)
-    if not flags.resume:
-        check_paths(config)
     portable.begin(config.portable, own=True)
     begin_processes(config, flags)
     options = run_settings(flags, config.progress)

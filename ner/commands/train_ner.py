@@ -15,7 +15,6 @@ from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
 from training.config import COMMON, VECTORS
 from training.errors import ConfigError
-from training.run.inputs import check_paths
 from training.visible import one_line
 
 if TYPE_CHECKING:
@@ -45,8 +44,6 @@ def train_ner(preset: str, vectors_from: tuple[str, ...], seeds: Seeds, flags: R
     file = resumed_config(flags, KIND)
     config = make_config(TaggerConfig, typed, file, PRESETS[preset], None if flags.resume else _kept_settings)
     seeds.check(config)
-    if not flags.resume:
-        check_paths(config)
     if vectors_from:
         check_alone(config)
     portable.begin(config.portable, own=True)

@@ -17,6 +17,7 @@ from training.commands.help import Option, is_typed
 from training.config import COMMON, RUN, TrainConfig
 from training.errors import CheckpointError, ConfigError
 from training.files import LARGEST_JSON, inside
+from training.run.inputs import check_paths
 
 if TYPE_CHECKING:
     from training.run.experiment import RunOptions
@@ -75,9 +76,11 @@ def run_settings(flags: RunFlags, progress: bool) -> RunOptions:
 
 
 def begin_processes(config: TrainConfig, flags: RunFlags) -> None:
-    """``launch.begin``, with its line where the flags leave one."""
+    """``launch.begin``, with its line where the flags leave one; a new run's paths are looked at first."""
     from training.parallel import launch
 
+    if not flags.resume:
+        check_paths(config)
     launch.begin(config, say if flags.voice == "plain" else lambda line: None)
 
 

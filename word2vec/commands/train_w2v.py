@@ -10,7 +10,6 @@ from training.commands.help import Command
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
-from training.run.inputs import check_paths
 from training.visible import one_line
 from word2vec.config import KIND, Word2VecConfig
 
@@ -40,7 +39,6 @@ def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     config = make_config(Word2VecConfig, typed, file, {}, None if flags.resume else _kept_settings)
     seeds.check(config)
     if not flags.resume:  # a run that has begun goes on to the end that it would have had
-        check_paths(config)
         check_names(config.evaluate)
     portable.begin(config.portable, own=True)
     begin_processes(config, flags)
