@@ -28,7 +28,7 @@ from training.visible import encodable
               show_default=True,
               help="Form of the input: text has a paragraph per line, sentences a sentence; auto detects it.")  # fmt: skip
 @click.option("--pretokenized", "split_words", is_flag=True, help="Split the text into words at white space.")
-@click.option("--key", metavar="NAME", help="Key of the text, or of the list of words, in each JSON line."
+@click.option("--key", metavar="NAME", help="Key of the text, or of the list of words, in each JSON line; implies --input jsonl."
               "  [default: text, or else tokens]")  # fmt: skip
 @click.option("--key-out", metavar="NAME", help="Key to write the result under in each JSON line."
               "  [default: entities, tags and file, added to the line's own keys]")  # fmt: skip
@@ -77,6 +77,7 @@ def predict(
     compute_with(threads)
     if target is not None:
         check_new_file("--to", target)
+    form = _form_with_key(form, key)
     colored = color == "always" or (color == "auto" and target is None and colors())
     tagger = TrainedTagger.load(run, device, warn)
     calibrate(tagger, coverage, sets_from, tagger.columns, None)
@@ -100,6 +101,15 @@ def predict(
         _write_out(pieces)
     else:
         _write_file(target, pieces)
+
+
+def _form_with_key(form: str, key: str | None) -> str:
+    """The form of the input: who names a key has JSON lines, since no other form has keys. ConfigError for other forms."""
+    if key is None:
+        return form
+    if form not in ("auto", "jsonl"):
+        raise ConfigError(f"--key: expected JSON lines (--input jsonl), whose entries have keys, got --input {form}")
+    return "jsonl"
 
 
 def _write_out(pieces: Iterator[str]) -> None:

@@ -137,7 +137,10 @@ def _gold(scores: Tensor, labels: Tensor, pairs: Tensor, start: Tensor, end: Ten
         n = int((moved <= FORBIDDEN / 2).int().argmax())
         place = "at a sentence's beginning" if first[n] else f"after label {int(before[n])}"
         place += " and at a sentence's end" if last[n] else ""
-        raise DataError(f"labels: label {int(labels[n])} is not allowed {place} (token {n} of the batch, from 0)")
+        raise DataError(
+            f"labels: label {int(labels[n])} is not allowed {place} (token {n} of the batch, from 0), or training diverged "
+            "and scores fell that low: then lower the learning rate"
+        )
     return emitted + moved
 
 

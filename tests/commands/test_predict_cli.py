@@ -121,6 +121,31 @@ def test_a_source_without_a_word_is_named(bundle: Path, tmp_path: Path) -> None:
         assert said.stderr == expected
 
 
+@pytest.mark.parametrize("form", ["auto", "text", "sentences", "conll", "jsonl"])
+def test_a_key_is_of_json_lines(bundle: Path, tmp_path: Path, form: str) -> None:
+    """Other forms have no keys: none of them is read as if the option were not there."""
+    (tmp_path / "text.txt").write_text("Ada flew to Oslo.\n")
+    (tmp_path / "words.conll").write_text("Ada O\nflew O\n\n")
+    (tmp_path / "good.jsonl").write_text('{"body": "Ada flew to Oslo."}\n')
+
+    def run(name: str) -> tuple[int, str, str]:
+        arguments = ["predict", str(bundle), str(tmp_path / name), "--key", "body", "--input", form]
+        result = CliRunner().invoke(cli.main, arguments, catch_exceptions=False)
+        return result.exit_code, result.stdout, result.stderr
+
+    for name in ("text.txt", "words.conll", "good.jsonl"):
+        code, found, said = run(name)
+        if form in ("auto", "jsonl"):
+            if name == "good.jsonl":
+                assert (code, said, json.loads(found)["body"]) == (0, "", "Ada flew to Oslo.")
+            else:
+                assert (code, found, said.count("\n")) == (2, "", 1)
+                assert f"{tmp_path / name}:1: expected a JSON object" in said
+        else:
+            assert (code, found) == (2, "")
+            assert said == f"error: --key: expected JSON lines (--input jsonl), whose entries have keys, got --input {form}\n"
+
+
 @pytest.mark.parametrize("asked", [None, 1, 3])
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_it_computes_with_the_threads_asked_for(
