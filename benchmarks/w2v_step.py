@@ -122,14 +122,14 @@ def hierarchical_floor(model: Word2Vec, tree: HuffmanTree, batch: Batch) -> dict
     """ms of a batch's products, visits, sums over windows, gathers and row updates alone."""
     config, words, window = model.config, batch.words, model.config.window
     inside = model.masks.index_select(0, windows.mask_rows(batch.left, batch.right, window))
-    skipgram, by = config.architecture == "skipgram", windows.turned(inside)
-    entries = hierarchical.entries_of(tree, words, (by if skipgram else inside).amax(1))
-    visits = hierarchical.window_visits(entries, inside, by) if skipgram else hierarchical.own_visits(entries)
-    column = entries.column if visits.entry is None else entries.column.index_select(0, visits.entry)
+    skipgram = config.architecture == "skipgram"
+    plan = hierarchical.skipgram(tree, words, inside) if skipgram else hierarchical.cbow(tree, words, inside.amax(1))
+    visits, nodes = plan.visits, plan.nodes[len(tree.top) :]
     h, top = windows.margined(model.input, words, window), model.output.index_select(0, tree.top)
-    own, below = h[window:-window], model.output.index_select(0, entries.nodes)
+    own, below = h[window:-window], model.output.index_select(0, nodes)
+    parts = hierarchical.parts_of(own, len(nodes), visits.begin, plan.column)
     places = windows.around(torch.arange(len(h), dtype=torch.int32), window).contiguous()
-    score, weights = hierarchical.products(own, top.t()), torch.ones(len(column))
+    score, weights = hierarchical.products(own, top.t()), torch.ones(len(plan.column))
     inputs, outputs = torch.zeros_like(model.input), torch.zeros_like(model.output)
 
     def products() -> None:
@@ -138,8 +138,9 @@ def hierarchical_floor(model: Word2Vec, tree: HuffmanTree, batch: Batch) -> dict
         hierarchical.summed_products(score, own)
 
     def of_visits() -> None:
-        hierarchical.scores(own, below, visits.begin, column)
-        windows.bags(below, column, visits.begin, weights)
+        for part in parts:
+            hierarchical.scores(own, below, part)
+        windows.bags(below, plan.column, visits.begin, weights)
         windows.bags(own, visits.position, visits.node_begin, weights)
 
     def sums() -> None:
@@ -148,11 +149,11 @@ def hierarchical_floor(model: Word2Vec, tree: HuffmanTree, batch: Batch) -> dict
 
     def gathers() -> None:
         model.input.index_select(0, words)
-        model.output.index_select(0, entries.nodes)
+        model.output.index_select(0, nodes)
 
     def updates() -> None:
         inputs.scatter_add_(0, words.unsqueeze(1).expand_as(own), own)
-        outputs.scatter_add_(0, entries.nodes.long().unsqueeze(1).expand_as(below), below)
+        outputs.scatter_add_(0, nodes.unsqueeze(1).expand_as(below), below)
 
     timings = {"products": products, "visits": of_visits, "gathers": gathers, "row updates": updates}
     return {name: timed(work) for name, work in (timings if skipgram else timings | {"sums over windows": sums}).items()}

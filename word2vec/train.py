@@ -43,7 +43,7 @@ from word2vec.text.corpus import Corpus, check_texts, encode
 from word2vec.text.shared import local
 from word2vec.text.tokenize import TextRule
 from word2vec.text.vocab import Vocab
-from word2vec.vectors.evaluate import AnalogySet, SimilaritySet, as_metrics, evaluate, read_set
+from word2vec.vectors.evaluate import AnalogySet, SimilaritySet, as_metrics, check_names, evaluate, read_set
 from word2vec.vectors.vectors import WordVectors
 
 IDS = "corpus.ids"
@@ -90,6 +90,8 @@ def train_word2vec(config: Word2VecConfig, options: RunOptions | None = None) ->
         for name in (f"{IDS}.json", IDS):  # where it was killed before it did that itself
             (finished / name).unlink(missing_ok=True)
         return finished
+    if not options.resume:  # a run that has begun goes on to the end that it would have had
+        check_names(config.evaluate)
     here, options = placed(config, options)
     group = join(config)
     if config.start_from:

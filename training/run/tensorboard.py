@@ -24,6 +24,11 @@ EVENTS = "events.out.tfevents.*"
 DIGITS = 10  # of the second in the name of a file of TensorBoard's
 
 
+def load() -> None:
+    """Import TensorBoard now: that takes as long as many steps, so it should not happen within one."""
+    from torch.utils.tensorboard import SummaryWriter  # noqa: F401
+
+
 class Board:
     """TensorBoard's files in a folder. Nothing is written, and TensorBoard not imported, before something is shown.
 

@@ -9,6 +9,7 @@ from training.bar import Pace
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
+from training.run import tensorboard
 from training.run.folder import Run
 
 
@@ -17,6 +18,10 @@ class Throughput(Callback):
 
     def __init__(self, run: Run) -> None:
         self.run = run
+
+    def setup(self, trainer: TrainerView, task: Task, stage: str) -> None:
+        if stage == "fit":
+            tensorboard.load()
 
     def on_train_epoch_start(self, trainer: TrainerView, task: Task) -> None:
         self.epoch_started = time.perf_counter()

@@ -41,6 +41,8 @@ CBOW_TOP = 16
 """T: about where one more column of a product costs as much as its node's visits, of which CBOW has fewer."""
 BLOCK = 64
 """So many positions are multiplied at a time: a product's blocks are shared out to threads, but none is cut for them."""
+TOP_SHARE = 3
+"""One visit in so many has its score computed by the thread that also has the top's: about half of the work for each."""
 LOSS_POSITIONS = 256
 """The loss is reported from so many positions of a batch: the step does not need it, and logarithms are dear."""
 
@@ -144,35 +146,42 @@ def predict(h: Chunks, table: Chunks, tree: HuffmanTree, plan: Plan, squares: Sq
     """
     (b, a), visits = plan.passes.chunk(2, 1), plan.visits
 
-    def of_top() -> tuple[Chunks, list[Tensor]]:
-        """The nodes' vectors, (T, c), and all scores, (P, T)."""
-        u = [chunk.index_select(0, tree.top) for chunk in table]
-        return u, [products(h_c, u_c.t()) for h_c, u_c in zip(h, u, strict=True)]
+    u = [(chunk.index_select(0, tree.top), chunk.index_select(0, plan.nodes[len(tree.top) :])) for chunk in table]
+    early, late = parts_of(h[0], len(plan.nodes) - len(tree.top), visits.begin, plan.column)
 
-    def of_visits() -> tuple[Chunks, list[Tensor]]:
-        """Those of the nodes below, (n, c), and the visits' scores, (v,)."""
-        u = [chunk.index_select(0, plan.nodes[len(tree.top) :]) for chunk in table]
-        return u, [scores(h_c, u_c, visits.begin, plan.column) for h_c, u_c in zip(h, u, strict=True)]
+    def of_top() -> list[tuple[Tensor, Tensor]]:
+        """All scores with the top, (P, T), and those of the early visits."""
+        return [
+            (products(h_c, top_c.t()), scores(h_c, below_c, early)) for h_c, (top_c, below_c) in zip(h, u, strict=True)
+        ]
 
-    (top, top_scores), (below, below_scores) = both(of_top, of_visits)
-    parts = zip(top_scores, below_scores, squares, strict=True)
-    score, visit_score, *sums = columns.add((top_c, below_c, *squares_c) for top_c, below_c, squares_c in parts)
+    def of_visits() -> list[Tensor]:
+        """The scores of the other visits."""
+        return [scores(h_c, below_c, late) for h_c, (_, below_c) in zip(h, u, strict=True)]
+
+    firsts, lasts = both(of_top, of_visits)
+    parts = zip(firsts, lasts, squares, strict=True)
+    score, visit_score, *sums = columns.add(
+        (top_c, torch.cat([early_c, late_c]), *squares_c) for (top_c, early_c), late_c, squares_c in parts
+    )
     # shapes: (P, T), (v,)
     loss = _loss(score, visit_score, plan)
+    visit_score.sigmoid_().sub_(plan.first)  # g
 
-    def top_gradients() -> tuple[Chunks, Chunks]:
-        """Of h, and of the nodes; the scores become g."""
+    def gradients() -> tuple[Chunks, Chunks]:
+        """Of h, and of the top's nodes; the top's scores become g."""
         score.sigmoid_().mul_(b).sub_(a)
-        return [products(score, top_c) for top_c in top], [summed_products(score, h_c) for h_c in h]
+        dh = [products(score, top_c) for top_c, _ in u]
+        for dh_c, (_, below_c) in zip(dh, u, strict=True):
+            dh_c.add_(bags(below_c, plan.column, visits.begin, visit_score))
+        return dh, [summed_products(score, h_c) for h_c in h]
 
     def below_gradients() -> Chunks:
-        """Of the nodes; the scores become g."""
-        by_node = visit_score.sigmoid_().sub_(plan.first).index_select(0, visits.at)
+        """Of the nodes below."""
+        by_node = visit_score.index_select(0, visits.at)
         return [bags(h_c, visits.position, visits.node_begin, by_node) for h_c in h]
 
-    (dh, dtop), dbelow = both(top_gradients, below_gradients)
-    for dh_c, below_c in zip(dh, below, strict=True):
-        dh_c.add_(bags(below_c, plan.column, visits.begin, visit_score))
+    (dh, dtop), dbelow = both(gradients, below_gradients)
     dtable = [torch.cat(both_parts) for both_parts in zip(dtop, dbelow, strict=True)]
     return Result(dh, dtable, loss, sums)
 
@@ -246,17 +255,50 @@ def in_blocks(rows: Tensor) -> Tensor:
     return (pad(rows, (0, 0, 0, lacking)) if lacking else rows).view(-1, BLOCK, rows.shape[1])
 
 
-def scores(h: Tensor, u: Tensor, begin: Tensor, column: Tensor) -> Tensor:
-    """u_n·h_p for the nodes that each position visits: h (P, c), u (n, c), begin (P + 1,), column (v,) → (v,)."""
-    if len(column) >= len(h) * len(u) or h.is_cuda:  # all scores are no more, or CUDA's kernel may want what is said below
-        position = torch.repeat_interleave(begin.diff())
-        return products(h, u.t()).flatten().index_select(0, position * len(u) + column)
+class Part(NamedTuple):
+    """Neighboring positions, and their visits."""
+
+    positions: slice
+    at: Tensor  # which scores of (positions, n) are the visits': a sparse matrix, or where they stand in all of them
+
+
+def parts_of(h: Tensor, n: int, begin: Tensor, column: Tensor) -> tuple[Part | None, Part]:
+    """The positions whose visits' scores are computed beside the top's, and the others: see TOP_SHARE.
+
+    Args:
+        h: (P, c), of which the scores will be.
+        n: of how many nodes.
+        begin: (P + 1,), where each position's visits begin, and v.
+        column: (v,), to which of the nodes each is.
+    """
+    p = len(h)
+    if len(column) >= p * n or h.is_cuda:  # more of them than of all scores, or CUDA's kernel may want what is said below
+        return None, Part(slice(0, p), torch.repeat_interleave(begin.diff()).mul_(n).add_(column))
+    cut = min(int(torch.searchsorted(begin, len(column) // TOP_SHARE)), p - 1)
+    visits = int(begin[cut])
+    if visits >= cut * n or len(column) - visits >= (p - cut) * n:  # in one part, though not in both
+        cut = visits = 0
     with warnings.catch_warnings():  # torch says once that its sparse matrices are new
         warnings.simplefilter("ignore")
-        # The nodes of a row stand in the order of the words, and some twice: no form that is checked, but read as any other.
-        at = torch.sparse_csr_tensor(begin, column, h.new_zeros(len(column)), (len(h), len(u)), check_invariants=False)
-    found: Tensor = torch.sparse.sampled_addmm(at, h, u.t(), beta=0.0).values()
-    return found
+
+        def part(positions: slice, begin: Tensor, column: Tensor) -> Part:
+            size = (positions.stop - positions.start, n)
+            # The nodes of a row stand in the order of the words, and some twice: no form that is checked, but read as any.
+            at = torch.sparse_csr_tensor(begin, column, h.new_zeros(len(column)), size, check_invariants=False)
+            return Part(positions, at)
+
+        early = part(slice(0, cut), begin[: cut + 1], column[:visits]) if cut else None
+        return early, part(slice(cut, p), begin[cut:] - visits, column[visits:])
+
+
+def scores(h: Tensor, u: Tensor, part: Part | None) -> Tensor:
+    """u_n·h_p for the nodes that a part's positions visit: h (P, c), u (n, c) → as many as visits; of no part none."""
+    if part is None:
+        return h.new_zeros(0)
+    if part.at.is_sparse_csr:
+        found: Tensor = torch.sparse.sampled_addmm(part.at, h[part.positions], u.t(), beta=0.0).values()
+        return found
+    return products(h, u.t()).flatten().index_select(0, part.at)
 
 
 def _loss(score: Tensor, visit_score: Tensor, plan: Plan) -> Tensor:

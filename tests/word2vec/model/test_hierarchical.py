@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from training.determinism import portable
-from word2vec.model import windows
-from word2vec.model.hierarchical import products, scores, summed_products
+from word2vec.model import hierarchical, windows
+from word2vec.model.hierarchical import parts_of, products, scores, summed_products
 from word2vec.model.windows import bags
 
 
@@ -21,14 +21,26 @@ def ragged(generator: np.random.Generator, bags: int, most: int, rows: int) -> t
     return begin, torch.from_numpy(generator.integers(0, rows, int(begin[-1]))).int()
 
 
+@pytest.mark.parametrize("share", [1, 3, 10**9])
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**31), st.integers(1, 9), st.integers(0, 9), st.integers(1, 30))
-def test_scores_are_those_of_the_pairs_that_are_asked_for(seed: int, positions: int, most: int, nodes: int) -> None:
+def test_scores_are_those_of_the_pairs_that_are_asked_for(
+    share: int, seed: int, positions: int, most: int, nodes: int
+) -> None:
+    """In parts, wherever they are cut, and with the bits of the whole."""
     generator = np.random.default_rng(seed)
     begin, column = ragged(generator, positions, most, nodes)
     h, u = (torch.from_numpy(generator.normal(size=(n, 5))) for n in (positions, nodes))
     position = torch.repeat_interleave(begin.diff())
-    torch.testing.assert_close(scores(h, u, begin, column), (h[position] * u[column]).sum(1))
+    found = []
+    for each in (share, 10**9):  # the second is too large for an early part
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hierarchical, "TOP_SHARE", each)
+            parts = parts_of(h, nodes, begin, column)
+        found.append(torch.cat([scores(h, u, part) for part in parts]))
+    assert parts[0] is None
+    torch.testing.assert_close(found[0], (h[position] * u[column]).sum(1))
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("portably", [False, True])
