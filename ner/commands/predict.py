@@ -28,8 +28,8 @@ from training.visible import encodable
               show_default=True,
               help="Form of the input: text has a paragraph per line, sentences a sentence; auto detects it.")  # fmt: skip
 @click.option("--pretokenized", "split_words", is_flag=True, help="Split the text into words at white space.")
-@click.option("--key", metavar="NAME", help="Key of the text, or of the list of words, in each JSON line; implies --input jsonl."
-              "  [default: text, or else tokens]")  # fmt: skip
+@click.option("--key", metavar="NAME", help="Key of the text, or of the list of words, in each JSON line; implies --input "
+              "jsonl.  [default: text, or else tokens]")  # fmt: skip
 @click.option("--key-out", metavar="NAME", help="Key to write the result under in each JSON line."
               "  [default: entities, tags and file, added to the line's own keys]")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["text", "conll", "jsonl", "html"]), default=None,

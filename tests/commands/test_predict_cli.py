@@ -143,7 +143,8 @@ def test_a_key_is_of_json_lines(bundle: Path, tmp_path: Path, form: str) -> None
                 assert f"{tmp_path / name}:1: expected a JSON object" in said
         else:
             assert (code, found) == (2, "")
-            assert said == f"error: --key: expected JSON lines (--input jsonl), whose entries have keys, got --input {form}\n"
+            expected = "expected JSON lines (--input jsonl), whose entries have keys"
+            assert said == f"error: --key: {expected}, got --input {form}\n"
 
 
 @pytest.mark.parametrize("asked", [None, 1, 3])

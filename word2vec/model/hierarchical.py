@@ -151,9 +151,7 @@ def predict(h: Chunks, table: Chunks, tree: HuffmanTree, plan: Plan, squares: Sq
 
     def of_top() -> list[tuple[Tensor, Tensor]]:
         """All scores with the top, (P, T), and those of the early visits."""
-        return [
-            (products(h_c, top_c.t()), scores(h_c, below_c, early)) for h_c, (top_c, below_c) in zip(h, u, strict=True)
-        ]
+        return [(products(h_c, top_c.t()), scores(h_c, below_c, early)) for h_c, (top_c, below_c) in zip(h, u, strict=True)]
 
     def of_visits() -> list[Tensor]:
         """The scores of the other visits."""
