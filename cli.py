@@ -1,4 +1,4 @@
-"""The command line: the commands of all rooms, and the kinds of runs that they make."""
+"""The command line: the commands of all packages, and the kinds of runs that they make."""
 
 from __future__ import annotations
 

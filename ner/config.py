@@ -98,13 +98,13 @@ class TaggerConfig(TrainConfig):
     rehearse_share: float = option(0.0, "The share.", section=DATA, least=0, most=1)
     teacher: str = option(
         "",
-        "Learn from the readings of this tagger, too: a finished run, a group of runs, or a bundle of either.",
+        "Learn from the predictions of this tagger, too: a finished run, a group of runs, or a bundle of either.",
         section=MODEL,
         no_path=(),
     )
     teacher_share: float = option(
         0.5,
-        "With --teacher, the weight of its reading of a training sentence against the sentence's own tags, 0 to 1.",
+        "With --teacher, the weight of its prediction for a training sentence, 0 to 1; its own tags have the rest.",
         section=TRAINING,
         least=0,
         most=1,
@@ -158,7 +158,7 @@ class TaggerConfig(TrainConfig):
     char_dim: int = option(30, "Size of character embeddings.", section=MODEL, least=1, most=LARGEST_SIZE)
     char_hidden: int = option(
         50,
-        "Number of filters of the character CNN, or of units of the character LSTM in both directions.",
+        "Number of filters of the character CNN, or of units of the character LSTM, both directions together (then even).",
         section=MODEL,
         least=1,
         most=LARGEST_SIZE,

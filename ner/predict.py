@@ -51,7 +51,8 @@ def predict_stream(
         form: what they hold, one of ner.tagging.readers.FORMS, or "auto" by each one's content.
         output: one of ner.tagging.writers.FORMATS; None for the input's form if that is CoNLL or JSON lines, else text.
         threshold: only entities of at least this confidence, from 0 to 1.
-        key: the entry of a JSON line that holds the text or the words; None for "text", or else "tokens".
+        key: the entry of a JSON line that holds the text or the words; None for "text", or else "tokens". Other forms have
+            no entries, and do not read it.
         key_out: the entry of a JSON line that gets the whole result; None adds entries to the line's own.
         split_words: the words are separated by white space; do not tokenize.
         color: entities in color, in text.
@@ -214,7 +215,8 @@ def evaluate_file(
         Scores, and each sentence's entities judged.
 
     Raises:
-        DataError: with file:line, what cannot be read.
+        ConfigError: no such coverage, or one that the calibration cannot show.
+        DataError: with file:line, what cannot be read; the tagger's sets are not calibrated.
 
     Example:
         >>> import tempfile

@@ -75,7 +75,8 @@ def option(
 class TrainConfig:
     """Settings that all training runs have. Subclasses add fields; names are Lightning's if it has one.
 
-    Each field's help text says what it means; the command line shows them.
+    A field is an option of the commands, whose ``--help`` says what it means; the option's name has - for _, and for
+    ``max_epochs`` may be --epochs.
 
     Raises:
         ConfigError: for a value of another type, out of range, or in contradiction to another.
@@ -102,7 +103,7 @@ class TrainConfig:
     )
     devices: int = option(
         1,
-        "Start this many processes, which share the parts of each batch: any number gives the same bits.",
+        "Start this many processes, which share the --shards; the number must divide --shards, and changes no bit.",
         section=RUN,
         numbers=False,
         least=1,
@@ -117,7 +118,7 @@ class TrainConfig:
     )
     shards: int = option(
         1,
-        "Cut each batch into this many parts, a power of two: any number of processes that divides it gives the same bits.",
+        "Cut each batch into this many shards, a power of two: any number of processes that divides it gives the same bits.",
         section=TRAINING,
         least=1,
         most=1024,
@@ -145,14 +146,14 @@ class TrainConfig:
     max_steps: int = option(-1, "Take at most this many optimizer steps; -1 for no limit.", section=TRAINING, least=-1)
     min_steps: int = option(0, "Take at least this many optimizer steps.", section=TRAINING, least=0)
     max_time: str = option(
-        "", "Stop after this time, so that the run can be resumed: 30s, 90m, 2h or DD:HH:MM:SS.", section=RUN, numbers=False
+        "", "Stop after this time from each start or resume: 30s, 90m, 2h or DD:HH:MM:SS.", section=RUN, numbers=False
     )
     fast_dev_run: int = option(
         0, "Try everything once on this many batches, without logging metrics; 0 for off.", section=TRAINING, least=0
     )
     overfit_batches: int | float = option(
         0.0,
-        "Train and validate on the same few batches: this many (10), or this share of them (0.1).",
+        "Train and validate on the same few batches: this many (10), or this share of them (0.1); 0 for off.",
         section=TRAINING,
         batches=True,
     )
@@ -188,7 +189,7 @@ class TrainConfig:
     )
     checkpoint_every: str = option(
         "5m",
-        "Write a checkpoint to resume from every N steps (200) or minutes (5m), or never.",
+        "Write a checkpoint to resume from every N steps (200), after each such time (30s, 5m, 2h), or never.",
         section=RUN,
         numbers=False,
     )

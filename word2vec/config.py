@@ -34,7 +34,7 @@ class Word2VecConfig(TrainConfig):
 
     corpus: tuple[str, ...] = option(
         ("data/sample/text.txt",),
-        "Text to read: plain, gz, bz2 or xz; - for standard input. May be repeated.",
+        "Text to read: plain, gz, bz2 or xz; - for standard input (verify cannot repeat such a run). May be repeated.",
         section=COMMON,
         no_path=("-",),
     )
@@ -60,13 +60,13 @@ class Word2VecConfig(TrainConfig):
     )
     loss: str = option(
         "negative",
-        "Loss: negative sampling, the full softmax, or a Huffman tree.",
+        "Loss: negative sampling, the full softmax, or the hierarchical softmax over a Huffman tree.",
         section=MODEL,
         choices=("negative", "softmax", "hierarchical"),
     )
     shards: int = option(
         1,
-        "Cut vectors into this many parts, a power of two: any number of processes that divides it gives the same bits.",
+        "Cut vectors into this many shards, a power of two: any number of processes that divides it gives the same bits.",
         section=TRAINING,
         least=1,
         most=1024,
@@ -79,7 +79,7 @@ class Word2VecConfig(TrainConfig):
         least=1,
         most=LARGEST_WINDOW,
     )
-    negative: int = option(5, "Weigh the noise as this many words a prediction.", section=MODEL, least=1, most=LARGEST_SIZE)
+    negative: int = option(5, "The noise counts as this many words a prediction.", section=MODEL, least=1, most=LARGEST_SIZE)
     noise_exponent: float = option(
         0.75, "Draw noise words in proportion to their count to this power.", section=MODEL, least=-10, most=10
     )
@@ -116,7 +116,7 @@ class Word2VecConfig(TrainConfig):
     )
     damping: float = option(
         0.05,
-        "How strongly to damp the updates of words that occur often in a step; 0 for none.",
+        "How strongly to damp the updates of words that occur often in a step, 0 to 1; 0 for none.",
         section=TRAINING,
         least=0,
         most=1,

@@ -20,7 +20,11 @@ if TYPE_CHECKING:  # NumPy is imported when it is needed
     from ner.seeds.compare import Difference
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  python cli.py compare runs/ner/group_0 runs/ner/group_1")
+@click.command(
+    cls=Command,
+    short_help="Test whether two runs or groups differ.",
+    epilog="\b\nExample:\n  python cli.py compare runs/ner/group_0 runs/ner/group_1",
+)
 @click.argument("first", type=click.Path(), metavar="GROUP_A")
 @click.argument("second", type=click.Path(), metavar="GROUP_B")
 @click.argument("sets", type=click.Path(), nargs=-1)

@@ -17,12 +17,16 @@ from training.visible import to_json
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, short_help="Check, repair, convert or download data.")
 def data() -> None:
     """Download, check, repair and convert data, and find wrong labels."""
 
 
-@data.command("check", epilog="\b\nExample:\n  python cli.py data check data/sample/train.conll data/sample/test.conll")
+@data.command(
+    "check",
+    short_help="Report problems in labeled files.",
+    epilog="\b\nExample:\n  python cli.py data check data/sample/train.conll data/sample/test.conll",
+)
 @click.argument("files", type=click.Path(), nargs=-1, required=True)
 @click.option("--vectors", "vectors_file", metavar="FILE", help="Count the words that have no vector in this file.")
 @columns
@@ -75,7 +79,11 @@ def _vector_test(file: str) -> Callable[[str], bool] | None:
     return vector_test(Views([load(file, LongJob(), warn)]))
 
 
-@data.command("repair", epilog="\b\nExample:\n  python cli.py data repair broken.conll mended.conll")
+@data.command(
+    "repair",
+    short_help="Write a copy with well-formed tags.",
+    epilog="\b\nExample:\n  python cli.py data repair broken.conll mended.conll",
+)
 @click.argument("source", type=click.Path())
 @click.argument("target", type=click.Path())
 @click.option("--scheme", help="Tagging scheme to write.  [default: that of SOURCE]")
@@ -92,7 +100,11 @@ def repair(source: str, target: str, scheme: str | None, word_column: int | None
     click.echo(repair_file(source, target, scheme, Columns.asked(word_column, tag_column)).to_text())
 
 
-@data.command("convert", epilog="\b\nExample:\n  python cli.py data convert data/sample/test.conll converted.jsonl")
+@data.command(
+    "convert",
+    short_help="Convert CoNLL, JSON lines and BRAT.",
+    epilog="\b\nExample:\n  python cli.py data convert data/sample/test.conll converted.jsonl",
+)
 @click.argument("source", type=click.Path(), metavar="IN")
 @click.argument("target", type=click.Path(), metavar="OUT")
 @click.option("--to", "form", type=click.Choice(["conll", "jsonl", "brat"]), help="Form of OUT.  [default: by its suffix]")

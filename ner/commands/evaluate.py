@@ -17,7 +17,9 @@ from training.visible import to_json
 
 
 @click.command(
-    cls=Command, epilog="\b\nExample:\n  python cli.py evaluate runs/ner/version_0 data/sample/test.conll --html report.html"
+    short_help="Score a tagger on a labeled file.",
+    cls=Command,
+    epilog="\b\nExample:\n  python cli.py evaluate runs/ner/version_0 data/sample/test.conll --html report.html",
 )
 @click.argument("run", type=click.Path(), metavar="RUN|GROUP|BUNDLE")
 @click.argument("file", type=click.Path())
@@ -35,7 +37,7 @@ from training.visible import to_json
     "--unknown-types", type=click.Choice(["error", "ignore"]),
     help="Entities of types that the run does not know: refuse them, or read them as O.  [default: they count as missed]",
 )  # fmt: skip
-@sets_options
+@sets_options("Also report how often sets of readings for this probability, in steps of 0.01, contain the right one.")
 @click.option("--worst", type=whole(0), default=10, show_default=True, help="Number of worst sentences to show.")
 @computing
 def evaluate(

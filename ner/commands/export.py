@@ -11,7 +11,11 @@ from training.commands.terminal import warn
 from training.visible import one_line
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  python cli.py export runs/ner/version_0 runs/tagger")
+@click.command(
+    cls=Command,
+    short_help="Write a tagger as a bundle.",
+    epilog="\b\nExample:\n  python cli.py export runs/ner/version_0 runs/tagger",
+)
 @click.argument("run", type=click.Path(), metavar="RUN|GROUP")
 @click.argument("folder", type=click.Path())
 def export(run: str, folder: str) -> None:

@@ -19,6 +19,7 @@ from training.visible import encodable
 
 
 @click.command(
+    short_help="Tag text or files.",
     cls=Command,
     epilog='\b\nExample:\n  echo "Ada Marlow flew to Oslo." | python cli.py predict runs/ner/version_0 --format jsonl',
 )
@@ -37,7 +38,9 @@ from training.visible import encodable
 @columns_of_file
 @click.option("--threshold", type=Share(), default=0.0, show_default=True,
               help="Report only entities with at least this confidence.")  # fmt: skip
-@sets_options
+@sets_options(
+    "For each place, also give a set of readings that contains the right one with this probability, in steps of 0.01."
+)
 @click.option(
     "--to",
     "target",
@@ -66,7 +69,7 @@ def predict(
     threads: int,
     device: str,
 ) -> None:
-    """Tag text, CoNLL files or JSON lines with a trained run, a group of runs or an exported bundle.
+    """Tag text, CoNLL, JSON lines or BRAT files with a trained run, a group of runs or an exported bundle.
 
     Reads standard input if no file is given, and writes while it reads. Each entity has its type, its character offsets
     and its confidence, the probability of exactly this span.

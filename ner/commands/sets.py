@@ -25,16 +25,14 @@ class _Coverage(Share):
         return "0.5<=x<=0.99"
 
 
-def sets_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command --sets and --sets-from."""
+def sets_options(says: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command --sets, with this help, and --sets-from."""
     source = click.option(
         "--sets-from", type=click.Path(), metavar="FILE",
         help="Calibrate the sets on this labeled file.  [default: the validation data of the training]",
     )  # fmt: skip
-    return click.option(
-        "--sets", "coverage", type=_Coverage(), metavar="C",
-        help="Add sets of readings that contain the right one with this probability, in steps of 0.01.",
-    )(source(command))  # fmt: skip
+    coverage = click.option("--sets", "coverage", type=_Coverage(), metavar="C", help=says)
+    return lambda command: coverage(source(command))
 
 
 def calibrate(

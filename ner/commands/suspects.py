@@ -22,6 +22,7 @@ ROOT = "runs/suspects"
 
 
 @click.command(
+    short_help="Find labels that look wrong.",
     cls=Command,
     epilog="\b\nExample:\n  python cli.py data suspects data/sample/train.conll --config runs/ner/version_0/config.json",
 )

@@ -2,7 +2,7 @@
 
 The rules of the format, so that nothing is guessed:
 
-- UTF-8, with or without a byte-order mark; lines end with LF or CRLF; the last one may lack its end.
+- UTF-8, with or without a byte-order mark; lines end with LF, CRLF or CR; the last one may lack its end.
 - If the first row holds a tab, columns are apart by single tabs (words may hold spaces, columns may be empty, spaces
   around a column are dropped); else by runs of spaces and tabs. Other white space, U+00A0 for one, belongs to the word.
 - Every row has as many columns as the first. The word is the first column and the tag the last, unless told otherwise.

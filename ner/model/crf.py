@@ -286,8 +286,19 @@ class CRF(nn.Module):
     ) -> Tensor:
         """The probability (S,) that tokens starts[s] … ends[s]−1 have exactly ``labels`` (N,), and the span ends there.
 
-        ``continues`` (L, L) boolean: the second label continues the entity of the first (IOB2: I-X after B-X or I-X);
-        needed if the scheme does not mark the end. A product of conditional probabilities along the chain.
+        A product of conditional probabilities along the chain.
+
+        Args:
+            scores: (N, L).
+            plan: the packing of the sentences.
+            labels: (N,), int64.
+            starts: (S,), int64, each span's first token.
+            ends: (S,), int64, one past its last.
+            continues: (L, L), boolean: the second label continues the entity of the first (IOB2: I-X after B-X or I-X);
+                needed if the scheme does not mark the end.
+
+        Raises:
+            DataError: shapes that do not fit.
         """
         plan = self._check(scores, plan, labels)
         if not len(starts):

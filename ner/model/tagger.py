@@ -133,7 +133,16 @@ class Tagger(nn.Module):
         self.dropout = config.dropout
 
     def forward(self, batch: Batch, words: Tensor | None = None, masks: Masks | None = None) -> Tensor:
-        """Scores (N, L). ``words`` replaces the batch's word ids; ``masks`` turns dropout on."""
+        """The scores of the labels.
+
+        Args:
+            batch: sentences of N tokens.
+            words: (N,), ids of words in place of the batch's; None for those.
+            masks: the random numbers of dropout; None for no dropout.
+
+        Returns:
+            (N, L), floating point.
+        """
         context = self._lm_states(batch, masks)
         x = self._inputs(batch, batch.words if words is None else words)
         if context is not None and self.lm_place == "input":
@@ -181,6 +190,13 @@ class Tagger(nn.Module):
         """Softmax: the mean negative log-likelihood of a token. CRF: that of a sentence, per token of the batch.
 
         If the batch has targets, a distribution instead of labels: the mean under it, which is the cross entropy.
+
+        Args:
+            scores: (N, L).
+            batch: the sentences with their labels, or targets.
+
+        Returns:
+            A scalar, in nats.
         """
         scores = at_least_float32(scores)
         if batch.targets is not None:

@@ -68,10 +68,10 @@ def read_saved(folder: Path, tell: Callable[[str], None] = lambda line: None) ->
 
 
 def export(run: str | Path, folder: str | Path, tell: Callable[[str], None] = lambda line: None) -> Path:
-    """Write a finished run's tagger as a bundle, whole or not at all; what ``export`` does.
+    """Write a finished run's tagger as a bundle, whole or not at all; what the command ``export`` does with a single run.
 
     Args:
-        run: the run's folder.
+        run: the run's folder; a group's is for the command alone.
         folder: a new one for the bundle.
         tell: called with a line if the run has no seal.
 

@@ -187,7 +187,15 @@ class TrainedTagger:
         return [list(chain(*parts)) for parts in given.together(tags)]
 
     def predict(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None = None) -> list[Tagged]:
-        """As ``tag``, with the entities and their confidence."""
+        """The tags, the entities and their confidence.
+
+        Args:
+            words: as of ``tag``.
+            numbers: as of ``tag``.
+
+        Returns:
+            For each sentence its tags, its entities as spans of words, and the probability of each of them, from 0 to 1.
+        """
         given = _Pieces(words, numbers)
         tagged = [Tagged([], [], []) for _ in given.words]
         for batch, found in self._found(given):
@@ -213,7 +221,16 @@ class TrainedTagger:
     def sets(
         self, words: Sequence[Sequence[str]], bounds: Bounds, numbers: Sequence[int] | None = None
     ) -> list[tuple[Tagged, list[ReadingSet]]]:
-        """As ``predict``, with sets of readings that are as likely as ``bounds`` (ner/model/sets.py) says."""
+        """As ``predict``, with sets of readings.
+
+        Args:
+            words: as of ``tag``.
+            bounds: how likely a reading must be to be in a set (ner/model/sets.py).
+            numbers: as of ``tag``.
+
+        Returns:
+            For each sentence what ``predict`` returns, and its sets.
+        """
         given = _Pieces(words, numbers)
         rows: list[tuple[Tagged, list[ReadingSet]]] = [(Tagged([], [], []), []) for _ in given.words]
         for batch, found in self._found(given):

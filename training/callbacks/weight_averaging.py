@@ -1,4 +1,4 @@
-"""WeightAveraging and EMAWeightAveraging: a running mean of the weights, by torch's AveragedModel. As Lightning 2.6's."""
+"""WeightAveraging and EMAWeightAveraging: a running average of the weights, by torch's AveragedModel. As Lightning 2.6's."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from training.values import argument, shown
 class WeightAveraging(Callback):
     """Averages the weights; the average is validated, saved in checkpoints, and left in the task at the end.
 
-    Training continues with its own weights; a checkpoint to resume from has both. Before the first update there is no mean.
+    Training continues with its own weights; a checkpoint to resume from has both. Before the first
+    update there is no average.
 
     Args:
-        device: where the mean is; None for the task's.
+        device: where the average is; None for the task's.
         use_buffers: whether buffers, such as a batch norm's statistics, are averaged, too; else they are the task's.
         kwargs: for torch's ``AveragedModel``: ``avg_fn`` or ``multi_avg_fn``. Without them, all updates weigh the same.
 
@@ -48,12 +49,12 @@ class WeightAveraging(Callback):
             raise ConfigError(f"{type(self).__name__}: expected avg_fn or multi_avg_fn, got both")
         self._average_model: Any = None
         self._swapped = False
-        """Whether the task has the mean now, and ``_average_model`` the weights of training."""
+        """Whether the task has the average now, and ``_average_model`` the weights of training."""
         self._latest_update_step = 0
         self._latest_update_epoch = -1
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Whether the mean takes in the weights after this step, or this epoch, counted from 0; the other one is None."""
+        """Whether the average takes in the weights after this step, or this epoch, counted from 0; the other one is None."""
         return step_idx is not None
 
     @property

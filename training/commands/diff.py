@@ -15,7 +15,11 @@ from training.run.folder import read_manifest
 from training.visible import one_line
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  python cli.py diff runs/ner/version_0 runs/ner/version_1")
+@click.command(
+    cls=Command,
+    short_help="Print how two runs differ.",
+    epilog="\b\nExample:\n  python cli.py diff runs/ner/version_0 runs/ner/version_1",
+)
 @click.argument("first", type=click.Path())
 @click.argument("second", type=click.Path())
 def diff(first: str, second: str) -> None:

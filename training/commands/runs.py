@@ -26,7 +26,7 @@ def runs() -> None:
     """List runs, or describe one."""
 
 
-@runs.command("list", epilog="\b\nExample:\n  python cli.py runs list")
+@runs.command("list", short_help="List all runs and groups.", epilog="\b\nExample:\n  python cli.py runs list")
 @click.option("--root", type=click.Path(), default=ROOT, show_default=True, help="Folder that holds the runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_all(root: str, as_json: bool) -> None:
@@ -62,7 +62,7 @@ def _check_root(root: str) -> None:
         raise ConfigError(f"--root: expected a folder that holds runs, got {'a file' if there else 'nothing'}: {root}")
 
 
-@runs.command("card", epilog="\b\nExample:\n  python cli.py runs card runs/ner/version_0")
+@runs.command("card", short_help="Print a model card.", epilog="\b\nExample:\n  python cli.py runs card runs/ner/version_0")
 @click.argument("run", type=click.Path())
 def print_card(run: str) -> None:
     """Describe a finished run, or a group of runs, as Markdown: data, scores, errors, how to verify it.

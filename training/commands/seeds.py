@@ -34,7 +34,7 @@ def seeds_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     option: Any = functools.partial(click.option, cls=Option, section=COMMON)
     jobs = option(
-        "--jobs", type=whole(1), default=1, show_default=True, help="Run this many seeds in parallel."
+        "--jobs", type=whole(1), default=1, show_default=True, help="With --seeds, train this many of them in parallel."
     )  # fmt: skip
     seeds = option(
         "--seeds", type=whole(1, MOST_SEEDS), metavar="N",

@@ -43,13 +43,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     common: Any = functools.partial(click.option, cls=Option, section=COMMON)
     other: Any = functools.partial(click.option, cls=Option, section=RUN)
-    folder = "Folder to write the run to.  [default: the next version_N in runs/]"
+    folder = "Folder to write the run to.  [default: the next version_N in the folder of its kind, such as runs/ner]"
     decorated = with_flags
     for add in (
         other("--json-log", "voice", flag_value="json", help="Write the log as JSON, one object a line."),
         other("--quiet", "voice", flag_value="quiet", help="Print nothing but errors."),
         other("--allow-changes", is_flag=True, help="Resume even if data, settings, code or versions have changed."),
-        common("--resume", default="", metavar="RUN", help="Continue this run, or group of runs, from its last checkpoint."),
+        common("--resume", default="", metavar="RUN", help="Resume this run, or group of runs, from its last checkpoint."),
         common("--run", "path", default="", metavar="DIR", help=folder),
         other("--config", "file", metavar="FILE", help="Read options from a config.json; options typed here override it."),
     ):

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from training.run.script import Repetition
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0")
+@click.command(
+    cls=Command,
+    short_help="Repeat a run and compare the bits.",
+    epilog="\b\nExample:\n  python cli.py verify runs/ner/version_0",
+)
 @click.argument("run", type=click.Path())
 @click.option("--from", "first", type=whole(0), metavar="STEP",
               help="Start from the newest kept checkpoint at or before this step.")  # fmt: skip

@@ -71,9 +71,19 @@ class DataModule(DataHooks, HyperparametersMixin):
         num_workers: int = 0,
         **datamodule_kwargs: Any,
     ) -> ModuleT:
-        """A data module of these datasets, each one or a list or dict of them; the training's are shuffled.
+        """A data module of datasets.
 
-        ``batch_size`` and ``num_workers`` are given to ``__init__``, too, if it takes them; the rest is for ``__init__``.
+        Args:
+            train_dataset: one, or a list or dict of them; it is shuffled, unless it is an IterableDataset.
+            val_dataset: one, or a list or dict of them.
+            test_dataset: likewise.
+            predict_dataset: likewise.
+            batch_size: of all of them; given to ``__init__``, too, if it takes it.
+            num_workers: likewise.
+            datamodule_kwargs: for ``__init__``.
+
+        Returns:
+            The data module, whose loaders are DataLoaders of these datasets.
         """
         parameters = inspect.signature(cls.__init__).parameters.values()
         every = any(each.kind is each.VAR_KEYWORD for each in parameters)

@@ -34,7 +34,9 @@ last_seed: int | None = None
 
 
 def seed_everything(seed: int, workers: bool = False, verbose: bool = True) -> int:
-    """Seed Python's, NumPy's and torch's global generators. No code here draws from them: this is for your own code.
+    """Seed Python's, NumPy's and torch's global generators, and the fits that follow.
+
+    A Trainer without a seed of its own takes this one. Call it before the model is built, for its initial weights.
 
     Args:
         seed: 0 … 2³²−1.

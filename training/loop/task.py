@@ -318,8 +318,15 @@ class Task(nn.Module, Hooks, HyperparametersMixin):
         step's value is what its ``forward`` returned, its epoch's what it computes; then it is reset. Its state stands in
         checkpoints.
 
+        ``prog_bar`` shows the value in the progress bar, too; ``logger`` False keeps it out of the logs. ``on_step`` logs
+        the value of each step, ``on_epoch`` that of the epoch.
+
         The arguments are Lightning's, in its order; with one process, and values without a graph, there is nothing to do
         for those not named here. Without a Trainer the value goes nowhere, and a line says so.
+
+        Raises:
+            ConfigError: a value that is no scalar; a name logged with other arguments before; a batch size that cannot be
+                known; an unknown ``reduce_fx``.
         """
         trainer = self._trainer
         if trainer is None:  # a step that its author tries by hand

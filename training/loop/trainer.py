@@ -278,7 +278,17 @@ class Trainer(Names):
         datamodule: Any = None,
         weights_only: bool | None = None,
     ) -> list[Metrics]:
-        """Run validation once; returns the metrics of each source, as plain numbers. Arguments as of ``test``."""
+        """Run validation once.
+
+        Args:
+            model, dataloaders, ckpt_path, verbose, datamodule, weights_only: as of ``test``.
+
+        Returns:
+            The metrics of each source, as plain numbers by name; [] where there are no batches.
+
+        Raises:
+            ConfigError, CheckpointError: as of ``test``.
+        """
         return self._evaluated("validate", "validation", model, dataloaders, ckpt_path, verbose, datamodule)
 
     def test(
@@ -318,9 +328,18 @@ class Trainer(Names):
         ckpt_path: str | Path | None = None,
         weights_only: bool | None = None,
     ) -> Any:
-        """What ``predict_step`` returns for each batch, in order; of several sources, a list of those lists.
+        """Predict.
 
-        ``return_predictions`` False returns None, for those that a callback writes; the rest is as of ``test``.
+        Args:
+            model, dataloaders, datamodule, ckpt_path, weights_only: as of ``test``.
+            return_predictions: False to keep none of them, as where a callback writes them; None and True keep all.
+
+        Returns:
+            What ``predict_step`` returns for each batch, in order; of several sources, a list of those lists; None where
+            none are kept.
+
+        Raises:
+            ConfigError, CheckpointError: as of ``test``.
         """
         session = self.session
         with self._evaluating("predict", model, datamodule, dataloaders) as data:

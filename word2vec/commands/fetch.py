@@ -10,7 +10,9 @@ from training.commands.help import Command
 from training.commands.terminal import LongJob
 
 
-@click.command(cls=Command, epilog="\b\nExample:\n  python cli.py data fetch glove --to data")
+@click.command(
+    cls=Command, short_help="Download GloVe or text8.", epilog="\b\nExample:\n  python cli.py data fetch glove --to data"
+)
 @click.argument("name", type=click.Choice(["glove", "text8"]))
 @click.option("--to", "folder", type=click.Path(), default="data", show_default=True, help="Folder to write the files to.")
 def fetch(name: str, folder: str) -> None:

@@ -45,7 +45,10 @@ def nearest(file: str, word: str, k: int) -> None:
         click.echo(f"{each.seeds} of {len(runs)}\t{each.mean:.4f}\t{each.least:.4f} to {each.most:.4f}\t{each.word}")
 
 
-@vectors.command(epilog="\b\nExample:\n  python cli.py vectors stability runs/w2v/group_0")
+@vectors.command(
+    short_help="Print how far a group's seeds agree.",
+    epilog="\b\nExample:\n  python cli.py vectors stability runs/w2v/group_0",
+)
 @click.argument("group", type=click.Path())
 @click.option("-k", type=whole(1), default=10, show_default=True, help="Number of nearest words to compare.")
 def stability(group: str, k: int) -> None:
@@ -71,7 +74,11 @@ def analogy(file: str, a: str, b: str, c: str, k: int) -> None:
     _print_neighbors(_load(file).analogy(a, b, c, k))
 
 
-@vectors.command("evaluate", epilog="\b\nExample:\n  python cli.py vectors evaluate vectors.bin EN-WS-353-ALL.txt")
+@vectors.command(
+    "evaluate",
+    short_help="Score vectors on similarities or analogies.",
+    epilog="\b\nExample:\n  python cli.py vectors evaluate vectors.bin EN-WS-353-ALL.txt",
+)
 @click.argument("file", type=click.Path(), metavar="FILE_OR_RUN")
 @click.argument("sets", type=click.Path(), nargs=-1, required=True)
 @click.option(
@@ -91,11 +98,14 @@ def evaluate_vectors(file: str, sets: tuple[str, ...], restrict: int | None) -> 
         click.echo(score(loaded, read_set(path), restrict=restrict, progress=progress).to_text())
 
 
-@vectors.command(epilog="\b\nExample:\n  python cli.py vectors convert runs/w2v/version_0 vectors.bin")
+@vectors.command(
+    short_help="Convert word2vec's and GloVe's formats.",
+    epilog="\b\nExample:\n  python cli.py vectors convert runs/w2v/version_0 vectors.bin",
+)
 @click.argument("source", type=click.Path(), metavar="FILE_OR_RUN")
 @click.argument("target", type=click.Path())
 @click.option("--format", "form", type=click.Choice(["text", "binary", "glove"]), default=None,
-              help="Format to write.  [default: binary for a name in .bin, else text]")  # fmt: skip
+              help="Format to write.  [default: binary for a name that ends in .bin or .bin.gz, else text]")  # fmt: skip
 @click.option("--skip-undecodable", is_flag=True, help="Skip words that are not UTF-8, and report how many.")
 def convert(source: str, target: str, form: str | None, skip_undecodable: bool) -> None:
     """Convert vectors to another format: word2vec's text or binary, or GloVe's text."""

@@ -442,8 +442,8 @@ class RowSGD(Optimizer):
     occurs c times in a batch moves by the sum of its gradients ÷ (1 + (c − 1) · lr · ``damping`` · κ), where κ is how fast
     its gradient changes as it moves (see ``Rate``): what is left of the way if the occurrences came one by one, were each a
     Newton step along the same line. ``damping`` stands for the share of them that pull the same way. No number of an input
-    vector moves by more than LARGEST for one occurrence: so no text, however odd, makes the two tables drive each other up
-    without end.
+    vector moves by more than 1 (LARGEST) for one occurrence: so no text, however odd, makes the two tables drive each other
+    up without end.
 
     Args:
         model: whose tables are moved, by its ``gradients``.

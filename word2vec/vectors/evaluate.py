@@ -257,7 +257,7 @@ def evaluate(
 
     Returns:
         Of similarities Spearman's rank correlation, from −1 to 1, of analogies the share of right answers by section; and of
-        how many questions.
+        how many questions. Where the words of no question are known, there is no score.
 
     Source: Spearman 1904; for analogies 3CosAdd, Mikolov, Yih & Zweig 2013.
 
