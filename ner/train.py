@@ -241,7 +241,9 @@ def _vector_file(path: str, options: RunOptions) -> str:
     """The file that ``path``, itself one or a train-w2v run's folder, stands for."""
     file = str(file_of(path)) if Path(path).is_dir() else path
     if not Path(file).is_file():
-        raise ConfigError(f"vectors: expected a file of word vectors, a train-w2v run, auto or none, got {path!r}")
+        raise ConfigError(
+            f"vectors: expected a file of word vectors or a train-w2v run (or --vectors alone: auto or none), got {path!r}"
+        )
     check_beside([Path(file), rule_path(file)], options.tell)
     options.tell(f"vectors: {file} (SHA-256 {sha256_file(file)})")
     return file

@@ -8,11 +8,15 @@ import click
 
 from ner.lm.config import KIND, LanguageModelConfig
 from training.commands.help import Command
+from training.commands.no_effect import Needs, warn_of_none
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
 from training.visible import one_line
 
+NEEDS: tuple[Needs[LanguageModelConfig], ...] = (
+    Needs("dim", lambda config: config.vectors == "none", "the vectors have a size of their own"),
+)
 WITHOUT = "limit_test_batches"  # a language model is not tested
 
 
@@ -28,6 +32,7 @@ def train_lm(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
         return
     config = make_config(LanguageModelConfig, typed, resumed_config(flags, KIND), {})
     seeds.check(config)
+    warn_of_none(config, NEEDS, flags)
     portable.begin(config.portable, own=True)
     begin_processes(config, flags)
     options = run_settings(flags, config.progress)

@@ -10,6 +10,7 @@ import click
 from ner.commands.vectors_from import check_alone, with_trained_vectors
 from ner.config import KIND, PRESETS, TaggerConfig
 from training.commands.help import Command, Option
+from training.commands.no_effect import Needs, warn_of_none
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
@@ -19,6 +20,17 @@ from training.visible import one_line
 
 if TYPE_CHECKING:
     from training.kept_settings import KeptSettings
+
+NEEDS: tuple[Needs[TaggerConfig], ...] = (
+    Needs("lm_dim lm_place", lambda config: bool(config.lm), "--lm is not given"),
+    Needs("char_dim char_hidden", lambda config: config.characters != "none", "--characters is none"),
+    Needs("subword_dim", lambda config: config.subwords > 0, "--subwords is 0"),
+    Needs("affix_vectors unseen_vectors freeze_vectors", lambda config: config.vectors != "none", "--vectors is none"),
+    Needs("tune_min_count", lambda config: not config.freeze_vectors, "--freeze-vectors is given"),
+    Needs("word_dim", lambda config: config.vectors == "none", "the vectors have a size of their own"),
+    Needs("teacher_share", lambda config: bool(config.teacher), "--teacher is not given"),
+    Needs("unlabeled_share", lambda config: bool(config.unlabeled), "--unlabeled is not given"),
+)
 
 
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py train-ner --data data/sample --deterministic")
@@ -44,6 +56,7 @@ def train_ner(preset: str, vectors_from: tuple[str, ...], seeds: Seeds, flags: R
     file = resumed_config(flags, KIND)
     config = make_config(TaggerConfig, typed, file, PRESETS[preset], None if flags.resume else _kept_settings)
     seeds.check(config)
+    warn_of_none(config, NEEDS, flags)
     if vectors_from:
         check_alone(config)
     portable.begin(config.portable, own=True)

@@ -81,7 +81,17 @@ def begin_processes(config: TrainConfig, flags: RunFlags) -> None:
 
     if not flags.resume:
         check_paths(config)
+        if flags.path:
+            _check_outside(Path(flags.path))
     launch.begin(config, say if flags.voice == "plain" else lambda line: None)
+
+
+def _check_outside(path: Path) -> None:
+    """ConfigError for a new run within another one, or within a group that it is no run of: it would break the seal."""
+    for above in path.absolute().parents:
+        of_group = above == path.absolute().parent and path.name.startswith("seed_")
+        if (above / "manifest.json").is_file() or ((above / "group.json").is_file() and not of_group):
+            raise ConfigError(f"--run: expected a folder outside of other runs, got {path}, which is within {above}")
 
 
 def check_resumed(run: str) -> None:

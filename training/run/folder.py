@@ -288,10 +288,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: expected a run folder, got {'a file' if path.exists() else 'nothing'}")
     try:
         described = read_json(path, file.name)
-    except (OSError, ValueError):
-        raise DataError(f"{path}: expected a run folder with a manifest.json in it, got none that can be read") from None
+    except OSError as error:
+        raise DataError(f"{path}: expected a run folder with a manifest.json in it, got {error.strerror}") from None
+    except ValueError as error:
+        where = f"{file}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else str(file)
+        said = error.msg if isinstance(error, json.JSONDecodeError) else error
+        raise DataError(
+            f"{where}: expected the manifest of a run as JSON, got a damaged file ({said}); restore it"
+        ) from None
     if (wrong := manifest.wrong_entry(described)) is not None:
-        raise DataError(f"{file}: expected the manifest of a run, got other JSON or another {wrong}")
+        expected = "expected the manifest of a run"
+        raise DataError(f"{file}: {expected}, got JSON whose entry {wrong!r} is missing or of another kind; restore it")
     return dict(described)
 
 

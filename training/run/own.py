@@ -91,6 +91,11 @@ def experiment(
         ...     sorted(path.name for path in run.path.glob("*.json"))
         ['config.json', 'manifest.json']
     """
+    if not isinstance(config, TrainConfig | None):
+        raise ConfigError(f"experiment: expected a TrainConfig as its config, got {shown(config)}")
+    for each in callbacks:
+        if not isinstance(each, Callback):
+            raise ConfigError(f"experiment: expected objects of Callback as its callbacks, got {shown(each)}")
     options = RunOptions(
         path=str(run), root=str(root), argv=tuple(sys.argv), resume=str(resume),
         allow_changes=allow_changes, callbacks=tuple(callbacks), tell=tell,

@@ -11,13 +11,14 @@ from types import FrameType
 from typing import Any
 
 from training.checkpoint import Checkpoint, ResumeStore
-from training.errors import CheckpointError, Preempted
+from training.errors import CheckpointError, DataError, Preempted
 from training.files import fault_point, remove_partial
 from training.intervals import interval, seconds
 from training.loop.callback import Callback
 from training.loop.task import Task
 from training.loop.view import TrainerView
-from training.run.folder import Run
+from training.run.folder import LEDGER, Run
+from training.run.ledger_file import first_break
 from training.visible import one_line
 
 
@@ -167,5 +168,7 @@ def go_back(run: Run, store: ResumeStore, tell: Callable[[str], None]) -> Checkp
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise CheckpointError(f"{path}: expected a run's counters and its files' sizes, got none ({error!r})") from None
     run.cut_back(sizes, next_step)
+    if (broken := first_break(run.path / LEDGER)) is not None:
+        raise DataError(f"{run.path / LEDGER}:{broken}: the ledger's chain is broken here: the file was changed; restore it")
     tell(one_line(f"resuming from {path} ({place})"))
     return checkpoint

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from training.commands.help import Command
+from training.commands.no_effect import Needs, warn_of_none
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
@@ -15,6 +16,11 @@ from word2vec.config import KIND, Word2VecConfig
 
 if TYPE_CHECKING:
     from training.kept_settings import KeptSettings
+
+NEEDS: tuple[Needs[Word2VecConfig], ...] = (
+    Needs("negative noise_exponent", lambda config: config.loss == "negative", "--loss is not negative"),
+    Needs("cbow_gradient", lambda config: config.architecture == "cbow", "--architecture is not cbow"),
+)
 
 # Word vectors are trained without validation, by steps of their own.
 WITHOUT = (
@@ -38,6 +44,7 @@ def train_w2v(seeds: Seeds, flags: RunFlags, **typed: Any) -> None:
     file = resumed_config(flags, KIND)
     config = make_config(Word2VecConfig, typed, file, {}, None if flags.resume else _kept_settings)
     seeds.check(config)
+    warn_of_none(config, NEEDS, flags)
     if not flags.resume:  # a run that has begun goes on to the end that it would have had
         check_names(config.evaluate)
     portable.begin(config.portable, own=True)

@@ -34,6 +34,7 @@ FORMATS = ("text", "binary", "glove")
 _BLOCK = 1 << 18  # fits the second-level cache together with what parsing makes of it
 _BEGINNING = 1 << 18  # bytes that the form is told by
 _LONGEST_LINE = 1 << 24
+_WHOLE_NUMBERS = re.compile(rb"[+-]?\d+[ \t]+[+-]?\d+")  # a header whose numbers cannot be
 _DECIMAL = re.compile(rb"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
 
 
@@ -69,9 +70,10 @@ def read_table(
         if not start.strip():
             raise DataError(f"{path}: expected word vectors, got an empty file")
         header = HEADER.match(start)
-        if header is None and form in ("text", "binary"):
-            first = _shown(start.split(b"\n", 1)[0])
-            raise DataError(f"{path}:1: expected the number of words and of dimensions, got {first}")
+        first = start.split(b"\n", 1)[0]
+        if header is None and (form in ("text", "binary") or _WHOLE_NUMBERS.fullmatch(first.strip())):
+            shown = _shown(first)
+            raise DataError(f"{path}:1: expected the number of words and of dimensions, got {shown}")
         if header is None or form == "glove":
             return _read_lines(path, itertools.chain([start], blocks), None, None, skipped)
         n, d = int(header[1]), int(header[2])

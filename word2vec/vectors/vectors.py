@@ -20,6 +20,7 @@ from torch import Tensor
 from training.errors import DataError
 from training.files import atomic_path, parse_json, read_small
 from training.job_progress import Progress
+from training.values import argument, shown
 from word2vec.text.tokenize import TextRule
 from word2vec.vectors.read import read_table
 from word2vec.vectors.write import write_table
@@ -97,6 +98,8 @@ class WordVectors:
 
     def id(self, word: str) -> int:
         """As ``find``; DataError with the nearest spellings for an unknown word."""
+        if not isinstance(word, str):
+            raise DataError(f"expected a word, got {shown(word)}")
         if (at := self.find(word)) is not None:
             return at
         near = self._spellings(word)
@@ -166,7 +169,7 @@ class WordVectors:
         return self._named(self.unit[ids[1]] - self.unit[ids[0]] + self.unit[ids[2]], k, ids)
 
     def _named(self, vector: Tensor, k: int, excluded: list[int]) -> list[tuple[str, float]]:
-        if k < 1:
+        if argument(k, int, "neighbors") < 1:
             raise DataError(f"neighbors: expected a number of 1 or more, got {k}")
         ids, scores = top_k(self.unit, unit_rows(vector[None]), k, [excluded])[0]
         return [(self.words[i], score) for i, score in zip(ids, scores, strict=True)]

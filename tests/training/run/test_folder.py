@@ -185,7 +185,12 @@ def test_a_line_that_a_kill_cut_is_left_out_and_a_bad_one_is_named(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "expected a run folder"), ("{", "manifest.json in it"), ('{"a": 1}', "other JSON")]
+    ("content", "message"),
+    [
+        (None, "expected a run folder"),
+        ("{", r"manifest\.json:1: expected the manifest of a run as JSON, got a damaged file"),
+        ('{"a": 1}', "entry 'status' is missing"),
+    ],
 )
 def test_what_is_no_run_folder_is_named(tmp_path: Path, content: str | None, message: str) -> None:
     folder = tmp_path / "run"
@@ -208,7 +213,9 @@ def test_what_no_manifest_has_is_named(tmp_path: Path, entry: dict[str, Any], na
     (tmp_path / "manifest.json").write_text(json.dumps(described))
     assert read_manifest(tmp_path) == described
     (tmp_path / "manifest.json").write_text(json.dumps({**described, **entry}))
-    with pytest.raises(DataError, match=f"expected the manifest of a run, got other JSON or another {named}$"):
+    with pytest.raises(
+        DataError, match=f"expected the manifest of a run, got JSON whose entry '{named}' is missing or of another kind"
+    ):
         read_manifest(tmp_path)
 
 

@@ -351,6 +351,16 @@ def test_the_name_of_a_run_is_that_of_one_folder(tmp_path: Path, name: Any) -> N
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize(
+    "given", [{"config": {"lr": 1}}, {"config": TrainConfig}, {"callbacks": [Callback]}, {"callbacks": [5]}]
+)
+def test_settings_and_callbacks_are_objects_of_their_classes(tmp_path: Path, given: dict[str, Any]) -> None:
+    what = "a TrainConfig" if "config" in given else "objects of Callback"
+    with pytest.raises(ConfigError, match=f"experiment: expected {what} as its"), experiment("e", root=tmp_path, **given):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["Ünicode run 1", ".hidden", "a" * 255, "a\udcffb"], ids=lambda name: ascii(name)[:12])
 def test_any_plain_name_names_a_run(tmp_path: Path, name: str) -> None:
     with experiment(name, TOY, root=tmp_path) as run:

@@ -264,6 +264,10 @@ def test_signals_stop_resumably_and_the_printed_command_works(
     assert (path / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
     again = run(kind, "--resume", path)
     said(again, f"{path} is finished: weights ", 0)
+    before = {each: each.read_bytes() for each in path.rglob("*") if each.is_file()}
+    other = run(kind, "--resume", path, "--lr", "0.5")
+    said(other, f"{path}: the run is finished, with other settings (config.lr: ", 1)
+    assert {each: each.read_bytes() for each in path.rglob("*") if each.is_file()} == before
 
 
 def test_a_time_limit_stops_a_run_of_a_name_of_its_own(
@@ -285,6 +289,27 @@ def test_a_time_limit_stops_a_run_of_a_name_of_its_own(
         assert printed_command(result) == words
     assert result.exit_code == 0, result.output
     said(run(*words), "is finished", 0)
+
+
+@pytest.mark.parametrize("kind", ["train-ner", "train-w2v"])
+def test_a_ledger_that_was_changed_is_not_gone_on_with(
+    commands: dict[str, tuple[list[Any], Path]], tmp_path: Path, kind: str
+) -> None:
+    """Any digit of any of its lines: the chain of their digests breaks there."""
+    path = tmp_path / "run"
+    stopped = run(*commands[kind][0], "--run", path, "--ledger-every", 1, "--max-time", "0s")
+    while stopped.exit_code == 75 and len((path / "ledger.jsonl").read_bytes().splitlines()) < 3:
+        stopped = run(kind, "--resume", path)
+    assert stopped.exit_code == 75
+    lines = (path / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    for number in (1, len(lines) // 2 + 1):
+        line = lines[number - 1]
+        at = line.index(b'"chain": "') + 12
+        other = line[:at] + (b"0" if line[at : at + 1] != b"0" else b"1") + line[at + 1 :]
+        (path / "ledger.jsonl").write_bytes(b"".join([*lines[: number - 1], other, *lines[number:]]))
+        said(run(kind, "--resume", path), f"{path / 'ledger.jsonl'}:{number}: the ledger's chain is broken here", 2)
+    (path / "ledger.jsonl").write_bytes(b"".join(lines))
+    assert run(kind, "--resume", path, "--max-time", "1h").exit_code == 0
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------

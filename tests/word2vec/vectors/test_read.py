@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,14 @@ def test_missing_files_folders_and_wrong_formats(tmp_path: Path) -> None:
     (tmp_path / "v").write_bytes(b"a 1.5\n")
     with pytest.raises(DataError, match=r"v:1: expected the number of words and of dimensions, got 'a 1.5'"):
         read_table(tmp_path / "v", "binary")
+
+
+@pytest.mark.parametrize("header", ["-3 2", "3 -2", "+3 2", "99999999999999999999 2", "2 99999999999"])
+def test_a_header_that_cannot_be_is_no_vector(tmp_path: Path, header: str) -> None:
+    """Two whole numbers alone are a header, also where no file has so many words."""
+    (tmp_path / "v").write_text(f"{header}\nAda 1 2\n")
+    with pytest.raises(DataError, match=rf"v:1: expected the number of words and of dimensions, got '{re.escape(header)}'"):
+        read_table(tmp_path / "v")
 
 
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,74 @@
+"""Options without an effect are named in a warning; a new run has a place of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from training.config import TrainConfig
+
+# What was typed; the option that then has no effect, and what it lacks.
+IDLE = [
+    ("train-ner --lm-dim 8", "--lm-dim", "--lm is not given"),
+    ("train-ner --lm-place input", "--lm-place", "--lm is not given"),
+    ("train-ner --characters none --char-dim 8", "--char-dim", "--characters is none"),
+    ("train-ner --subword-dim 8", "--subword-dim", "--subwords is 0"),
+    ("train-ner --vectors none --affix-vectors", "--affix-vectors", "--vectors is none"),
+    ("train-ner --vectors none --freeze-vectors", "--freeze-vectors", "--vectors is none"),
+    ("train-ner --freeze-vectors --tune-min-count 2", "--tune-min-count", "--freeze-vectors is given"),
+    ("train-ner --vectors v.txt --word-dim 8", "--word-dim", "the vectors have a size of their own"),
+    (
+        "train-ner --gradient-clip-val 0 --gradient-clip-algorithm value",
+        "--gradient-clip-algorithm",
+        "--gradient-clip-val is 0",
+    ),
+    ("train-lm --vectors v.txt --dim 8", "--dim", "the vectors have a size of their own"),
+    ("train-lm --max-restarts 2", "--max-restarts", "--devices is 1"),
+    ("train-w2v --loss softmax --negative 3", "--negative", "--loss is not negative"),
+    ("train-w2v --loss hierarchical --noise-exponent 0.5", "--noise-exponent", "--loss is not negative"),
+    ("train-w2v --cbow-gradient corrected", "--cbow-gradient", "--architecture is not cbow"),
+    ("train-w2v --checkpoint-every never --keep-checkpoints", "--keep-checkpoints", "--checkpoint-every is never"),
+    ("train-w2v --allow-changes", "--allow-changes", "no run is resumed"),
+]
+
+
+def said_of(words: list[str]) -> list[str]:
+    """The warnings; the command ends at an input that is not there."""
+    missing = {"train-ner": ["--data", "nowhere"]}.get(words[0], ["--corpus", "nowhere"])
+    result = CliRunner().invoke(cli.main, [*words, *missing])
+    assert result.exit_code == 2
+    return [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+
+
+@pytest.mark.parametrize(("typed", "option", "lacks"), IDLE)
+def test_an_option_without_an_effect_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, option: str, lacks: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said_of(typed.split()) == [f"warning: {option} has no effect, because {lacks}"]
+    assert said_of([*typed.split(), "--quiet"]) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["train-ner", "train-w2v", "train-lm"])
+def test_defaults_are_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said_of([command]) == []
+
+
+@pytest.mark.parametrize("mark", ["manifest.json", "group.json"])
+@pytest.mark.parametrize("command", ["train-ner", "train-w2v", "train-lm"])
+def test_a_new_run_is_not_put_into_another(tmp_path: Path, command: str, mark: str) -> None:
+    """Whose seal it would break."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / mark).write_text(json.dumps({"kind": "ner", "status": "stopped", "config": TrainConfig().to_dict()}))
+    for path in (other / "new", other / "checkpoints" / "new"):
+        result = CliRunner().invoke(cli.main, [command, "--run", str(path)])
+        expected = f"expected a folder outside of other runs, got {path}, which is within {other}"
+        assert (result.exit_code, result.stderr) == (2, f"error: --run: {expected}\n")
+        assert [each.name for each in other.iterdir()] == [mark]

@@ -1,0 +1,52 @@
+"""Options that have no effect beside others: each that was typed is named in a warning, so that nobody relies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import click
+
+from training.commands.help import is_typed
+from training.commands.start import RunFlags
+from training.commands.terminal import warn
+from training.config import TrainConfig
+
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+
+
+@dataclass(frozen=True)
+class Needs(Generic[ConfigT]):
+    """Settings that do something only where others are as they must be."""
+
+    fields: str
+    """Their names, with spaces between."""
+    there: Callable[[ConfigT], bool]
+    """Whether what they need is there."""
+    said: str
+    """What is the case where it is not there, such as ``--lm`` is not given."""
+
+
+ALL: tuple[Needs[TrainConfig], ...] = (
+    Needs("max_restarts", lambda config: config.devices > 1, "--devices is 1"),
+    Needs("keep_checkpoints", lambda config: config.checkpoint_every != "never", "--checkpoint-every is never"),
+    Needs("gradient_clip_algorithm", lambda config: config.gradient_clip_val > 0, "--gradient-clip-val is 0"),
+)
+"""Of all commands that train."""
+
+
+def warn_of_none(config: ConfigT, needs: Iterable[Needs[ConfigT]], flags: RunFlags) -> None:
+    """A warning for each option that was typed and has no effect with this config; not with --quiet or --resume."""
+    if flags.voice == "quiet" or flags.resume:
+        return
+    context = click.get_current_context()
+    options = {param.name: max(param.opts, key=len) for param in context.command.params}
+    idle = [(each.fields, each.said) for each in ALL if not each.there(config)]
+    idle += [(each.fields, each.said) for each in needs if not each.there(config)]
+    for fields, said in idle:
+        for name in fields.split():
+            if is_typed(context, name):
+                warn(f"warning: {options[name]} has no effect, because {said}")
+    if flags.allow_changes:
+        warn("warning: --allow-changes has no effect, because no run is resumed")
