@@ -147,6 +147,21 @@ def test_a_key_is_of_json_lines(bundle: Path, tmp_path: Path, form: str) -> None
             assert said == f"error: --key: {expected}, got --input {form}\n"
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("--input text --word-column 1", "--word-column: expected columns to read (--input conll), got --input text"),
+        ("--input jsonl --tag-column 0", "--tag-column: expected columns to read (--input conll), got --input jsonl"),
+        ("--key body --word-column 1", "--word-column: expected columns to read (--input conll), got --input jsonl"),
+        ("--format jsonl --color always", "--color: expected text to color (--format text), got --format jsonl"),
+        ("--format conll --color always", "--color: expected text to color (--format text), got --format conll"),
+    ],
+)
+def test_options_of_another_form_are_refused(bundle: Path, typed: str, expected: str) -> None:
+    result = CliRunner().invoke(cli.main, ["predict", str(bundle), *typed.split()], input="Ada\n", catch_exceptions=False)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"error: {expected}\n")
+
+
 @pytest.mark.parametrize("asked", [None, 1, 3])
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_it_computes_with_the_threads_asked_for(
