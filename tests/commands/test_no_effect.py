@@ -60,6 +60,12 @@ def test_defaults_are_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert said_of([command]) == []
 
 
+def test_random_vectors_have_the_size_that_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no vectors are found: then auto means random ones."""
+    monkeypatch.chdir(tmp_path)
+    assert said_of("train-ner --word-dim 8".split()) == said_of("train-ner --vectors none --word-dim 8".split()) == []
+
+
 @pytest.mark.parametrize("mark", ["manifest.json", "group.json"])
 @pytest.mark.parametrize("command", ["train-ner", "train-w2v", "train-lm"])
 def test_a_new_run_is_not_put_into_another(tmp_path: Path, command: str, mark: str) -> None:
