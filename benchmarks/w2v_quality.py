@@ -20,6 +20,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import record, w2v_speed
+from training.files import sha256_file
+
+COLUMNS = {
+    "EN-WS-353-ALL": "WordSim-353", "EN-MEN-TR-3k": "MEN", "EN-SIMLEX-999": "SimLex-999", "questions-words": "analogies",
+}  # fmt: skip
+"""What RESULTS calls the sets."""
 
 
 def main() -> None:
@@ -63,6 +69,7 @@ def one(arguments: argparse.Namespace) -> None:
 def summary(arguments: argparse.Namespace) -> None:
     """Medians with minimum and maximum of all seeds, by setting; all of them are one record."""
     groups: dict[str, list[dict[str, Any]]] = {}
+    kept = [run["name"] for run in w2v_speed.recorded(arguments.folder)]
     for run in w2v_speed.recorded(arguments.folder):
         groups.setdefault(run["name"].rsplit(" seed=", 1)[0], []).append(run)
     for name, runs in sorted(groups.items()):
@@ -71,10 +78,28 @@ def summary(arguments: argparse.Namespace) -> None:
             values = [run["scores"][key] for run in runs]
             print(f"  {key}: {statistics.median(values):.4f} ({min(values):.4f} to {max(values):.4f})")
     rows: record.Rows = {
-        name: {key: [run["scores"][key] for run in runs] for key in runs[0]["scores"]} for name, runs in groups.items()
+        shown(name): {COLUMNS.get(key, key): [run["scores"][key] for run in runs] for key in runs[0]["scores"]}
+        for name, runs in groups.items()
     }
+    ours = {name: sha256_file(w2v_speed.kept_at(arguments.folder, name)) for name in kept if name.startswith("samebits")}
     modules, data = (*record.WORDS, *record.VECTORS), [arguments.corpus, *arguments.sets]
-    record.write(arguments.record, "words-quality", rows, modules=modules, threads=arguments.threads, data=data)
+    record.write(
+        arguments.record, "words-quality", rows, modules=modules, threads=arguments.threads, data=data,
+        weights={name.partition(" ")[2]: digest for name, digest in ours.items()},
+    )  # fmt: skip
+
+
+def shown(name: str) -> str:
+    """What RESULTS calls the runs of a setting: skip-gram, 100-d, gensim, lr 0.05."""
+    tool, shape, setting = name.split(" ", 2)
+    architecture, loss, dim = shape.split("-")[:3]
+    words = [
+        "skip-gram" if architecture == "skipgram" else "CBOW",
+        *(["hierarchical softmax"] if loss == "hierarchical" else []),
+    ]
+    return ", ".join(
+        [*words, f"{dim[1:]}-d", "ours" if tool == "samebits" else tool, *setting.replace("lr=", "lr ").split(",")]
+    )
 
 
 if __name__ == "__main__":

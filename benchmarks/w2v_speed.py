@@ -184,12 +184,17 @@ def record(arguments: argparse.Namespace, name: str, path: Path, cpu: float) -> 
     """Keep the vectors of a run in the folder, and append their scores to its runs.jsonl."""
     if name in {run["name"] for run in recorded(arguments.folder)}:
         return
-    kept = arguments.folder / (name.replace(" ", "_").replace("/", "_") + ".bin")
+    kept = kept_at(arguments.folder, name)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     shutil.move(path, kept)
     found = {"name": name, "scores": scores(kept, arguments.sets), "cpu": round(cpu, 1), "date": time.strftime("%F %T")}
     with open(arguments.folder / "runs.jsonl", "a") as stream:
         stream.write(json.dumps(found) + "\n")
+
+
+def kept_at(folder: Path, name: str) -> Path:
+    """Where the vectors of a run are kept."""
+    return folder / (name.replace(" ", "_").replace("/", "_") + ".bin")
 
 
 def recorded(folder: Path) -> list[dict[str, Any]]:
