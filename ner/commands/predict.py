@@ -81,7 +81,7 @@ def predict(
     if target is not None:
         check_new_file("--to", target)
     form = _form_with_key(form, key)
-    _check_forms(form, output, color, word_column, tag_column)
+    _check_columns(form, word_column, tag_column)
     colored = color == "always" or (color == "auto" and target is None and colors())
     tagger = TrainedTagger.load(run, device, warn)
     calibrate(tagger, coverage, sets_from, tagger.columns, None)
@@ -116,13 +116,11 @@ def _form_with_key(form: str, key: str | None) -> str:
     return "jsonl"
 
 
-def _check_forms(form: str, output: str | None, color: str, word_column: int | None, tag_column: int | None) -> None:
-    """ConfigError for options that the named forms of the input or the output have no use for."""
+def _check_columns(form: str, word_column: int | None, tag_column: int | None) -> None:
+    """ConfigError for columns of an input whose named form has none."""
     for option, column in (("--word-column", word_column), ("--tag-column", tag_column)):
         if column is not None and form not in ("auto", "conll"):
             raise ConfigError(f"{option}: expected columns to read (--input conll), got --input {form}")
-    if color == "always" and output not in (None, "text"):
-        raise ConfigError(f"--color: expected text to color (--format text), got --format {output}")
 
 
 def _write_out(pieces: Iterator[str]) -> None:

@@ -153,8 +153,6 @@ def test_a_key_is_of_json_lines(bundle: Path, tmp_path: Path, form: str) -> None
         ("--input text --word-column 1", "--word-column: expected columns to read (--input conll), got --input text"),
         ("--input jsonl --tag-column 0", "--tag-column: expected columns to read (--input conll), got --input jsonl"),
         ("--key body --word-column 1", "--word-column: expected columns to read (--input conll), got --input jsonl"),
-        ("--format jsonl --color always", "--color: expected text to color (--format text), got --format jsonl"),
-        ("--format conll --color always", "--color: expected text to color (--format text), got --format conll"),
     ],
 )
 def test_options_of_another_form_are_refused(bundle: Path, typed: str, expected: str) -> None:

@@ -15,7 +15,7 @@ from training.bar import is_first, say
 from training.commands.door import kinds
 from training.commands.help import Option, is_typed
 from training.config import COMMON, RUN, TrainConfig
-from training.errors import CheckpointError, ConfigError
+from training.errors import CheckpointError, ConfigError, ReproducibilityError
 from training.files import LARGEST_JSON, inside
 from training.run.inputs import check_paths
 
@@ -83,6 +83,8 @@ def begin_processes(config: TrainConfig, flags: RunFlags) -> None:
         check_paths(config)
         if flags.path:
             _check_outside(Path(flags.path))
+    else:
+        _check_kept(config, flags.resume)
     launch.begin(config, say if flags.voice == "plain" else lambda line: None)
 
 
@@ -92,6 +94,18 @@ def _check_outside(path: Path) -> None:
         of_group = above == path.absolute().parent and path.name.startswith("seed_")
         if (above / "manifest.json").is_file() or ((above / "group.json").is_file() and not of_group):
             raise ConfigError(f"--run: expected a folder outside of other runs, got {path}, which is within {above}")
+
+
+def _check_kept(config: TrainConfig, resumed: str) -> None:
+    """ReproducibilityError for settings of a finished run that are not its own: they would have no effect."""
+    from training.run.experiment import other_settings
+    from training.run.folder import Run, has_finished
+
+    run = Run.reopen(Path(resumed))
+    if has_finished(run.manifest) and (other := other_settings(run, config)):
+        raise ReproducibilityError(
+            f"{run.path}: the run is finished, with other settings ({'; '.join(other)}); leave them out, or train a new run"
+        )
 
 
 def check_resumed(run: str) -> None:

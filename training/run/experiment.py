@@ -313,17 +313,13 @@ def reopen(path: str, kind: str) -> Run:
 
 def already_finished(options: RunOptions, kind: str, config: TrainConfig) -> Path | None:
     """The run to resume if it is finished, having said so; None if work is left. Errors as of ``reopen``."""
-    return join(config).first(lambda: _finished(options, kind, config)) if options.resume else None
+    return join(config).first(lambda: _finished(options, kind)) if options.resume else None
 
 
-def _finished(options: RunOptions, kind: str, config: TrainConfig) -> Path | None:
+def _finished(options: RunOptions, kind: str) -> Path | None:
     run = reopen(options.resume, kind)
     if run.manifest["status"] != "finished":
         return None
-    if other := _other_settings(run, config):
-        raise ReproducibilityError(
-            f"{run.path}: the run is finished, with other settings ({'; '.join(other)}); leave them out, or train a new run"
-        )
     kept = any(ResumeStore.pattern.fullmatch(Path(name).name) for name in run.manifest.get("files", {}))
     keep = kept or bool(run.manifest["config"].get("keep_checkpoints"))
     store = ResumeStore(inside(run.path, "checkpoints"), keep=keep)
@@ -341,7 +337,7 @@ def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOpt
     if "environment" not in run.manifest:
         return []  # it was killed before it had begun
     manifest.check_described(run.manifest, run.path)
-    changed = _other_settings(run, config)
+    changed = other_settings(run, config)
     changed += [_line(*difference) for difference in manifest.differences(_identity(run.manifest), _identity(now))]
     if changed and not options.allow_changes:
         allow = "--allow-changes" if options.script is None else "allow_changes=True"
@@ -361,7 +357,7 @@ def _changes(run: Run, config: TrainConfig, now: dict[str, Any], options: RunOpt
     return changed + moved
 
 
-def _other_settings(run: Run, config: TrainConfig) -> list[str]:
+def other_settings(run: Run, config: TrainConfig) -> list[str]:
     """The settings that are not those that the run began with, a line each."""
     settings = config.settings()
     completed = config.completed(run.manifest["config"])
