@@ -28,8 +28,6 @@ NEEDS: tuple[Needs[TaggerConfig], ...] = (
     Needs("affix_vectors unseen_vectors freeze_vectors", lambda config: config.vectors != "none", "--vectors is none"),
     Needs("tune_min_count", lambda config: not config.freeze_vectors, "--freeze-vectors is given"),
     Needs("word_dim", lambda config: config.vectors in ("none", "auto"), "the vectors have a size of their own"),
-    Needs("teacher_share", lambda config: bool(config.teacher), "--teacher is not given"),
-    Needs("unlabeled_share", lambda config: bool(config.unlabeled), "--unlabeled is not given"),
 )
 
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import cli
 from training.config import TrainConfig
+from training.errors import ConfigError
 
 # What was typed; the option that then has no effect, and what it lacks.
 IDLE = [
@@ -52,6 +53,20 @@ def test_an_option_without_an_effect_is_named(
     assert said_of(typed.split()) == [f"warning: {option} has no effect, because {lacks}"]
     assert said_of([*typed.split(), "--quiet"]) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_of_several_processes_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"WORLD_SIZE": 2, "RANK": rank}.items():
+        monkeypatch.setenv(name, f"{value}")
+
+    def enough(*_: object) -> None:
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("training.commands.start.check_paths", enough)
+    result = CliRunner().invoke(cli.main, ["train-w2v", "--cbow-gradient", "corrected"])
+    assert result.stderr.count("has no effect") == (rank == 0)
 
 
 @pytest.mark.parametrize("command", ["train-ner", "train-w2v", "train-lm"])

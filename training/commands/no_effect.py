@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import click
 
+from training.bar import is_first
 from training.commands.help import is_typed
 from training.commands.start import RunFlags
 from training.commands.terminal import warn
@@ -37,16 +38,21 @@ ALL: tuple[Needs[TrainConfig], ...] = (
 
 
 def warn_of_none(config: ConfigT, needs: Iterable[Needs[ConfigT]], flags: RunFlags) -> None:
-    """A warning for each option that was typed and has no effect with this config; not with --quiet or --resume."""
-    if flags.voice == "quiet" or flags.resume:
+    """A warning for each option that was typed and has no effect with this config; not with --quiet or --resume.
+
+    Of several processes the first says it.
+    """
+    from training.parallel.launch import is_started
+
+    starts_others = config.devices > 1 and not is_started()  # of which the first says it
+    if flags.voice == "quiet" or flags.resume or starts_others or not is_first():
         return
     context = click.get_current_context()
     options = {param.name: max(param.opts, key=len) for param in context.command.params}
-    idle = [(each.fields, each.said) for each in ALL if not each.there(config)]
-    idle += [(each.fields, each.said) for each in needs if not each.there(config)]
-    for fields, said in idle:
-        for name in fields.split():
-            if is_typed(context, name):
-                warn(f"warning: {options[name]} has no effect, because {said}")
+    every: list[Needs[Any]] = [*ALL, *needs]
+    for each in every:
+        for name in each.fields.split():
+            if is_typed(context, name) and not each.there(config):
+                warn(f"warning: {options[name]} has no effect, because {each.said}")
     if flags.allow_changes:
         warn("warning: --allow-changes has no effect, because no run is resumed")
