@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from training import checkpoint
-from training.data.ahead import ahead
+from training.data.ahead import Ahead
 from training.data.batches import Batches
 from training.determinism import any_threads
 from training.determinism.any_threads import side_by_side
@@ -136,8 +136,8 @@ def _in_threads(task: Word2VecTask, batches: TextBatches) -> Iterator[Batches]:
     if side_by_side() == 1 or not pays:
         yield batches
         return
-    with helped(), ahead(batches, task.model.prepare) as source:
-        yield source
+    with helped() as helper:  # one thread for both: with a third, two of them would have to share a core
+        yield Ahead(batches, task.model.prepare, helper) if helper else batches
 
 
 class Read(NamedTuple):

@@ -6,39 +6,30 @@ as the first of an epoch or of a run that goes on, is made when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 from training.data.batches import Batches, close
-from training.determinism.beside import worker
 
 
-@contextmanager
-def ahead(source: Batches, prepare: Callable[[Any], Any]) -> Iterator[Batches]:
-    """The same batches, each made and prepared by a thread of its own while the step of the one before computes.
-
-    That thread computes with one of torch's threads, and records no gradients.
+class Ahead:
+    """The same batches, each made and prepared by another thread while the step of the one before computes.
 
     Args:
         source: whose plans have a length, and batches that are functions of (epoch, number).
         prepare: gives a batch with what can be found out of it before its step.
+        executor: the other thread; see beside.py.
 
     Example:
         >>> from training import FixedBatches
-        >>> from training.data.ahead import ahead
-        >>> with ahead(FixedBatches([1, 2, 3]), lambda batch: 10 * batch) as source:
-        ...     plan = source.plan(0)
+        >>> from training.data.ahead import Ahead
+        >>> from training.determinism.beside import worker
+        >>> with worker("batches", threads=1) as executor:
+        ...     plan = Ahead(FixedBatches([1, 2, 3]), lambda batch: 10 * batch, executor).plan(0)
         ...     [plan[0], plan[1], plan[2]]
         [10, 20, 30]
     """
-    with worker("batches", threads=1) as executor:
-        yield _Ahead(source, prepare, executor)
-
-
-class _Ahead:
-    """What ``ahead`` gives."""
 
     def __init__(self, source: Batches, prepare: Callable[[Any], Any], executor: ThreadPoolExecutor) -> None:
         self.source, self.prepare, self.executor = source, prepare, executor

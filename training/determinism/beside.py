@@ -22,32 +22,50 @@ _helper: ThreadPoolExecutor | None = None
 
 
 def both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
-    """What both return: ``second`` is computed by another thread meanwhile, if ``helped`` is in force; else after ``first``.
+    """What both return: see ``shared``."""
+    found, (other,) = shared(first, second)
+    return found, other
 
-    Neither may change what the other reads. Gradients are not recorded in the other thread.
+
+def shared(first: Callable[[], First], *others: Callable[[], Second]) -> tuple[First, list[Second]]:
+    """What all return: this thread computes ``first`` and, if ``helped`` is in force, another thread the others meanwhile.
+
+    Those that the other thread has not begun by then are computed by this thread, from the last one on. So whichever thread
+    is late, the other does more; which of them computes what changes no bit.
+
+    None may change what another reads. Gradients may not be recorded.
     """
     if _helper is None:
-        return first(), second()
-    other = _helper.submit(second)
+        return first(), [other() for other in others]
+    begun = [_helper.submit(other) for other in others]
     try:
-        return first(), other.result()
+        found, own = first(), {}
+        for i in reversed(range(len(others))):
+            if begun[i].cancel():
+                own[i] = others[i]()
+        return found, [own[i] if i in own else begun[i].result() for i in range(len(others))]
     finally:
-        other.exception()  # it has ended in any case: what it works on may be freed
+        for each in begun:  # none goes on: what they work on may be freed
+            _ = each.cancel() or each.exception()
 
 
 @contextmanager
-def helped() -> Iterator[None]:
-    """Meanwhile ``both`` has a second thread: each computes with half of torch's threads; with one thread alone, nothing."""
+def helped() -> Iterator[ThreadPoolExecutor | None]:
+    """Meanwhile ``shared`` has a second thread: each computes with half of torch's threads; with one thread alone, nothing.
+
+    Yields:
+        That thread, which does what it is given in turn; None if there is none.
+    """
     global _helper
     if side_by_side() < 2 or _helper is not None:
-        yield
+        yield _helper
         return
     threads = torch.get_num_threads()
     each = max(1, threads // 2)
     with worker("helper", each) as _helper:
         torch.set_num_threads(each)
         try:
-            yield
+            yield _helper
         finally:
             _helper = None
             torch.set_num_threads(threads)

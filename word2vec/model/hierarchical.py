@@ -24,16 +24,18 @@ over positions. What has d columns comes and goes as the chunks of this process 
 
 from __future__ import annotations
 
+import itertools
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from training.determinism.beside import both
+from training.determinism.beside import shared
 from word2vec.model.columns import Chunks, Columns, Squares
-from word2vec.model.huffman import HuffmanTree, runs
+from word2vec.model.huffman import HuffmanTree, repeated, runs
 from word2vec.model.windows import around, bags, turned, weighted_sum
 
 SKIPGRAM_TOP = 64
@@ -41,8 +43,8 @@ CBOW_TOP = 16
 """T: about where one more column of a product costs as much as its node's visits, of which CBOW has fewer."""
 BLOCK = 64
 """So many positions are multiplied at a time: a product's blocks are shared out to threads, but none is cut for them."""
-TOP_SHARE = 3
-"""One visit in so many has its score computed by the thread that also has the top's: about half of the work for each."""
+PIECES = 4
+"""So many pieces of work are made of the visits, for two threads: each takes one when it has done another."""
 LOSS_POSITIONS = 256
 """The loss is reported from so many positions of a batch: the step does not need it, and logarithms are dear."""
 
@@ -147,20 +149,18 @@ def predict(h: Chunks, table: Chunks, tree: HuffmanTree, plan: Plan, squares: Sq
     (b, a), visits = plan.passes.chunk(2, 1), plan.visits
 
     u = [(chunk.index_select(0, tree.top), chunk.index_select(0, plan.nodes[len(tree.top) :])) for chunk in table]
-    early, late = parts_of(h[0], len(plan.nodes) - len(tree.top), visits.begin, plan.column)
+    parts = parts_of(h[0], len(plan.nodes) - len(tree.top), visits.begin, plan.column)
 
-    def of_top() -> list[tuple[Tensor, Tensor]]:
-        """All scores with the top, (P, T), and those of the early visits."""
-        return [(products(h_c, top_c.t()), scores(h_c, below_c, early)) for h_c, (top_c, below_c) in zip(h, u, strict=True)]
+    def of_top() -> Chunks:
+        return [products(h_c, top_c.t()) for h_c, (top_c, _) in zip(h, u, strict=True)]
 
-    def of_visits() -> list[Tensor]:
-        """The scores of the other visits."""
-        return [scores(h_c, below_c, late) for h_c, (_, below_c) in zip(h, u, strict=True)]
+    def of_visits(part: Part) -> Chunks:
+        return [scores(h_c, below_c, part) for h_c, (_, below_c) in zip(h, u, strict=True)]
 
-    firsts, lasts = both(of_top, of_visits)
-    parts = zip(firsts, lasts, squares, strict=True)
+    top_scores, visit_scores = shared(of_top, *(partial(of_visits, part) for part in parts))
     score, visit_score, *sums = columns.add(
-        (top_c, torch.cat([early_c, late_c]), *squares_c) for (top_c, early_c), late_c, squares_c in parts
+        (top_c, torch.cat(below_c), *squares_c)
+        for top_c, below_c, squares_c in zip(top_scores, zip(*visit_scores, strict=True), squares, strict=True)
     )
     # shapes: (P, T), (v,)
     loss = _loss(score, visit_score, plan)
@@ -174,13 +174,15 @@ def predict(h: Chunks, table: Chunks, tree: HuffmanTree, plan: Plan, squares: Sq
             dh_c.add_(bags(below_c, plan.column, visits.begin, visit_score))
         return dh, [summed_products(score, h_c) for h_c in h]
 
-    def below_gradients() -> Chunks:
+    def below_gradients(nodes: slice) -> Chunks:
         """Of the nodes below."""
-        by_node = visit_score.index_select(0, visits.at)
-        return [bags(h_c, visits.position, visits.node_begin, by_node) for h_c in h]
+        begin, end = (int(visits.node_begin[node]) for node in (nodes.start, nodes.stop))
+        by_node = visit_score.index_select(0, visits.at[begin:end])
+        bounds = visits.node_begin[nodes.start : nodes.stop + 1] - begin
+        return [bags(h_c, visits.position[begin:end], bounds, by_node) for h_c in h]
 
-    (dh, dtop), dbelow = both(gradients, below_gradients)
-    dtable = [torch.cat(both_parts) for both_parts in zip(dtop, dbelow, strict=True)]
+    (dh, dtop), dbelow = shared(gradients, *(partial(below_gradients, nodes) for nodes in slices(visits.node_begin)))
+    dtable = [torch.cat(each) for each in zip(dtop, *dbelow, strict=True)]
     return Result(dh, dtable, loss, sums)
 
 
@@ -216,15 +218,15 @@ def window_visits(entries: Entries, inside: Tensor, by: Tensor) -> Visits:
     lengths = bounds[:, 1] - bounds[:, 0]  # shape: (2P,)
     begin = pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
     # A position's visit to an entry has the entry's number, moved by ``shift``, one for each of its runs.
-    shift = (begin[:-1] - bounds[:, 0]).view(p, 2)
+    shift = begin[:-1] - bounds[:, 0]
     word, place = (by != 0).nonzero(as_tuple=True)  # pairs, by the word that is predicted
     position = word + place - window
-    shift = shift[position, (place < window).long()]  # a word behind the position is in its second run
+    shift = shift.index_select(0, 2 * position + (place < window))  # a word behind the position is in its second run
     visitors = by.sum(1).int()  # of each entry of a word
     pair_begin = (visitors.cumsum(0, dtype=torch.int32) - visitors).index_select(0, entries.position)
     visitors = visitors.index_select(0, entries.position)
     pair = runs(pair_begin, visitors)
-    at = torch.repeat_interleave(entries.order, visitors, output_size=len(pair)).add_(shift.index_select(0, pair))
+    at = entries.order.index_select(0, repeated(visitors)).add_(shift.index_select(0, pair))
     ends = pad(visitors.cumsum(0, dtype=torch.int32), (1, 0))
     node_begin = ends.index_select(0, pad(entries.seen.cumsum(0), (1, 0)))
     return Visits(begin[::2].contiguous(), runs(bounds[:, 0], lengths), node_begin, position.int().index_select(0, pair), at)
@@ -260,8 +262,8 @@ class Part(NamedTuple):
     at: Tensor  # which scores of (positions, n) are the visits': a sparse matrix, or where they stand in all of them
 
 
-def parts_of(h: Tensor, n: int, begin: Tensor, column: Tensor) -> tuple[Part | None, Part]:
-    """The positions whose visits' scores are computed beside the top's, and the others: see TOP_SHARE.
+def parts_of(h: Tensor, n: int, begin: Tensor, column: Tensor) -> list[Part]:
+    """The positions, in parts with about as many visits each.
 
     Args:
         h: (P, c), of which the scores will be.
@@ -271,28 +273,35 @@ def parts_of(h: Tensor, n: int, begin: Tensor, column: Tensor) -> tuple[Part | N
     """
     p = len(h)
     if len(column) >= p * n or h.is_cuda:  # more of them than of all scores, or CUDA's kernel may want what is said below
-        return None, Part(slice(0, p), torch.repeat_interleave(begin.diff()).mul_(n).add_(column))
-    cut = min(int(torch.searchsorted(begin, len(column) // TOP_SHARE)), p - 1)
-    visits = int(begin[cut])
-    if visits >= cut * n or len(column) - visits >= (p - cut) * n:  # in one part, though not in both
-        cut = visits = 0
+        return [Part(slice(0, p), torch.repeat_interleave(begin.diff()).mul_(n).add_(column))]
+    cuts = slices(begin)
+    visits = [slice(*begin[[each.start, each.stop]].tolist()) for each in cuts]
+    if any(of.stop - of.start >= (each.stop - each.start) * n for each, of in zip(cuts, visits, strict=True)):
+        cuts, visits = [slice(0, p)], [slice(0, len(column))]
     with warnings.catch_warnings():  # torch says once that its sparse matrices are new
         warnings.simplefilter("ignore")
 
-        def part(positions: slice, begin: Tensor, column: Tensor) -> Part:
+        def part(positions: slice, visits: slice) -> Part:
             size = (positions.stop - positions.start, n)
+            bounds = begin[positions.start : positions.stop + 1] - visits.start
             # The nodes of a row stand in the order of the words, and some twice: no form that is checked, but read as any.
-            at = torch.sparse_csr_tensor(begin, column, h.new_zeros(len(column)), size, check_invariants=False)
+            values = h.new_zeros(visits.stop - visits.start)
+            at = torch.sparse_csr_tensor(bounds, column[visits], values, size, check_invariants=False)
             return Part(positions, at)
 
-        early = part(slice(0, cut), begin[: cut + 1], column[:visits]) if cut else None
-        return early, part(slice(cut, p), begin[cut:] - visits, column[visits:])
+        return [part(*each) for each in zip(cuts, visits, strict=True)]
 
 
-def scores(h: Tensor, u: Tensor, part: Part | None) -> Tensor:
-    """u_n·h_p for the nodes that a part's positions visit: h (P, c), u (n, c) → as many as visits; of no part none."""
-    if part is None:
-        return h.new_zeros(0)
+def slices(begin: Tensor) -> list[slice]:
+    """Up to PIECES slices of n things, with about as many visits each: ``begin`` (n + 1,), where each one's begin, and v."""
+    n = len(begin) - 1
+    wanted = torch.arange(1, PIECES, device=begin.device) * int(begin[-1]) // PIECES
+    bounds = sorted({0, n, *torch.searchsorted(begin, wanted.to(begin.dtype)).clamp_(max=n).tolist()})
+    return [slice(*pair) for pair in itertools.pairwise(bounds)] or [slice(0, 0)]
+
+
+def scores(h: Tensor, u: Tensor, part: Part) -> Tensor:
+    """u_n·h_p for the nodes that a part's positions visit: h (P, c), u (n, c) → as many as visits."""
     if part.at.is_sparse_csr:
         found: Tensor = torch.sparse.sampled_addmm(part.at, h[part.positions], u.t(), beta=0.0).values()
         return found

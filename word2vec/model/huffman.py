@@ -7,6 +7,8 @@ at the root, whose leaves, the exits, are what hangs below it. So a way is that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -79,9 +81,27 @@ class HuffmanTree(nn.Module):
 
 def runs(begin: Tensor, lengths: Tensor) -> Tensor:
     """begin, begin + 1, … for each of n runs, one run after another: (n,) and (n,) → (r,)."""
-    ends = lengths.cumsum(0, dtype=begin.dtype)
-    at = torch.arange(int(ends[-1]) if len(ends) else 0, dtype=begin.dtype, device=begin.device)
-    return at.add_(torch.repeat_interleave(begin - ends + lengths, lengths, output_size=len(at)))
+    jumps = begin.clone()
+    jumps[1:] -= begin[:-1] + lengths[:-1]
+    return _added_up(torch.ones, jumps, lengths)
+
+
+def repeated(lengths: Tensor) -> Tensor:
+    """0, 1, …, each as often as ``lengths`` (n,) says: (r,)."""
+    return _added_up(torch.zeros, torch.ones_like(lengths), lengths)
+
+
+def _added_up(steps: Callable[..., Tensor], jumps: Tensor, lengths: Tensor) -> Tensor:
+    """Of runs that begin with a jump from the number before, and go on in ``steps``: each number, if −1 is before the first.
+
+    Additions are several times as fast as ``repeat_interleave``.
+    """
+    ends = lengths.cumsum(0, dtype=jumps.dtype)
+    total = int(ends[-1]) if len(ends) else 0
+    moves = steps(total + 1, dtype=jumps.dtype, device=jumps.device)  # behind the end there may be runs of no number
+    moves.index_add_(0, ends - lengths, jumps)
+    moves[0] -= 1
+    return moves[:total].cumsum_(0)
 
 
 def huffman(counts: Ints) -> tuple[Ints, Ints]:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.ahead import ahead
+from training.data.ahead import Ahead
+from training.data.batches import Batches
+from training.determinism.beside import worker
+
+
+@contextmanager
+def ahead(source: Batches, prepare: Callable[[Any], Any]) -> Iterator[Ahead]:
+    with worker("batches", threads=1) as executor:
+        yield Ahead(source, prepare, executor)
 
 
 class Squares:

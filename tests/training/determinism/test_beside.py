@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
 
-from training.determinism.beside import both, helped, worker
+from training.determinism.beside import both, helped, shared, worker
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +27,18 @@ def where() -> tuple[str, int, bool]:
 @pytest.mark.parametrize(("threads", "each"), [(2, 1), (3, 1), (4, 2)])
 def test_each_of_two_threads_has_half_of_torchs(threads: int, each: int) -> None:
     torch.set_num_threads(threads)
+    begun = threading.Event()
+
+    def first() -> tuple[str, int, bool]:
+        begun.wait(30)
+        return where()
+
+    def second() -> tuple[str, int, bool]:
+        begun.set()
+        return where()
+
     with helped():
-        here, there = both(where, where)
+        here, there = both(first, second)
         assert here == (threading.current_thread().name, each, True)
         assert there == ("helper_0", each, False)
         assert both(lambda: 1, lambda: 2) == (1, 2)
@@ -44,14 +55,16 @@ def test_one_thread_computes_both_in_turn() -> None:
 
 def test_an_error_in_either_is_raised_when_both_have_ended() -> None:
     torch.set_num_threads(2)
-    begun, ended = threading.Event(), threading.Event()
+    begun, failed, ended = threading.Event(), threading.Event(), threading.Event()
 
     def slow() -> None:
-        begun.wait(30)
+        begun.set()
+        failed.wait(30)
         ended.set()
 
     def fails() -> None:
-        begun.set()
+        begun.wait(30)
+        failed.set()
         raise ValueError("first")
 
     with helped():
@@ -62,6 +75,60 @@ def test_an_error_in_either_is_raised_when_both_have_ended() -> None:
             both(lambda: 1, lambda: 1 // 0)
         assert both(lambda: 1, lambda: 2) == (1, 2)  # and it goes on
     assert torch.get_num_threads() == 2
+
+
+class Jobs:
+    """Jobs that say their number; ``done`` has those that were computed, in that order, and by which thread."""
+
+    def __init__(self, count: int) -> None:
+        self.done: list[tuple[int, str]] = []
+        self.all = [partial(self._compute, number) for number in range(count)]
+
+    def _compute(self, number: int) -> int:
+        self.done.append((number, threading.current_thread().name))
+        return number
+
+
+def test_what_a_busy_helper_has_not_begun_the_other_thread_computes() -> None:
+    torch.set_num_threads(2)
+    free, jobs = threading.Event(), Jobs(3)
+    with helped() as helper:
+        assert helper is not None
+        busy = helper.submit(free.wait, 30)
+        assert shared(where, *jobs.all) == (where(), [0, 1, 2])
+        assert jobs.done == [(number, threading.current_thread().name) for number in (2, 1, 0)]
+        free.set()
+        assert busy.result()
+        assert both(lambda: 1, lambda: 2) == (1, 2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_results_come_in_order_and_each_is_computed_once(threads: int) -> None:
+    torch.set_num_threads(threads)
+    with helped():
+        for count in range(12):
+            jobs = Jobs(count)
+            assert shared(lambda: "first", *jobs.all) == ("first", list(range(count)))
+            assert sorted(number for number, _ in jobs.done) == list(range(count))
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_an_error_in_any_leaves_none_running(bad: int) -> None:
+    torch.set_num_threads(2)
+    running = set[int]()
+
+    def work(k: int) -> int:
+        running.add(k)
+        try:
+            return 1 // (k != bad)
+        finally:
+            running.remove(k)
+
+    with helped():
+        for _ in range(20):
+            with pytest.raises(ZeroDivisionError):
+                shared(lambda: work(3), *(lambda k=k: work(k) for k in range(3)))
+            assert not running
 
 
 def test_the_helper_ends_with_an_error_inside() -> None:

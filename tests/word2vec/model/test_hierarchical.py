@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from training.determinism import portable
 from word2vec.model import hierarchical, windows
-from word2vec.model.hierarchical import parts_of, products, scores, summed_products
+from word2vec.model.hierarchical import parts_of, products, scores, slices, summed_products
 from word2vec.model.windows import bags
 
 
@@ -21,26 +23,37 @@ def ragged(generator: np.random.Generator, bags: int, most: int, rows: int) -> t
     return begin, torch.from_numpy(generator.integers(0, rows, int(begin[-1]))).int()
 
 
-@pytest.mark.parametrize("share", [1, 3, 10**9])
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**31), st.integers(1, 9), st.integers(0, 9), st.integers(1, 30))
-def test_scores_are_those_of_the_pairs_that_are_asked_for(
-    share: int, seed: int, positions: int, most: int, nodes: int
-) -> None:
+def test_scores_are_those_of_the_pairs_that_are_asked_for(seed: int, positions: int, most: int, nodes: int) -> None:
     """In parts, wherever they are cut, and with the bits of the whole."""
     generator = np.random.default_rng(seed)
     begin, column = ragged(generator, positions, most, nodes)
     h, u = (torch.from_numpy(generator.normal(size=(n, 5))) for n in (positions, nodes))
     position = torch.repeat_interleave(begin.diff())
     found = []
-    for each in (share, 10**9):  # the second is too large for an early part
+    for pieces in (1, 2, 4):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hierarchical, "TOP_SHARE", each)
+            patch.setattr(hierarchical, "PIECES", pieces)
             parts = parts_of(h, nodes, begin, column)
+        assert len(parts) <= pieces
         found.append(torch.cat([scores(h, u, part) for part in parts]))
-    assert parts[0] is None
     torch.testing.assert_close(found[0], (h[position] * u[column]).sum(1))
-    assert torch.equal(*found)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 6))
+def test_slices_have_about_as_many_visits_each(lengths: list[int], pieces: int) -> None:
+    begin = torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hierarchical, "PIECES", pieces)
+        found = slices(begin)
+    assert 1 <= len(found) <= pieces
+    assert [i for each in found for i in range(len(lengths))[each]] == list(range(len(lengths)))
+    sizes = [sum(lengths[each]) for each in found]
+    assert max(sizes) <= sum(lengths) / pieces + max(lengths, default=0)
 
 
 @pytest.mark.parametrize("portably", [False, True])

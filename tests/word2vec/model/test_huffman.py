@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reference import word2vec_scalar as slow
-from word2vec.model.huffman import HuffmanTree, runs
+from word2vec.model.huffman import HuffmanTree, repeated, runs
 
 MANY_COUNTS = st.lists(st.integers(1, 40), min_size=2, max_size=30).map(lambda counts: sorted(counts, reverse=True))
 
@@ -67,6 +67,7 @@ def test_words_below_a_node_are_neighbors_among_the_leaves(counts: list[int]) ->
 def test_runs(pairs: list[tuple[int, int]], dtype: torch.dtype) -> None:
     begin, lengths = (torch.tensor([pair[i] for pair in pairs], dtype=dtype) for i in (0, 1))
     assert runs(begin, lengths).tolist() == [at for b, n in pairs for at in range(b, b + n)]
+    assert repeated(lengths).tolist() == [i for i, (_, n) in enumerate(pairs) for _ in range(n)]
 
 
 def test_the_ways_of_words_stand_one_after_another() -> None:
