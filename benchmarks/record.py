@@ -41,8 +41,7 @@ EARLIER = FOLDER / "earlier"
 
 # The code that figures depend on, as globs from the repository's root.
 DETERMINISM = tuple(
-    f"training/determinism/{name}.py"
-    for name in "__init__ any_threads beside flags single_threads threads unkept waiting".split()
+    f"training/determinism/{name}.py" for name in "__init__ any_threads flags single_threads threads unkept waiting".split()
 )
 PORTABLE = ("training/determinism/numpy_functions.py", "training/determinism/portable.py")
 """What --portable alone runs."""

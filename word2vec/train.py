@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from training import checkpoint
-from training.data.ahead import Ahead
 from training.data.batches import Batches
 from training.determinism import any_threads
 from training.determinism.any_threads import side_by_side
-from training.determinism.beside import helped
 from training.errors import ConfigError, DataError
 from training.files import check_new, inside
 from training.kept_settings import KeptSettings
@@ -36,8 +34,10 @@ from training.run.seal import MODEL
 from training.visible import counted, one_line
 from word2vec.config import Word2VecConfig
 from word2vec.explain import Trained, explain
+from word2vec.model.beside import helped
 from word2vec.start import VOCAB, Start, carry_over, kept_settings, read_start
 from word2vec.task import TABLES, Word2VecTask
+from word2vec.text.ahead import Ahead
 from word2vec.text.batches import TextBatches
 from word2vec.text.corpus import Corpus, check_texts, encode
 from word2vec.text.shared import local

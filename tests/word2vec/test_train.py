@@ -15,11 +15,11 @@ from click.testing import CliRunner
 from gensim.models import KeyedVectors
 
 import cli
-from training.determinism import beside
 from training.errors import ConfigError, DataError, SamebitsError
 from training.loop.callback import Callback
 from training.run.experiment import RunOptions
 from word2vec.config import Word2VecConfig
+from word2vec.model import beside
 from word2vec.train import train_word2vec
 from word2vec.vectors.vectors import WordVectors
 

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from training.determinism.beside import shared
+from word2vec.model.beside import shared
 from word2vec.model.columns import Chunks, Columns, Squares
 from word2vec.model.huffman import HuffmanTree, repeated, runs
 from word2vec.model.windows import around, bags, turned, weighted_sum

@@ -35,7 +35,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from training.determinism import portable
-from training.determinism.beside import both
+from word2vec.model.beside import both
 from word2vec.model.columns import Chunks, Columns, Squares
 from word2vec.model.windows import PORTABLE_BLOCK, around, band, halo, turned, weighted_sum, window_sum
 

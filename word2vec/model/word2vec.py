@@ -22,10 +22,10 @@ from torch.nn.functional import pad
 from torch.optim import Optimizer
 
 from training import randomness
-from training.determinism.beside import both
 from training.parallel.group import Group, join
 from word2vec.config import Word2VecConfig
 from word2vec.model import hierarchical, negative, softmax, windows
+from word2vec.model.beside import both
 from word2vec.model.columns import Chunks, Columns
 from word2vec.model.huffman import HuffmanTree
 from word2vec.text.batches import Batch

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from training.determinism.any_threads import one_thread
-from training.determinism.beside import both, helped
 from training.determinism.single_threads import in_single_threads
 from training.determinism.unkept import Unkept
 
@@ -47,21 +46,6 @@ def test_where_one_thread_computes_jobs_are_still_side_by_side(threads: int) -> 
         at_once = in_single_threads([threading.get_ident] * 2)
         assert (threading.get_ident() in at_once) == (threads == 1)
         assert in_single_threads([torch.get_num_threads] * 3) == [1, 1, 1]
-        with helped():
-            begun = threading.Event()
-
-            def first() -> tuple[int, int]:
-                begun.wait(30 if threads > 1 else 0)  # else this thread may do both
-                return torch.get_num_threads(), threading.get_ident()
-
-            def second() -> int:
-                begun.set()
-                return threading.get_ident()
-
-            here, there = both(first, second)
-            assert here == (1, threading.get_ident())
-            assert (there == threading.get_ident()) == (threads == 1)
-            assert torch.get_num_threads() == 1
     assert not told
     assert torch.get_num_threads() == threads
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.reference import word2vec_scalar as slow
-from training.determinism.beside import helped
 from word2vec.config import Word2VecConfig
+from word2vec.model.beside import helped
 from word2vec.model.huffman import HuffmanTree
 from word2vec.model.word2vec import LARGEST, RowGradient, RowSGD, Word2Vec, noise_weights
 from word2vec.text.batches import Batch

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.ahead import Ahead
 from training.data.batches import Batches
-from training.determinism.beside import worker
+from word2vec.model.beside import worker
+from word2vec.text.ahead import Ahead
 
 
 @contextmanager

@@ -23,8 +23,8 @@ class Ahead:
 
     Example:
         >>> from training import FixedBatches
-        >>> from training.data.ahead import Ahead
-        >>> from training.determinism.beside import worker
+        >>> from word2vec.text.ahead import Ahead
+        >>> from word2vec.model.beside import worker
         >>> with worker("batches", threads=1) as executor:
         ...     plan = Ahead(FixedBatches([1, 2, 3]), lambda batch: 10 * batch, executor).plan(0)
         ...     [plan[0], plan[1], plan[2]]

@@ -9,7 +9,9 @@ from functools import partial
 import pytest
 import torch
 
-from training.determinism.beside import both, helped, shared, worker
+from training.determinism.any_threads import one_thread
+from training.determinism.unkept import Unkept
+from word2vec.model.beside import both, helped, shared, worker
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +46,28 @@ def test_each_of_two_threads_has_half_of_torchs(threads: int, each: int) -> None
         assert both(lambda: 1, lambda: 2) == (1, 2)
     assert torch.get_num_threads() == threads
     assert both(where, where) == (where(), where())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_where_operations_are_not_shared_out_two_threads_still_compute(threads: int) -> None:
+    torch.set_num_threads(threads)
+    begun, told = threading.Event(), list[str]()
+
+    def first() -> tuple[int, int]:
+        begun.wait(30 if threads > 1 else 0)  # else this thread may do both
+        return torch.get_num_threads(), threading.get_ident()
+
+    def second() -> int:
+        begun.set()
+        return threading.get_ident()
+
+    with one_thread(Unkept(told.append)), helped():
+        here, there = both(first, second)
+        assert here == (1, threading.get_ident())
+        assert (there == threading.get_ident()) == (threads == 1)
+        assert torch.get_num_threads() == 1
+    assert not told
+    assert torch.get_num_threads() == threads
 
 
 def test_one_thread_computes_both_in_turn() -> None:
