@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ner.commands.columns import columns
+from ner.commands.no_effect import warn_of_forms
 from ner.commands.spans import spans
 from ner.commands.suspects import suspects
 from training.commands.help import Group
@@ -61,6 +62,7 @@ def check(
     ]
     has_vector = _vector_test(vectors_file) if vectors_file else None
     asked, rules = Columns.asked(word_column, tag_column), SpanRules(misaligned, overlapping)
+    warn_of_forms(paths)
     found = data_check(paths, has_vector, columns=asked, rules=rules, progress=LongJob())
     if as_json:
         click.echo(to_json(found.to_dict(), indent=2))
@@ -130,7 +132,9 @@ def convert(
     from ner.corpus.convert import convert_file
 
     asked, rules = Columns.asked(word_column, tag_column), SpanRules(misaligned, overlapping)
-    click.echo(convert_file(source, target, form, scheme=scheme, columns=asked, rules=rules).to_text())
+    done = convert_file(source, target, form, scheme=scheme, columns=asked, rules=rules)
+    warn_of_forms([source], done.form)
+    click.echo(done.to_text())
 
 
 data.add_command(suspects)

@@ -6,6 +6,7 @@ import click
 
 from ner.commands.columns import columns_of_file
 from ner.commands.computing import compute_with, computing
+from ner.commands.no_effect import warn_of_forms
 from ner.commands.sets import calibrate, sets_options
 from ner.commands.spans import spans
 from training.commands.help import Command
@@ -72,6 +73,7 @@ def evaluate(
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
     rules = SpanRules(misaligned, overlapping)
+    warn_of_forms([file, *([sets_from] if sets_from else [])])
     calibrate(tagger, coverage, sets_from, columns, rules)
     found = evaluate_file(
         tagger, file, LongJob(), columns, lambda line: warn(f"warning: {line}"), rules, unknown_types or "", coverage

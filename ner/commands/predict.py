@@ -82,6 +82,8 @@ def predict(
         check_new_file("--to", target)
     form = _form_with_key(form, key)
     _check_columns(form, word_column, tag_column)
+    if color == "always" and output not in (None, "text"):
+        warn(f"warning: --color has no effect, because --format is {output}")
     colored = color == "always" or (color == "auto" and target is None and colors())
     tagger = TrainedTagger.load(run, device, warn)
     calibrate(tagger, coverage, sets_from, tagger.columns, None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ner.commands.columns import columns
+from ner.commands.no_effect import warn_of_forms
 from ner.config import PRESETS, TaggerConfig
 from training.commands.help import Command
 from training.commands.options import whole
@@ -69,6 +70,7 @@ def suspects(
     portable.begin(config.portable, own=True)
     options = run_settings(RunFlags(None, "", "", False, "plain"), config.progress)
     path = find_splits(file).train if Path(file).is_dir() else Path(file)
+    warn_of_forms([path])
     labeled = validation.LabeledFile.read(path, Columns.asked(word_column, tag_column), config, warn)
     # Standard output is for what was found, and what single runs have to say is in their folders.
     config = resolve_vectors(config, replace(options, tell=warn))

@@ -5,7 +5,7 @@ threads: matrix products split along the inner dimension or take other code for 
 full sums add one part per thread, and some functions round differently in vector code and in the scalar code for the last
 elements of a share. To choose operation by operation which may be shared out costs more than sharing them gains, and leaves
 out what torch does not hand to Python: scripted code, compiled code, extensions. Whole jobs may still be computed side by
-side, each by one thread (single_threads.py; word2vec/model/beside.py).
+side, each by one thread (single_threads.py).
 """
 
 from __future__ import annotations
