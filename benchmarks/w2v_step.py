@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import record
 from training.config import TrainConfig
 from training.determinism.flags import determinism
+from training.loop.memory import keep_freed_memory
 from word2vec.config import Word2VecConfig
 from word2vec.model import hierarchical, negative, windows
 from word2vec.model.huffman import HuffmanTree
@@ -34,6 +35,7 @@ from word2vec.model.word2vec import RowSGD, Word2Vec
 from word2vec.text.batches import Batch, TextBatches
 from word2vec.text.corpus import encode
 from word2vec.text.tokenize import TextRule
+from word2vec.train import LARGEST_KEPT
 
 
 def main() -> None:
@@ -51,6 +53,7 @@ def main() -> None:
         determinism(TrainConfig(deterministic=True, threads=arguments.threads)),
         torch.no_grad(),
     ):
+        keep_freed_memory(LARGEST_KEPT)  # as training does
         vocab, corpus = encode([arguments.corpus], Path(folder) / "ids", TextRule(tokenize=False), min_count=5)
         source, model = TextBatches(corpus, vocab, config), Word2Vec(vocab, config)
         optimizer, plan = RowSGD(model, config.lr, config.damping), source.plan(0)
