@@ -47,13 +47,15 @@ def compare(first: str, second: str, sets: tuple[str, ...], as_json: bool) -> No
         groups = _scored(groups, sets)
     rows = compare_groups(*groups)
     over_sentences = None if kind != KIND or any(map(is_group, paths)) else compare_sentences(*paths)
+    same_files = tested_on(groups[0]) == tested_on(groups[1])
     if as_json:
-        click.echo(json.dumps({"metrics": as_rows(rows), "p_over_sentences": over_sentences}, indent=2))
+        found = {"metrics": as_rows(rows), "p_over_sentences": over_sentences, "same_test_files": same_files}
+        click.echo(json.dumps(found, indent=2))
         return
     for letter, name, group in (("A", first, groups[0]), ("B", second, groups[1])):
         click.echo(one_line(f"{letter}: {name} ({_runs(group)})"))
     click.echo("\n".join(_table(rows)))
-    if tested_on(groups[0]) != tested_on(groups[1]):
+    if not same_files:
         click.echo("A and B were tested on different files: their scores say nothing about which is better")
     if over_sentences is not None:
         click.echo(f"test_f1: p = {over_sentences:.4f}, randomization over the test sentences")

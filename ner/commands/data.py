@@ -12,6 +12,7 @@ from ner.commands.no_effect import warn_of_forms
 from ner.commands.spans import spans
 from ner.commands.suspects import suspects
 from training.commands.help import Group
+from training.commands.start import check_outside
 from training.commands.terminal import LongJob, echo, styled, warn
 from training.visible import to_json
 
@@ -99,6 +100,7 @@ def repair(source: str, target: str, scheme: str | None, word_column: int | None
     from ner.corpus.conll import Columns
     from ner.corpus.repair import repair_file
 
+    check_outside("TARGET", target)
     click.echo(repair_file(source, target, scheme, Columns.asked(word_column, tag_column)).to_text())
 
 
@@ -132,6 +134,7 @@ def convert(
     from ner.corpus.convert import convert_file
 
     asked, rules = Columns.asked(word_column, tag_column), SpanRules(misaligned, overlapping)
+    check_outside("OUT", target)
     done = convert_file(source, target, form, scheme=scheme, columns=asked, rules=rules)
     warn_of_forms([source], done.form)
     click.echo(done.to_text())

@@ -11,6 +11,7 @@ from ner.commands.sets import calibrate, sets_options
 from ner.commands.spans import spans
 from training.commands.help import Command
 from training.commands.options import whole
+from training.commands.start import check_outside
 from training.commands.terminal import LongJob, warn
 from training.errors import ConfigError
 from training.files import atomic_write, check_new_file
@@ -69,6 +70,7 @@ def evaluate(
 
     compute_with(threads)
     if html:
+        check_outside("--html", html)
         check_new_file("--html", html)
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from training.commands.help import Command
+from training.commands.start import check_outside
 from training.commands.terminal import warn
 from training.visible import one_line
 
@@ -28,6 +29,7 @@ def export(run: str, folder: str) -> None:
     from ner.tagging.group import export_group
     from training.run.groups import is_group
 
+    check_outside("FOLDER", folder)
     path = (export_group if is_group(Path(run)) else export_run)(run, folder, warn)
     size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
     click.echo(one_line(f"exported: {Path(path)} ({size / 1e6:,.1f} MB)"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import click
@@ -14,22 +14,45 @@ from training.errors import DataError
 
 OF_COLUMNS = ("word_column", "tag_column")
 OF_SPANS = ("misaligned", "overlapping")
+KEPT_BY = {"brat": OF_SPANS, "jsonl": ("overlapping",)}
+"""What spans need no rule for, by the form that they are written in."""
 
 
-def warn_of_forms(files: Iterable[str | Path], written: str = "conll") -> None:
+def warn_of_forms(files: Iterable[str | Path], written: str = "conll", *, columns: bool = True) -> None:
     """A warning for each option of columns where no file has columns, and for each of spans where all files have columns.
 
     Args:
         files: labeled files; of those that cannot be looked at, such as a stream, nothing is said.
-        written: the form of what is written, of which ``--scheme`` needs "conll".
+        written: the form of what is written, of which ``--scheme`` needs "conll". Spans are written as they are.
+        columns: whether options of columns are for these files alone.
     """
     forms = {_has_columns(each) for each in files}
-    if forms == {False}:
+    if forms == {False} and columns:
         _warn(OF_COLUMNS, "no file has columns")
     if forms == {True}:
         _warn(OF_SPANS, "columns have no spans of characters")
+    elif written in KEPT_BY:
+        _warn(KEPT_BY[written], f"{written} can hold such spans")
     if written != "conll":
         _warn(("scheme",), f"{written} has no tags")
+
+
+def warn_of_inputs(forms: Collection[str], output: str | None) -> None:
+    """``warn_of_forms`` for ``predict``, which reads text, too.
+
+    Args:
+        forms: those of the files; none where they cannot be looked at.
+        output: the form of what is written; None for that of the first file, or text.
+    """
+    if forms and "conll" not in forms:
+        _warn(("word_column",), "no file has columns")
+    if not is_typed(click.get_current_context(), "sets_from"):
+        _warn(("tag_column",), "predict reads no tags, but for --sets-from")
+    if forms and set(forms) == {"conll"}:
+        _warn(("split_words",), "columns are words already")
+    written = output or next((form if form in ("conll", "jsonl") else "text" for form in forms), "text")
+    if click.get_current_context().params.get("color") == "always" and written != "text":
+        _warn(("color",), f"the output is {written}")
 
 
 def _warn(names: Iterable[str], why: str) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
 from ner.commands.columns import columns_of_file
 from ner.commands.computing import compute_with, computing
+from ner.commands.no_effect import warn_of_inputs
 from ner.commands.sets import calibrate, sets_options
 from training.commands.help import Command
 from training.commands.options import Share
+from training.commands.start import check_outside
 from training.commands.terminal import LongJob, colors, warn
-from training.errors import ConfigError
+from training.errors import ConfigError, SamebitsError
 from training.files import atomic_path, check_new_file
 from training.visible import encodable
 
@@ -79,14 +82,15 @@ def predict(
 
     compute_with(threads)
     if target is not None:
+        check_outside("--to", target)
         check_new_file("--to", target)
     form = _form_with_key(form, key)
     _check_columns(form, word_column, tag_column)
-    if color == "always" and output not in (None, "text"):
-        warn(f"warning: --color has no effect, because --format is {output}")
+    warn_of_inputs([] if "-" in sources or not sources else _forms(sources, form), output)
     colored = color == "always" or (color == "auto" and target is None and colors())
     tagger = TrainedTagger.load(run, device, warn)
-    calibrate(tagger, coverage, sets_from, tagger.columns, None)
+    columns = tagger.columns_with(word_column, tag_column)
+    calibrate(tagger, coverage, sets_from, columns, None)
     pieces = predict_stream(
         tagger,
         sources or "-",
@@ -98,7 +102,7 @@ def predict(
         split_words=split_words,
         color=colored,
         terminal=target is None and sys.stdout.isatty(),
-        columns=tagger.columns_with(word_column, tag_column),
+        columns=columns,
         sets=coverage,
         warn=lambda line: warn(f"warning: {line}"),
         progress=None if target is None and sys.stdout.isatty() else LongJob(),  # a bar between the lines would disturb
@@ -116,6 +120,23 @@ def _form_with_key(form: str, key: str | None) -> str:
     if form not in ("auto", "jsonl"):
         raise ConfigError(f"--key: expected JSON lines (--input jsonl), whose entries have keys, got --input {form}")
     return "jsonl"
+
+
+def _forms(sources: Sequence[str], form: str) -> list[str]:
+    """The forms of files, in their order; none where one is a stream, or cannot be read, which is said later."""
+    from ner.corpus.conll import Columns
+    from ner.tagging.readers import opened, read_as, texts_of
+
+    found = []
+    try:
+        for file in (file for source in sources for file in texts_of(source)):
+            if not os.path.isfile(file):
+                return []
+            with opened(file) as lines:
+                found.append(read_as(lines, form, Columns())[0])
+    except (SamebitsError, OSError):
+        return []
+    return found
 
 
 def _check_columns(form: str, word_column: int | None, tag_column: int | None) -> None:

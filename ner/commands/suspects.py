@@ -46,7 +46,8 @@ def suspects(
     word_column: int | None,
     tag_column: int | None,
 ) -> None:
-    """Find labels of a FILE that look wrong, the most suspicious first. A folder stands for its training file.
+    """Find labels of a FILE that look wrong, the most suspicious first. A folder of three splits stands for its
+    training file.
 
     Splits the documents into folds and reads each fold with a tagger that was trained on the others. A label is a suspect
     if the tagger is confident of another reading. Suspects are printed, and written as text, CoNLL with one more column,

@@ -17,7 +17,7 @@ from training.visible import one_line
 NEEDS: tuple[Needs[LanguageModelConfig], ...] = (
     Needs("dim", lambda config: config.vectors == "none", "the vectors have a size of their own"),
 )
-WITHOUT = "limit_test_batches"  # a language model is not tested
+WITHOUT = "limit_test_batches min_epochs min_steps"  # a language model is not tested, and nothing stops it early
 
 
 @click.command(cls=Command, epilog="\b\nExample:\n  python cli.py train-lm --corpus news.txt --epochs 3")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +68,41 @@ def test_what_is_there_already_stays(place: Path, tmp_path: Path, name: str, mon
         assert done.exit_code == 2, (words, done.output)
         assert len([line for line in done.output.splitlines() if f"{target} exists already; give another" in line]) == 1
         assert (os.lstat(target), sorted(tmp_path.iterdir())) == before
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_nothing_is_put_into_a_run(place: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose seal it would break: the run's own folder, one in it, and that of a group."""
+    monkeypatch.chdir(place)
+    for mark, inner in (("manifest.json", "new"), ("manifest.json", "checkpoints/new"), ("group.json", "new")):
+        folder = tmp_path / f"{mark}-{inner.replace('/', '-')}"
+        (folder / inner).parent.mkdir(parents=True)
+        (folder / mark).write_text("{}")
+        before = sorted(folder.rglob("*"))
+        done = CliRunner().invoke(cli.main, f"{name} {WRITING[name]}".replace("RUN", str(folder / inner)).split())
+        assert done.exit_code == 2, (name, done.output)
+        said = done.output.splitlines()[-1]
+        assert re.search(rf"expected a (folder|place) outside of .*, got {folder / inner}, which is within {folder}$", said)
+        assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [each for each in WRITING if not each.startswith(("train", "verify"))])
+def test_a_full_disk_is_no_fault_of_the_option(place: Path, name: str) -> None:
+    """By a limit on the size of files: one line, exit code 1, and nothing is left."""
+    target = place / f"full-{name.replace(' ', '-')}"
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
+
+    words = [sys.executable, cli.__file__, *f"{name} {WRITING[name]}".replace("RUN", str(target)).split()]
+    done = subprocess.run(words, cwd=place, preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "File too large" in errors[0]
+    assert "give another" not in errors[0]
+    assert not target.exists()
 
 
 def test_a_folder_for_a_new_file_has_to_be_there(tmp_path: Path) -> None:

@@ -19,8 +19,14 @@ IDLE = [
     ("train-ner --characters none --char-dim 8", "--char-dim", "--characters is none"),
     ("train-ner --subword-dim 8", "--subword-dim", "--subwords is 0"),
     ("train-ner --vectors none --affix-vectors", "--affix-vectors", "--vectors is none"),
-    ("train-ner --vectors none --freeze-vectors", "--freeze-vectors", "--vectors is none"),
-    ("train-ner --freeze-vectors --tune-min-count 2", "--tune-min-count", "--freeze-vectors is given"),
+    ("train-ner --vectors none --word-form raw", "--word-form", "--vectors is none"),
+    ("train-ner --min-epochs 3", "--min-epochs", "--patience is 0"),
+    ("train-ner --min-steps 3", "--min-steps", "--patience is 0"),
+    ("train-ner --overfit-batches 3 --limit-val-batches 2", "--limit-val-batches", "--overfit-batches is given"),
+    ("train-ner --fast-dev-run 3 --max-steps 9", "--max-steps", "--fast-dev-run is given"),
+    ("train-lm --fast-dev-run 3 --val-check-interval 9", "--val-check-interval", "--fast-dev-run is given"),
+    ("train-w2v --loss softmax --block 4", "--block", "it is for skip-gram with negative sampling"),
+    ("train-w2v --architecture cbow --block 4", "--block", "it is for skip-gram with negative sampling"),
     ("train-ner --vectors v.txt --word-dim 8", "--word-dim", "the vectors have a size of their own"),
     (
         "train-ner --gradient-clip-val 0 --gradient-clip-algorithm value",
@@ -53,6 +59,37 @@ def test_an_option_without_an_effect_is_named(
     assert said_of(typed.split()) == [f"warning: {option} has no effect, because {lacks}"]
     assert said_of([*typed.split(), "--quiet"]) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--vectors none --freeze-vectors",
+        "--freeze-vectors --tune-min-count 2",
+        "--patience 2 --min-epochs 3",
+        "--fast-dev-run 3 --patience 2",
+    ],
+)
+def test_an_option_with_an_effect_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    """Random vectors can be frozen, too, and rare words are left out of frozen ones."""
+    monkeypatch.chdir(tmp_path)
+    assert said_of(["train-ner", *typed.split()]) == []
+
+
+def test_a_size_beside_vectors_that_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "w2v" / "version_0"
+    run.mkdir(parents=True)
+    (run / "manifest.json").write_text(json.dumps({"kind": "w2v", "status": "finished", "config": {}}))
+    why = "warning: --word-dim has no effect, because the newest run of train-w2v has vectors"
+    assert said_of("train-ner --word-dim 8".split()) == [why]
+    assert said_of("train-ner --vectors none --word-dim 8".split()) == []
+
+
+def test_a_folder_beside_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    why = "warning: --data has no effect, because --train, --valid and --test are given"
+    assert said_of("train-ner --train a --valid b --test c".split()) == [why]
 
 
 @pytest.mark.parametrize("rank", [0, 1])

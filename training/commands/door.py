@@ -12,9 +12,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import platform
+import re
 import signal
 import sys
 import threading
@@ -28,10 +30,12 @@ import click
 from training import interrupts
 from training.bar import is_first
 from training.commands.help import Group, program
-from training.errors import ConfigError, Preempted, SamebitsError, StreamError, known
+from training.errors import ConfigError, DataError, DiskError, Preempted, SamebitsError, StreamError, known
 from training.parallel.loss import heard
 from training.run.kinds import Kinds
 from training.visible import encodable, one_line, shell_words, visible
+
+FULL_OR_BROKEN = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO
 
 
 class Terminated(KeyboardInterrupt):
@@ -74,11 +78,21 @@ class Commands(Group):
         except KeyboardInterrupt as stopped:  # before click makes an Abort of it
             raise _Stopped(stopped.number if isinstance(stopped, Terminated) else signal.SIGINT) from None
         except (SamebitsError, OSError, MemoryError, RuntimeError) as error:
-            ours = error if isinstance(error, SamebitsError) else known(error)
+            ours = _of_the_disk(error) if isinstance(error, SamebitsError) else known(error)
             if ours is None:
                 raise
             _go_on(ctx, ours)
             raise ours from error
+
+
+def _of_the_disk(error: SamebitsError) -> SamebitsError:
+    """The error; where a disk that is full or broken is behind it, as one of the disk: no other option would help."""
+    cause = error.__context__
+    if type(error) in (ConfigError, DataError) and isinstance(cause, OSError) and cause.errno in FULL_OR_BROKEN:
+        what, *rest = re.split(r"(?:: | \()" + re.escape(cause.strerror or ""), str(error))
+        if rest:
+            return DiskError(f"{what}: {known(OSError(cause.errno, cause.strerror))}")
+    return error
 
 
 def _check_place() -> None:

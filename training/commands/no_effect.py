@@ -29,10 +29,17 @@ class Needs(Generic[ConfigT]):
     """What is the case where it is not there, such as ``--lm`` is not given."""
 
 
+_LIMITED = (
+    "limit_train_batches limit_val_batches limit_test_batches max_epochs max_steps val_check_interval "
+    "check_val_every_n_epoch num_sanity_val_steps"
+)
+"""What --fast-dev-run decides by itself."""
 ALL: tuple[Needs[TrainConfig], ...] = (
     Needs("max_restarts", lambda config: config.devices > 1, "--devices is 1"),
     Needs("keep_checkpoints", lambda config: config.checkpoint_every != "never", "--checkpoint-every is never"),
     Needs("gradient_clip_algorithm", lambda config: config.gradient_clip_val > 0, "--gradient-clip-val is 0"),
+    Needs("limit_train_batches limit_val_batches", lambda config: not config.overfit_batches, "--overfit-batches is given"),
+    Needs(_LIMITED, lambda config: not config.fast_dev_run, "--fast-dev-run is given"),
 )
 """Of all commands that train."""
 

@@ -82,18 +82,24 @@ def begin_processes(config: TrainConfig, flags: RunFlags) -> None:
     if not flags.resume:
         check_paths(config)
         if flags.path:
-            _check_outside(Path(flags.path))
+            check_outside("--run", flags.path)
     else:
         _check_kept(config, flags.resume)
     launch.begin(config, say if flags.voice == "plain" else lambda line: None)
 
 
-def _check_outside(path: Path) -> None:
-    """ConfigError for a new run within another one, or within a group that it is no run of: it would break the seal."""
+def check_outside(option: str, target: str) -> None:
+    """ConfigError for a target within a run, or within a group that it is no run of: it would break the seal."""
+    path = Path(target)
     for above in path.absolute().parents:
-        of_group = above == path.absolute().parent and path.name.startswith("seed_")
+        of_group = option == "--run" and above == path.absolute().parent and path.name.startswith("seed_")
         if (above / "manifest.json").is_file() or ((above / "group.json").is_file() and not of_group):
-            raise ConfigError(f"--run: expected a folder outside of other runs, got {path}, which is within {above}")
+            what = (
+                "a folder outside of other runs"
+                if option == "--run"
+                else "a place outside of runs, whose seal it would break"
+            )
+            raise ConfigError(f"{option}: expected {what}, got {path}, which is within {above}")
 
 
 def _check_kept(config: TrainConfig, resumed: str) -> None:

@@ -12,6 +12,7 @@ from training.commands.diff import report
 from training.commands.door import kinds
 from training.commands.help import Command
 from training.commands.options import whole
+from training.commands.start import check_outside
 from training.errors import ConfigError, Preempted
 from training.files import check_new
 from training.leftovers import temporary_folder
@@ -59,8 +60,9 @@ def verify(run: str, first: int | None, last: int | None, path: str, allow_chang
         _take_part(read_manifest(source), source, asked)
         return
     if is_group(source):
-        if first is not None or last is not None or path:
-            raise ConfigError(f"verify: {run} is a group: expected --from, --to-step and --to with one of its runs alone")
+        if first is not None or last is not None or path or script:
+            expected = "expected --from, --to-step, --to and --script with one of its runs alone"
+            raise ConfigError(f"verify: {run} is a group: {expected}")
         comparison, sealed, span = _verified_group(source, allow_changes, devices), group_seal(source), " in all runs"
     else:
         comparison, span = _verified(source, first, last, path, allow_changes, script, devices)
@@ -96,6 +98,7 @@ def _verified(
     if first is not None and last is not None and last <= first:
         raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
     if path:
+        check_outside("--to", path)
         check_new("--to", path)
     files = seal.faults(source, described)
     with temporary_folder("samebits-verify-") as scratch:

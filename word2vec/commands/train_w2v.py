@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 NEEDS: tuple[Needs[Word2VecConfig], ...] = (
     Needs("negative noise_exponent", lambda config: config.loss == "negative", "--loss is not negative"),
+    Needs(
+        "block",
+        lambda config: config.loss == "negative" and config.architecture == "skipgram",
+        "it is for skip-gram with negative sampling",
+    ),
     Needs("cbow_gradient", lambda config: config.architecture == "cbow", "--architecture is not cbow"),
 )
 

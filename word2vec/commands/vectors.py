@@ -11,6 +11,7 @@ import click
 
 from training.commands.help import Group
 from training.commands.options import whole
+from training.commands.start import check_outside
 from training.commands.terminal import LongJob, warn
 from training.errors import ConfigError
 from training.files import check_new_file, exists_already
@@ -111,6 +112,7 @@ def convert(source: str, target: str, form: str | None, skip_undecodable: bool) 
     """Convert vectors to another format: word2vec's text or binary, or GloVe's text."""
     from word2vec.vectors.vectors import read_rule, rule_path
 
+    check_outside("TARGET", target)
     check_new_file("TARGET", target)
     form = form or ("binary" if target.endswith((".bin", ".bin.gz")) else "text")
     loaded = _load(source, skip_undecodable)

@@ -157,9 +157,19 @@ def test_compare(group: Path, small_data: Path, tmp_path: Path) -> None:
     assert "test_f1" in printed
     found = json.loads(command("compare", str(group / "seed_4"), str(other / "seed_0"), "--json"))
     assert 0 < found["p_over_sentences"] <= 1
+    assert found["same_test_files"]
     assert "randomization" in command("compare", str(group / "seed_4"), str(other / "seed_0"))
     assert "no test" in command("compare", str(group), str(other / "seed_0"))
     assert compare_sentences(group / "seed_4", group / "seed_4") == 1.0
+
+
+@pytest.mark.parametrize("typed", ["--from 1", "--to-step 1", "--to again", "--script p.py"])
+def test_a_group_is_verified_whole(group: Path, typed: str) -> None:
+    done = CliRunner().invoke(main, ["verify", str(group), *typed.split()])
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"error: verify: {group} is a group: expected --from, --to-step, --to and --script with one of its runs alone\n"
+    )
 
 
 def test_runs_of_two_schemes_are_compared_by_their_entities(group: Path, small_data: Path, tmp_path: Path) -> None:
