@@ -61,13 +61,15 @@ def find_splits(folder: str | Path) -> Splits:
     for split, paths in found.items():
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
-            raise ConfigError(f"{folder}: expected one {split} file, got {names}; name the right one with --{split}")
+            raise ConfigError(
+                f"{folder}: expected one {split} file, got {names}; name the right one with --{split} (data: as FILE)"
+            )
     missing = [split for split, paths in found.items() if not paths]
     if missing:
         shown = listed([path.name for path in files], 12) or "no file"
         wanted = "; ".join(f"no {split} file (a name with {', '.join(NAMES[split])})" for split in missing)
         options = ", ".join(f"--{split}" for split in NAMES)
-        raise ConfigError(f"{folder}: {wanted}; the folder holds {shown}; name the files with {options}")
+        raise ConfigError(f"{folder}: {wanted}; the folder holds {shown}; name the files with {options} (data: as FILE)")
     return Splits(*(paths[0] for paths in found.values()))
 
 

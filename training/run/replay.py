@@ -59,7 +59,7 @@ def repeatable(run: Path, kinds: Kinds, *, allow_changes: bool = False) -> dict[
         )
     if changed and not allow_changes:
         raise DataError(
-            f"{run}: inputs have changed: {', '.join(changed)}; restore them, or give --allow-changes to see the effect"
+            f"{run}: inputs have changed: {', '.join(changed)}; restore them, or see the effect with verify --allow-changes"
         )
     return described
 

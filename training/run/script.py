@@ -151,7 +151,7 @@ def check_script(run: Path, described: dict[str, Any], named: str, *, allow_chan
         path = Path(named).resolve().parent / name
         if not path.is_file() or sha256_file(path) != digest:
             gone = "has changed" if path.is_file() else "is gone"
-            raise DataError(f"{path} {gone} since {run} was made with {known}; restore it, or see --allow-changes")
+            raise DataError(f"{path} {gone} since {run} was made with {known}; restore it, or see verify --allow-changes")
     return replace(script, path=os.path.realpath(named))
 
 
