@@ -144,7 +144,7 @@ class TrainConfig:
         0, "Train for at least this many epochs, even if early stopping would end.", section=TRAINING, least=0
     )
     max_steps: int = option(-1, "Take at most this many optimizer steps; -1 for no limit.", section=TRAINING, least=-1)
-    min_steps: int = option(0, "Take at least this many optimizer steps.", section=TRAINING, least=0)
+    min_steps: int = option(0, "Take at least this many steps, even if early stopping would end.", section=TRAINING, least=0)
     max_time: str = option(
         "", "Stop after this time from each start or resume: 30s, 90m, 2h or DD:HH:MM:SS.", section=RUN, numbers=False
     )

@@ -26,7 +26,7 @@ def warn_of_forms(files: Iterable[str | Path], written: str = "conll", *, column
         written: the form of what is written, of which ``--scheme`` needs "conll". Spans are written as they are.
         columns: whether options of columns are for these files alone.
     """
-    forms = {_has_columns(each) for each in files}
+    forms = {_has_columns(each) for each in files} if _any_typed(*OF_COLUMNS, *OF_SPANS) else set()  # reading takes time
     if forms == {False} and columns:
         _warn(OF_COLUMNS, "no file has columns")
     if forms == {True}:
@@ -46,13 +46,18 @@ def warn_of_inputs(forms: Collection[str], output: str | None) -> None:
     """
     if forms and "conll" not in forms:
         _warn(("word_column",), "no file has columns")
-    if not is_typed(click.get_current_context(), "sets_from"):
+    if not _any_typed("sets_from"):
         _warn(("tag_column",), "predict reads no tags, but for --sets-from")
     if forms and set(forms) == {"conll"}:
         _warn(("split_words",), "columns are words already")
     written = output or next((form if form in ("conll", "jsonl") else "text" for form in forms), "text")
     if click.get_current_context().params.get("color") == "always" and written != "text":
         _warn(("color",), f"the output is {written}")
+
+
+def _any_typed(*names: str) -> bool:
+    context = click.get_current_context()
+    return any(is_typed(context, name) for name in names)
 
 
 def _warn(names: Iterable[str], why: str) -> None:

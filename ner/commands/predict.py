@@ -86,7 +86,7 @@ def predict(
         check_new_file("--to", target)
     form = _form_with_key(form, key)
     _check_columns(form, word_column, tag_column)
-    warn_of_inputs([] if "-" in sources or not sources else _forms(sources, form), output)
+    warn_of_inputs(_forms(sources, form), output)
     colored = color == "always" or (color == "auto" and target is None and colors())
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
@@ -123,7 +123,7 @@ def _form_with_key(form: str, key: str | None) -> str:
 
 
 def _forms(sources: Sequence[str], form: str) -> list[str]:
-    """The forms of files, in their order; none where one is a stream, or cannot be read, which is said later."""
+    """The forms of files, in their order; none where one is a stream (as "-" is), or cannot be read, which is said later."""
     from ner.corpus.conll import Columns
     from ner.tagging.readers import opened, read_as, texts_of
 
