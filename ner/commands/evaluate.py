@@ -70,8 +70,8 @@ def evaluate(
 
     compute_with(threads)
     if html:
-        check_outside("--html", html)
         check_new_file("--html", html)
+        check_outside("--html", html)
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
     rules = SpanRules(misaligned, overlapping)

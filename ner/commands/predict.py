@@ -82,8 +82,8 @@ def predict(
 
     compute_with(threads)
     if target is not None:
-        check_outside("--to", target)
         check_new_file("--to", target)
+        check_outside("--to", target)
     form = _form_with_key(form, key)
     _check_columns(form, word_column, tag_column)
     warn_of_inputs(_forms(sources, form), output)

@@ -98,8 +98,8 @@ def _verified(
     if first is not None and last is not None and last <= first:
         raise ConfigError(f"--to-step: expected more than --from {first}, got {last}")
     if path:
-        check_outside("--to", path)
         check_new("--to", path)
+        check_outside("--to", path)
     files = seal.faults(source, described)
     with temporary_folder("samebits-verify-") as scratch:
         again = Path(path) if path else scratch / "run"

@@ -112,8 +112,8 @@ def convert(source: str, target: str, form: str | None, skip_undecodable: bool) 
     """Convert vectors to another format: word2vec's text or binary, or GloVe's text."""
     from word2vec.vectors.vectors import read_rule, rule_path
 
-    check_outside("TARGET", target)
     check_new_file("TARGET", target)
+    check_outside("TARGET", target)
     form = form or ("binary" if target.endswith((".bin", ".bin.gz")) else "text")
     loaded = _load(source, skip_undecodable)
     if os.path.lexists(rule_path(target)) and read_rule(target) != loaded.rule:
