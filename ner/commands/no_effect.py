@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 
 from training.commands.help import is_typed
-from training.commands.terminal import warn
-from training.errors import DataError
+from training.commands.no_effect import warn_of_typed
+from training.errors import DataError, SamebitsError
 
 OF_COLUMNS = ("word_column", "tag_column")
 OF_SPANS = ("misaligned", "overlapping")
@@ -28,44 +28,56 @@ def warn_of_forms(files: Iterable[str | Path], written: str = "conll", *, column
     """
     forms = {_has_columns(each) for each in files} if _any_typed(*OF_COLUMNS, *OF_SPANS) else set()  # reading takes time
     if forms == {False} and columns:
-        _warn(OF_COLUMNS, "no file has columns")
+        warn_of_typed(OF_COLUMNS, "no file has columns")
     if forms == {True}:
-        _warn(OF_SPANS, "columns have no spans of characters")
+        warn_of_typed(OF_SPANS, "columns have no spans of characters")
     elif written in KEPT_BY:
-        _warn(KEPT_BY[written], f"{written} can hold such spans")
+        warn_of_typed(KEPT_BY[written], f"{written} can hold such spans")
     if written != "conll":
-        _warn(("scheme",), f"{written} has no tags")
+        warn_of_typed(("scheme",), f"{written} has no tags")
 
 
-def warn_of_inputs(forms: Collection[str], output: str | None) -> None:
+def warn_of_inputs(sources: Sequence[str], form: str, output: str | None) -> None:
     """``warn_of_forms`` for ``predict``, which reads text, too.
 
     Args:
-        forms: those of the files; none where they cannot be looked at.
+        sources: files; of streams nothing is said.
+        form: that of the input, or "auto".
         output: the form of what is written; None for that of the first file, or text.
     """
+    colored = click.get_current_context().params.get("color") == "always"
+    forms = _forms(sources, form) if colored or _any_typed("word_column", "split_words") else []  # reading takes time
     if forms and "conll" not in forms:
-        _warn(("word_column",), "no file has columns")
+        warn_of_typed(("word_column",), "no file has columns")
     if not _any_typed("sets_from"):
-        _warn(("tag_column",), "predict reads no tags, but for --sets-from")
+        warn_of_typed(("tag_column",), "predict reads no tags, but for --sets-from")
     if forms and set(forms) == {"conll"}:
-        _warn(("split_words",), "columns are words already")
+        warn_of_typed(("split_words",), "columns are words already")
     written = output or next((form if form in ("conll", "jsonl") else "text" for form in forms), "text")
-    if click.get_current_context().params.get("color") == "always" and written != "text":
-        _warn(("color",), f"the output is {written}")
+    if colored and written != "text":
+        warn_of_typed(("color",), f"the output is {written}")
+
+
+def _forms(sources: Sequence[str], form: str) -> list[str]:
+    """The forms of files, in their order; none where one is a stream (as "-" is), or cannot be read, which is said later."""
+    from ner.corpus.conll import Columns
+    from ner.tagging.readers import opened, read_as, texts_of
+
+    found = []
+    try:
+        for file in (file for source in sources for file in texts_of(source)):
+            if not os.path.isfile(file):
+                return []
+            with opened(file) as lines:
+                found.append(read_as(lines, form, Columns())[0])
+    except (SamebitsError, OSError):
+        return []
+    return found
 
 
 def _any_typed(*names: str) -> bool:
     context = click.get_current_context()
     return any(is_typed(context, name) for name in names)
-
-
-def _warn(names: Iterable[str], why: str) -> None:
-    context = click.get_current_context()
-    options = {param.name: max(param.opts, key=len) for param in context.command.params}
-    for name in names:
-        if name in options and is_typed(context, name):
-            warn(f"warning: {options[name]} has no effect, because {why}")
 
 
 def _has_columns(path: str | Path) -> bool | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import click
 
@@ -16,7 +15,7 @@ from training.commands.help import Command
 from training.commands.options import Share
 from training.commands.start import check_outside
 from training.commands.terminal import LongJob, colors, warn
-from training.errors import ConfigError, SamebitsError
+from training.errors import ConfigError
 from training.files import atomic_path, check_new_file
 from training.visible import encodable
 
@@ -86,7 +85,7 @@ def predict(
         check_outside("--to", target)
     form = _form_with_key(form, key)
     _check_columns(form, word_column, tag_column)
-    warn_of_inputs(_forms(sources, form), output)
+    warn_of_inputs(sources, form, output)
     colored = color == "always" or (color == "auto" and target is None and colors())
     tagger = TrainedTagger.load(run, device, warn)
     columns = tagger.columns_with(word_column, tag_column)
@@ -120,23 +119,6 @@ def _form_with_key(form: str, key: str | None) -> str:
     if form not in ("auto", "jsonl"):
         raise ConfigError(f"--key: expected JSON lines (--input jsonl), whose entries have keys, got --input {form}")
     return "jsonl"
-
-
-def _forms(sources: Sequence[str], form: str) -> list[str]:
-    """The forms of files, in their order; none where one is a stream (as "-" is), or cannot be read, which is said later."""
-    from ner.corpus.conll import Columns
-    from ner.tagging.readers import opened, read_as, texts_of
-
-    found = []
-    try:
-        for file in (file for source in sources for file in texts_of(source)):
-            if not os.path.isfile(file):
-                return []
-            with opened(file) as lines:
-                found.append(read_as(lines, form, Columns())[0])
-    except (SamebitsError, OSError):
-        return []
-    return found
 
 
 def _check_columns(form: str, word_column: int | None, tag_column: int | None) -> None:

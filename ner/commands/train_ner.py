@@ -13,7 +13,7 @@ from ner.commands.no_effect import warn_of_forms
 from ner.commands.vectors_from import check_alone, with_trained_vectors
 from ner.config import KIND, PRESETS, TaggerConfig
 from training.commands.help import Command, Option
-from training.commands.no_effect import Needs, warn_of_none
+from training.commands.no_effect import Needs, is_to_warn, warn_of_none
 from training.commands.options import config_options, make_config
 from training.commands.seeds import Seeds, seeds_options
 from training.commands.start import RunFlags, begin_processes, resumed_config, run_options, run_settings
@@ -89,9 +89,8 @@ def _finds_none(config: TaggerConfig) -> bool:
 def _warn_of_data(config: TaggerConfig, flags: RunFlags) -> None:
     """Of options for another form than the labeled files have; with text to learn from, columns may be the text's."""
     from ner.corpus.dataset import split_paths
-    from training.bar import is_first
 
-    if flags.resume or flags.voice == "quiet" or not is_first():
+    if not is_to_warn(config, flags):
         return
     with suppress(SamebitsError):  # the training says what is wrong with them
         warn_of_forms(split_paths(config), columns=not config.unlabeled)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,14 @@ def test_the_first_of_several_processes_says_it(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("training.commands.start.check_paths", enough)
     result = CliRunner().invoke(cli.main, ["train-w2v", "--cbow-gradient", "corrected"])
     assert result.stderr.count("has no effect") == (rank == 0)
+
+
+@pytest.mark.parametrize("command", ["train-ner --data", "train-w2v --corpus", "train-lm --corpus"])
+def test_a_process_that_starts_itself_anew_leaves_it_to_that(tmp_path: Path, command: str) -> None:
+    words = [sys.executable, cli.__file__, *command.split(), "nowhere", "--portable", "--max-restarts", "2"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("warning: --max-restarts has no effect, because --devices is 1\n") == 1
 
 
 @pytest.mark.parametrize("command", ["train-ner", "train-w2v", "train-lm"])

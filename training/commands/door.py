@@ -89,9 +89,9 @@ def _of_the_disk(error: SamebitsError) -> SamebitsError:
     """The error; where a disk that is full or broken is behind it, as one of the disk: no other option would help."""
     cause = error.__context__
     if type(error) in (ConfigError, DataError) and isinstance(cause, OSError) and cause.errno in FULL_OR_BROKEN:
-        what, *rest = re.split(r"(?:: | \()" + re.escape(cause.strerror or ""), str(error))
+        what, *rest = re.split(r"(?:: | \()" + re.escape(os.strerror(cause.errno)), str(error))
         if rest:
-            return DiskError(f"{what}: {known(OSError(cause.errno, cause.strerror))}")
+            return DiskError(f"{what}: {known(OSError(cause.errno, os.strerror(cause.errno)))}")
     return error
 
 

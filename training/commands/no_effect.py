@@ -45,21 +45,33 @@ ALL: tuple[Needs[TrainConfig], ...] = (
 
 
 def warn_of_none(config: ConfigT, needs: Iterable[Needs[ConfigT]], flags: RunFlags) -> None:
-    """A warning for each option that was typed and has no effect with this config; not with --quiet or --resume.
-
-    Of several processes the first says it.
-    """
-    from training.parallel.launch import is_started
-
-    starts_others = config.devices > 1 and not is_started()  # of which the first says it
-    if flags.voice == "quiet" or flags.resume or starts_others or not is_first():
+    """A warning for each option that was typed and has no effect with this config, where this process ``is_to_warn``."""
+    if not is_to_warn(config, flags):
         return
-    context = click.get_current_context()
-    options = {param.name: max(param.opts, key=len) for param in context.command.params}
     every: list[Needs[Any]] = [*ALL, *needs]
     for each in every:
-        for name in each.fields.split():
-            if is_typed(context, name) and not each.there(config):
-                warn(f"warning: {options[name]} has no effect, because {each.said}")
+        if not each.there(config):
+            warn_of_typed(each.fields.split(), each.said)
     if flags.allow_changes:
         warn("warning: --allow-changes has no effect, because no run is resumed")
+
+
+def is_to_warn(config: TrainConfig, flags: RunFlags) -> bool:
+    """Whether a command that trains warns in this process: once, and not with --quiet or --resume.
+
+    A process that will start others, or itself anew for ``--portable``, leaves it to them, and of several the first does it.
+    """
+    from training.determinism import portable
+    from training.parallel.launch import is_started
+
+    starts = (config.devices > 1 and not is_started()) or (config.portable and not portable.is_set())
+    return not (flags.voice == "quiet" or flags.resume or starts) and is_first()
+
+
+def warn_of_typed(names: Iterable[str], said: str) -> None:
+    """A warning for each of these parameters that was typed as an option: it has no effect, because of what is ``said``."""
+    context = click.get_current_context()
+    options = {param.name: max(param.opts, key=len) for param in context.command.params}
+    for name in names:
+        if is_typed(context, name):
+            warn(f"warning: {options[name]} has no effect, because {said}")
