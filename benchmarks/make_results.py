@@ -39,8 +39,9 @@ HEAD = """# Results
 This page has the measured figures of this version. `make results` makes it from the records in `benchmarks/results/`; a
 record is what one command measured. The date in a row links to its record, which has the figures of every run, the data
 with their SHA-256, versions, the CPU and the digest of the code. A figure is a median, followed by the minimum and maximum
-in brackets if there was more than one run. A commit is *stale* if the code that the figure depends on has changed since;
-"same bits at" names a later commit that trains the same weights. [Earlier results](EARLIER.md) were measured with earlier
+in brackets if there was more than one run. A commit is *stale* if the code that the figure depends on has changed since,
+other than in comments, messages, and checks that only raise an error; "same bits at" names a later commit that trains the
+same weights. [Earlier results](EARLIER.md) were measured with earlier
 versions, some on other CPUs. [Notes](../docs/notes/README.md) has explanations, and what was tried without gain.
 """
 EARLIER_HEAD = """# Earlier results

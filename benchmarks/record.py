@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
-import io
 import json
 import os
 import platform
@@ -23,7 +22,6 @@ import statistics
 import subprocess
 import sys
 import time
-import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -237,34 +235,80 @@ def _code_digest(path: Path) -> str:
 
 
 def code_of(source: str) -> str:
-    """What a module computes: without comments, docstrings, errors' messages, options' help, empty lines, spaces at ends."""
-    lines = source.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            _replace(lines, node, "")
-        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            kind = ast.get_source_segment(source, node.exc.func)
-            _replace(lines, node, f"{lines[node.lineno - 1].encode()[: node.col_offset].decode()}raise {kind}")
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "option" and node.args[1:]:
-            _blank(lines, node.args[1])
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+    """What a module computes in a run that ends without error, as one line.
+
+    That is its syntax tree without docstrings, checks that only raise, errors' messages, options' help, and imports that
+    nothing else uses. Comments and the layout of the text do not count either.
+    """
+    tree = _Computing().visit(ast.parse(source))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return _line(_Imports(used).visit(tree))
 
 
-def _replace(lines: list[str], node: ast.stmt, by: str) -> None:
-    """Write ``by`` where the statement's first line is, and nothing on its others; lines keep their numbers."""
-    count = (node.end_lineno or node.lineno) - node.lineno + 1
-    lines[node.lineno - 1 : node.end_lineno] = [by, *[""] * (count - 1)]
+class _Computing(ast.NodeTransformer):
+    """Leaves out what a run that ends without error does not need."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_docstring = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_docstring else self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        keeps = any(isinstance(each, ast.NamedExpr) for each in ast.walk(node.test))
+        only_raises = _fails(node.body) and not node.orelse and not keeps
+        return None if only_raises else self.generic_visit(node)
+
+    def visit_Try(self, node: ast.Try) -> ast.AST | list[ast.stmt]:
+        """What is tried, where all handlers only raise."""
+        found = self.generic_visit(node)
+        plain = not node.orelse and not node.finalbody and all(_fails(each.body) for each in node.handlers)
+        return node.body if plain else found
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return ast.Raise(exc=kind, cause=None)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == "option":
+            del node.args[1:2]
+        return self.generic_visit(node)
 
 
-def _blank(lines: list[str], node: ast.expr) -> None:
-    """Leave out an expression that is on one line."""
-    if node.lineno == node.end_lineno:
-        line = lines[node.lineno - 1].encode()
-        lines[node.lineno - 1] = (line[: node.col_offset] + line[node.end_col_offset :]).decode()
+class _Imports(ast.NodeTransformer):
+    """Leaves out the imported names that are not ``used``."""
+
+    def __init__(self, used: set[str]) -> None:
+        self.used = used
+
+    def visit_Import(self, node: ast.Import) -> ast.AST | None:
+        return self._cut(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        return self._cut(node)
+
+    def _cut(self, node: ast.Import | ast.ImportFrom) -> ast.AST | None:
+        node.names = [each for each in node.names if (each.asname or each.name.partition(".")[0]) in self.used]
+        return node if node.names else None
+
+
+def _fails(body: Sequence[ast.stmt]) -> bool:
+    """Whether the statements only raise an error, other than those that Python takes as an answer."""
+    if len(body) != 1 or not isinstance(body[0], ast.Raise):
+        return False
+    raised = body[0].exc
+    name = raised.func if isinstance(raised, ast.Call) else raised
+    known = name.id if isinstance(name, ast.Name) else ""
+    return known.endswith("Error") and known not in ("AttributeError", "IndexError", "KeyError")
+
+
+def _line(node: object) -> str:
+    """A syntax tree in a form that does not depend on Python's version."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_line, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = ((name, value) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment"))
+    written = ", ".join(f"{name}={_line(value)}" for name, value in fields if value is not None and value != [])
+    return f"{type(node).__name__}({written})"
 
 
 def versions() -> dict[str, str]:

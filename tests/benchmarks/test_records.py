@@ -185,19 +185,68 @@ def f(x: int) -> str:
 '''
 
 
-def test_comments_and_docstrings_are_no_code() -> None:
+def test_comments_docstrings_and_layout_are_no_code() -> None:
     code = record.code_of(SOURCE)
-    assert code == 'import os\ndef f(x: int) -> str:\n    text = """kept # as it is"""\n    return text + "#" * x'
+    assert "What" not in code
+    assert "why" not in code
     assert record.code_of(SOURCE.replace("What it does", "What\n    it does").replace("and why", "for that")) == code
+    assert record.code_of(SOURCE.replace('"#" * x', '(\n"#"\n* x)')) == code
     assert record.code_of(SOURCE.replace("kept", "Kept")) != code
+    assert record.code_of(SOURCE.replace("* x", "* (x + 1)")) != code
 
 
 def test_the_message_of_an_error_is_no_code() -> None:
-    source = 'if x:\n    raise DataError(\n        f"{x}: what"\n    )\nif y: raise ValueError("é" * 3)\nz = 1\n'
+    source = 'if x:\n    z = 2\n    raise DataError(\n        f"{x}: what"\n    )\nwhile y: raise ValueError("é")\nz = 1\n'
     code = record.code_of(source)
-    assert code == "if x:\n    raise DataError\nif y: raise ValueError\nz = 1"
+    assert "what" not in code
     assert record.code_of(source.replace("what", "why")) == code
     assert record.code_of(source.replace("DataError", "TypeError")) != code
+
+
+CHECKED = """from training.errors import ConfigError, DataError
+from training.values import odd, even
+x = odd(1)
+if even(x):
+    raise ConfigError(
+        "1"
+    ) from None
+if x: raise ConfigError("2")
+try:
+    z = x
+    w = z
+except OSError as error:
+    raise DataError(f"{error}") from None
+if x:
+    y = 2
+elif y:
+    raise ConfigError("3")
+"""
+
+
+def test_a_check_that_only_raises_is_no_code() -> None:
+    plain = "from training.values import odd\nx = odd(1)\nz = x\nw = z\nif x:\n    y = 2\n"
+    assert record.code_of(CHECKED) == record.code_of(plain)
+    assert record.code_of(plain.replace("odd", "even")) != record.code_of(plain)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if x:\n    raise ValueError(1)\nelse:\n    y = 2\n",
+        "if x:\n    y = 2\n    raise ValueError(1)\n",
+        "if (y := x):\n    raise ValueError(1)\n",
+        "if x:\n    raise ValueError(1)\nelif y:\n    z = 1\n",
+        "if x:\n    raise StopIteration\n",
+        "if x:\n    raise KeyError(1)\n",
+        "if x:\n    raise\n",
+        "if y:\n    return x\n",
+        "try:\n    z = 1\nexcept x:\n    z = 2\n",
+        "try:\n    z = 1\nexcept x:\n    raise ValueError(1)\nelse:\n    y = 2\n",
+        "try:\n    z = 1\nexcept ValueError:\n    raise ValueError(1)\nfinally:\n    x = 2\n",
+    ],
+)
+def test_a_check_that_does_more_is_code(source: str) -> None:
+    assert record.code_of(re.sub(r"\bx\b", "w", source)) != record.code_of(source)
 
 
 OPTIONS = """class Config:
@@ -213,7 +262,6 @@ def test_the_help_of_an_option_is_no_code() -> None:
     code = record.code_of(OPTIONS)
     assert "what" not in code
     assert "How" not in code
-    assert "option(5, , least=1)" in code
     assert record.code_of(OPTIONS.replace("what", "why").replace("How it", "What it")) == code
     assert record.code_of(OPTIONS.replace('"a"', '"b"')) != code
     assert record.code_of(OPTIONS.replace("least=1", "least=2")) != code
