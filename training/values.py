@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import string
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import Field
 from typing import Any
 
 from training.errors import ConfigError
 from training.visible import shortened
+
+if typing.TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST_WHOLE = 2**63 - 1  # what a tensor, a checkpoint and a JSON reader elsewhere can hold
 LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32, which weights are computed in
@@ -61,6 +66,52 @@ def argument(value: Any, hint: Any, where: str, *, infinite: bool = False, **all
     if found is not None:
         _check_range(found, allowed, where)
     return found
+
+
+def template_fault(template: str) -> str:
+    """What is wrong with a template of metrics' names, as ``str.format`` reads it, whatever their values; "" if nothing."""
+    try:
+        fields = [(name, form or "") for _, name, form, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        return str(error)
+    for name, form in fields:
+        if not name or name.isdigit():
+            return "a metric's name is missing" if not name else f"{name} is no metric's name"
+        if "{" not in form and not any(_formats(value, form) for value in (0, 0.0, "")):
+            return f"{form!r} is no format of numbers"
+    return ""
+
+
+def _formats(value: object, form: str) -> bool:
+    if re.search(r"\d{4}", form):  # a width that makes no file's name
+        return False
+    try:
+        return len(format(value, form)) >= 0
+    except (ValueError, OverflowError, MemoryError):
+        return False
+
+
+def odd_sentence(words: Any) -> str:
+    """The first sentence that is no list of words, or its first word that is no text, for a message; "" if there is none."""
+    if isinstance(words, str | bytes | Mapping):
+        return shown(words)
+    for sentence in words:
+        if isinstance(sentence, str | bytes) or not isinstance(sentence, Sequence):
+            return shown(sentence)
+        for word in sentence:
+            if not isinstance(word, str):
+                return f"{shown(word)} as a word"
+    return ""
+
+
+def loss_fault(loss: Tensor) -> str:
+    """Why a loss has no gradients, for a message."""
+    if loss.numel() != 1:
+        return f"expected a loss of one number, got a tensor of shape {tuple(loss.shape)}; return its mean or its sum"
+    return (
+        f"expected a loss that depends on weights which are trained, got one of {loss.dtype} without a gradient: detached, "
+        "computed under no_grad, or of frozen weights alone"
+    )
 
 
 def _text(value: str, where: str) -> str:

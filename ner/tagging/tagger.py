@@ -25,8 +25,9 @@ from ner.tagging.group import SavedGroup, read_tagger
 from ner.tagging.load import Saved
 from ner.vectors.unseen import UnseenWords
 from training.data.tensors import move
-from training.errors import DataError
+from training.errors import ConfigError, DataError
 from training.loop.device import choose_device, precision
+from training.values import odd_sentence
 from word2vec.text.tokenize import Token
 
 Piece = TypeVar("Piece")
@@ -331,6 +332,12 @@ class _Pieces:
     """Sentences with the numbers of their documents, the longest cut: each piece is tagged as a sentence."""
 
     def __init__(self, words: Sequence[Sequence[str]], numbers: Sequence[int] | None) -> None:
+        if odd_sentence(words):
+            raise ConfigError(
+                f"expected sentences, each a list of its words, got {odd_sentence(words)}; entities() reads text"
+            )
+        if numbers is not None and len(numbers) != len(words):
+            raise ConfigError(f"numbers: expected one for each of {len(words)} sentences, got {len(numbers)}")
         self.counts = [max(1, -(-len(sentence) // LONGEST_SENTENCE)) for sentence in words]
         pieces = (_cut(sentence) if count > 1 else [sentence] for sentence, count in zip(words, self.counts, strict=True))
         self.words = list(chain.from_iterable(pieces))

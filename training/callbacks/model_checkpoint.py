@@ -31,7 +31,7 @@ from training.loop.callback import Checkpoint
 from training.loop.loggers import checkpoint_folder
 from training.loop.task import Task
 from training.loop.view import TrainerView
-from training.values import argument
+from training.values import argument, shown, template_fault
 from training.visible import shortened
 from training.yaml import as_yaml
 
@@ -111,6 +111,13 @@ class ModelCheckpoint(Checkpoint):
         every_n_train_steps = argument(every_n_train_steps, int | None, "ModelCheckpoint: every_n_train_steps", least=0)
         _check(monitor, mode, save_top_k, save_last)
         _check_triggers(every_n_train_steps, train_time_interval, every_n_epochs)
+        if not isinstance(filename, str | None):
+            raise ConfigError(f"ModelCheckpoint: filename: expected a text, or None, got {shown(filename)}")
+        if filename and template_fault(filename):
+            raise ConfigError(
+                f"ModelCheckpoint: filename: expected a template such as '{{epoch:02d}}-{{val_loss:.3f}}', got "
+                f"{shortened(filename, 80)!r} ({template_fault(filename)})"
+            )
         if filename and not is_inside(filename):
             raise ConfigError(
                 f"ModelCheckpoint: filename: expected names inside the folder, got {shortened(filename, 80)!r}"
@@ -428,7 +435,13 @@ class ModelCheckpoint(Checkpoint):
                 template = template.replace(group, f"{name}{self.CHECKPOINT_EQUALS_CHAR}{{{name}")
             template = template.replace(group, f"{{0[{name}]")
             values.setdefault(name, 0)
-        parts = [*([] if prefix is None else [prefix]), template.format(values), *([] if ver is None else [f"v{ver}"])]
+        try:
+            parts = [*([] if prefix is None else [prefix]), template.format(values), *([] if ver is None else [f"v{ver}"])]
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"ModelCheckpoint: filename: expected a template that the metrics fit, got "
+                f"{shortened(filename or self.filename or self._default_name, 80)!r} ({shortened(str(error), 80)})"
+            ) from None
         full = self.CHECKPOINT_JOIN_CHAR.join(parts) + self.FILE_EXTENSION
         return full if self._folder is None else str(self._folder / full)
 

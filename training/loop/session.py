@@ -37,6 +37,7 @@ from training.loop.states import RunningStage, TrainerFn, TrainerState, TrainerS
 from training.loop.task import Task
 from training.loop.view import TrainerView
 from training.parallel.group import join
+from training.values import loss_fault
 
 Chain = tuple[list[Callable[..., Any]], Callable[..., Any] | None, list[Callable[..., Any]]]
 BY_THE_LOOP = ("optimizer_step", "optimizer_zero_grad", "backward")
@@ -462,6 +463,8 @@ class Session:
         if chains["backward"]:
             self.call("backward", loss, *arguments, **named)
         else:
+            if not (loss.requires_grad and (arguments or named or loss.numel() == 1)):
+                raise ConfigError(f"training_step: {loss_fault(loss)}")
             loss.backward(*arguments, **named)
         if chains["on_after_backward"]:
             self.call("on_after_backward")

@@ -177,6 +177,8 @@ class Trainer(Names):
         self._keeps = run is None and logger in (None, True) and keep_going is None and not settled.fast_dev_run
         self._ahead, self._dummies = Ahead(), []
         self._own_loggers = [] if logger is None or isinstance(logger, bool) else _listed(logger)
+        if not all(hasattr(each, "log_metrics") for each in self._own_loggers):
+            raise ConfigError(f"logger: expected True, False, a logger or a list of loggers, got {shown(logger)}")
         if settled.fast_dev_run and logger is not False:
             self._dummies = [DummyLogger() for _ in range(len(self._own_loggers) or 1)]
         self._own_callbacks = _callbacks(callbacks, run, settled, given, keeps=run is not None or self._keeps)
@@ -646,7 +648,14 @@ def _callbacks(
     given: Any, run: Experiment | None, config: TrainConfig, keywords: Mapping[str, Any], *, keeps: bool
 ) -> list[Callback]:
     """Those that were given, and those that the keywords ask for."""
+    if given and not isinstance(given, Callback | Iterable):
+        raise ConfigError(f"callbacks: expected a Callback or a list of them, got {shown(given)}")
     found = [given] if isinstance(given, Callback) else list(given or ())
+    if not all(isinstance(each, Callback) for each in found):
+        raise ConfigError(
+            "callbacks: expected instances of Callback, got "
+            + ", ".join(shown(each) for each in found if not isinstance(each, Callback))
+        )
     checkpoints = any(isinstance(each, ModelCheckpoint) for each in found)
     wanted = keywords["enable_checkpointing"]
     if wanted is False and checkpoints:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,6 +50,30 @@ def test_confidence_is_that_of_enumeration(decoder: str, scheme: str) -> None:
             assert result.confidences == pytest.approx(brute_confidence(found, words, temperature), abs=1e-6)
             seen |= {span.end - span.start for span in result.spans}
     assert {1, 2, 3} <= seen, "entities of several lengths were met"
+
+
+@pytest.mark.parametrize(
+    ("words", "got"),
+    [
+        ("Ada met Bo", '"Ada met Bo"'),
+        (["Ada met Bo"], '"Ada met Bo"'),
+        ([["Ada"], "Bo"], '"Bo"'),
+        ([["Ada", 5]], "5 as a word"),
+        ([b"Ada"], "Ada"),
+        ([5], "5"),
+        ({"a": ["Ada"]}, "Ada"),
+    ],
+)
+def test_what_is_no_list_of_words(words: Any, got: str) -> None:
+    found = tagger()
+    for call in (found.tag, found.predict):
+        with pytest.raises(ConfigError, match=f"expected sentences, each a list of its words, got .*{got}.*; entities"):
+            call(words)
+
+
+def test_numbers_of_other_sentences() -> None:
+    with pytest.raises(ConfigError, match="numbers: expected one for each of 1 sentences, got 2"):
+        tagger().tag([["Ada"]], [1, 2])
 
 
 def test_continuations_are_what_makes_a_span_longer() -> None:
