@@ -204,9 +204,9 @@ def test_the_message_of_an_error_is_no_code() -> None:
 
 
 CHECKED = """from training.errors import ConfigError, DataError
-from training.values import odd, even
-x = odd(1)
-if even(x):
+from training.values import checked, typed
+x = checked(1)
+if typed(x):
     raise ConfigError(
         "1"
     ) from None
@@ -224,9 +224,9 @@ elif y:
 
 
 def test_a_check_that_only_raises_is_no_code() -> None:
-    plain = "from training.values import odd\nx = odd(1)\nz = x\nw = z\nif x:\n    y = 2\n"
+    plain = "from training.values import checked\nx = checked(1)\nz = x\nw = z\nif x:\n    y = 2\n"
     assert record.code_of(CHECKED) == record.code_of(plain)
-    assert record.code_of(plain.replace("odd", "even")) != record.code_of(plain)
+    assert record.code_of(plain.replace("checked", "typed")) != record.code_of(plain)
 
 
 @pytest.mark.parametrize(
