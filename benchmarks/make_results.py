@@ -41,8 +41,8 @@ record is what one command measured. The date in a row links to its record, whic
 with their SHA-256, versions, the CPU and the digest of the code. A figure is a median, followed by the minimum and maximum
 in brackets if there was more than one run. A commit is *stale* if the code that the figure depends on has changed since,
 other than in comments, messages, and checks that only raise an error; "same bits at" names a later commit that trains the
-same weights. [Earlier results](EARLIER.md) were measured with earlier
-versions, some on other CPUs. [Notes](../docs/notes/README.md) has explanations, and what was tried without gain.
+same weights. [Earlier results](EARLIER.md) were measured with earlier versions, some on other CPUs.
+[Notes](../docs/notes/README.md) has explanations, and what was tried without gain.
 """
 EARLIER_HEAD = """# Earlier results
 

@@ -301,7 +301,7 @@ def _fails(body: Sequence[ast.stmt]) -> bool:
 
 
 def _line(node: object) -> str:
-    """A syntax tree in a form that does not depend on Python's version."""
+    """A syntax tree in one line, without its empty fields, since which of them there are depends on Python's version."""
     if isinstance(node, list):
         return f"[{', '.join(map(_line, node))}]"
     if not isinstance(node, ast.AST):

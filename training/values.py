@@ -12,7 +12,7 @@ import re
 import string
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import Field
 from typing import Any
 
@@ -75,8 +75,10 @@ def template_fault(template: str) -> str:
     except ValueError as error:
         return str(error)
     for name, form in fields:
-        if not name or name.isdigit():
-            return "a metric's name is missing" if not name else f"{name} is no metric's name"
+        if not name:
+            return "a metric's name is missing"
+        if name.isdigit():
+            return f"{name} is no metric's name"
         if "{" not in form and not any(_formats(value, form) for value in (0, 0.0, "")):
             return f"{form!r} is no format of numbers"
     return ""
@@ -86,22 +88,29 @@ def _formats(value: object, form: str) -> bool:
     if re.search(r"\d{4}", form):  # a width that makes no file's name
         return False
     try:
-        return len(format(value, form)) >= 0
-    except (ValueError, OverflowError, MemoryError):
+        format(value, form)
+    except ValueError:
         return False
+    return True
 
 
 def odd_sentence(words: Any) -> str:
     """The first sentence that is no list of words, or its first word that is no text, for a message; "" if there is none."""
-    if isinstance(words, str | bytes | Mapping):
+    if not _is_list(words):
         return shown(words)
     for sentence in words:
-        if isinstance(sentence, str | bytes) or not isinstance(sentence, Sequence):
+        if not _is_list(sentence):
             return shown(sentence)
         for word in sentence:
             if not isinstance(word, str):
                 return f"{shown(word)} as a word"
     return ""
+
+
+def _is_list(value: Any) -> bool:
+    """Whether the value has items in an order, as a list, a tuple and an array of NumPy's have, and is no text."""
+    ordered = hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    return ordered and not isinstance(value, str | bytes | Mapping)
 
 
 def loss_fault(loss: Tensor) -> str:

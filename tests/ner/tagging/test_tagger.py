@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,6 +65,8 @@ def test_confidence_is_that_of_enumeration(decoder: str, scheme: str) -> None:
         ([b"Ada"], "Ada"),
         ([5], "5"),
         ({"a": ["Ada"]}, "Ada"),
+        ([{"Ada"}], "Ada"),
+        (iter([["Ada"]]), "iterator"),
     ],
 )
 def test_what_is_no_list_of_words(words: Any, got: str) -> None:
@@ -69,6 +74,12 @@ def test_what_is_no_list_of_words(words: Any, got: str) -> None:
     for call in (found.tag, found.predict):
         with pytest.raises(ConfigError, match=f"expected sentences, each a list of its words, got .*{got}.*; entities"):
             call(words)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, collections.deque, collections.UserList])
+def test_words_in_any_kind_of_list(kind: Callable[[list[str]], Any]) -> None:
+    found = tagger()
+    assert found.tag([kind(["Ada", "met"])]) == found.tag([["Ada", "met"]])
 
 
 def test_numbers_of_other_sentences() -> None:
